@@ -1,0 +1,82 @@
+package s4t
+
+import "time"
+
+// Board is a hardware-constrained unit with pins that runs lightning-rod.
+type Board struct {
+	ID       BoardID           `json:"id"`
+	Name     string            `json:"name"`
+	Project  ProjectID         `json:"project"`
+	Type     string            `json:"type,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Location *Location         `json:"location,omitempty"`
+
+	Status            BoardStatus `json:"status"`
+	Epoch             int64       `json:"epoch"`              // counts the board's sessions; a report of an older epoch is stale
+	Generation        int64       `json:"generation"`         // of its desired state
+	AppliedGeneration int64       `json:"applied_generation"` // the last one the board said it has applied
+	WAMPAgent         AgentID     `json:"wamp_agent,omitempty"`
+	TunnelAgent       AgentID     `json:"tunnel_agent,omitempty"`
+	Info              BoardInfo   `json:"info"`               // what the board says of itself
+	Problems          []string    `json:"problems,omitempty"` // what stands in the way now, in the board's words
+	LastSeen          *time.Time  `json:"last_seen,omitempty"`
+	CreatedAt         time.Time   `json:"created_at"`
+
+	Code string `json:"code,omitempty"` // one-time registration code; only in the answer to create
+	Join string `json:"join,omitempty"` // the join string; only in the answer to create
+}
+
+// BoardStatus is what the cloud knows of a board's control session.
+//
+//	registered --first session--> online <--> offline
+type BoardStatus string
+
+// The statuses of a board.
+const (
+	BoardRegistered BoardStatus = "registered" // known, never connected
+	BoardOnline     BoardStatus = "online"     // has a live session
+	BoardOffline    BoardStatus = "offline"    // had one
+)
+
+// Location of a board, WGS 84.
+type Location struct {
+	Latitude  float64 `json:"latitude"`  // degrees, -90 to 90
+	Longitude float64 `json:"longitude"` // degrees, -180 to 180
+	Altitude  float64 `json:"altitude"`  // metres
+}
+
+// Validate checks the ranges.
+func (l Location) Validate() error {
+	if !(l.Latitude >= -90 && l.Latitude <= 90) || !(l.Longitude >= -180 && l.Longitude <= 180) || !(l.Altitude >= -1e5 && l.Altitude <= 1e8) {
+		return Errorf(Invalid, "place a board", "use LAT,LON[,ALT] in degrees and metres", "location %v,%v,%v is out of range", l.Latitude, l.Longitude, l.Altitude)
+	}
+	return nil
+}
+
+// BoardInfo is what a board reports about itself when it connects. Nothing in
+// it is trusted for a decision about another board.
+type BoardInfo struct {
+	Version  string   `json:"version,omitempty"`   // of lightning-rod
+	OS       string   `json:"os,omitempty"`        // GOOS
+	Arch     string   `json:"arch,omitempty"`      // GOARCH
+	Kernel   string   `json:"kernel,omitempty"`    // uname -r
+	Hostname string   `json:"hostname,omitempty"`  //
+	HostKeys []string `json:"host_keys,omitempty"` // SSH host keys, authorized_keys form: "ssh-ed25519 AAAA..."
+	Networks bool     `json:"networks"`            // may create devices (root or CAP_NET_ADMIN, and /dev/net/tun)
+}
+
+// Clamp cuts what is over the bounds: strings of at most 255 bytes, at most 16 host keys of at
+// most 2048 bytes.
+func (i BoardInfo) Clamp() BoardInfo {
+	cut := func(s string, n int) string { return s[:min(len(s), n)] }
+	i.Version, i.OS, i.Arch = cut(i.Version, 255), cut(i.OS, 255), cut(i.Arch, 255)
+	i.Kernel, i.Hostname = cut(i.Kernel, 255), cut(i.Hostname, 255)
+	keys := i.HostKeys[:min(len(i.HostKeys), 16)]
+	i.HostKeys = nil
+	for _, k := range keys {
+		if len(k) <= 2048 {
+			i.HostKeys = append(i.HostKeys, k)
+		}
+	}
+	return i
+}

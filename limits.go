@@ -1,0 +1,26 @@
+package s4t
+
+import "time"
+
+// Limits that more than one room must agree on.
+const (
+	MaxName        = 63         // bytes of a name
+	MaxLabels      = 64         // labels of a board
+	MaxLabelText   = 255        // bytes of a label's key or value
+	MaxBridgePorts = 250        // boards on one bridge
+	MaxFrame       = 65535 + 18 // bytes of one Ethernet super-frame or IP packet, without the offload header
+	MaxMessage     = 1 << 20    // bytes of one control message (WAMP, queue, REST body)
+
+	// HandshakeTimeout ends a peer that connects and says nothing, on every
+	// listener.
+	HandshakeTimeout = 8 * time.Second
+
+	// PresenceInterval is how often the cloud pings a board's control session,
+	// PresenceTimeout how long either end waits without a byte before the
+	// session counts as dead. A cut link is noticed within their sum, under 10 s.
+	PresenceInterval = 3 * time.Second
+	PresenceTimeout  = 6 * time.Second
+
+	// Realm is the WAMP realm of every session.
+	Realm = "s4t"
+)

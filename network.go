@@ -1,0 +1,45 @@
+package s4t
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Network is an isolated segment across boards.
+type Network struct {
+	ID            NetworkID     `json:"id"`
+	Name          string        `json:"name"`
+	Project       ProjectID     `json:"project"`
+	Layer         int           `json:"layer"`         // 2 or 3
+	Encapsulation Encapsulation `json:"encapsulation"` //
+	MTU           int           `json:"mtu"`           // bytes of an IP packet
+	Key           uint32        `json:"key"`           // GRE key (RFC 2890); unique per cloud
+	TunnelAgent   AgentID       `json:"tunnel_agent"`  // where its switch runs
+	Subnets       []Subnet      `json:"subnets"`
+	CreatedAt     time.Time     `json:"created_at"`
+}
+
+// Encapsulation says how frames travel inside a data rtunnel.
+type Encapsulation string
+
+// The encapsulations of a network.
+const (
+	EncapEthernet Encapsulation = "ethernet" // as they are (layer 3: IP packets as they are)
+	EncapGRE      Encapsulation = "gre"      // Ethernet in GRE in IP between tunnel addresses: the paper's layering
+)
+
+// Subnet is an address block of a network.
+type Subnet struct {
+	ID      SubnetID     `json:"id"`
+	Network NetworkID    `json:"network"`
+	Project ProjectID    `json:"project"`
+	CIDR    netip.Prefix `json:"cidr"`
+}
+
+// MTU bounds of a network: 576 is what IPv4 hosts must accept (RFC 791), 9000
+// the usual jumbo frame.
+const (
+	MinMTU     = 576
+	MaxMTU     = 9000
+	DefaultMTU = 1500
+)

@@ -1,0 +1,34 @@
+package s4t
+
+import "time"
+
+// Service is a TCP service of a board with a public port on a tunnel agent
+// (the paper's second sequence: remote access).
+type Service struct {
+	ID         ServiceID     `json:"id"`
+	Project    ProjectID     `json:"project"`
+	Board      string        `json:"board"` // its name
+	BoardID    BoardID       `json:"board_id"`
+	Name       string        `json:"name"`        // "ssh"; the port number as text where none was given
+	TCPPort    int           `json:"port"`        // on the target
+	Target     string        `json:"target"`      // host on the board's side; "127.0.0.1" by default
+	Host       string        `json:"host"`        // where the public port listens, as users are told it
+	PublicPort int           `json:"public_port"` // reserved in the database before it is opened
+	Status     ServiceStatus `json:"status"`
+	CreatedAt  time.Time     `json:"created_at"`
+}
+
+// ServiceStatus is the state of an exposed service.
+type ServiceStatus string
+
+// The statuses of an exposed service.
+const (
+	ServicePending ServiceStatus = "pending" // the board is offline, or on its way
+	ServiceUp      ServiceStatus = "up"      // the public port listens and the board is ready to take streams
+)
+
+// KnownServices are the names that may be given instead of a TCP port.
+var KnownServices = map[string]int{
+	"ssh": 22, "telnet": 23, "http": 80, "https": 443, "mqtt": 1883, "modbus": 502,
+	"postgresql": 5432, "mysql": 3306, "redis": 6379, "vnc": 5900, "rdp": 3389, "opcua": 4840,
+}

@@ -1,0 +1,237 @@
+package wire
+
+import (
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+// Methods of the conductor: boards, for the API.
+const (
+	MethodBoardCreate = "board.create" // BoardCreate -> s4t.Board (with Code and Join)
+	MethodBoardList   = "board.list"   // BoardList -> []s4t.Board
+	MethodBoardGet    = "board.get"    // RefRequest -> s4t.Board
+	MethodBoardUpdate = "board.update" // BoardUpdate -> s4t.Board
+	MethodBoardDelete = "board.delete" // RefRequest -> Empty
+	MethodBoardDoctor = "board.doctor" // RefRequest -> DoctorReport
+)
+
+// BoardCreate registers a board and makes its code.
+type BoardCreate struct {
+	Caller   Caller            `json:"caller"`
+	Name     string            `json:"name"`
+	Type     string            `json:"type,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Location *s4t.Location     `json:"location,omitempty"`
+}
+
+// BoardList asks for boards; empty fields do not filter.
+type BoardList struct {
+	Caller Caller            `json:"caller"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Status s4t.BoardStatus   `json:"status,omitempty"`
+}
+
+// BoardUpdate changes what is not nil.
+type BoardUpdate struct {
+	Caller   Caller            `json:"caller"`
+	Ref      string            `json:"ref"`
+	Name     *string           `json:"name,omitempty"`
+	Type     *string           `json:"type,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"` // the new set, whole
+	Location *s4t.Location     `json:"location,omitempty"`
+}
+
+// DoctorReport lists what was checked on a board, worst first.
+type DoctorReport struct {
+	Board    string          `json:"board"`
+	Findings []Finding       `json:"findings"`
+	Status   s4t.BoardStatus `json:"status"`
+}
+
+// Finding of a doctor. Certain is false where the cause is only likely.
+type Finding struct {
+	Check   string `json:"check"` // "clock", "proxy", "mtu", ...
+	Level   string `json:"level"` // "ok", "warning", "error"
+	Cause   string `json:"cause"` // one line
+	Cure    string `json:"cure,omitempty"`
+	Certain bool   `json:"certain"`
+}
+
+// Methods of the conductor: boards, for the WAMP agent.
+const (
+	MethodBoardAuthenticate = "session.authenticate" // BoardAuthenticate -> BoardIdentity: the key to check a signature with
+	MethodBoardJoin         = "session.join"         // BoardJoin -> BoardJoined: a code becomes a key of a board
+	MethodBoardConnected    = "session.connected"    // BoardConnected -> BoardWelcome: a session begins
+	MethodBoardDisconnected = "session.disconnected" // BoardDisconnected (cast): a session ended
+	MethodBoardDesired      = "session.desired"      // BoardAsk -> BoardDesired
+	MethodBoardReport       = "session.report"       // BoardReport -> Empty
+	MethodBoardTicket       = "session.ticket"       // BoardTicket -> BoardTickets
+	MethodBoardLeave        = "session.leave"        // BoardAsk -> Empty: the contributor un-enrols the board
+	MethodBoardWoken        = "session.woken"        // BoardWake (cast): the board was told (step 5)
+)
+
+// BoardAuthenticate asks for the key of a board.
+type BoardAuthenticate struct {
+	Board s4t.BoardID `json:"board"`
+}
+
+// BoardIdentity is what the authenticator needs.
+type BoardIdentity struct {
+	Board     s4t.BoardID `json:"board"`
+	Name      string      `json:"name"`
+	PublicKey []byte      `json:"public_key"` // Ed25519, 32 bytes
+}
+
+// BoardJoin binds a key to the board of a code. Sent again with the same code
+// and key it answers the same, so that a lost answer does not strand a board.
+type BoardJoin struct {
+	Code      string `json:"code"`
+	PublicKey []byte `json:"public_key"` // Ed25519, 32 bytes
+	Name      string `json:"name,omitempty"`
+}
+
+// BoardJoined is what a board keeps for ever after: its identity.
+type BoardJoined struct {
+	Board     s4t.BoardID `json:"board"`
+	Name      string      `json:"name"`
+	TicketKey []byte      `json:"ticket_key"` // Ed25519 public key that signs tickets, 32 bytes
+}
+
+// BoardConnected says that a session of a board begins. Instance is made anew
+// by every start of lightning-rod: another instance with the same key while
+// the first still answers is a clone.
+type BoardConnected struct {
+	Board       s4t.BoardID   `json:"board"`
+	Agent       s4t.AgentID   `json:"agent"`
+	Incarnation string        `json:"incarnation"` // of the agent, see AgentHello
+	Session     uint64        `json:"session"`     // WAMP session id
+	Instance    string        `json:"instance"`
+	Info        s4t.BoardInfo `json:"info"`
+}
+
+// BoardWelcome answers it: the epoch of the session and the state to have.
+type BoardWelcome struct {
+	Epoch   int64        `json:"epoch"`
+	Desired BoardDesired `json:"desired"`
+}
+
+// BoardDisconnected ends the session of that epoch, and no other.
+type BoardDisconnected struct {
+	Board s4t.BoardID `json:"board"`
+	Epoch int64       `json:"epoch"`
+}
+
+// BoardAsk is a request of a board in a session.
+type BoardAsk struct {
+	Board s4t.BoardID `json:"board"`
+	Epoch int64       `json:"epoch"`
+}
+
+// BoardDesired is the whole state a board should have (decision 1). A board
+// keeps the last one on disk and applies it at boot.
+type BoardDesired struct {
+	Board      s4t.BoardID      `json:"board"`
+	Name       string           `json:"name"`
+	Generation int64            `json:"generation"`
+	Time       time.Time        `json:"time"` // the cloud's clock; the board's may say 1970
+	URLs       []string         `json:"urls"` // of the cloud, in order of preference
+	TicketKey  []byte           `json:"ticket_key"`
+	Ports      []DesiredPort    `json:"ports"`
+	Services   []DesiredService `json:"services"`
+	Streams    *DesiredStreams  `json:"streams,omitempty"` // nil: no idle data rtunnel is wanted
+}
+
+// DesiredPort is the board's half of a port.
+type DesiredPort struct {
+	ID            s4t.PortID        `json:"id"`
+	Network       s4t.NetworkID     `json:"network"`
+	Layer         int               `json:"layer"`
+	Encapsulation s4t.Encapsulation `json:"encapsulation"`
+	Interface     string            `json:"interface"`
+	MAC           string            `json:"mac,omitempty"`
+	Addresses     []string          `json:"addresses"`
+	MTU           int               `json:"mtu"`
+	Guards        s4t.PortGuards    `json:"guards"`
+	GRE           *s4t.PortGRE      `json:"gre,omitempty"`
+	URL           string            `json:"url"` // of the tunnel agent: https://host:port
+}
+
+// DesiredService is a service that the board lets streams reach.
+type DesiredService struct {
+	ID      s4t.ServiceID `json:"id"`
+	Target  string        `json:"target"` // host
+	TCPPort int           `json:"port"`
+}
+
+// DesiredStreams asks for idle data rtunnels, so that a stream costs no
+// handshake.
+type DesiredStreams struct {
+	URL  string `json:"url"`  // of the tunnel agent
+	Warm int    `json:"warm"` // how many
+}
+
+// BoardReport is the state a board has.
+type BoardReport struct {
+	Board      s4t.BoardID  `json:"board"`
+	Epoch      int64        `json:"epoch"`
+	Generation int64        `json:"generation"` // applied
+	Ports      []PortReport `json:"ports"`
+	Problems   []string     `json:"problems,omitempty"`  // at most 16 lines of at most 255 bytes
+	Recovered  string       `json:"recovered,omitempty"` // once, when damaged state was found: what was lost and fetched again
+}
+
+// PortReport is the board's half of one port.
+type PortReport struct {
+	ID      s4t.PortID `json:"id"`
+	Up      bool       `json:"up"` // device up, addresses set, stream open
+	Problem string     `json:"problem,omitempty"`
+}
+
+// BoardTicket asks for tickets.
+type BoardTicket struct {
+	Board   s4t.BoardID `json:"board"`
+	Epoch   int64       `json:"epoch"`
+	Purpose string      `json:"purpose"`        // PurposePort or PurposeStreams
+	Port    s4t.PortID  `json:"port,omitempty"` // with PurposePort
+	Count   int         `json:"count"`          // 1 to 16
+}
+
+// BoardTickets answers it.
+type BoardTickets struct {
+	Tickets []string `json:"tickets"`
+}
+
+// Methods of the WAMP agent.
+const (
+	MethodBoardWake = "board.wake" // BoardWake (cast): tell the board of its new generation
+	MethodBoardKick = "board.kick" // BoardKick (cast): end its session
+	MethodBoardPing = "board.ping" // BoardPing -> Empty: the board itself must answer
+	MethodBoardCall = "board.call" // BoardCall -> json.RawMessage: call a procedure of the board
+)
+
+// BoardWake is only a wake-up: losing one costs a delay, never the truth.
+type BoardWake struct {
+	Board      s4t.BoardID `json:"board"`
+	Generation int64       `json:"generation"`
+}
+
+// BoardKick ends the board's session of at most that epoch.
+type BoardKick struct {
+	Board  s4t.BoardID `json:"board"`
+	Epoch  int64       `json:"epoch"`
+	Reason string      `json:"reason"` // a WAMP URI: "s4t.error.replaced", "s4t.error.left", "s4t.error.cloned"
+}
+
+// BoardPing asks whether the session of that epoch still answers.
+type BoardPing struct {
+	Board s4t.BoardID `json:"board"`
+	Epoch int64       `json:"epoch"`
+}
+
+// BoardCall calls a procedure of a board.
+type BoardCall struct {
+	Board     s4t.BoardID `json:"board"`
+	Procedure string      `json:"procedure"`      // last part of the URI: "doctor"
+	Args      []byte      `json:"args,omitempty"` // JSON
+}

@@ -1,0 +1,42 @@
+package wire
+
+import "github.com/stack4things/s4t"
+
+// Methods of the conductor: bridges and what is underneath.
+const (
+	MethodBridgeCreate = "bridge.create" // BridgeCreate -> s4t.Operation
+	MethodBridgeList   = "bridge.list"   // CallerRequest -> []s4t.Bridge
+	MethodBridgeGet    = "bridge.get"    // RefRequest -> s4t.Bridge
+	MethodBridgeDelete = "bridge.delete" // RefRequest -> s4t.Operation
+	MethodBridgeAdd    = "bridge.add"    // BridgeChange -> s4t.Operation
+	MethodBridgeRemove = "bridge.remove" // BridgeChange -> s4t.Operation
+	MethodNetworkList  = "network.list"  // CallerRequest -> []s4t.Network
+	MethodNetworkGet   = "network.get"   // RefRequest -> s4t.Network
+	MethodSubnetList   = "subnet.list"   // CallerRequest -> []s4t.Subnet
+	MethodSubnetGet    = "subnet.get"    // RefRequest -> s4t.Subnet
+	MethodPortList     = "port.list"     // CallerRequest -> []s4t.Port
+	MethodPortGet      = "port.get"      // RefRequest -> s4t.Port, with counters
+)
+
+// BridgeCreate is step 2 of the paper's Fig. 3.
+type BridgeCreate struct {
+	Caller        Caller            `json:"caller"`
+	Name          string            `json:"name"`
+	Boards        []string          `json:"boards"`         // names or ids, 1 or more
+	CIDR          string            `json:"cidr,omitempty"` // "" chooses one; "none"
+	CIDR6         string            `json:"cidr6,omitempty"`
+	Layer         int               `json:"layer,omitempty"` // 2 by default
+	Encapsulation s4t.Encapsulation `json:"encapsulation,omitempty"`
+	MTU           int               `json:"mtu,omitempty"`
+	Guards        s4t.PortGuards    `json:"guards"`
+	RequireOnline bool              `json:"require_online,omitempty"`
+}
+
+// BridgeChange adds boards to a bridge or removes them.
+type BridgeChange struct {
+	Caller        Caller         `json:"caller"`
+	Ref           string         `json:"ref"`
+	Boards        []string       `json:"boards"`
+	Guards        s4t.PortGuards `json:"guards"` // of the added ports
+	RequireOnline bool           `json:"require_online,omitempty"`
+}

@@ -1,0 +1,80 @@
+package wire
+
+import (
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+// Caller is who asks, resolved once from a token at the door and carried with
+// the request. Every method of the conductor that a user can reach takes one
+// and enforces it.
+type Caller struct {
+	User    string        `json:"user"` // name
+	UserID  s4t.UserID    `json:"user_id"`
+	Project s4t.ProjectID `json:"project"`
+	Role    s4t.Role      `json:"role"`
+	Token   s4t.TokenID   `json:"token"` // its public id, for the audit
+}
+
+// Methods of the conductor: identity. Ref is a name or an id.
+const (
+	MethodLogin         = "identity.login"  // LoginRequest -> s4t.Token (with Secret)
+	MethodVerify        = "identity.verify" // VerifyRequest -> Caller
+	MethodProjectCreate = "project.create"  // NameRequest -> s4t.Project
+	MethodProjectList   = "project.list"    // CallerRequest -> []s4t.Project
+	MethodProjectGet    = "project.get"     // RefRequest -> s4t.Project
+	MethodProjectDelete = "project.delete"  // RefRequest -> Empty
+	MethodUserCreate    = "user.create"     // UserCreate -> s4t.User
+	MethodUserList      = "user.list"       // CallerRequest -> []s4t.User
+	MethodUserDelete    = "user.delete"     // RefRequest -> Empty
+	MethodTokenCreate   = "token.create"    // TokenCreate -> s4t.Token (with Secret)
+	MethodTokenList     = "token.list"      // CallerRequest -> []s4t.Token
+	MethodTokenRevoke   = "token.revoke"    // RefRequest -> Empty
+)
+
+// LoginRequest exchanges a password for a token.
+type LoginRequest struct {
+	User     string `json:"user"`
+	Password string `json:"password"`
+	Project  string `json:"project,omitempty"` // name or id; the user's own by default
+}
+
+// VerifyRequest resolves a token's secret.
+type VerifyRequest struct {
+	Secret string `json:"secret"`
+}
+
+// CallerRequest is a request that says only who asks.
+type CallerRequest struct {
+	Caller Caller `json:"caller"`
+}
+
+// RefRequest names one object by name or id.
+type RefRequest struct {
+	Caller Caller `json:"caller"`
+	Ref    string `json:"ref"`
+}
+
+// NameRequest creates something that has only a name.
+type NameRequest struct {
+	Caller Caller `json:"caller"`
+	Name   string `json:"name"`
+}
+
+// UserCreate creates a user.
+type UserCreate struct {
+	Caller   Caller   `json:"caller"`
+	Name     string   `json:"name"`
+	Project  string   `json:"project"`
+	Role     s4t.Role `json:"role"`
+	Password string   `json:"password,omitempty"` // none: cannot log in, tokens only
+}
+
+// TokenCreate creates a token that is never stronger than its creator.
+type TokenCreate struct {
+	Caller  Caller        `json:"caller"`
+	Project string        `json:"project,omitempty"` // name or id; the caller's by default
+	Role    s4t.Role      `json:"role,omitempty"`    // the caller's by default
+	Expires time.Duration `json:"expires,omitempty"` // from now; 0 means it does not expire
+}

@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+// Methods of the conductor: services, streams, operations, events, audit.
+const (
+	MethodServiceExpose = "service.expose" // ServiceExpose -> s4t.Operation
+	MethodServiceList   = "service.list"   // ServiceList -> []s4t.Service
+	MethodServiceGet    = "service.get"    // RefRequest -> s4t.Service
+	MethodServiceHide   = "service.hide"   // ServiceHide -> s4t.Operation
+	MethodStreamOpen    = "stream.open"    // StreamOpen -> StreamGrant
+
+	MethodOperationList = "operation.list" // CallerRequest -> []s4t.Operation
+	MethodOperationGet  = "operation.get"  // OperationGet -> s4t.Operation
+	MethodOperationDone = "operation.done" // RefRequest (cast, from the API): step 10
+	MethodEventList     = "event.list"     // EventList -> []s4t.Event
+	MethodAuditList     = "audit.list"     // AuditList -> []s4t.AuditRecord
+)
+
+// ServiceExpose asks for a public port.
+type ServiceExpose struct {
+	Caller     Caller `json:"caller"`
+	Board      string `json:"board"`                 // name or id
+	Service    string `json:"service"`               // a name of s4t.KnownServices, or a TCP port
+	Target     string `json:"target,omitempty"`      // host; the board itself by default
+	PublicPort int    `json:"public_port,omitempty"` // 0 chooses one
+}
+
+// ServiceList asks for exposed services, of one board if Board is given.
+type ServiceList struct {
+	Caller Caller `json:"caller"`
+	Board  string `json:"board,omitempty"`
+}
+
+// ServiceHide closes a public port.
+type ServiceHide struct {
+	Caller  Caller `json:"caller"`
+	Board   string `json:"board"`
+	Service string `json:"service"` // name, TCP port or id
+}
+
+// StreamOpen asks for one stream to a TCP service of a board.
+type StreamOpen struct {
+	Caller  Caller `json:"caller"`
+	Board   string `json:"board"`
+	Target  string `json:"target,omitempty"` // host; 127.0.0.1 by default
+	TCPPort int    `json:"port"`
+}
+
+// StreamGrant is where to go and the ticket that opens it, once, within 60 s.
+type StreamGrant struct {
+	URL      string   `json:"url"` // https://host:port of the tunnel agent; the stream is at /rtunnel
+	Ticket   string   `json:"ticket"`
+	BoardID  string   `json:"board_id"`
+	HostKeys []string `json:"host_keys,omitempty"` // as the board's agent reported them
+}
+
+// OperationGet returns an operation; with Wait it answers when the operation
+// has ended or has more than Steps steps, or after Wait.
+type OperationGet struct {
+	Caller Caller          `json:"caller"`
+	ID     s4t.OperationID `json:"id"`
+	Wait   time.Duration   `json:"wait,omitempty"`
+	Steps  int             `json:"steps,omitempty"`
+}
+
+// EventList asks for the events after one, oldest first, at most 1,000.
+type EventList struct {
+	Caller Caller `json:"caller"`
+	After  int64  `json:"after"`
+}
+
+// AuditList asks for audit records, oldest first.
+type AuditList struct {
+	Caller Caller        `json:"caller"`
+	Board  string        `json:"board,omitempty"`
+	Since  time.Duration `json:"since,omitempty"` // back from now; 0 means all
+}
