@@ -1,0 +1,86 @@
+# Stack4Things. `make help` lists what there is.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+BOARDS  := linux/amd64 linux/arm64 linux/arm/6 linux/mipsle/softfloat linux/riscv64
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test unit e2e test-faults fuzz bench lint cross deps golden clean help
+
+## build: the three programs into bin/
+build:
+	@mkdir -p bin
+	$(BUILD) -o bin/ ./cmd/iotronic ./cmd/lightning-rod ./cmd/s4t
+
+## demo: the paper's workflow on this machine, with real traffic (needs root)
+demo:
+	@scripts/deps demo
+	@$(MAKE) --no-print-directory build
+	bin/s4t demo $(DEMO)
+
+## test: every test; installs what it needs
+test:
+	@scripts/deps test
+	@$(MAKE) --no-print-directory build
+	$(GO) vet ./...
+	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
+	S4T_BIN=$(CURDIR)/bin $(GO) test -timeout 14m ./e2e
+
+## unit: the tests that need no real processes
+unit:
+	$(GO) test -race $$($(GO) list ./... | grep -v '/e2e$$')
+
+## e2e: the tests with real processes in namespaces (root); RUN=TestName for one
+e2e: build
+	S4T_BIN=$(CURDIR)/bin $(GO) test -v -timeout 14m $(if $(RUN),-run $(RUN)) ./e2e
+
+## test-faults: kills, cuts and floods; writes docs/reliability.md
+test-faults: build
+	S4T_BIN=$(CURDIR)/bin S4T_RELIABILITY=$(CURDIR)/docs/reliability.md $(GO) test -v -count 1 -timeout 30m -run 'TestFault' ./e2e
+
+## fuzz: every fuzz target for 60 s (FUZZTIME=10s for less)
+fuzz:
+	scripts/fuzz $(FUZZTIME)
+
+## bench: throughput, latency, memory, connections/s; writes docs/performance.md
+bench:
+	@scripts/deps bench
+	@$(MAKE) --no-print-directory build
+	$(GO) run ./bench -bin bin $(BENCH)
+
+## lint: vet, staticcheck, govulncheck (versions pinned)
+lint:
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	@$(GO) run $(GOVULNCHECK) ./... || echo "govulncheck: could not reach its data, or found something: see above"
+
+## cross: lightning-rod for every board, with sizes against the 10 MB target
+cross:
+	@mkdir -p bin/cross
+	@for b in $(BOARDS); do \
+		os=$$(echo $$b | cut -d/ -f1); arch=$$(echo $$b | cut -d/ -f2); v=$$(echo $$b | cut -s -d/ -f3); \
+		arm=; mips=; [ $$arch = arm ] && arm=$$v; [ $$arch = mipsle ] && mips=$$v; \
+		out=bin/cross/lightning-rod-$$os-$$arch$$([ -n "$$v" ] && echo -$$v); \
+		GOOS=$$os GOARCH=$$arch GOARM=$$arm GOMIPS=$$mips $(BUILD) -o $$out ./cmd/lightning-rod || exit 1; \
+		stat -c '%s %n' $$out | awk '{printf "%6.2f MB of 10.00  %s%s\n", $$1/1e6, $$2, $$1>10e6 ? "  OVER" : ""}'; \
+	done
+
+## deps: Debian packages that the tests use
+deps:
+	@scripts/deps test
+
+## golden: rewrite the golden files; read the diff
+golden:
+	$(GO) test ./wire ./vnet ./gre ./cmd/... -update
+
+## clean: remove what was built
+clean:
+	rm -rf bin
+
+## help: this list
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
