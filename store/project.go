@@ -1,0 +1,43 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/stack4things/s4t"
+)
+
+const projectColumns = `id, name, created_at`
+
+func scanProject(s scanner) (s4t.Project, error) {
+	var p s4t.Project
+	var created int64
+	err := s.Scan(&p.ID, &p.Name, &created)
+	p.CreatedAt = fromMicros(created)
+	return p, err
+}
+
+// InsertProject adds a project. A name that exists is a Conflict on
+// projects.name.
+func (tx *Tx) InsertProject(p s4t.Project) error {
+	_, err := tx.exec(fmt.Sprintf("create project %q", p.Name),
+		`INSERT INTO projects (`+projectColumns+`) VALUES (?, ?, ?)`, p.ID, p.Name, micros(p.CreatedAt))
+	return err
+}
+
+// Project returns the project with this name or id.
+func (tx *Tx) Project(ref string) (s4t.Project, error) {
+	return one(tx, fmt.Sprintf("find project %q", ref), scanProject,
+		`SELECT `+projectColumns+` FROM projects WHERE id = ? OR name = ?`, ref, ref)
+}
+
+// Projects returns all projects by name.
+func (tx *Tx) Projects() ([]s4t.Project, error) {
+	return many(tx, "list projects", scanProject, `SELECT `+projectColumns+` FROM projects ORDER BY name`)
+}
+
+// DeleteProject deletes a project and the tokens for it. A project that
+// something belongs to is a Conflict for which [IsInUse] is true.
+func (tx *Tx) DeleteProject(id s4t.ProjectID) error {
+	_, err := tx.exec(fmt.Sprintf("delete project %q", id), `DELETE FROM projects WHERE id = ?`, id)
+	return err
+}

@@ -1,0 +1,33 @@
+package store
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/stack4things/s4t"
+)
+
+// Secret returns the secret of this name. The first time, it is what create
+// makes; every process that shares the database gets the same. Call it in
+// [DB.Tx].
+func (tx *Tx) Secret(name string, create func() ([]byte, error)) ([]byte, error) {
+	op := fmt.Sprintf("read secret %q", name)
+	text, err := one(tx, op, value[string], `SELECT value FROM secrets WHERE name = ?`, name)
+	if s4t.KindOf(err) == s4t.NotFound {
+		fresh, err := create()
+		if err != nil {
+			return nil, err
+		}
+		_, err = tx.exec(op, `INSERT INTO secrets (name, value) VALUES (?, ?)`, name, base64.StdEncoding.EncodeToString(fresh))
+		return fresh, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", errors.New("it is damaged"))
+	}
+	return b, nil
+}
