@@ -14,6 +14,7 @@ type Port struct {
 	MTU       int        `json:"mtu"`
 	Status    PortStatus `json:"status"`
 	Guards    PortGuards `json:"guards"`
+	Problem   string     `json:"problem,omitempty"` // what keeps it from being up, in the words of the board or the tunnel agent
 
 	GRE      *PortGRE      `json:"gre,omitempty"`      // with encapsulation gre
 	Counters *PortCounters `json:"counters,omitempty"` // in `port show` only

@@ -15,6 +15,7 @@ type Service struct {
 	Host       string        `json:"host"`        // where the public port listens, as users are told it
 	PublicPort int           `json:"public_port"` // reserved in the database before it is opened
 	Status     ServiceStatus `json:"status"`
+	Problem    string        `json:"problem,omitempty"` // what keeps it from being up, in the tunnel agent's words
 	CreatedAt  time.Time     `json:"created_at"`
 }
 

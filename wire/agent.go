@@ -97,7 +97,8 @@ type TunnelExposure struct {
 type TunnelReport struct {
 	Agent       s4t.AgentID       `json:"agent"`
 	Incarnation string            `json:"incarnation"`
-	Generation  int64             `json:"generation"` // applied
+	Generation  int64             `json:"generation"`    // applied
+	Seq         uint64            `json:"seq,omitempty"` // grows with each report of an incarnation: one that arrives late is dropped; 0 is never late
 	Ports       []s4t.PortID      `json:"ports"`
 	Exposures   []s4t.ServiceID   `json:"exposures"`
 	Streams     []s4t.BoardID     `json:"streams"`

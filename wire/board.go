@@ -40,6 +40,7 @@ type BoardUpdate struct {
 	Type     *string           `json:"type,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"` // the new set, whole
 	Location *s4t.Location     `json:"location,omitempty"`
+	NewCode  bool              `json:"new_code,omitempty"` // make a new code for a board that is not enrolled; the answer has Code and Join
 }
 
 // DoctorReport lists what was checked on a board, worst first.
@@ -140,6 +141,7 @@ type BoardDesired struct {
 	Ports      []DesiredPort    `json:"ports"`
 	Services   []DesiredService `json:"services"`
 	Streams    *DesiredStreams  `json:"streams,omitempty"` // nil: no idle data rtunnel is wanted
+	Notices    []string         `json:"notices,omitempty"` // what the board's owner should read: another board uses this board's key
 }
 
 // DesiredPort is the board's half of a port.

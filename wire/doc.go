@@ -22,6 +22,11 @@ const (
 	TopicEvents      = "events" // fan-out of [s4t.Event], from the conductor to every API
 )
 
+// MethodEvent is the method on [TopicEvents]; its body is one [s4t.Event].
+// Events arrive in the order of their ids; an id that is not above the last one
+// was seen already.
+const MethodEvent = "event"
+
 // Error is an [s4t.Error] as it crosses a process boundary. The cause stays
 // behind; an error that is not an [s4t.Error] crosses as "internal error".
 type Error struct {

@@ -1,0 +1,108 @@
+package conductor
+
+import (
+	"context"
+	"crypto/ed25519"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/queue"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// Queue is what the conductor needs of a queue driver; package queue says what
+// each method promises.
+type Queue interface {
+	Call(ctx context.Context, topic, method string, req, reply any) error
+	Cast(ctx context.Context, topic, method string, req any) error
+	Fanout(ctx context.Context, topic, method string, req any) error
+	Serve(ctx context.Context, topic, server string, workers int, h queue.Handler) error
+}
+
+// Config of a [Conductor].
+type Config struct {
+	Store         *store.DB          // required; the caller closes it
+	Queue         Queue              // required
+	TicketKey     ed25519.PrivateKey // required: signs tickets; several conductors share it
+	URLs          []string           // required: of the cloud, https://host:port, in order of preference; boards are told them
+	CAFingerprint string             // optional: SHA-256 of the CA certificate's DER, hex; empty: boards trust their system's roots
+	Mux           queue.Mux          // optional: what else is served on the conductor's topic (identity registers its methods there); New adds the conductor's own
+	Name          string             // optional: server name on the topic, when there are several conductors
+	Now           func() time.Time   // optional: default time.Now
+	Log           *slog.Logger       // optional: default discards
+}
+
+// Conductor is the only writer of desired state. See [New].
+type Conductor struct {
+	cfg Config
+
+	mu      sync.Mutex                    // guards the fields below
+	running map[s4t.OperationID]*progress // operations that have not ended
+	seq     map[s4t.AgentID]uint64        // of the last report taken from each tunnel agent
+	swept   time.Time                     // when the last round of upkeep began
+
+	news    chan struct{} // room for one: there are events to tell
+	waiters chan struct{} // a place for each request that waits for an operation
+}
+
+const (
+	// workers is how many requests are handled at a time; most take a
+	// millisecond of the database.
+	workers = 256
+	// maxWaiters of them may wait for an operation to end. One more is answered
+	// at once, so that waiting never keeps reports from coming in.
+	maxWaiters = 192
+	// upkeepInterval is how often deadlines are looked at.
+	upkeepInterval = time.Second
+)
+
+// New checks cfg and adds the conductor's methods to cfg.Mux. It does nothing
+// else until Run.
+func New(cfg Config) (*Conductor, error) {
+	const op = "construct the conductor"
+	switch {
+	case cfg.Store == nil || cfg.Queue == nil:
+		return nil, s4t.Errorf(s4t.Internal, op, "", "Store and Queue are required")
+	case len(cfg.TicketKey) != ed25519.PrivateKeySize:
+		return nil, s4t.Errorf(s4t.Internal, op, "", "TicketKey has %d bytes, %d are needed", len(cfg.TicketKey), ed25519.PrivateKeySize)
+	case len(cfg.URLs) == 0:
+		return nil, s4t.Errorf(s4t.Internal, op, "", "URLs is empty")
+	}
+	if cfg.Mux == nil {
+		cfg.Mux = queue.Mux{}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Conductor{
+		cfg:     cfg,
+		running: map[s4t.OperationID]*progress{},
+		seq:     map[s4t.AgentID]uint64{},
+		news:    make(chan struct{}, 1),
+		waiters: make(chan struct{}, maxWaiters),
+	}
+	c.Register(cfg.Mux)
+	return c, nil
+}
+
+// Register adds every method of the conductor to mux. New does it for
+// Config.Mux.
+func (c *Conductor) Register(mux queue.Mux) {
+	for method, h := range map[string]queue.Handler{} {
+		mux[method] = h
+	}
+}
+
+// Run serves the topic [wire.TopicConductor] until ctx ends. Operations that
+// were running when another conductor ended, by whatever way, go on. Everything
+// it started has ended when it returns; it returns nil after ctx has ended. Run
+// is called once.
+func (c *Conductor) Run(ctx context.Context) error {
+	return c.cfg.Queue.Serve(ctx, wire.TopicConductor, c.cfg.Name, workers, c.cfg.Mux.Serve)
+}

@@ -1,0 +1,4 @@
+package conductor
+
+// progress of an operation that has not ended.
+type progress struct{}
