@@ -1,0 +1,88 @@
+package apiclient
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+// CreateBoard answers with the code and the join string, once.
+func (c *Client) CreateBoard(ctx context.Context, req BoardCreate) (b s4t.Board, err error) {
+	return b, c.do(ctx, "create board "+req.Name, "POST", path("boards"), req, &b)
+}
+
+// Boards lists those with all the labels and the status; empty: all.
+func (c *Client) Boards(ctx context.Context, labels map[string]string, status s4t.BoardStatus) (l []s4t.Board, err error) {
+	q := url.Values{}
+	for k, v := range labels {
+		q.Add("label", k+"="+v)
+	}
+	if status != "" {
+		q.Set("status", string(status))
+	}
+	p := path("boards")
+	if len(q) > 0 {
+		p += "?" + q.Encode()
+	}
+	return l, c.do(ctx, "list boards", "GET", p, nil, &l)
+}
+
+// Board by name or id.
+func (c *Client) Board(ctx context.Context, ref string) (b s4t.Board, err error) {
+	return b, c.do(ctx, "show board "+ref, "GET", path("boards", ref), nil, &b)
+}
+
+// UpdateBoard changes what is not nil.
+func (c *Client) UpdateBoard(ctx context.Context, ref string, req BoardUpdate) (b s4t.Board, err error) {
+	return b, c.do(ctx, "update board "+ref, "PATCH", path("boards", ref), req, &b)
+}
+
+// DeleteBoard deletes a board with its ports and services.
+func (c *Client) DeleteBoard(ctx context.Context, ref string) error {
+	return c.do(ctx, "delete board "+ref, "DELETE", path("boards", ref), nil, nil)
+}
+
+// WaitBoard returns the board once it has that status. It is told by events,
+// and asks again only when its stream of events had to be opened anew.
+func (c *Client) WaitBoard(ctx context.Context, ref string, status s4t.BoardStatus) (s4t.Board, error) {
+	what := "wait for board " + ref
+	for {
+		// Listen first, then look: what happens in between is an event.
+		events, err := c.Events(ctx, EventsOptions{Once: true})
+		if err != nil {
+			return s4t.Board{}, err
+		}
+		board, err := c.Board(ctx, ref)
+		if err != nil || board.Status == status {
+			events.Close()
+			return board, err
+		}
+		for e := range events.All() {
+			if e.Object != string(board.ID) {
+				continue
+			}
+			if board, err = c.Board(ctx, string(board.ID)); err != nil || board.Status == status {
+				events.Close()
+				return board, err
+			}
+		}
+		events.Close()
+		if ctx.Err() != nil {
+			return board, s4t.Errorf(s4t.Timeout, what, "look at `s4t doctor "+ref+"`, or give --timeout", "it is %s, not %s", board.Status, status)
+		}
+		pause(ctx, time.Second) // the cloud ended the stream: it restarts
+	}
+}
+
+// DoctorBoard says what stands between a board and what it should do.
+func (c *Client) DoctorBoard(ctx context.Context, ref string) (r wire.DoctorReport, err error) {
+	return r, c.do(ctx, "examine board "+ref, "GET", path("boards", ref, "doctor"), nil, &r)
+}
+
+// OpenStream asks for a ticket to a TCP service of a board.
+func (c *Client) OpenStream(ctx context.Context, ref string, req StreamOpen) (g wire.StreamGrant, err error) {
+	return g, c.do(ctx, "connect to board "+ref, "POST", path("boards", ref, "streams"), req, &g)
+}

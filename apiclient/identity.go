@@ -1,0 +1,77 @@
+package apiclient
+
+import (
+	"context"
+
+	"github.com/stack4things/s4t"
+)
+
+// Login exchanges a password for a token, whose secret is in the answer.
+func (c *Client) Login(ctx context.Context, req Login) (t s4t.Token, err error) {
+	return t, c.do(ctx, "log in", "POST", path("login"), req, &t)
+}
+
+// Version of the cloud; needs no token.
+func (c *Client) Version(ctx context.Context) (v Version, err error) {
+	return v, c.do(ctx, "ask for the version", "GET", path("version"), nil, &v)
+}
+
+// CreateProject needs the role admin.
+func (c *Client) CreateProject(ctx context.Context, name string) (p s4t.Project, err error) {
+	return p, c.do(ctx, "create project "+name, "POST", path("projects"), ProjectCreate{Name: name}, &p)
+}
+
+// Projects lists those the caller may see.
+func (c *Client) Projects(ctx context.Context) (l []s4t.Project, err error) {
+	return l, c.do(ctx, "list projects", "GET", path("projects"), nil, &l)
+}
+
+// Project by name or id.
+func (c *Client) Project(ctx context.Context, ref string) (p s4t.Project, err error) {
+	return p, c.do(ctx, "show project "+ref, "GET", path("projects", ref), nil, &p)
+}
+
+// DeleteProject deletes an empty project.
+func (c *Client) DeleteProject(ctx context.Context, ref string) error {
+	return c.do(ctx, "delete project "+ref, "DELETE", path("projects", ref), nil, nil)
+}
+
+// CreateUser needs the role admin.
+func (c *Client) CreateUser(ctx context.Context, req UserCreate) (u s4t.User, err error) {
+	return u, c.do(ctx, "create user "+req.Name, "POST", path("users"), req, &u)
+}
+
+// Users lists those the caller may see.
+func (c *Client) Users(ctx context.Context) (l []s4t.User, err error) {
+	return l, c.do(ctx, "list users", "GET", path("users"), nil, &l)
+}
+
+// User by name or id.
+func (c *Client) User(ctx context.Context, ref string) (u s4t.User, err error) {
+	return u, c.do(ctx, "show user "+ref, "GET", path("users", ref), nil, &u)
+}
+
+// DeleteUser deletes a user and the user's tokens.
+func (c *Client) DeleteUser(ctx context.Context, ref string) error {
+	return c.do(ctx, "delete user "+ref, "DELETE", path("users", ref), nil, nil)
+}
+
+// CreateToken answers with the secret, once.
+func (c *Client) CreateToken(ctx context.Context, req TokenCreate) (t s4t.Token, err error) {
+	return t, c.do(ctx, "create a token", "POST", path("tokens"), req, &t)
+}
+
+// Tokens lists those the caller may see, without secrets.
+func (c *Client) Tokens(ctx context.Context) (l []s4t.Token, err error) {
+	return l, c.do(ctx, "list tokens", "GET", path("tokens"), nil, &l)
+}
+
+// Token by id, without its secret.
+func (c *Client) Token(ctx context.Context, id string) (t s4t.Token, err error) {
+	return t, c.do(ctx, "show token "+id, "GET", path("tokens", id), nil, &t)
+}
+
+// RevokeToken ends a token now.
+func (c *Client) RevokeToken(ctx context.Context, id string) error {
+	return c.do(ctx, "revoke token "+id, "DELETE", path("tokens", id), nil, nil)
+}

@@ -1,0 +1,93 @@
+package apiclient
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+// longPoll is how long one request waits for news of an operation; the API
+// allows at most a minute.
+const longPoll = 30 * time.Second
+
+// Operations lists them.
+func (c *Client) Operations(ctx context.Context) (l []s4t.Operation, err error) {
+	return l, c.do(ctx, "list operations", "GET", path("operations"), nil, &l)
+}
+
+// Operation by id.
+func (c *Client) Operation(ctx context.Context, id s4t.OperationID) (o s4t.Operation, err error) {
+	return o, c.do(ctx, "show operation "+string(id), "GET", path("operations", string(id)), nil, &o)
+}
+
+// WaitOperation returns the operation once it has ended, and calls onStep
+// (which may be nil) once for each step, in the order in which they are told.
+// When ctx ends first it returns the operation as last seen and a Timeout
+// error; while the cloud restarts it tries again. That an operation failed is
+// no error here: see [Failed].
+func (c *Client) WaitOperation(ctx context.Context, id s4t.OperationID, onStep func(s4t.Step)) (s4t.Operation, error) {
+	what := "wait for operation " + string(id)
+	var op s4t.Operation
+	told := map[int]bool{}
+	for {
+		var next s4t.Operation
+		p := query(path("operations", string(id)), "wait", longPoll.String(), "steps", strconv.Itoa(len(op.Steps)))
+		err := c.send(ctx, what, "GET", p, nil, &next)
+		switch kind := s4t.KindOf(err); {
+		case err == nil:
+			op = next
+		case ctx.Err() != nil:
+			return op, s4t.Errorf(s4t.Timeout, what, "see `s4t operation show "+string(id)+"`, or give --timeout", "not done in time%s", reached(op))
+		case kind == s4t.Unavailable || kind == s4t.Timeout:
+			pause(ctx, time.Second) // ends with ctx, which the next turn reports
+			continue
+		default:
+			return op, err
+		}
+		for _, s := range op.Steps {
+			if !told[s.Number] {
+				told[s.Number] = true
+				if onStep != nil {
+					onStep(s)
+				}
+			}
+		}
+		if op.Status != s4t.OperationRunning {
+			return op, nil
+		}
+	}
+}
+
+// reached says how far an operation came.
+func reached(op s4t.Operation) string {
+	if len(op.Steps) == 0 {
+		return ""
+	}
+	s := op.Steps[len(op.Steps)-1]
+	return ": the last step was " + strconv.Itoa(s.Number) + " (" + s.Name + ")"
+}
+
+// Failed returns the error of an operation that failed, else nil.
+func Failed(o s4t.Operation) error {
+	if o.Status != s4t.OperationFailed {
+		return nil
+	}
+	kind := o.ErrorKind
+	if kind == "" {
+		kind = s4t.Internal
+	}
+	return &s4t.Error{Kind: kind, Msg: o.Error}
+}
+
+// pause waits for d or the end of ctx, and reports whether ctx still lives.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+	return ctx.Err() == nil
+}

@@ -1,0 +1,97 @@
+package apiclient
+
+import "github.com/stack4things/s4t"
+
+// Login is the body of POST /v1/login.
+type Login struct {
+	User     string `json:"user" minLength:"1" maxLength:"63" doc:"Name of the user"`
+	Password string `json:"password" minLength:"1" maxLength:"1024" doc:"Password of the user"`
+	Project  string `json:"project,omitempty" maxLength:"63" doc:"Name or id of a project; the user's own by default"`
+}
+
+// ProjectCreate is the body of POST /v1/projects.
+type ProjectCreate struct {
+	Name string `json:"name" minLength:"1" maxLength:"63" doc:"Unique name"`
+}
+
+// UserCreate is the body of POST /v1/users.
+type UserCreate struct {
+	Name     string   `json:"name" minLength:"1" maxLength:"63" doc:"Unique name"`
+	Project  string   `json:"project" minLength:"1" maxLength:"63" doc:"Name or id of the user's project"`
+	Role     s4t.Role `json:"role" enum:"admin,member,reader" doc:"What the user may do"`
+	Password string   `json:"password,omitempty" maxLength:"1024" doc:"None: the user cannot log in and has tokens only"`
+}
+
+// TokenCreate is the body of POST /v1/tokens.
+type TokenCreate struct {
+	Project string   `json:"project,omitempty" maxLength:"63" doc:"Name or id; the caller's by default"`
+	Role    s4t.Role `json:"role,omitempty" enum:"admin,member,reader" doc:"Never stronger than the caller's, which is the default"`
+	Expires string   `json:"expires,omitempty" maxLength:"32" example:"24h" doc:"How long the token is valid, for example 90m or 24h; it does not expire by default"`
+}
+
+// BoardCreate is the body of POST /v1/boards.
+type BoardCreate struct {
+	Name     string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the project"`
+	Type     string            `json:"type,omitempty" maxLength:"255" doc:"Hardware, for people"`
+	Labels   map[string]string `json:"labels,omitempty" doc:"At most 64"`
+	Location *s4t.Location     `json:"location,omitempty" doc:"WGS 84"`
+}
+
+// BoardUpdate is the body of PATCH /v1/boards/{board}; what is absent stays.
+type BoardUpdate struct {
+	Name     *string           `json:"name,omitempty" minLength:"1" maxLength:"63" doc:"New name"`
+	Type     *string           `json:"type,omitempty" maxLength:"255" doc:"New type"`
+	Labels   map[string]string `json:"labels,omitempty" doc:"The new set, whole"`
+	Location *s4t.Location     `json:"location,omitempty" doc:"New location"`
+}
+
+// StreamOpen is the body of POST /v1/boards/{board}/streams.
+type StreamOpen struct {
+	TCPPort int    `json:"port" minimum:"1" maximum:"65535" doc:"TCP port of the service"`
+	Target  string `json:"target,omitempty" maxLength:"255" doc:"Host on the board's LAN, where the board allows it; the board itself by default"`
+}
+
+// ServiceExpose is the body of POST /v1/boards/{board}/services.
+type ServiceExpose struct {
+	Service    string `json:"service" minLength:"1" maxLength:"63" example:"ssh" doc:"Name of a well-known service, or a TCP port"`
+	Target     string `json:"target,omitempty" maxLength:"255" doc:"Host on the board's LAN, where the board allows it; the board itself by default"`
+	PublicPort int    `json:"public_port,omitempty" minimum:"0" maximum:"65535" doc:"Wanted public port; 0 chooses one"`
+}
+
+// BridgeCreate is the body of POST /v1/bridges.
+type BridgeCreate struct {
+	Name          string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the project"`
+	Boards        []string          `json:"boards" minItems:"1" maxItems:"250" doc:"Names or ids"`
+	CIDR          string            `json:"cidr,omitempty" maxLength:"64" example:"10.77.0.0/24" doc:"IPv4 addresses; none: no addresses are given; chosen by default"`
+	CIDR6         string            `json:"cidr6,omitempty" maxLength:"64" example:"fd00:77::/64" doc:"IPv6 addresses; none: no addresses are given; chosen by default"`
+	Layer         int               `json:"layer,omitempty" enum:"2,3" doc:"2 by default"`
+	Encapsulation s4t.Encapsulation `json:"encapsulation,omitempty" enum:"ethernet,gre" doc:"ethernet by default"`
+	MTU           int               `json:"mtu,omitempty" minimum:"576" maximum:"9000" doc:"Bytes of an IP packet"`
+	Guards        *s4t.PortGuards   `json:"guards,omitempty" doc:"Which guards are lifted on every port"`
+	RequireOnline bool              `json:"require_online,omitempty" doc:"Refuse when a board is offline, rather than wait for it"`
+}
+
+// BridgeChange is the body of POST /v1/bridges/{bridge}/boards and
+// .../boards/remove.
+type BridgeChange struct {
+	Boards        []string        `json:"boards" minItems:"1" maxItems:"250" doc:"Names or ids"`
+	Guards        *s4t.PortGuards `json:"guards,omitempty" doc:"Which guards are lifted on the added ports"`
+	RequireOnline bool            `json:"require_online,omitempty" doc:"Refuse when a board is offline, rather than wait for it"`
+}
+
+// Version is the answer of GET /v1/version.
+type Version struct {
+	Version string `json:"version" doc:"Of iotronic"`
+	API     string `json:"api" doc:"Version of the API: the first part of each path"`
+}
+
+// Problem is the body of every error answer: RFC 9457 with two members of our
+// own, kind and hint.
+type Problem struct {
+	Type   string   `json:"type" doc:"Always about:blank; kind says more"`
+	Title  string   `json:"title" doc:"Text of the status code"`
+	Status int      `json:"status" doc:"The status code"`
+	Detail string   `json:"detail" doc:"What was attempted, on what, and what is wrong"`
+	Kind   s4t.Kind `json:"kind" enum:"invalid,not_found,unauthenticated,forbidden,conflict,offline,unavailable,timeout,too_many,internal" doc:"What can be done about it, for programs"`
+	Hint   string   `json:"hint,omitempty" doc:"What to do, for people"`
+}

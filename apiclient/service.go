@@ -1,0 +1,42 @@
+package apiclient
+
+import (
+	"context"
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+// ExposeService gives a service of a board a public port.
+func (c *Client) ExposeService(ctx context.Context, board string, req ServiceExpose) (o s4t.Operation, err error) {
+	return o, c.do(ctx, "expose "+req.Service+" of board "+board, "POST", path("boards", board, "services"), req, &o)
+}
+
+// Services lists exposed services, of one board if board is not empty.
+func (c *Client) Services(ctx context.Context, board string) (l []s4t.Service, err error) {
+	p := path("services")
+	if board != "" {
+		p = path("boards", board, "services")
+	}
+	return l, c.do(ctx, "list services", "GET", p, nil, &l)
+}
+
+// Service by id.
+func (c *Client) Service(ctx context.Context, id string) (s s4t.Service, err error) {
+	return s, c.do(ctx, "show service "+id, "GET", path("services", id), nil, &s)
+}
+
+// HideService closes a public port. service is a name, a TCP port or an id.
+func (c *Client) HideService(ctx context.Context, board, service string) (o s4t.Operation, err error) {
+	return o, c.do(ctx, "hide "+service+" of board "+board, "DELETE", path("boards", board, "services", service), nil, &o)
+}
+
+// Audit lists records, oldest first, of one board if board is not empty, and
+// not older than since if that is not 0.
+func (c *Client) Audit(ctx context.Context, board string, since time.Duration) (l []s4t.AuditRecord, err error) {
+	s := ""
+	if since > 0 {
+		s = since.String()
+	}
+	return l, c.do(ctx, "list audit records", "GET", query(path("audit"), "board", board, "since", s), nil, &l)
+}
