@@ -1,0 +1,270 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+func TestRollback(t *testing.T) {
+	boom := errors.New("boom")
+	onBoth(t, func(t *testing.T, db *DB) {
+		err := db.Tx(t.Context(), func(tx *Tx) error {
+			if err := tx.InsertProject(newProject("lab")); err != nil {
+				return err
+			}
+			return boom
+		})
+		if !errors.Is(err, boom) {
+			t.Errorf("Tx returned %v", err)
+		}
+		func() {
+			defer func() { recover() }()
+			db.Tx(t.Context(), func(tx *Tx) error {
+				tx.InsertProject(newProject("lab"))
+				panic("boom")
+			})
+		}()
+		view(t, db, func(tx *Tx) error {
+			if _, err := tx.Project("lab"); s4t.KindOf(err) != s4t.NotFound {
+				t.Errorf("a project is there that was rolled back: %v", err)
+			}
+			return nil
+		})
+	})
+}
+
+func TestAViewCannotWriteAndDoesNotWait(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		if err := db.View(t.Context(), func(tx *Tx) error { return tx.InsertProject(newProject("lab")) }); err == nil {
+			t.Error("a view could write")
+		}
+		write(t, db, func(tx *Tx) error {
+			if err := tx.InsertProject(newProject("lab")); err != nil {
+				return err
+			}
+			return db.View(t.Context(), func(tx *Tx) error { // while the writer holds its lock
+				_, err := tx.Project("lab")
+				if s4t.KindOf(err) != s4t.NotFound {
+					t.Errorf("a view sees what is not committed: %v", err)
+				}
+				return nil
+			})
+		})
+	})
+}
+
+func TestReadThenWriteIsSerial(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		const writers, each = 8, 10
+		var wg sync.WaitGroup
+		for range writers {
+			wg.Go(func() {
+				for range each {
+					// Reads, then writes what depends on it: the id of an audit record.
+					if err := db.Tx(t.Context(), func(tx *Tx) error {
+						return tx.InsertAudit(s4t.AuditRecord{At: at, Action: "test", Outcome: "ok"})
+					}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		view(t, db, func(tx *Tx) error {
+			recs, err := tx.AuditRecords(AuditFilter{})
+			if len(recs) != writers*each || recs[len(recs)-1].ID != writers*each {
+				t.Errorf("%d records, want %d without a gap", len(recs), writers*each)
+			}
+			return err
+		})
+	})
+}
+
+func TestACancelledTransactionIsATimeout(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := db.Tx(ctx, func(tx *Tx) error {
+			cancel()
+			return tx.InsertProject(newProject("lab"))
+		})
+		if s4t.KindOf(err) != s4t.Timeout {
+			t.Errorf("%v (%s)", err, s4t.KindOf(err))
+		}
+		write(t, db, func(tx *Tx) error { return tx.InsertProject(newProject("lab")) })
+	})
+}
+
+func TestOpenTwiceKeepsWhatIsThere(t *testing.T) {
+	path := "sqlite:" + filepath.Join(t.TempDir(), "s4t.db")
+	db := openTest(t, path)
+	write(t, db, func(tx *Tx) error { return tx.InsertProject(newProject("lab")) })
+	db.Close()
+	db = openTest(t, path)
+	view(t, db, func(tx *Tx) error { _, err := tx.Project("lab"); return err })
+}
+
+func TestOpenErrorsSayWhatToDo(t *testing.T) {
+	tests := []struct {
+		name, url string
+		kind      s4t.Kind
+		says      string
+	}{
+		{"another scheme", "mysql://x", s4t.Invalid, "use sqlite:PATH"},
+		{"no path", "sqlite:", s4t.Invalid, "path"},
+		{"a directory that does not exist", "sqlite:/nonexistent/x.db", s4t.Unavailable, "disk of the data directory"},
+		{"a password in a broken URL", "postgres://u:secret@h:port/x", s4t.Invalid, "postgres://USER"},
+		{"a server that is not there", "postgres://u:secret@127.0.0.1:1/x?connect_timeout=1", s4t.Unavailable, "--database"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Open(t.Context(), Config{URL: tt.url})
+			if s4t.KindOf(err) != tt.kind || !strings.Contains(fmt.Sprint(err), tt.says) || strings.Contains(fmt.Sprint(err), "secret") {
+				t.Errorf("%v (%s)", err, s4t.KindOf(err))
+			}
+		})
+	}
+}
+
+func TestAFullDatabaseIsUnavailableAndRecovers(t *testing.T) {
+	db := openTest(t, "sqlite:"+filepath.Join(t.TempDir(), "s4t.db"))
+	limit := func(pages int) {
+		if _, err := db.write.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", pages)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(1) // SQLite takes the present size where that is more
+	fill := func() (err error) {
+		for range 200 {
+			if err = db.Tx(t.Context(), func(tx *Tx) error {
+				return tx.InsertAudit(s4t.AuditRecord{Detail: strings.Repeat("x", 4096)})
+			}); err != nil {
+				break
+			}
+		}
+		return err
+	}
+	if err := fill(); s4t.KindOf(err) != s4t.Unavailable || !strings.Contains(err.Error(), "full") {
+		t.Fatalf("%v (%s)", err, s4t.KindOf(err))
+	}
+	view(t, db, func(tx *Tx) error { _, err := tx.Projects(); return err })
+	limit(1 << 20)
+	if err := fill(); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+func TestDollars(t *testing.T) {
+	const query, want = `SELECT '?', a FROM t WHERE b = ? AND c IN (?, ?)`, `SELECT '?', a FROM t WHERE b = $1 AND c IN ($2, $3)`
+	if got := dollars(query); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// crashChild names the database that a child of this test writes to until it
+// is killed.
+const crashChild = "S4T_STORE_CRASH_CHILD"
+
+// crashWriter adds projects for ever and says each name once it is committed.
+func crashWriter() {
+	db, err := Open(context.Background(), Config{URL: os.Getenv(crashChild)})
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	for {
+		p := newProject(s4t.NewID()[:13])
+		if err := db.Tx(context.Background(), func(tx *Tx) error { return tx.InsertProject(p) }); err != nil {
+			fmt.Println("error", err)
+			return
+		}
+		fmt.Println("ok", p.Name)
+	}
+}
+
+func TestKillNineLosesNothingAcknowledged(t *testing.T) {
+	url := "sqlite:" + filepath.Join(t.TempDir(), "s4t.db")
+	openTest(t, url).Close()
+	acknowledged := map[string]bool{}
+	for range 5 {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), crashChild+"="+url)
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines, killAfter, seen := bufio.NewReader(out), 20+rand.N(100), 0
+		for {
+			line, err := lines.ReadString('\n')
+			if err == io.EOF {
+				break
+			}
+			name, ok := strings.CutPrefix(strings.TrimSpace(line), "ok ")
+			if !ok {
+				t.Fatalf("child: %s", line)
+			}
+			acknowledged[name] = true
+			if seen++; seen == killAfter {
+				child.Process.Kill() // and read on: what it said before it died counts
+			}
+		}
+		child.Wait()
+
+		db := openTest(t, url)
+		var verdict string
+		if err := db.write.QueryRow("PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
+			t.Fatalf("integrity: %s, %v", verdict, err)
+		}
+		view(t, db, func(tx *Tx) error {
+			for name := range acknowledged {
+				if _, err := tx.Project(name); err != nil {
+					t.Errorf("acknowledged and lost: %v", err)
+				}
+			}
+			return nil
+		})
+		db.Close()
+	}
+	if len(acknowledged) < 100 {
+		t.Errorf("only %d rows were written", len(acknowledged))
+	}
+}
+
+// BenchmarkCommit is the cost of one small transaction, for the choice of
+// synchronous.
+func BenchmarkCommit(b *testing.B) {
+	for _, mode := range []string{"FULL", "NORMAL"} {
+		b.Run(mode, func(b *testing.B) {
+			db, err := Open(b.Context(), Config{URL: "sqlite:" + filepath.Join(b.TempDir(), "s4t.db")})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer db.Close()
+			if _, err := db.write.Exec("PRAGMA synchronous = " + mode); err != nil {
+				b.Fatal(err)
+			}
+			start := time.Now()
+			for b.Loop() {
+				if err := db.Tx(b.Context(), func(tx *Tx) error { return tx.InsertProject(newProject(s4t.NewID()[:13])) }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "commits/s")
+		})
+	}
+}

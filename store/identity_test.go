@@ -1,0 +1,217 @@
+package store
+
+import (
+	"bytes"
+	"crypto/rand"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stack4things/s4t"
+)
+
+// at is a time that both engines keep exactly.
+var at = time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC)
+
+func newProject(name string) s4t.Project {
+	return s4t.Project{ID: s4t.ProjectID(s4t.NewID()), Name: name, CreatedAt: at}
+}
+
+func newUser(name string, p s4t.Project, role s4t.Role) s4t.User {
+	return s4t.User{ID: s4t.UserID(s4t.NewID()), Name: name, Project: p.ID, Role: role, CreatedAt: at}
+}
+
+func TestIdentityRows(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		lab, empty := newProject("lab"), newProject("empty")
+		ann, bob := newUser("ann", lab, s4t.RoleAdmin), newUser("bob", lab, s4t.RoleMember)
+		expires := at.Add(time.Hour)
+		token := s4t.Token{ID: s4t.TokenID(s4t.NewID()), Project: empty.ID, Role: s4t.RoleReader, ExpiresAt: &expires, CreatedAt: at}
+		lasting := s4t.Token{ID: s4t.TokenID(s4t.NewID()), Project: lab.ID, Role: s4t.RoleAdmin, CreatedAt: at.Add(time.Second)}
+		write(t, db, func(tx *Tx) error {
+			for _, err := range []error{
+				tx.InsertProject(lab), tx.InsertProject(empty),
+				tx.InsertUser(ann, "hash"), tx.InsertUser(bob, ""),
+				tx.InsertToken(token, bob.ID, "h1"), tx.InsertToken(lasting, ann.ID, "h2"),
+			} {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		view(t, db, func(tx *Tx) error {
+			check := func(what string, got any, err error, want any) {
+				t.Helper()
+				if err != nil {
+					t.Errorf("%s: %v", what, err)
+				} else if d := cmp.Diff(want, got); d != "" {
+					t.Errorf("%s (-want +got):\n%s", what, d)
+				}
+			}
+			for _, ref := range []string{"lab", string(lab.ID)} {
+				p, err := tx.Project(ref)
+				check("project by "+ref, p, err, lab)
+			}
+			ps, err := tx.Projects()
+			check("projects by name", ps, err, []s4t.Project{empty, lab})
+			u, err := tx.User("ann")
+			check("user by name", u, err, ann)
+			us, err := tx.Users()
+			check("users by name", us, err, []s4t.User{ann, bob})
+			hash, err := tx.UserPassword(ann.ID)
+			check("password", hash, err, "hash")
+			n, err := tx.CountAdmins()
+			check("admins", n, err, 1)
+			want := TokenRow{Token: token, UserID: bob.ID, UserRole: s4t.RoleMember}
+			want.User = "bob"
+			row, err := tx.TokenByHash("h1")
+			check("token by hash", row, err, want)
+			row, err = tx.Token(token.ID)
+			check("token by id", row, err, want)
+			rows, err := tx.Tokens(bob.ID)
+			check("tokens of a user", rows, err, []TokenRow{want})
+			if rows, _ := tx.Tokens(""); len(rows) != 2 {
+				t.Errorf("all tokens: %d, want 2", len(rows))
+			}
+			if _, err := tx.Token("none"); s4t.KindOf(err) != s4t.NotFound {
+				t.Errorf("a token that does not exist: %v", err)
+			}
+			return nil
+		})
+	})
+}
+
+func TestConstraints(t *testing.T) {
+	lab := newProject("lab")
+	ann := newUser("ann", lab, s4t.RoleMember)
+	onBoth(t, func(t *testing.T, db *DB) {
+		write(t, db, func(tx *Tx) error {
+			if err := tx.InsertProject(lab); err != nil {
+				return err
+			}
+			return tx.InsertUser(ann, "")
+		})
+		tests := []struct {
+			name string
+			do   func(tx *Tx) error
+			is   func(error) bool
+		}{
+			{"two projects of one name", func(tx *Tx) error { return tx.InsertProject(newProject("lab")) },
+				func(err error) bool {
+					return IsUnique(err, "projects.name") && !IsUnique(err, "projects.id") && !IsInUse(err)
+				}},
+			{"two projects of one id", func(tx *Tx) error { return tx.InsertProject(s4t.Project{ID: lab.ID, Name: "x"}) },
+				func(err error) bool { return IsUnique(err, "projects.id") }},
+			{"a user of no project", func(tx *Tx) error { return tx.InsertUser(newUser("bob", newProject("x"), s4t.RoleAdmin), "") }, IsInUse},
+			{"a project with a user is deleted", func(tx *Tx) error { return tx.DeleteProject(lab.ID) }, IsInUse},
+		}
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				err := db.Tx(t.Context(), tt.do)
+				if s4t.KindOf(err) != s4t.Conflict || !tt.is(err) {
+					t.Errorf("%v (%s)", err, s4t.KindOf(err))
+				}
+			})
+		}
+		write(t, db, func(tx *Tx) error { return tx.DeleteUser(ann.ID) })
+		write(t, db, func(tx *Tx) error { return tx.DeleteProject(lab.ID) })
+	})
+}
+
+func TestTokensGoWithTheirUserAndProjectAndWhenTheyExpire(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		lab, other := newProject("lab"), newProject("other")
+		ann, bob := newUser("ann", lab, s4t.RoleMember), newUser("bob", lab, s4t.RoleMember)
+		late := at.Add(time.Minute)
+		write(t, db, func(tx *Tx) error {
+			for _, err := range []error{
+				tx.InsertProject(lab), tx.InsertProject(other), tx.InsertUser(ann, ""), tx.InsertUser(bob, ""),
+				tx.InsertToken(s4t.Token{ID: "1", Project: lab.ID, Role: s4t.RoleReader, CreatedAt: at}, ann.ID, "1"),
+				tx.InsertToken(s4t.Token{ID: "2", Project: other.ID, Role: s4t.RoleReader, CreatedAt: at}, bob.ID, "2"),
+				tx.InsertToken(s4t.Token{ID: "3", Project: lab.ID, Role: s4t.RoleReader, CreatedAt: at, ExpiresAt: &late}, bob.ID, "3"),
+				tx.InsertToken(s4t.Token{ID: "4", Project: lab.ID, Role: s4t.RoleReader, CreatedAt: at}, bob.ID, "4"),
+				tx.DeleteUser(ann.ID), tx.DeleteProject(other.ID), tx.DeleteExpiredTokens(late.Add(time.Second)),
+			} {
+				if err != nil {
+					return err
+				}
+			}
+			rows, err := tx.Tokens("")
+			if err == nil && (len(rows) != 1 || rows[0].ID != "4") {
+				t.Errorf("left: %+v", rows)
+			}
+			return err
+		})
+	})
+}
+
+func TestAuditIsFilteredAndInOrder(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		recs := []s4t.AuditRecord{
+			{At: at, User: "ann", Project: "p1", Action: "board.create", Object: "b1", Name: "kitchen", Outcome: "ok"},
+			{At: at.Add(time.Second), User: "bob", Project: "p2", Action: "stream.open", Board: "b1", Outcome: "ok", Detail: "127.0.0.1:22"},
+			{At: at.Add(2 * time.Second), Action: "login", Name: "kitchen", Outcome: "unauthenticated"},
+		}
+		write(t, db, func(tx *Tx) error {
+			for i := range recs {
+				if err := tx.InsertAudit(recs[i]); err != nil {
+					return err
+				}
+				recs[i].ID = int64(i + 1)
+			}
+			return nil
+		})
+		tests := []struct {
+			name   string
+			filter AuditFilter
+			want   []s4t.AuditRecord
+		}{
+			{"all", AuditFilter{}, recs},
+			{"of a project", AuditFilter{Project: "p1"}, recs[:1]},
+			{"of a board by id", AuditFilter{Board: "b1"}, recs[:2]},
+			{"of a board by name", AuditFilter{Board: "kitchen"}, recs[:1]},
+			{"since a time", AuditFilter{Since: at.Add(time.Second)}, recs[1:]},
+			{"none", AuditFilter{Project: "p3"}, []s4t.AuditRecord{}},
+		}
+		for _, tt := range tests {
+			view(t, db, func(tx *Tx) error {
+				got, err := tx.AuditRecords(tt.filter)
+				if d := cmp.Diff(tt.want, got); d != "" {
+					t.Errorf("%s (-want +got):\n%s", tt.name, d)
+				}
+				return err
+			})
+		}
+	})
+}
+
+func TestASecretIsMadeOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		got := make([][]byte, 8)
+		var wg sync.WaitGroup
+		for i := range got {
+			wg.Go(func() {
+				err := db.Tx(t.Context(), func(tx *Tx) (err error) {
+					got[i], err = tx.Secret("ticket", func() ([]byte, error) {
+						b := make([]byte, 32)
+						rand.Read(b)
+						return b, nil
+					})
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		for _, b := range got {
+			if len(b) != 32 || !bytes.Equal(b, got[0]) {
+				t.Errorf("secrets differ: %x, %x", got[0], b)
+			}
+		}
+	})
+}
