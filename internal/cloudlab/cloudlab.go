@@ -104,8 +104,7 @@ func (c *Cloud) AddBoard(ctx context.Context, name string) (*Board, error) {
 		}
 		hosts = c.Lab.Boards()
 	}
-	b := &Board{Board: hosts[len(c.Boards)], Name: name, State: filepath.Join(c.Lab.Dir, name), cloud: c}
-	c.Boards = append(c.Boards, b)
+	b := c.Adopt(&Board{Board: hosts[len(c.Boards)], Name: name, State: filepath.Join(c.Lab.Dir, name)})
 	var made s4t.Board
 	if err := c.JSON(ctx, &made, "board", "create", name); err != nil {
 		return nil, err
@@ -114,6 +113,13 @@ func (c *Cloud) AddBoard(ctx context.Context, name string) (*Board, error) {
 		return nil, err
 	}
 	return b, b.WaitReady(0, 15*time.Second)
+}
+
+// Adopt takes a board that is joined by hand into the cloud's list.
+func (c *Cloud) Adopt(b *Board) *Board {
+	b.cloud = c
+	c.Boards = append(c.Boards, b)
+	return b
 }
 
 // Join starts `lightning-rod join JOIN`, which goes on to run.

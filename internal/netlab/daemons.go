@@ -128,3 +128,18 @@ func (a *Avahi) Browse(ctx context.Context, kind string) (string, error) {
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
+
+// WaitListen waits until something listens on a TCP port of the host.
+func (h *Host) WaitListen(tcpPort int, timeout time.Duration) error {
+	deadline := time.Now().Add(timeout)
+	for {
+		out, err := h.Run(context.Background(), "ss", "-Hltn", fmt.Sprintf("sport = :%d", tcpPort))
+		if err == nil && out != "" {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: nothing listens on %d within %v", h.Name, tcpPort, timeout)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
