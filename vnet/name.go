@@ -11,21 +11,21 @@ import (
 // IFNAMSIZ (16) with its closing zero (linux/if.h).
 const MaxInterfaceName = 15
 
-// Prefixes of the names of what we make, so that a user and [link.Sweep] can
+// Prefixes of the names of what we make, so that a user and link.Sweep can
 // tell them from the rest.
 const (
-	devicePrefix = "s4t-"
-	bridgePrefix = "s4tb-"
+	DevicePrefix = "s4t-"
+	BridgePrefix = "s4tb-"
 )
 
 // InterfaceName returns the name of a port's device: "s4t-" and the first 8
 // hex digits of the port's id. Two ports of one board share a name once in
 // 2^32; the second Open then fails and says so.
-func InterfaceName(id s4t.PortID) string { return devicePrefix + digits(id) }
+func InterfaceName(id s4t.PortID) string { return DevicePrefix + digits(id) }
 
 // BridgeName returns the name of the kernel bridge of a port that is bridged
 // to an interface of its board.
-func BridgeName(id s4t.PortID) string { return bridgePrefix + digits(id) }
+func BridgeName(id s4t.PortID) string { return BridgePrefix + digits(id) }
 
 func digits(id s4t.PortID) string {
 	if s4t.IsID(string(id)) {

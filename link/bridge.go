@@ -1,0 +1,85 @@
+//go:build linux
+
+package link
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/vnet"
+)
+
+// errOwnAddresses refuses to enslave an interface that is in use.
+var errOwnAddresses = errors.New("the interface has IP addresses of its own, which would stop working")
+
+// applyBridge makes a kernel bridge, see [vnet.Bridge].
+func applyBridge(op vnet.Bridge) error {
+	l, err := netlink.LinkByName(op.Name)
+	if err == nil {
+		if _, ok := l.(*netlink.Bridge); !ok {
+			return errors.New("a device of that name is there, but it is no kernel bridge")
+		}
+		return nil
+	}
+	if missing := (netlink.LinkNotFoundError{}); !errors.As(err, &missing) {
+		return err
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = op.Name
+	snooping := false
+	err = netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &snooping})
+	if errors.Is(err, unix.EEXIST) {
+		return nil // made by another since we looked
+	}
+	return err
+}
+
+// applyMaster enslaves a device, see [vnet.Master].
+func applyMaster(op vnet.Master) error {
+	master, err := netlink.LinkByName(op.Bridge)
+	if err != nil {
+		return err
+	}
+	return change(op.Name, func(l netlink.Link) error {
+		switch {
+		case l.Attrs().MasterIndex == master.Attrs().Index:
+			return nil
+		case l.Attrs().MasterIndex != 0:
+			return errors.New("the interface is in another bridge already")
+		}
+		addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+		if err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			if !a.IP.IsLinkLocalUnicast() {
+				return errOwnAddresses
+			}
+		}
+		return netlink.LinkSetMaster(l, master)
+	})
+}
+
+// Sweep removes the kernel bridges that a plan of ours made and that keep does
+// not name: devices go by themselves with the process that opened them, bridges
+// do not. Their members are set free.
+func Sweep(keep func(name string) bool) error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return s4t.Errorf(s4t.Internal, "list the devices of this host", "", "%w", err)
+	}
+	for _, l := range links {
+		name := l.Attrs().Name
+		if _, ok := l.(*netlink.Bridge); !ok || !strings.HasPrefix(name, vnet.BridgePrefix) || keep(name) {
+			continue
+		}
+		if err := netlink.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
+			return s4t.Errorf(s4t.Internal, "remove kernel bridge "+name, "", "%w", err)
+		}
+	}
+	return nil
+}
