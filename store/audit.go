@@ -49,3 +49,9 @@ func (tx *Tx) AuditRecords(f AuditFilter) ([]s4t.AuditRecord, error) {
 		ORDER BY id`,
 		f.Project, f.Project, micros(f.Since), f.Board, f.Board, f.Board, f.Board, MaxAuditRecords)
 }
+
+// TrimAudit deletes all but the newest keep records.
+func (tx *Tx) TrimAudit(keep int) error {
+	_, err := tx.exec("trim the audit", `DELETE FROM audit WHERE id <= (SELECT MAX(id) FROM audit) - ?`, keep)
+	return err
+}

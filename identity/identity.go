@@ -1,0 +1,146 @@
+package identity
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/queue"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// Config of an [Identity].
+type Config struct {
+	Store         *store.DB        // required; the caller closes it
+	LoginLifetime time.Duration    // of a token that a login gives; default 7 days
+	Now           func() time.Time // default time.Now
+	Log           *slog.Logger     // default: nowhere
+}
+
+// Identity is the built-in identity service. Its methods take requests as they
+// come over the queue and enforce the caller's role; see [Identity.Register].
+type Identity struct {
+	cfg      Config
+	password hasher
+	attempts *attempts
+	failures *rate.Limiter // of audit records of failed logins: an attacker must not fill the disk
+}
+
+// New returns an Identity. Several processes may share the store.
+func New(cfg Config) (*Identity, error) {
+	if cfg.Store == nil {
+		return nil, s4t.Errorf(s4t.Internal, "construct identity", "", "Store is required")
+	}
+	if cfg.LoginLifetime == 0 {
+		cfg.LoginLifetime = 7 * 24 * time.Hour
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Identity{
+		cfg:      cfg,
+		password: newHasher(),
+		attempts: newAttempts(),
+		failures: rate.NewLimiter(1, 60),
+	}, nil
+}
+
+// Register adds the methods of identity to mux.
+func (i *Identity) Register(mux queue.Mux) {
+	mux[wire.MethodLogin] = queue.Handle(i.Login)
+	mux[wire.MethodVerify] = queue.Handle(i.Verify)
+	mux[wire.MethodProjectCreate] = queue.Handle(i.CreateProject)
+	mux[wire.MethodProjectList] = queue.Handle(i.ListProjects)
+	mux[wire.MethodProjectGet] = queue.Handle(i.GetProject)
+	mux[wire.MethodProjectDelete] = queue.Handle(i.DeleteProject)
+	mux[wire.MethodUserCreate] = queue.Handle(i.CreateUser)
+	mux[wire.MethodUserList] = queue.Handle(i.ListUsers)
+	mux[wire.MethodUserDelete] = queue.Handle(i.DeleteUser)
+	mux[wire.MethodTokenCreate] = queue.Handle(i.CreateToken)
+	mux[wire.MethodTokenList] = queue.Handle(i.ListTokens)
+	mux[wire.MethodTokenRevoke] = queue.Handle(i.RevokeToken)
+	mux[wire.MethodAuditList] = queue.Handle(i.ListAudit)
+}
+
+// keepAudit is how many audit records are kept: some 200 MB.
+const keepAudit = 1_000_000
+
+// Run forgets expired tokens and the oldest audit records, once an hour, until
+// ctx ends.
+func (i *Identity) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		err := i.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
+			// A week after its end, so that a list can still say that it expired.
+			if err := tx.DeleteExpiredTokens(i.cfg.Now().Add(-7 * 24 * time.Hour)); err != nil {
+				return err
+			}
+			return tx.TrimAudit(keepAudit)
+		})
+		if err != nil && ctx.Err() == nil {
+			i.cfg.Log.Warn("forgetting expired tokens must wait", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Allow checks that caller has the role that is needed, on an object of a
+// project. An object of another project is NotFound: its existence is not told.
+// op is what was attempted, on what.
+func Allow(caller wire.Caller, op string, needs s4t.Role, project s4t.ProjectID) error {
+	if caller.Role != s4t.RoleAdmin && caller.Project != project {
+		return s4t.Errorf(s4t.NotFound, op, "", "it does not exist")
+	}
+	return allow(caller, op, needs)
+}
+
+// allow checks the role only.
+func allow(caller wire.Caller, op string, needs s4t.Role) error {
+	if !caller.Role.Covers(needs) {
+		return s4t.Errorf(s4t.Forbidden, op, "ask an admin of this cloud", "it needs the role %s, this token has %s", needs, caller.Role)
+	}
+	return nil
+}
+
+// audited runs fn in a transaction and records what came of it: success in the
+// same transaction, a refusal by itself. fn fills in the record's object.
+func (i *Identity) audited(ctx context.Context, caller wire.Caller, action, name string, fn func(tx *store.Tx, rec *s4t.AuditRecord) error) error {
+	fresh := func() s4t.AuditRecord {
+		return s4t.AuditRecord{At: i.cfg.Now(), User: caller.User, Project: caller.Project, Action: action, Name: name, Outcome: "ok"}
+	}
+	var rec s4t.AuditRecord
+	err := i.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
+		rec = fresh()
+		if err := fn(tx, &rec); err != nil {
+			return err
+		}
+		return tx.InsertAudit(rec)
+	})
+	if kind := s4t.KindOf(err); kind == s4t.Forbidden || kind == s4t.Conflict {
+		i.recordRefusal(ctx, rec, kind)
+	}
+	return err
+}
+
+// recordRefusal writes an audit record of something that was not done.
+func (i *Identity) recordRefusal(ctx context.Context, rec s4t.AuditRecord, kind s4t.Kind) {
+	rec.Outcome = string(kind)
+	if !i.failures.Allow() {
+		return
+	}
+	if err := i.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return tx.InsertAudit(rec) }); err != nil {
+		i.cfg.Log.Warn("a refusal is missing in the audit", "action", rec.Action, "err", err)
+	}
+}

@@ -1,0 +1,91 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// CreateUser makes a user of a project. Admins only.
+func (i *Identity) CreateUser(ctx context.Context, req wire.UserCreate) (s4t.User, error) {
+	op := fmt.Sprintf("create user %q", clip(req.Name))
+	if err := s4t.ValidName("user", req.Name); err != nil {
+		return s4t.User{}, err
+	}
+	if !req.Role.Valid() {
+		return s4t.User{}, s4t.Errorf(s4t.Invalid, op, "use admin, member or reader", "there is no role %q", clip(string(req.Role)))
+	}
+	var hash string
+	if req.Password != "" && req.Caller.Role == s4t.RoleAdmin {
+		var err error
+		if hash, err = i.password.make(ctx, op, req.Password); err != nil {
+			return s4t.User{}, err
+		}
+	}
+	u := s4t.User{ID: s4t.UserID(s4t.NewID()), Name: req.Name, Role: req.Role, CreatedAt: i.cfg.Now()}
+	err := i.audited(ctx, req.Caller, "user.create", req.Name, func(tx *store.Tx, rec *s4t.AuditRecord) error {
+		if err := allow(req.Caller, op, s4t.RoleAdmin); err != nil {
+			return err
+		}
+		p, err := findProject(tx, req.Caller, op, orDefault(req.Project, string(req.Caller.Project)))
+		if err != nil {
+			return err
+		}
+		u.Project = p.ID
+		rec.Object, rec.Project, rec.Detail = string(u.ID), p.ID, "role "+string(u.Role)
+		err = tx.InsertUser(u, hash)
+		if store.IsUnique(err, "users.name") {
+			return s4t.Errorf(s4t.Conflict, op, "choose another name", "a user of this name exists")
+		}
+		return err
+	})
+	if err != nil {
+		return s4t.User{}, err
+	}
+	return u, nil
+}
+
+// ListUsers lists all users for an admin, for others themselves.
+func (i *Identity) ListUsers(ctx context.Context, req wire.CallerRequest) ([]s4t.User, error) {
+	if err := allow(req.Caller, "list users", s4t.RoleReader); err != nil {
+		return nil, err
+	}
+	var list []s4t.User
+	err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		if req.Caller.Role == s4t.RoleAdmin {
+			list, err = tx.Users()
+			return err
+		}
+		self, err := tx.User(string(req.Caller.UserID))
+		list = []s4t.User{self}
+		return err
+	})
+	return list, err
+}
+
+// DeleteUser deletes a user with all tokens of the user, at once. Admins only;
+// the last admin stays.
+func (i *Identity) DeleteUser(ctx context.Context, req wire.RefRequest) (wire.Empty, error) {
+	op := fmt.Sprintf("delete user %q", clip(req.Ref))
+	return wire.Empty{}, i.audited(ctx, req.Caller, "user.delete", clip(req.Ref), func(tx *store.Tx, rec *s4t.AuditRecord) error {
+		if err := allow(req.Caller, op, s4t.RoleAdmin); err != nil {
+			return err
+		}
+		u, err := tx.User(req.Ref)
+		if err != nil {
+			return orNotFound(err, op, "see `s4t user list`", "user %q does not exist", clip(req.Ref))
+		}
+		rec.Object, rec.Name = string(u.ID), u.Name
+		admins, err := tx.CountAdmins()
+		if err != nil {
+			return err
+		}
+		if u.Role == s4t.RoleAdmin && admins == 1 {
+			return s4t.Errorf(s4t.Conflict, op, "make another admin first", "it is the last admin")
+		}
+		return tx.DeleteUser(u.ID)
+	})
+}
