@@ -1,0 +1,9 @@
+//go:build !unix
+
+package rtunnel
+
+// initRaw does nothing: there is no reading by descriptor here.
+func (c *Conn) initRaw() {}
+
+// fillRaw is never called, as raw is never set.
+func (c *Conn) fillRaw() (int, error) { return c.fillRead() }

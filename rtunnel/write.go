@@ -1,0 +1,126 @@
+package rtunnel
+
+import (
+	"github.com/stack4things/s4t"
+)
+
+const writeOp = "write to the rtunnel"
+
+// WriteMessage sends p as one text or binary message. p is not changed. It is
+// safe for concurrent use. For many messages, or long ones, use a [Batch],
+// which copies nothing.
+func (c *Conn) WriteMessage(op Opcode, p []byte) error {
+	b := lendFor(len(p) + maxMaskedHeader)
+	defer giveBack(b)
+	c.wmu.Lock()
+	defer c.unlock()
+	return c.write(b.b[:c.layOut(b.b, op, p)])
+}
+
+// WriteFrames writes p, a run of whole frames that are laid out already: by
+// [PutHeader], for a server's end only, for the client must mask. It is safe for
+// concurrent use.
+func (c *Conn) WriteFrames(p []byte) error {
+	c.wmu.Lock()
+	defer c.unlock()
+	return c.write(p)
+}
+
+// WriteBatch writes all frames of b, which must be of this Conn's NewBatch,
+// with one write, and empties it.
+func (c *Conn) WriteBatch(b *Batch) error {
+	if b.n == 0 {
+		return nil
+	}
+	err := c.WriteFrames(b.buf[:b.n])
+	b.n = 0
+	return err
+}
+
+// layOut writes one frame to dst, masked where this end is the client, and
+// returns its length. The caller holds wmu, for the keys.
+func (c *Conn) layOut(dst []byte, op Opcode, p []byte) int {
+	if !c.client {
+		n := putHeader(dst, op, len(p), 0)
+		return n + copy(dst[n:], p)
+	}
+	n := putHeader(dst, op, len(p), 0x80)
+	key := c.keys.next()
+	n += copy(dst[n:], key[:])
+	copy(dst[n:], p)
+	mask(dst[n:n+len(p)], key)
+	return n + len(p)
+}
+
+// write sends bytes of frames. The caller holds wmu.
+func (c *Conn) write(p []byte) error {
+	if c.sentClose || c.writeGone {
+		return s4t.Errorf(s4t.Unavailable, writeOp, "", "%w", errDetached)
+	}
+	if _, err := c.nc.Write(p); err != nil {
+		if cause := c.cause.Load(); cause != nil {
+			return cause
+		}
+		return s4t.Errorf(s4t.Unavailable, writeOp, "", "%w", err)
+	}
+	return nil
+}
+
+// writeControl sends a control frame. The caller holds wmu.
+func (c *Conn) writeControl(op Opcode, p []byte) error {
+	var b [maxMaskedHeader + maxControl]byte
+	err := c.write(b[:c.layOut(b[:], op, p)])
+	if op == OpClose {
+		c.sentClose = true
+	}
+	return err
+}
+
+// sendControl sends the control frames that are due without making the caller
+// wait: neither the reader, which a peer that does not read would stop then,
+// nor Keepalive.
+func (c *Conn) sendControl() {
+	c.pending.Store(true)
+	c.pmu.Lock()
+	defer c.pmu.Unlock()
+	if c.over {
+		return
+	}
+	c.senders++
+	go func() {
+		c.flushControl()
+		c.pmu.Lock()
+		defer c.pmu.Unlock()
+		c.senders--
+		c.ended.Broadcast()
+	}()
+}
+
+// unlock lets go of wmu and sends the control frames that came due meanwhile.
+func (c *Conn) unlock() {
+	c.wmu.Unlock()
+	if c.pending.Load() {
+		c.flushControl()
+	}
+}
+
+// flushControl sends the control frames that are due, unless somebody is
+// writing: who writes calls it at the end, after letting go of wmu, so none is
+// forgotten.
+func (c *Conn) flushControl() {
+	for c.pending.Load() && c.wmu.TryLock() {
+		c.pending.Store(false)
+		c.pmu.Lock()
+		ping, pong := c.ping, c.pong
+		c.ping, c.pong = false, nil
+		c.pmu.Unlock()
+		// An error is not reported here: the next read or write meets it.
+		if pong != nil {
+			c.writeControl(OpPong, pong)
+		}
+		if ping {
+			c.writeControl(OpPing, nil)
+		}
+		c.wmu.Unlock()
+	}
+}
