@@ -25,6 +25,7 @@ type Cloud struct {
 	Lab     *netlab.Lab
 	Bin     string   // directory of the three programs
 	Data    string   // data directory of iotronic
+	Listen  string   // address:port
 	Args    []string // more arguments of `iotronic serve`
 	Process *netlab.Process
 	Boards  []*Board
@@ -44,13 +45,13 @@ type Board struct {
 
 // Start starts a cloud in the lab and waits until it is ready.
 func Start(lab *netlab.Lab, bin string, args ...string) (*Cloud, error) {
-	c := &Cloud{Lab: lab, Bin: bin, Data: filepath.Join(lab.Dir, "iotronic-data"), Args: args}
+	c := &Cloud{Lab: lab, Bin: bin, Data: filepath.Join(lab.Dir, "iotronic-data"), Listen: netlab.CloudAddr + ":8812", Args: args}
 	return c, c.Run()
 }
 
 // Run starts iotronic (again) and waits until it is ready.
 func (c *Cloud) Run() error {
-	argv := append([]string{filepath.Join(c.Bin, "iotronic"), "serve", "--data", c.Data, "--listen", netlab.CloudAddr + ":8812"}, c.Args...)
+	argv := append([]string{filepath.Join(c.Bin, "iotronic"), "serve", "--data", c.Data, "--listen", c.Listen}, c.Args...)
 	p, err := c.Lab.Cloud.Start("iotronic", nil, argv...)
 	if err != nil {
 		return err

@@ -107,6 +107,59 @@ func New(boards int) (*Lab, error) {
 	return l, nil
 }
 
+// NewFlat makes a lab for measuring: each board has a veth of its own to the
+// cloud (10.99.N.2 to 10.99.N.1), no NAT, no bridge; the cloud does not
+// forward. What a board reaches of another goes through the overlay, and the
+// bare veth is what it is measured against.
+func NewFlat(boards int) (*Lab, error) {
+	if why := Missing(); why != "" {
+		return nil, fmt.Errorf("make a lab: %s", why)
+	}
+	sweep()
+	dir, err := os.MkdirTemp("", "s4t-lab-")
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{Dir: dir, name: fmt.Sprintf("%s%d-%d-", prefix, os.Getpid(), labs.Add(1))}
+	if err := l.buildFlat(boards); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Lab) buildFlat(boards int) error {
+	var err error
+	if l.Cloud, err = l.host("cloud"); err != nil {
+		return err
+	}
+	l.User = l.Cloud
+	for i := range boards {
+		h, err := l.host("board" + strconv.Itoa(i+1))
+		if err != nil {
+			return err
+		}
+		link, net := "veth"+strconv.Itoa(i+1), "10.99."+strconv.Itoa(i+1)+"."
+		if err := wire(h, "eth0", l.Cloud, link); err != nil {
+			return err
+		}
+		for _, s := range []struct {
+			h    *Host
+			argv []string
+		}{
+			{h, []string{"ip", "addr", "add", net + "2/24", "dev", "eth0"}},
+			{h, []string{"ip", "route", "add", "default", "via", net + "1"}},
+			{l.Cloud, []string{"ip", "addr", "add", net + "1/24", "dev", link}},
+		} {
+			if err := s.h.run(s.argv...); err != nil {
+				return err
+			}
+		}
+		l.boards = append(l.boards, &Board{Host: h, lab: l, n: i + 1})
+	}
+	return nil
+}
+
 func (l *Lab) build(boards int) error {
 	var err error
 	if l.inet, err = l.host("inet"); err != nil {
@@ -141,8 +194,7 @@ func (l *Lab) host(name string) (*Host, error) {
 	return h, run("ip", "-n", h.NS, "link", "set", "lo", "up")
 }
 
-// wire joins two hosts with a veth pair, without segmentation offload, so that
-// what a filter sees is what would be on a wire.
+// wire joins two hosts with a veth pair.
 func wire(a *Host, ifA string, b *Host, ifB string) error {
 	if err := run("ip", "link", "add", ifA, "netns", a.NS, "type", "veth", "peer", "name", ifB, "netns", b.NS); err != nil {
 		return err
