@@ -1,0 +1,316 @@
+package wamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+// Bounds of one session.
+const (
+	maxPending     = 64 // requests that wait for an answer
+	maxInvocations = 16 // calls of the cloud that are being served
+)
+
+// Handler serves a registered procedure: arg and result are JSON. ctx ends
+// with the session, and when the caller gives up.
+type Handler func(ctx context.Context, arg string) (string, error)
+
+// Session is a board's WAMP session. Its methods may be used from several
+// goroutines; all but ID and Close wait until [Session.Run] runs.
+type Session struct {
+	id uint64
+	t  Messages
+
+	mu      sync.Mutex // guards the fields below
+	next    uint64     // last request id
+	pending map[uint64]*request
+	why     error         // why the session ended
+	leaving bool          // a GOODBYE of ours is on its way
+	over    chan struct{} // closed with why set
+
+	// Owned by the goroutine of Run.
+	handlers map[uint64]Handler      // by registration
+	topics   map[uint64]func(string) // by subscription
+
+	serving sync.WaitGroup
+	imu     sync.Mutex                    // guards running
+	running map[uint64]context.CancelFunc // invocations
+}
+
+// request waits for its answer.
+type request struct {
+	kind   int64         // type of the request
+	answer chan message  // of capacity 1
+	accept func(message) // called by Run before it reads on; may be nil
+}
+
+func newSession(t Messages, id uint64) *Session {
+	return &Session{
+		id:       id,
+		t:        t,
+		pending:  make(map[uint64]*request),
+		over:     make(chan struct{}),
+		handlers: make(map[uint64]Handler),
+		topics:   make(map[uint64]func(string)),
+		running:  make(map[uint64]context.CancelFunc),
+	}
+}
+
+// ID returns the WAMP session id.
+func (s *Session) ID() uint64 { return s.id }
+
+// Call calls a procedure of the cloud and returns its result. The error is
+// what the cloud said; [s4t.Unavailable] if the session ended first, and
+// [s4t.Timeout] if ctx did.
+func (s *Session) Call(ctx context.Context, uri, arg string) (string, error) {
+	op := "call " + uri
+	m, err := s.ask(ctx, op, &request{kind: msgCall}, func(id uint64) list {
+		return payload(list{msgCall, id, dict{}, uri}, arg)
+	})
+	if err != nil {
+		return "", err
+	}
+	return m.arg(), nil
+}
+
+// Register serves a procedure for the rest of the session. Each call runs in a
+// goroutine of its own, 16 at most; Run waits for them when it ends.
+func (s *Session) Register(ctx context.Context, uri string, h Handler) error {
+	r := &request{kind: msgRegister, accept: func(m message) { s.handlers[m.id] = h }}
+	_, err := s.ask(ctx, "register "+uri, r, func(id uint64) list { return list{msgRegister, id, dict{}, uri} })
+	return err
+}
+
+// Subscribe receives the events of a topic for the rest of the session. h is
+// called in order by the goroutine that reads: it must not block, and must not
+// use the session.
+func (s *Session) Subscribe(ctx context.Context, topic string, h func(arg string)) error {
+	r := &request{kind: msgSubscribe, accept: func(m message) { s.topics[m.id] = h }}
+	_, err := s.ask(ctx, "subscribe to "+topic, r, func(id uint64) list { return list{msgSubscribe, id, dict{}, topic} })
+	return err
+}
+
+// Run reads until the session ends and returns why; [ReasonOf] tells the
+// cloud's reason. When ctx ends it says goodbye and returns nil. The transport
+// is closed, and every handler has returned, when Run returns. It is called
+// once.
+func (s *Session) Run(ctx context.Context) error {
+	serve, cancel := context.WithCancel(ctx)
+	left := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(left)
+		s.Close()
+	})
+	err := s.read(serve)
+	s.end(err)
+	s.t.Close()
+	cancel()
+	s.serving.Wait()
+	if !stop() {
+		<-left
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// Close says goodbye, waits a second at most for the answer, and closes the
+// transport. Run then returns.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	first := !s.leaving && s.why == nil
+	s.leaving = true
+	s.mu.Unlock()
+	if first {
+		timer := time.AfterFunc(goodbyeWait, func() { s.t.Close() }) // also ends a Write that hangs
+		defer timer.Stop()
+		if s.t.Write(appendValue(nil, list{msgGoodbye, dict{}, ReasonClosed})) == nil {
+			wait, cancel := context.WithTimeout(context.Background(), goodbyeWait)
+			defer cancel()
+			select {
+			case <-s.over:
+			case <-wait.Done():
+			}
+		}
+	}
+	s.end(s4t.Errorf(s4t.Unavailable, "keep the control session", "", "it was closed"))
+	return s.t.Close()
+}
+
+// end ends every wait; the first reason stays.
+func (s *Session) end(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.why == nil {
+		s.why = why
+		close(s.over)
+	}
+}
+
+// ask sends a request and waits for its answer.
+func (s *Session) ask(ctx context.Context, op string, r *request, build func(id uint64) list) (message, error) {
+	r.answer = make(chan message, 1)
+	s.mu.Lock()
+	if s.why != nil || len(s.pending) >= maxPending {
+		why := s.why
+		s.mu.Unlock()
+		if why != nil {
+			return message{}, s.lost(op, why)
+		}
+		return message{}, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "%d requests wait for the cloud already", maxPending)
+	}
+	s.next++
+	id := s.next
+	s.pending[id] = r
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.pending, id)
+		s.mu.Unlock()
+	}()
+
+	b := appendValue(nil, build(id))
+	if len(b) > s4t.MaxMessage {
+		return message{}, s4t.Errorf(s4t.TooMany, op, "", "the message has %d bytes, %d are allowed", len(b), s4t.MaxMessage)
+	}
+	if err := s.t.Write(b); err != nil {
+		return message{}, s.lost(op, err)
+	}
+	select {
+	case m := <-r.answer:
+		if m.kind == msgError {
+			text, _ := m.kwargs[ErrorKey].(string)
+			return message{}, DecodeError(op, m.uri, text, m.arg())
+		}
+		return m, nil
+	case <-s.over:
+		return message{}, s.lost(op, s.why)
+	case <-ctx.Done():
+		if r.kind == msgCall {
+			s.t.Write(appendValue(nil, list{msgCancel, id, dict{"mode": "killnowait"}})) // an error shows in Run
+		}
+		return message{}, s4t.Errorf(s4t.Timeout, op, "it may still get done", "no answer in the time given: %w", context.Cause(ctx))
+	}
+}
+
+// lost is the error of a request whose session ended: the cloud's reason where
+// it gave one.
+func (s *Session) lost(op string, why error) error {
+	if ReasonOf(why) != "" {
+		return why
+	}
+	return s4t.Errorf(s4t.Unavailable, op, "", "the control session ended: %w", why)
+}
+
+// read dispatches messages until the session ends.
+func (s *Session) read(ctx context.Context) error {
+	const op = "keep the control session"
+	for {
+		b, err := s.t.Read()
+		if err != nil {
+			return s4t.Errorf(s4t.Unavailable, op, "", "the connection was lost: %w", err)
+		}
+		m, err := parse(b)
+		if err != nil {
+			return s4t.Errorf(s4t.Invalid, op, "", "a message of the cloud is not understood: %w", err)
+		}
+		switch m.kind {
+		case msgResult, msgRegistered, msgSubscribed, msgError:
+			s.answer(m)
+		case msgEvent:
+			if h := s.topics[m.id]; h != nil {
+				h(m.arg())
+			}
+		case msgInvocation:
+			s.invoke(ctx, m)
+		case msgInterrupt:
+			s.interrupt(m.request)
+		case msgGoodbye, msgAbort:
+			if m.kind == msgGoodbye && m.uri != ReasonAck {
+				s.t.Write(appendValue(nil, list{msgGoodbye, dict{}, ReasonAck})) // the session ends either way
+			}
+			return ended(op, m)
+		default:
+			return s4t.Errorf(s4t.Invalid, op, "", "a message of type %d came after the welcome", m.kind)
+		}
+	}
+}
+
+// answer hands a reply to whoever waits; nobody may, after a timeout.
+func (s *Session) answer(m message) {
+	s.mu.Lock()
+	r := s.pending[m.request]
+	delete(s.pending, m.request)
+	s.mu.Unlock()
+	if r == nil {
+		return
+	}
+	if m.kind != msgError && r.accept != nil {
+		r.accept(m)
+	}
+	r.answer <- m
+}
+
+// invoke serves a call of the cloud.
+func (s *Session) invoke(ctx context.Context, m message) {
+	h := s.handlers[m.id]
+	ctx, cancel := context.WithCancel(ctx)
+	s.imu.Lock()
+	n := len(s.running)
+	if n < maxInvocations && h != nil {
+		s.running[m.request] = cancel
+	}
+	s.imu.Unlock()
+	if h == nil || n >= maxInvocations {
+		cancel()
+		s.reply(m.request, "", s4t.Errorf(s4t.TooMany, "", "try again in a moment", "the board serves %d calls already", n))
+		return
+	}
+	s.serving.Go(func() {
+		result, err := s.handle(ctx, h, m.arg())
+		s.imu.Lock()
+		delete(s.running, m.request)
+		s.imu.Unlock()
+		cancel()
+		s.reply(m.request, result, err)
+	})
+}
+
+// handle makes a panic an error: one call must not end the board's session.
+func (s *Session) handle(ctx context.Context, h Handler, arg string) (result string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New(fmt.Sprint("panic: ", p))
+		}
+	}()
+	return h(ctx, arg)
+}
+
+// reply answers an invocation. That the transport is gone shows in Run.
+func (s *Session) reply(id uint64, result string, err error) {
+	m := payload(list{msgYield, id, dict{}}, result)
+	if err == nil {
+		if b := appendValue(nil, m); len(b) <= s4t.MaxMessage {
+			s.t.Write(b)
+			return
+		}
+		err = s4t.Errorf(s4t.TooMany, "", "", "the answer is larger than %d bytes", s4t.MaxMessage)
+	}
+	uri, text := EncodeError(err)
+	s.t.Write(appendValue(nil, list{msgError, msgInvocation, id, dict{}, uri, list{}, dict{ErrorKey: text}}))
+}
+
+// interrupt tells a handler that its caller gave up.
+func (s *Session) interrupt(id uint64) {
+	s.imu.Lock()
+	defer s.imu.Unlock()
+	if cancel := s.running[id]; cancel != nil {
+		cancel()
+	}
+}

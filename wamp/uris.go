@@ -1,0 +1,90 @@
+package wamp
+
+import (
+	"strings"
+
+	"github.com/stack4things/s4t"
+)
+
+// Where and as what WAMP is spoken.
+const (
+	Path        = "/wamp"          // of the cloud's HTTPS port
+	Subprotocol = "wamp.2.msgpack" // of the WebSocket
+)
+
+// Names under a board's prefix, see [BoardURI]. What starts with [CloudPrefix]
+// is served by the cloud and called by the board; the rest is the other way
+// round.
+const (
+	CloudPrefix = "cloud."
+
+	Connected = "cloud.connected" // wire.BoardConnected -> wire.BoardWelcome; of the argument only Instance and Info are heeded
+	Desired   = "cloud.desired"   // wire.Empty -> wire.BoardDesired
+	Report    = "cloud.report"    // wire.BoardReport -> wire.Empty
+	Ticket    = "cloud.ticket"    // wire.BoardTicket -> wire.BoardTickets
+	Leave     = "cloud.leave"     // wire.Empty -> wire.Empty
+
+	Wake   = "wake"   // topic: wire.BoardWake
+	Ping   = "ping"   // wire.Empty -> wire.Empty
+	Doctor = "doctor" // wire.Empty -> wire.DoctorReport
+)
+
+// Authentication methods.
+const (
+	MethodCryptosign = "cryptosign" // a board proves its key (WAMP-Cryptosign, without channel binding)
+	MethodJoin       = "s4t-join"   // a code and a new key in one exchange
+)
+
+// Reasons for which the cloud ends a session, besides WAMP's own. See
+// [ReasonOf].
+const (
+	ReasonReplaced = "s4t.error.replaced"         // a newer session of the same board took over
+	ReasonCloned   = "s4t.error.cloned"           // another board with the same key is there and answers
+	ReasonLeft     = "s4t.error.left"             // the board was un-enrolled or deleted
+	ReasonStale    = "s4t.error.stale"            // the cloud no longer knows this session: open a new one
+	ReasonShutdown = "wamp.close.system_shutdown" // the cloud stops
+	ReasonClosed   = "wamp.close.normal"
+	ReasonAck      = "wamp.close.goodbye_and_out" // answer to a GOODBYE
+)
+
+const (
+	boardPrefix = "s4t.board."
+	errorPrefix = "s4t.error."
+)
+
+// BoardURI returns the URI of a name under a board's prefix:
+// "s4t.board.3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c11.wake".
+func BoardURI(id s4t.BoardID, name string) string { return boardPrefix + string(id) + "." + name }
+
+// AnyBoardURI returns the wildcard pattern that matches a name under every
+// board's prefix (WAMP pattern-based registration): "s4t.board..cloud.desired".
+func AnyBoardURI(name string) string { return boardPrefix + "." + name }
+
+// ParseBoardURI splits what [BoardURI] made. The name consists of components
+// of a-z, 0-9 and _, as WAMP's strict URIs do; only the board's id has dashes.
+func ParseBoardURI(uri string) (id s4t.BoardID, name string, ok bool) {
+	rest, ok := strings.CutPrefix(uri, boardPrefix)
+	if !ok || len(uri) > 255 {
+		return "", "", false
+	}
+	board, name, ok := strings.Cut(rest, ".")
+	if !ok || !s4t.IsID(board) || !validName(name) {
+		return "", "", false
+	}
+	return s4t.BoardID(board), name, true
+}
+
+func validName(name string) bool {
+	last := byte('.')
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '_':
+		case c == '.' && last != '.':
+		default:
+			return false
+		}
+		last = c
+	}
+	return last != '.'
+}
