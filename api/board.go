@@ -1,0 +1,78 @@
+package api
+
+import (
+	"context"
+	"strings"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/wire"
+)
+
+// boardRef is the input of a route about one board.
+type boardRef struct {
+	Board string `path:"board" maxLength:"63" doc:"Name or id"`
+}
+
+// boardFilter is the input of the list of boards.
+type boardFilter struct {
+	Label  []string        `query:"label,explode" maxItems:"64" doc:"K=V; repeated: boards with all of them"`
+	Status s4t.BoardStatus `query:"status" enum:"registered,online,offline" doc:"Boards with this status"`
+}
+
+// boardRoutes are boards, their doctor, and streams to their services.
+func (a *API) boardRoutes() {
+	register(a, guarded, "GET /v1/boards", "board.list", "List boards", "", a.listBoards)
+	register(a, guarded, "POST /v1/boards", "board.create", "Create a board", "The registration code and the join string are in this answer and in no other.",
+		func(ctx context.Context, in *bodyOf[apiclient.BoardCreate]) (*output[s4t.Board], error) {
+			b := in.Body
+			return created(ctx, a, wire.MethodBoardCreate, wire.BoardCreate{Caller: callerOf(ctx), Name: b.Name, Type: b.Type, Labels: b.Labels, Location: b.Location},
+				func(b s4t.Board) string { return "/v1/boards/" + string(b.ID) })
+		})
+	register(a, guarded, "GET /v1/boards/{board}", "board.show", "Show a board", "",
+		func(ctx context.Context, in *boardRef) (*answered[s4t.Board], error) {
+			return get[s4t.Board](ctx, a, wire.MethodBoardGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Board})
+		})
+	register(a, guarded, "PATCH /v1/boards/{board}", "board.update", "Update a board", "What is absent stays as it is.",
+		func(ctx context.Context, in *struct {
+			boardRef
+			Body apiclient.BoardUpdate
+		}) (*answered[s4t.Board], error) {
+			b := in.Body
+			return get[s4t.Board](ctx, a, wire.MethodBoardUpdate, wire.BoardUpdate{Caller: callerOf(ctx), Ref: in.Board, Name: b.Name, Type: b.Type, Labels: b.Labels, Location: b.Location})
+		})
+	register(a, guarded, "DELETE /v1/boards/{board}", "board.delete", "Delete a board", "With its ports and services; its session ends.",
+		func(ctx context.Context, in *boardRef) (*nothing, error) {
+			return drop(ctx, a, wire.MethodBoardDelete, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Board})
+		})
+	register(a, guarded, "GET /v1/boards/{board}/doctor", "board.doctor", "Examine a board", "What stands between the board and what it should do, worst first.",
+		func(ctx context.Context, in *boardRef) (*answered[wire.DoctorReport], error) {
+			return get[wire.DoctorReport](ctx, a, wire.MethodBoardDoctor, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Board})
+		})
+	register(a, guarded, "POST /v1/boards/{board}/streams", "stream.open", "Open a stream",
+		"Answers where to connect to, and a ticket that opens one stream to a TCP service of the board, once, within 60 s: a WebSocket at /rtunnel with the subprotocol s4t.stream.1 and the ticket as bearer token.",
+		func(ctx context.Context, in *struct {
+			boardRef
+			Body apiclient.StreamOpen
+		}) (*answered[wire.StreamGrant], error) {
+			return get[wire.StreamGrant](ctx, a, wire.MethodStreamOpen, wire.StreamOpen{Caller: callerOf(ctx), Board: in.Board, Target: in.Body.Target, TCPPort: in.Body.TCPPort})
+		})
+}
+
+func (a *API) listBoards(ctx context.Context, in *boardFilter) (*answered[[]s4t.Board], error) {
+	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status}
+	for _, l := range in.Label {
+		k, v, ok := strings.Cut(l, "=")
+		if !ok || k == "" {
+			return nil, a.answer("board.list", s4t.Errorf(s4t.Invalid, "list boards", "write it as K=V", "label %q has no value", l))
+		}
+		if old, ok := req.Labels[k]; ok && old != v {
+			return &answered[[]s4t.Board]{[]s4t.Board{}}, nil // no board has two values of one label
+		}
+		if req.Labels == nil {
+			req.Labels = map[string]string{}
+		}
+		req.Labels[k] = v
+	}
+	return list[s4t.Board](ctx, a, wire.MethodBoardList, req)
+}

@@ -1,0 +1,233 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+// guard wraps the routes: headers, panics, and answers for what is no route.
+func (a *API) guard() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		seen := &statusWriter{ResponseWriter: w}
+		defer func() {
+			if p := recover(); p != nil && p != http.ErrAbortHandler {
+				a.log.Error("a route panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				if seen.status == 0 {
+					writeProblem(seen, problemOf(s4t.Errorf(s4t.Internal, "", "", "panic")))
+				}
+			}
+			a.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", seen.status, "took", time.Since(start))
+		}()
+		r.Body = http.MaxBytesReader(seen, r.Body, s4t.MaxMessage)
+		if handler, pattern := a.mux.Handler(r); pattern == "" {
+			writeProblem(seen, noRoute(handler, seen, r))
+			return
+		}
+		a.mux.ServeHTTP(seen, r)
+	})
+}
+
+// noRoute says whether the path or only the method is wrong, as the mux's own
+// answer does.
+func noRoute(mux http.Handler, w http.ResponseWriter, r *http.Request) *problem {
+	probe := &discardWriter{header: http.Header{}}
+	mux.ServeHTTP(probe, r)
+	what := fmt.Sprintf("%s %s: ", r.Method, r.URL.Path)
+	if probe.status == http.StatusMethodNotAllowed {
+		allow := probe.header.Get("Allow")
+		w.Header().Set("Allow", allow)
+		return newProblem(probe.status, s4t.Invalid, what+"the method is not allowed here", "use "+allow)
+	}
+	return newProblem(http.StatusNotFound, s4t.NotFound, what+"there is no such route", "GET /v1/docs lists them")
+}
+
+func writeProblem(w http.ResponseWriter, p *problem) {
+	w.Header().Set("Content-Type", p.ContentType(""))
+	w.WriteHeader(p.Status)
+	json.NewEncoder(w).Encode(p)
+}
+
+// statusWriter remembers the status for the log.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader remembers the first status.
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// discardWriter keeps status and header only.
+type discardWriter struct {
+	header http.Header
+	status int
+}
+
+// Header of the answer.
+func (w *discardWriter) Header() http.Header { return w.header }
+
+// Write drops b.
+func (w *discardWriter) Write(b []byte) (int, error) { return len(b), nil }
+
+// WriteHeader keeps the status.
+func (w *discardWriter) WriteHeader(status int) { w.status = status }
+
+// callerKey is the context key of the [wire.Caller].
+type callerKey struct{}
+
+// callerOf returns who asks; authenticate has put it there.
+func callerOf(ctx context.Context) wire.Caller {
+	c, _ := ctx.Value(callerKey{}).(wire.Caller)
+	return c
+}
+
+// maxToken bounds a bearer token, in bytes.
+const maxToken = 512
+
+// authenticate is a middleware that resolves the token, before anything else
+// of the request is read. Routes without security need none.
+func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
+	if len(ctx.Operation().Security) == 0 {
+		next(ctx)
+		return
+	}
+	secret := bearer(ctx)
+	caller, err := a.verify(ctx.Context(), secret)
+	if err != nil {
+		p := a.answer("verify a token", err).(*problem)
+		if p.Kind == s4t.Unauthenticated {
+			ctx.SetHeader("WWW-Authenticate", `Bearer realm="s4t"`)
+		}
+		ctx.SetHeader("Content-Type", p.ContentType(""))
+		ctx.SetStatus(p.Status)
+		json.NewEncoder(ctx.BodyWriter()).Encode(p)
+		return
+	}
+	next(huma.WithContext(ctx, context.WithValue(ctx.Context(), callerKey{}, caller)))
+}
+
+// verify asks identity what a token is worth now.
+func (a *API) verify(ctx context.Context, secret string) (wire.Caller, error) {
+	const op, hint = "authenticate", "log in with `s4t login`, or give a token as Authorization: Bearer TOKEN"
+	if secret == "" {
+		return wire.Caller{}, s4t.Errorf(s4t.Unauthenticated, op, hint, "no token was given")
+	}
+	if len(secret) > maxToken {
+		return wire.Caller{}, s4t.Errorf(s4t.Unauthenticated, op, hint, "the token is not valid")
+	}
+	var caller wire.Caller
+	err := a.queue.Call(ctx, wire.TopicConductor, wire.MethodVerify, wire.VerifyRequest{Secret: secret}, &caller)
+	if err == nil && (caller.Project == "" || !caller.Role.Valid()) {
+		err = s4t.Errorf(s4t.Internal, op, "", "a token resolved to no project or role")
+	}
+	return caller, err
+}
+
+// bearer returns the token of a request, from either header.
+func bearer(ctx huma.Context) string {
+	scheme, token, ok := strings.Cut(ctx.Header("Authorization"), " ")
+	if ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token)
+	}
+	return ctx.Header("X-Auth-Token")
+}
+
+// call asks the conductor.
+func call[Reply any](ctx context.Context, a *API, method string, req any) (Reply, error) {
+	var reply Reply
+	err := a.queue.Call(ctx, wire.TopicConductor, method, req, &reply)
+	return reply, a.answer(method, err)
+}
+
+// output of a route: the body, a status where it is not 200, and where the
+// new object is.
+type output[T any] struct {
+	Status   int
+	Location string `header:"Location" doc:"Where the object, or the operation that changes it, is found"`
+	Body     T
+}
+
+// answered has a body and no more.
+type answered[T any] struct{ Body T }
+
+// get calls a method and answers with its reply.
+func get[Reply any](ctx context.Context, a *API, method string, req any) (*answered[Reply], error) {
+	reply, err := call[Reply](ctx, a, method, req)
+	if err != nil {
+		return nil, err
+	}
+	return &answered[Reply]{reply}, nil
+}
+
+// list calls a method and answers with a bare array, never null.
+func list[T any](ctx context.Context, a *API, method string, req any) (*answered[[]T], error) {
+	reply, err := call[[]T](ctx, a, method, req)
+	if err != nil {
+		return nil, err
+	}
+	if reply == nil {
+		reply = []T{}
+	}
+	return &answered[[]T]{reply}, nil
+}
+
+// drop calls a method that has no reply.
+func drop(ctx context.Context, a *API, method string, req any) (*struct{}, error) {
+	_, err := call[wire.Empty](ctx, a, method, req)
+	return nil, err
+}
+
+// created calls a method and answers 201 with the object.
+func created[Reply any](ctx context.Context, a *API, method string, req any, location func(Reply) string) (*output[Reply], error) {
+	reply, err := call[Reply](ctx, a, method, req)
+	if err != nil {
+		return nil, err
+	}
+	return &output[Reply]{http.StatusCreated, location(reply), reply}, nil
+}
+
+// accepted calls a method that changes desired state, and answers 202 with
+// the operation.
+func accepted(ctx context.Context, a *API, method string, req any) (*output[s4t.Operation], error) {
+	op, err := call[s4t.Operation](ctx, a, method, req)
+	if err != nil {
+		return nil, err
+	}
+	return &output[s4t.Operation]{http.StatusAccepted, "/v1/operations/" + string(op.ID), op}, nil
+}
+
+// find returns the one element of a list that is.
+func find[T any](ctx context.Context, a *API, method, what, ref string, is func(T) bool) (*answered[T], error) {
+	l, err := call[[]T](ctx, a, method, wire.CallerRequest{Caller: callerOf(ctx)})
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(l, is); i >= 0 {
+		return &answered[T]{l[i]}, nil
+	}
+	return nil, problemOf(s4t.Errorf(s4t.NotFound, "show "+what, "", "%s %q does not exist", what, ref))
+}

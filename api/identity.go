@@ -1,0 +1,116 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/wire"
+)
+
+// nothing is the input or output of a route that has none.
+type nothing = struct{}
+
+// bodyOf is the input of a route that has only a body.
+type bodyOf[T any] struct{ Body T }
+
+// projectRef is the input of a route about one project.
+type projectRef struct {
+	Project string `path:"project" maxLength:"63" doc:"Name or id"`
+}
+
+// userRef is the input of a route about one user.
+type userRef struct {
+	User string `path:"user" maxLength:"63" doc:"Name or id"`
+}
+
+// tokenRef is the input of a route about one token.
+type tokenRef struct {
+	Token string `path:"token" maxLength:"63" doc:"Id, not the secret"`
+}
+
+// identityRoutes are login, version, projects, users and tokens.
+func (a *API) identityRoutes() {
+	register(a, public, "POST /v1/login", "login", "Log in", "Exchanges a password for a token.",
+		func(ctx context.Context, in *bodyOf[apiclient.Login]) (*answered[s4t.Token], error) {
+			return get[s4t.Token](ctx, a, wire.MethodLogin, wire.LoginRequest{User: in.Body.User, Password: in.Body.Password, Project: in.Body.Project})
+		})
+	register(a, public, "GET /v1/version", "version", "Version", "Of the cloud and of the API.",
+		func(context.Context, *nothing) (*answered[apiclient.Version], error) {
+			return &answered[apiclient.Version]{apiclient.Version{Version: a.version, API: "v1"}}, nil
+		})
+
+	register(a, guarded, "GET /v1/projects", "project.list", "List projects", "Those that the caller may see.",
+		func(ctx context.Context, _ *nothing) (*answered[[]s4t.Project], error) {
+			return list[s4t.Project](ctx, a, wire.MethodProjectList, wire.CallerRequest{Caller: callerOf(ctx)})
+		})
+	register(a, guarded, "POST /v1/projects", "project.create", "Create a project", "Needs the role admin.",
+		func(ctx context.Context, in *bodyOf[apiclient.ProjectCreate]) (*output[s4t.Project], error) {
+			return created(ctx, a, wire.MethodProjectCreate, wire.NameRequest{Caller: callerOf(ctx), Name: in.Body.Name},
+				func(p s4t.Project) string { return "/v1/projects/" + string(p.ID) })
+		})
+	register(a, guarded, "GET /v1/projects/{project}", "project.show", "Show a project", "",
+		func(ctx context.Context, in *projectRef) (*answered[s4t.Project], error) {
+			return get[s4t.Project](ctx, a, wire.MethodProjectGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Project})
+		})
+	register(a, guarded, "DELETE /v1/projects/{project}", "project.delete", "Delete a project", "It must be empty. Needs the role admin.",
+		func(ctx context.Context, in *projectRef) (*nothing, error) {
+			return drop(ctx, a, wire.MethodProjectDelete, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Project})
+		})
+
+	register(a, guarded, "GET /v1/users", "user.list", "List users", "Those that the caller may see.",
+		func(ctx context.Context, _ *nothing) (*answered[[]s4t.User], error) {
+			return list[s4t.User](ctx, a, wire.MethodUserList, wire.CallerRequest{Caller: callerOf(ctx)})
+		})
+	register(a, guarded, "POST /v1/users", "user.create", "Create a user", "Needs the role admin.",
+		func(ctx context.Context, in *bodyOf[apiclient.UserCreate]) (*output[s4t.User], error) {
+			b := in.Body
+			return created(ctx, a, wire.MethodUserCreate, wire.UserCreate{Caller: callerOf(ctx), Name: b.Name, Project: b.Project, Role: b.Role, Password: b.Password},
+				func(u s4t.User) string { return "/v1/users/" + string(u.ID) })
+		})
+	register(a, guarded, "GET /v1/users/{user}", "user.show", "Show a user", "",
+		func(ctx context.Context, in *userRef) (*answered[s4t.User], error) {
+			return find(ctx, a, wire.MethodUserList, "user", in.User, func(u s4t.User) bool { return string(u.ID) == in.User || u.Name == in.User })
+		})
+	register(a, guarded, "DELETE /v1/users/{user}", "user.delete", "Delete a user", "With the user's tokens. Needs the role admin.",
+		func(ctx context.Context, in *userRef) (*nothing, error) {
+			return drop(ctx, a, wire.MethodUserDelete, wire.RefRequest{Caller: callerOf(ctx), Ref: in.User})
+		})
+
+	register(a, guarded, "GET /v1/tokens", "token.list", "List tokens", "Without their secrets.",
+		func(ctx context.Context, _ *nothing) (*answered[[]s4t.Token], error) {
+			return list[s4t.Token](ctx, a, wire.MethodTokenList, wire.CallerRequest{Caller: callerOf(ctx)})
+		})
+	register(a, guarded, "POST /v1/tokens", "token.create", "Create a token", "The secret is in this answer and in no other. A token is never stronger than the one that creates it.", a.createToken)
+	register(a, guarded, "GET /v1/tokens/{token}", "token.show", "Show a token", "Without its secret.",
+		func(ctx context.Context, in *tokenRef) (*answered[s4t.Token], error) {
+			return find(ctx, a, wire.MethodTokenList, "token", in.Token, func(t s4t.Token) bool { return string(t.ID) == in.Token })
+		})
+	register(a, guarded, "DELETE /v1/tokens/{token}", "token.revoke", "Revoke a token", "It is worth nothing from then on.",
+		func(ctx context.Context, in *tokenRef) (*nothing, error) {
+			return drop(ctx, a, wire.MethodTokenRevoke, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Token})
+		})
+}
+
+func (a *API) createToken(ctx context.Context, in *bodyOf[apiclient.TokenCreate]) (*output[s4t.Token], error) {
+	b := in.Body
+	var expires time.Duration
+	if b.Expires != "" {
+		var err error
+		if expires, err = duration("expires", b.Expires, time.Second, 100*365*24*time.Hour); err != nil {
+			return nil, a.answer("token.create", err)
+		}
+	}
+	return created(ctx, a, wire.MethodTokenCreate, wire.TokenCreate{Caller: callerOf(ctx), Project: b.Project, Role: b.Role, Expires: expires},
+		func(t s4t.Token) string { return "/v1/tokens/" + string(t.ID) })
+}
+
+// duration reads a Go duration between lo and hi.
+func duration(field, text string, lo, hi time.Duration) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < lo || d > hi {
+		return 0, s4t.Errorf(s4t.Invalid, "check the request", "write it as 90m or 24h", "%s %q is not a duration between %v and %v", field, text, lo, hi)
+	}
+	return d, nil
+}

@@ -1,0 +1,57 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/wire"
+)
+
+// serviceRoutes are exposed services and the audit.
+func (a *API) serviceRoutes() {
+	register(a, guarded, "GET /v1/services", "service.list", "List exposed services", "Of all boards.",
+		func(ctx context.Context, _ *nothing) (*answered[[]s4t.Service], error) {
+			return list[s4t.Service](ctx, a, wire.MethodServiceList, wire.ServiceList{Caller: callerOf(ctx)})
+		})
+	register(a, guarded, "GET /v1/services/{service}", "service.show", "Show an exposed service", "",
+		func(ctx context.Context, in *struct {
+			Service string `path:"service" maxLength:"63" doc:"Id"`
+		}) (*answered[s4t.Service], error) {
+			return get[s4t.Service](ctx, a, wire.MethodServiceGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Service})
+		})
+	register(a, guarded, "GET /v1/boards/{board}/services", "board.services", "List exposed services of a board", "",
+		func(ctx context.Context, in *boardRef) (*answered[[]s4t.Service], error) {
+			return list[s4t.Service](ctx, a, wire.MethodServiceList, wire.ServiceList{Caller: callerOf(ctx), Board: in.Board})
+		})
+	register(a, guarded, "POST /v1/boards/{board}/services", "service.expose", "Expose a service", "Gives a TCP service of the board a public port.",
+		func(ctx context.Context, in *struct {
+			boardRef
+			Body apiclient.ServiceExpose
+		}) (*output[s4t.Operation], error) {
+			b := in.Body
+			return accepted(ctx, a, wire.MethodServiceExpose, wire.ServiceExpose{Caller: callerOf(ctx), Board: in.Board, Service: b.Service, Target: b.Target, PublicPort: b.PublicPort})
+		})
+	register(a, guarded, "DELETE /v1/boards/{board}/services/{service}", "service.hide", "Hide a service", "Closes its public port and the streams through it.",
+		func(ctx context.Context, in *struct {
+			boardRef
+			Service string `path:"service" maxLength:"63" doc:"Name, TCP port or id"`
+		}) (*output[s4t.Operation], error) {
+			return accepted(ctx, a, wire.MethodServiceHide, wire.ServiceHide{Caller: callerOf(ctx), Board: in.Board, Service: in.Service})
+		})
+	register(a, guarded, "GET /v1/audit", "audit.list", "List audit records", "Who did what to which object, oldest first.",
+		func(ctx context.Context, in *struct {
+			Board string `query:"board" maxLength:"63" doc:"Name or id of a board: records about it"`
+			Since string `query:"since" maxLength:"32" example:"1h" doc:"Records of this long a time until now"`
+		}) (*answered[[]s4t.AuditRecord], error) {
+			req := wire.AuditList{Caller: callerOf(ctx), Board: in.Board}
+			if in.Since != "" {
+				var err error
+				if req.Since, err = duration("since", in.Since, time.Millisecond, 100*365*24*time.Hour); err != nil {
+					return nil, a.answer("audit.list", err)
+				}
+			}
+			return list[s4t.AuditRecord](ctx, a, wire.MethodAuditList, req)
+		})
+}
