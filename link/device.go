@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +36,9 @@ type Device struct {
 	caps  Offloads
 	file  *os.File
 	raw   syscall.RawConn
+	log   *slog.Logger
+
+	closed atomic.Bool // the poller's own error for this is not exported
 
 	// Reader's state, kept here so that a call allocates nothing.
 	pull   func(fd uintptr) bool
@@ -42,9 +46,6 @@ type Device struct {
 	done   func(n int)
 	count  int
 	failed error
-
-	// Writer's state, likewise; only the plain path uses it.
-	log *slog.Logger
 }
 
 // Open creates a device. It is down and has no addresses: [Apply] a plan to it.
@@ -98,7 +99,8 @@ func (d *Device) Offloads() Offloads { return d.caps }
 // front of it for a header of its own), reads header and frame into it, and
 // calls done with their length. A next that returns nil ends the batch.
 //
-// It returns the number of packets read, with [io.EOF] after Close. Both
+// It returns the number of packets read, with [io.EOF] after Close and
+// [ErrGone] when the device was removed from outside. Both
 // functions are best made once and kept: a call then allocates nothing. Only
 // one goroutine may be in ReadFrames.
 func (d *Device) ReadFrames(next func() []byte, done func(n int)) (int, error) {
@@ -111,8 +113,10 @@ func (d *Device) ReadFrames(next func() []byte, done func(n int)) (int, error) {
 	switch {
 	case err == nil:
 		return d.count, nil
-	case errors.Is(err, os.ErrClosed):
+	case d.closed.Load():
 		return d.count, io.EOF
+	case errors.Is(err, unix.EBADFD):
+		return d.count, ErrGone
 	}
 	return d.count, s4t.Errorf(s4t.Internal, "read device "+d.name, "", "%w", err)
 }
@@ -153,7 +157,8 @@ func (d *Device) drain(fd uintptr) bool {
 // passed [Validate]; Write may change its bytes. Any number of goroutines may
 // write.
 //
-// It returns [ErrDown] while the device is not up, [ErrRefused] for a packet
+// It returns [ErrDown] while the device is not up, [ErrGone] when it was
+// removed from outside (make another), [ErrRefused] for a packet
 // that the kernel or the software path cannot take (drop it and count it), and
 // [io.ErrClosedPipe] after Close.
 func (d *Device) Write(packet []byte) error {
@@ -207,6 +212,7 @@ func (d *Device) writeSegments(packet []byte) error {
 // Errors of [Device.Write]; values, so that dropping a packet allocates little.
 var (
 	ErrDown    = errors.New("link: the device is not up")
+	ErrGone    = errors.New("link: somebody has removed the device")
 	ErrRefused = errors.New("link: the kernel refuses the packet")
 )
 
@@ -214,18 +220,19 @@ func (d *Device) writeError(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case d.closed.Load():
+		return io.ErrClosedPipe
 	case errors.Is(err, unix.EIO): // drivers/net/tun.c: not IFF_UP
 		return ErrDown
-	case errors.Is(err, os.ErrClosed):
-		return io.ErrClosedPipe
-	case errors.Is(err, unix.EBADFD):
-		return io.ErrClosedPipe
+	case errors.Is(err, unix.EBADFD): // drivers/net/tun.c: `ip link delete` took the device away
+		return ErrGone
 	}
 	return ErrRefused
 }
 
 // Close removes the device and ends ReadFrames. It may be called twice.
 func (d *Device) Close() error {
+	d.closed.Store(true)
 	if err := d.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return s4t.Errorf(s4t.Internal, "remove device "+d.name, "", "%w", err)
 	}
