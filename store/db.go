@@ -73,18 +73,19 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 
 // openSQLite opens the writer and the readers of one file.
 func (db *DB) openSQLite(path string) error {
-	if path == "" || strings.ContainsAny(path, "?#%") {
-		return s4t.Errorf(s4t.Invalid, "open the database", "choose another path", "sqlite:%s: a path must not be empty or have one of ? # %%", path)
+	if path == "" {
+		return s4t.Errorf(s4t.Invalid, "open the database", "use sqlite:PATH", "its URL has no path")
 	}
 	db.engine = sqlite
 	var err error
+	uri := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 	// foreign_keys is off by default in SQLite, for every connection.
 	const common = "?_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + synchronous + ")"
-	if db.write, err = sql.Open("sqlite", "file:"+path+common+"&_txlock=immediate"); err != nil {
+	if db.write, err = sql.Open("sqlite", uri+common+"&_txlock=immediate"); err != nil {
 		return mapError("open the database "+path, err)
 	}
 	db.write.SetMaxOpenConns(1)
-	if db.read, err = sql.Open("sqlite", "file:"+path+common+"&_pragma=query_only(1)"); err != nil {
+	if db.read, err = sql.Open("sqlite", uri+common+"&_pragma=query_only(1)"); err != nil {
 		db.write.Close()
 		return mapError("open the database "+path, err)
 	}

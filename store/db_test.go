@@ -108,7 +108,7 @@ func TestACancelledTransactionIsATimeout(t *testing.T) {
 }
 
 func TestOpenTwiceKeepsWhatIsThere(t *testing.T) {
-	path := "sqlite:" + filepath.Join(t.TempDir(), "s4t.db")
+	path := "sqlite:" + filepath.Join(t.TempDir(), "a ?#%20 b.db")
 	db := openTest(t, path)
 	write(t, db, func(tx *Tx) error { return tx.InsertProject(newProject("lab")) })
 	db.Close()

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/identity"
+)
+
+// adminContext is what `s4t` reads from DIR/admin.toml.
+type adminContext struct {
+	URL     string `toml:"url"`
+	Project string `toml:"project"`
+	Token   string `toml:"token"`
+	CA      string `toml:"ca,omitempty,multiline"`
+}
+
+// contextFile is the file's form.
+type contextFile struct {
+	Current  string                  `toml:"current"`
+	Contexts map[string]adminContext `toml:"contexts"`
+}
+
+// admitAdmin makes the first project and user on the first start, and keeps
+// DIR/admin.toml: written then, made anew with another token where it is
+// missing, and told the cloud's new URL or CA where they changed.
+func admitAdmin(ctx context.Context, id *identity.Identity, path, url, ca string) error {
+	fresh := func(password, token string) error {
+		head := "# The admin's context, written by iotronic: s4t --context-file " + path + "\n" +
+			"# Delete this file to get a new token at the next start.\n"
+		if password != "" {
+			head += "# User " + identity.AdminUser + ", password " + password + "\n"
+		}
+		return writeContext(path, head, adminContext{URL: url, Project: identity.DefaultProject, Token: token, CA: ca})
+	}
+	first, err := id.Bootstrap(ctx, func(f identity.First) error { return fresh(f.Password, f.Token.Secret) })
+	if err != nil || first {
+		return err
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		token, err := id.AdminToken(ctx)
+		if s4t.KindOf(err) == s4t.NotFound {
+			return nil // the user admin was deleted: others manage this cloud
+		}
+		if err != nil {
+			return err
+		}
+		return fresh("", token.Secret)
+	}
+	if err != nil {
+		return s4t.Errorf(s4t.Unavailable, "read "+path, "check its permissions", "%w", err)
+	}
+	var f contextFile
+	if err := toml.Unmarshal(text, &f); err != nil {
+		return s4t.Errorf(s4t.Invalid, "read "+path, "delete it to get a new one", "%w", err)
+	}
+	c, ok := f.Contexts[identity.DefaultProject]
+	if !ok || c.URL == url && c.CA == ca {
+		return nil
+	}
+	c.URL, c.CA = url, ca
+	return writeContext(path, comments(string(text)), c)
+}
+
+// comments are the lines that a file begins with.
+func comments(text string) string {
+	var head strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") {
+			break
+		}
+		head.WriteString(line)
+	}
+	return head.String()
+}
+
+// writeContext writes the file, for its owner's eyes only.
+func writeContext(path, head string, c adminContext) error {
+	body, err := toml.Marshal(contextFile{Current: identity.DefaultProject, Contexts: map[string]adminContext{identity.DefaultProject: c}})
+	if err != nil {
+		return s4t.Errorf(s4t.Internal, "write "+path, "", "%w", err)
+	}
+	return writeFile(path, fmt.Appendf(nil, "%s%s", head, body), 0o600)
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/stack4things/s4t"
+)
+
+// Roles of a process.
+const (
+	roleAll         = "all"
+	roleAPI         = "api"
+	roleConductor   = "conductor"
+	roleWAMPAgent   = "wamp-agent"
+	roleTunnelAgent = "tunnel-agent"
+)
+
+// config of `iotronic serve`: the file's keys, and the flags of the same names
+// over them.
+type config struct {
+	Data        string    `toml:"data"`         // directory; default ./iotronic-data
+	Listen      string    `toml:"listen"`       // ADDR:PORT; default 127.0.0.1:8812
+	URL         string    `toml:"url"`          // what others are told; default from Listen
+	Role        string    `toml:"role"`         // default all
+	Database    string    `toml:"database"`     // default SQLite in Data
+	Queue       string    `toml:"queue"`        // default in-process
+	PublicPorts string    `toml:"public_ports"` // FROM-TO; default 50000-60000
+	TLS         tlsConfig `toml:"tls"`
+}
+
+// tlsConfig says who ends TLS and with what certificate.
+type tlsConfig struct {
+	Mode         string   `toml:"mode"`          // on (default) or off: a reverse proxy ends TLS
+	Cert         string   `toml:"cert"`          // PEM file, leaf first; default: issued by our own CA
+	Key          string   `toml:"key"`           // PEM file
+	CA           string   `toml:"ca"`            // PEM file of the CA that signed Cert; default: the system's roots know it
+	TrustedProxy []string `toml:"trusted_proxy"` // CIDRs; with mode off, peers from elsewhere are refused
+}
+
+// defaults of every key.
+func defaults() config {
+	return config{
+		Data:        "iotronic-data",
+		Listen:      "127.0.0.1:8812",
+		Role:        roleAll,
+		PublicPorts: "50000-60000",
+		TLS:         tlsConfig{Mode: "on"},
+	}
+}
+
+// minimal is a commented minimal configuration.
+//
+//go:embed config.toml
+var minimal string
+
+// readConfig reads a file over the defaults. An unknown key is an error.
+func readConfig(path string) (config, error) {
+	cfg := defaults()
+	op := "read the configuration " + path
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return cfg, s4t.Errorf(s4t.Invalid, op, "`iotronic config` prints one to start from", "%w", err)
+	}
+	return cfg, parseConfig(op, text, &cfg)
+}
+
+// maxConfig bounds the file, in bytes.
+const maxConfig = 1 << 20
+
+func parseConfig(op string, text []byte, cfg *config) error {
+	const hint = "`iotronic config` prints all keys"
+	if len(text) > maxConfig {
+		return s4t.Errorf(s4t.Invalid, op, hint, "it is longer than %d bytes", maxConfig)
+	}
+	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(cfg)
+	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+		e := strict.Errors[0]
+		row, _ := e.Position()
+		return s4t.Errorf(s4t.Invalid, op, hint, "line %d: there is no key %s", row, strings.Join(e.Key(), "."))
+	}
+	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
+		row, col := e.Position()
+		return s4t.Errorf(s4t.Invalid, op, hint, "line %d, column %d: %s", row, col, strings.TrimPrefix(e.Error(), "toml: "))
+	}
+	if err != nil {
+		return s4t.Errorf(s4t.Invalid, op, hint, "%w", err)
+	}
+	return nil
+}
+
+// check says what is wrong with a configuration before anything is made.
+func (c config) check() error {
+	bad := func(key, hint, format string, args ...any) error {
+		return s4t.Errorf(s4t.Invalid, "check the configuration", hint, key+": "+format, args...)
+	}
+	if c.Data == "" {
+		return bad("data", "name a directory", "it is empty")
+	}
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return bad("listen", "use ADDR:PORT, like 0.0.0.0:8812", "%q is not an address and a port", c.Listen)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return bad("listen", "use a port from 1 to 65535", "%q has no such port", c.Listen)
+	}
+	if c.URL != "" {
+		u, err := url.Parse(c.URL)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+			return bad("url", "use https://NAME:PORT", "%q is not the URL of a server", c.URL)
+		}
+		if u.Scheme == "http" && c.TLS.Mode != "off" {
+			return bad("url", "use https://, or --tls off", "%q is http, and TLS is on", c.URL)
+		}
+	}
+	if _, _, err := portRange(c.PublicPorts); err != nil {
+		return bad("public_ports", "use FROM-TO, like 50000-60000", "%q is not a range of ports", c.PublicPorts)
+	}
+	switch c.Role {
+	case roleAll:
+	case roleAPI, roleConductor, roleWAMPAgent, roleTunnelAgent:
+		if c.Queue == "" || c.Database == "" {
+			return bad("role", "give both, or run --role all", "%q needs --queue and --database, which all processes share", c.Role)
+		}
+	default:
+		return bad("role", "use all, api, conductor, wamp-agent or tunnel-agent", "there is no role %q", c.Role)
+	}
+	if c.Queue != "" {
+		return bad("queue", "leave it out: one process with --role all needs none", "this version carries messages inside one process only")
+	}
+	switch c.TLS.Mode {
+	case "on":
+		if len(c.TLS.TrustedProxy) > 0 {
+			return bad("tls.trusted_proxy", "leave it out, or use --tls off", "it is for TLS that a proxy ends")
+		}
+	case "off":
+		if c.TLS.Cert != "" || c.TLS.Key != "" || c.TLS.CA != "" {
+			return bad("tls.mode", "leave out the certificate, or use --tls on", "there is a certificate, and TLS is off")
+		}
+		if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) && len(c.TLS.TrustedProxy) == 0 {
+			return bad("tls.mode", "listen on 127.0.0.1, or name the reverse proxy with --trusted-proxy CIDR", "plain HTTP on %s would show tokens to the network", c.Listen)
+		}
+	default:
+		return bad("tls.mode", "use on or off", "it is %q", c.TLS.Mode)
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") || c.TLS.CA != "" && c.TLS.Cert == "" {
+		return bad("tls.cert", "give tls.cert and tls.key (and tls.ca where it is your own CA), or none", "a certificate and its key belong together")
+	}
+	for _, p := range c.TLS.TrustedProxy {
+		if _, err := netip.ParsePrefix(p); err != nil {
+			return bad("tls.trusted_proxy", "use a CIDR, like 10.0.0.0/8 or 10.1.2.3/32", "%q is not one", p)
+		}
+	}
+	return nil
+}
+
+// portRange reads "50000-60000".
+func portRange(s string) (from, to int, err error) {
+	a, b, ok := strings.Cut(s, "-")
+	from, err1 := strconv.Atoi(strings.TrimSpace(a))
+	to, err2 := strconv.Atoi(strings.TrimSpace(b))
+	if !ok || err1 != nil || err2 != nil || from < 1 || to > 65535 || from > to {
+		return 0, 0, errors.New("not a range of ports")
+	}
+	return from, to, nil
+}
+
+// database is the URL of the database.
+func (c config) database() string {
+	if c.Database != "" {
+		return c.Database
+	}
+	return "sqlite:" + filepath.Join(c.Data, "iotronic.db")
+}
