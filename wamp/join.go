@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
-	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
@@ -168,6 +167,3 @@ func ended(op string, m message) *s4t.Error {
 	say, _ := m.details["message"].(string)
 	return DecodeError(op, m.uri, text, say)
 }
-
-// goodbyeWait is how long the other end has to answer a GOODBYE.
-const goodbyeWait = time.Second

@@ -10,6 +10,9 @@ import (
 	"github.com/stack4things/s4t"
 )
 
+// goodbyeWait is how long the other end has to answer a GOODBYE.
+const goodbyeWait = time.Second
+
 // Bounds of one session.
 const (
 	maxPending     = 64 // requests that wait for an answer
@@ -30,6 +33,7 @@ type Session struct {
 	next    uint64     // last request id
 	pending map[uint64]*request
 	why     error         // why the session ended
+	reading bool          // Run was called
 	leaving bool          // a GOODBYE of ours is on its way
 	over    chan struct{} // closed with why set
 
@@ -100,7 +104,13 @@ func (s *Session) Subscribe(ctx context.Context, topic string, h func(arg string
 // is closed, and every handler has returned, when Run returns. It is called
 // once.
 func (s *Session) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.reading = true
+	s.mu.Unlock()
 	serve, cancel := context.WithCancel(ctx)
+	if t, ok := s.t.(idler); ok {
+		s.serving.Go(func() { watch(serve, t) })
+	}
 	left := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(left)
@@ -120,17 +130,17 @@ func (s *Session) Run(ctx context.Context) error {
 	return err
 }
 
-// Close says goodbye, waits a second at most for the answer, and closes the
-// transport. Run then returns.
+// Close says goodbye, waits a second at most for the answer (where Run reads
+// it), and closes the transport. Run then returns.
 func (s *Session) Close() error {
 	s.mu.Lock()
-	first := !s.leaving && s.why == nil
+	first, reading := !s.leaving && s.why == nil, s.reading
 	s.leaving = true
 	s.mu.Unlock()
 	if first {
 		timer := time.AfterFunc(goodbyeWait, func() { s.t.Close() }) // also ends a Write that hangs
 		defer timer.Stop()
-		if s.t.Write(appendValue(nil, list{msgGoodbye, dict{}, ReasonClosed})) == nil {
+		if s.t.Write(appendValue(nil, list{msgGoodbye, dict{}, ReasonClosed})) == nil && reading {
 			wait, cancel := context.WithTimeout(context.Background(), goodbyeWait)
 			defer cancel()
 			select {
