@@ -1,0 +1,449 @@
+// Package queuetest holds what every driver of package queue must do. A
+// driver's test calls [Run].
+package queuetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/queue"
+)
+
+// Driver is the method set of every driver.
+type Driver interface {
+	Call(ctx context.Context, topic, method string, req, reply any) error
+	Cast(ctx context.Context, topic, method string, req any) error
+	Fanout(ctx context.Context, topic, method string, req any) error
+	Serve(ctx context.Context, topic, server string, workers int, h queue.Handler) error
+}
+
+// Run runs the tests against a driver. newDriver makes a fresh, empty one and
+// sees to its end.
+func Run(t *testing.T, newDriver func(t *testing.T) Driver) {
+	for _, tt := range []struct {
+		name string
+		run  func(t *testing.T, d Driver)
+	}{
+		{"a call is answered", testCall},
+		{"nobody on the topic is unavailable, at once", testNobody},
+		{"an error crosses with its kind and without its cause", testErrors},
+		{"a panic is an internal error and the server goes on", testPanic},
+		{"an unknown method is not found, a bad body invalid", testMux},
+		{"messages are copies", testCopies},
+		{"one worker keeps the order of one caller", testOrder},
+		{"servers of one topic share its messages", testShare},
+		{"a server is reached by its name", testServerName},
+		{"a fan-out reaches every server, and nobody is no error", testFanout},
+		{"many workers work at the same time, and no more", testWorkers},
+		{"a call ends with its context, and so does its handler", testDeadline},
+		{"a cast to a full server is refused", testFull},
+		{"a server that ends answers what it began", testEnd},
+		{"what is too long is refused", testTooLong},
+		{"many callers at the same time", testMany},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.run(t, newDriver(t)) })
+	}
+}
+
+// patience is the most that anything here waits for.
+const patience = 10 * time.Second
+
+// serve runs a server until the test, or stop, ends it, and returns when it is
+// reached.
+func serve(t *testing.T, d Driver, topic, server string, workers int, h queue.Handler) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	name := server
+	if name == "" {
+		name = s4t.NewID()
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- d.Serve(ctx, topic, name, workers, func(ctx context.Context, method string, body []byte) ([]byte, error) {
+			if method == "queuetest.hello" {
+				return []byte("{}"), nil
+			}
+			return h(ctx, method, body)
+		})
+	}()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Errorf("Serve returned %v", err)
+				}
+			case <-time.After(patience):
+				t.Error("Serve does not end")
+			}
+		})
+	}
+	t.Cleanup(stop)
+	for end := time.Now().Add(patience); ; {
+		err := d.Call(t.Context(), topic+"."+name, "queuetest.hello", nil, nil)
+		if err == nil {
+			return stop
+		}
+		if s4t.KindOf(err) != s4t.Unavailable || time.Now().After(end) {
+			t.Fatalf("the server is not reached: %v", err)
+		}
+		time.Sleep(time.Millisecond) // there is no event for "is reached now"
+	}
+}
+
+// echo answers with what it was asked.
+func echo(_ context.Context, _ string, body []byte) ([]byte, error) { return body, nil }
+
+func testCall(t *testing.T, d Driver) {
+	serve(t, d, "a", "1", 1, echo)
+	type message struct {
+		Text string
+		List []int
+	}
+	req, got := message{"grüße", []int{1, 2}}, message{}
+	if err := d.Call(t.Context(), "a", "echo", req, &got); err != nil || got.Text != req.Text || !slices.Equal(got.List, req.List) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if err := d.Call(t.Context(), "a", "echo", req, nil); err != nil {
+		t.Errorf("with no interest in the answer: %v", err)
+	}
+}
+
+func testNobody(t *testing.T, d Driver) {
+	stop := serve(t, d, "a", "1", 1, echo)
+	stop()
+	start := time.Now()
+	for _, topic := range []string{"a", "a.1", "never"} {
+		if err := d.Call(t.Context(), topic, "m", nil, nil); s4t.KindOf(err) != s4t.Unavailable {
+			t.Errorf("call %s: %v", topic, err)
+		}
+		if err := d.Cast(t.Context(), topic, "m", nil); s4t.KindOf(err) != s4t.Unavailable {
+			t.Errorf("cast %s: %v", topic, err)
+		}
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func testErrors(t *testing.T, d Driver) {
+	secret := errors.New("secret cause")
+	serve(t, d, "a", "1", 4, func(_ context.Context, method string, _ []byte) ([]byte, error) {
+		switch method {
+		case "conflict":
+			return nil, s4t.Errorf(s4t.Conflict, "create x", "choose another", "it exists: %w", secret)
+		case "wrapped":
+			return nil, fmt.Errorf("deep: %w", s4t.Errorf(s4t.Offline, "reach x", "", "it is offline"))
+		}
+		return nil, secret
+	})
+	tests := []struct {
+		method string
+		kind   s4t.Kind
+		text   string
+	}{
+		{"conflict", s4t.Conflict, "create x: it exists: secret cause; choose another"},
+		{"wrapped", s4t.Offline, "reach x: it is offline"},
+		{"plain", s4t.Internal, "internal error; the operator finds the details in the log of iotronic"},
+	}
+	for _, tt := range tests {
+		err := d.Call(t.Context(), "a", tt.method, nil, nil)
+		if s4t.KindOf(err) != tt.kind || err.Error() != tt.text || errors.Is(err, secret) {
+			t.Errorf("%s: %v (%s)", tt.method, err, s4t.KindOf(err))
+		}
+	}
+}
+
+func testPanic(t *testing.T, d Driver) {
+	serve(t, d, "a", "1", 1, func(_ context.Context, method string, body []byte) ([]byte, error) {
+		if method == "panic" {
+			panic("boom")
+		}
+		return body, nil
+	})
+	if err := d.Call(t.Context(), "a", "panic", nil, nil); s4t.KindOf(err) != s4t.Internal {
+		t.Errorf("call: %v", err)
+	}
+	if err := d.Cast(t.Context(), "a", "panic", nil); err != nil {
+		t.Errorf("cast: %v", err)
+	}
+	if err := d.Call(t.Context(), "a", "echo", 1, nil); err != nil {
+		t.Errorf("after a panic: %v", err)
+	}
+}
+
+func testMux(t *testing.T, d Driver) {
+	mux := queue.Mux{"double": queue.Handle(func(_ context.Context, n int) (int, error) { return 2 * n, nil })}
+	serve(t, d, "a", "1", 1, mux.Serve)
+	var got int
+	if err := d.Call(t.Context(), "a", "double", 21, &got); err != nil || got != 42 {
+		t.Errorf("got %d, %v", got, err)
+	}
+	if err := d.Call(t.Context(), "a", "triple", 21, &got); s4t.KindOf(err) != s4t.NotFound {
+		t.Errorf("unknown method: %v", err)
+	}
+	if err := d.Call(t.Context(), "a", "double", "x", &got); s4t.KindOf(err) != s4t.Invalid {
+		t.Errorf("bad body: %v", err)
+	}
+}
+
+func testCopies(t *testing.T, d Driver) {
+	kept := make(chan []byte, 1)
+	serve(t, d, "a", "1", 1, func(_ context.Context, _ string, body []byte) ([]byte, error) {
+		kept <- body
+		return body, nil
+	})
+	req := map[string]*int{"n": new(1)}
+	var got map[string]*int
+	if err := d.Call(t.Context(), "a", "m", req, &got); err != nil {
+		t.Fatal(err)
+	}
+	*req["n"], *got["n"] = 2, 3
+	if b := <-kept; string(b) != `{"n":1}` {
+		t.Errorf("the server has %s", b)
+	}
+	if err := d.Call(t.Context(), "a", "m", make(chan int), nil); s4t.KindOf(err) != s4t.Internal {
+		t.Errorf("what is no JSON: %v", err)
+	}
+}
+
+func testOrder(t *testing.T, d Driver) {
+	const n = 500
+	got := make(chan int, n)
+	serve(t, d, "a", "1", 1, func(_ context.Context, _ string, body []byte) ([]byte, error) {
+		var i int
+		err := json.Unmarshal(body, &i)
+		got <- i
+		return nil, err
+	})
+	for i := range n {
+		var err error
+		if i%10 == 9 {
+			err = d.Call(t.Context(), "a", "m", i, nil)
+		} else {
+			err = d.Cast(t.Context(), "a", "m", i)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		if g := receive(t, got); g != i {
+			t.Fatalf("message %d came in place of %d", g, i)
+		}
+	}
+}
+
+func testShare(t *testing.T, d Driver) {
+	by := make(chan string, 100)
+	for _, name := range []string{"1", "2"} {
+		serve(t, d, "a", name, 1, func(context.Context, string, []byte) ([]byte, error) {
+			by <- name
+			return []byte("1"), nil
+		})
+	}
+	for range 40 {
+		if err := d.Call(t.Context(), "a", "m", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := map[string]int{}
+	for range 40 {
+		count[receive(t, by)]++
+	}
+	if len(by) > 0 || count["1"] < 5 || count["2"] < 5 {
+		t.Errorf("shared as %v, %d too many", count, len(by))
+	}
+}
+
+func testServerName(t *testing.T, d Driver) {
+	for _, name := range []string{"1", "2"} {
+		serve(t, d, "a", name, 1, func(context.Context, string, []byte) ([]byte, error) {
+			return json.Marshal(name)
+		})
+	}
+	for range 10 {
+		for _, name := range []string{"1", "2"} {
+			var got string
+			if err := d.Call(t.Context(), "a."+name, "m", nil, &got); err != nil || got != name {
+				t.Fatalf("a.%s answered %q, %v", name, got, err)
+			}
+		}
+	}
+}
+
+func testFanout(t *testing.T, d Driver) {
+	got := make(chan string, 10)
+	for _, name := range []string{"1", "2", "3"} {
+		serve(t, d, "a", name, 1, func(_ context.Context, _ string, body []byte) ([]byte, error) {
+			got <- name + string(body)
+			return nil, nil
+		})
+	}
+	if err := d.Fanout(t.Context(), "a", "m", 7); err != nil {
+		t.Fatal(err)
+	}
+	all := []string{receive(t, got), receive(t, got), receive(t, got)}
+	slices.Sort(all)
+	if want := []string{"17", "27", "37"}; !slices.Equal(all, want) {
+		t.Errorf("got %v, want %v", all, want)
+	}
+	if err := d.Fanout(t.Context(), "never", "m", 7); err != nil {
+		t.Errorf("to nobody: %v", err)
+	}
+}
+
+func testWorkers(t *testing.T, d Driver) {
+	const workers = 4
+	in, out := make(chan struct{}, 100), make(chan struct{})
+	serve(t, d, "a", "1", workers, func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+		in <- struct{}{}
+		select {
+		case <-out:
+		case <-ctx.Done():
+		}
+		return nil, nil
+	})
+	for range 2 * workers {
+		if err := d.Cast(t.Context(), "a", "m", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range workers {
+		receive(t, in)
+	}
+	select {
+	case <-in:
+		t.Error("more than all workers are at work")
+	case <-time.After(20 * time.Millisecond): // nothing is to happen: no event to wait for
+	}
+	close(out)
+	for range workers {
+		receive(t, in)
+	}
+}
+
+func testDeadline(t *testing.T, d Driver) {
+	in, ended := make(chan struct{}, 1), make(chan error, 1)
+	serve(t, d, "a", "1", 1, func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+		in <- struct{}{}
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return nil, ctx.Err()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := d.Call(ctx, "a", "m", nil, nil); s4t.KindOf(err) != s4t.Timeout {
+		t.Errorf("past the deadline: %v", err)
+	}
+	receive(t, in)
+	receive(t, ended)
+
+	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	go func() {
+		<-in
+		cancel()
+	}()
+	if err := d.Call(ctx, "a", "m", nil, nil); s4t.KindOf(err) != s4t.Timeout || !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	receive(t, ended) // at the deadline at the latest
+	if err := d.Call(ctx, "a", "m", nil, nil); err == nil {
+		t.Error("a call with a context that has ended succeeded")
+	}
+}
+
+func testFull(t *testing.T, d Driver) {
+	block := make(chan struct{})
+	serve(t, d, "a", "1", 1, func(context.Context, string, []byte) ([]byte, error) {
+		<-block
+		return nil, nil
+	})
+	defer close(block)
+	for range 4 * queue.Depth {
+		if err := d.Cast(t.Context(), "a", "m", nil); err != nil {
+			if s4t.KindOf(err) != s4t.Unavailable {
+				t.Errorf("full: %v", err)
+			}
+			return
+		}
+	}
+	t.Error("it takes messages without end")
+}
+
+func testEnd(t *testing.T, d Driver) {
+	in, out := make(chan struct{}), make(chan struct{})
+	stop := serve(t, d, "a", "1", 1, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+		close(in)
+		<-ctx.Done()
+		<-out
+		return body, nil
+	})
+	result := make(chan error, 1)
+	var got int
+	go func() { result <- d.Call(context.Background(), "a", "m", 5, &got) }()
+	receive(t, in)
+	stopped := make(chan struct{})
+	go func() {
+		stop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		t.Error("Serve ended before its handler")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(out)
+	if err := receive(t, result); err != nil || got != 5 {
+		t.Errorf("what had begun: %d, %v", got, err)
+	}
+	receive(t, stopped)
+}
+
+func testTooLong(t *testing.T, d Driver) {
+	serve(t, d, "a", "1", 1, echo)
+	long := string(make([]byte, s4t.MaxMessage))
+	if err := d.Call(t.Context(), "a", "m", long, nil); s4t.KindOf(err) != s4t.TooMany {
+		t.Errorf("%v", err)
+	}
+}
+
+func testMany(t *testing.T, d Driver) {
+	serve(t, d, "a", "1", 8, echo)
+	serve(t, d, "a", "2", 8, echo)
+	var wg sync.WaitGroup
+	for c := range 50 {
+		wg.Go(func() {
+			for i := range 20 {
+				want, got := c*1000+i, 0
+				if err := d.Call(t.Context(), "a", "m", want, &got); err != nil || got != want {
+					t.Errorf("got %d, want %d: %v", got, want, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// receive takes one value, or fails the test.
+func receive[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatal("it does not come")
+		panic("unreachable")
+	}
+}
