@@ -1,0 +1,128 @@
+// Package accept is the server's side of an rtunnel's opening handshake. It is
+// a room of its own so that a board, which never accepts, does not link
+// net/http.
+package accept
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/wire"
+)
+
+// Bearer returns the ticket or token of a request's Authorization header, ""
+// if there is none.
+func Bearer(r *http.Request) string {
+	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(value)
+}
+
+// Subprotocol checks that r asks for a WebSocket upgrade (RFC 6455 section
+// 4.2.1) and returns the first of the subprotocols it offers that is in ours.
+func Subprotocol(r *http.Request, ours []string) (string, error) {
+	const op = "accept a WebSocket"
+	bad := func(format string, args ...any) (string, error) {
+		return "", s4t.Errorf(s4t.Invalid, op, "use a WebSocket client, over HTTP/1.1", format, args...)
+	}
+	switch {
+	case r.ProtoMajor != 1 || r.Method != http.MethodGet:
+		return bad("it is %s over %s, not GET over HTTP/1.1", r.Method, r.Proto)
+	case !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket"):
+		return bad("no upgrade to websocket is asked for")
+	case r.Header.Get("Sec-WebSocket-Version") != "13":
+		return bad("the WebSocket version is not 13")
+	case len(r.Header.Get("Sec-WebSocket-Key")) != 24:
+		return bad("the Sec-WebSocket-Key is not 16 bytes in base64")
+	}
+	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for offered := range strings.SplitSeq(line, ",") {
+			if offered = strings.TrimSpace(offered); slices.Contains(ours, offered) {
+				return offered, nil
+			}
+		}
+	}
+	return bad("none of the subprotocols %s is offered", strings.Join(ours, ", "))
+}
+
+// Accept answers r with the upgrade to the subprotocol that [Subprotocol]
+// chooses of ours, and returns the connection, which is then the caller's.
+// After an error the request has been answered.
+func Accept(w http.ResponseWriter, r *http.Request, ours []string) (*rtunnel.Conn, string, error) {
+	proto, err := Subprotocol(r, ours)
+	if err != nil {
+		Refuse(w, err)
+		return nil, "", err
+	}
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		err := s4t.Errorf(s4t.Internal, "accept a WebSocket", "", "the HTTP server cannot hand over its connection")
+		Refuse(w, err)
+		return nil, "", err
+	}
+	c, rw, err := hijacker.Hijack()
+	if err != nil {
+		return nil, "", s4t.Errorf(s4t.Internal, "accept a WebSocket", "", "%w", err)
+	}
+	c.SetDeadline(time.Now().Add(s4t.HandshakeTimeout))
+	_, err = c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + rtunnel.AcceptKey(r.Header.Get("Sec-WebSocket-Key")) + "\r\n" +
+		"Sec-WebSocket-Protocol: " + proto + "\r\n\r\n"))
+	if err != nil {
+		c.Close()
+		return nil, "", s4t.Errorf(s4t.Unavailable, "accept a WebSocket", "", "%w", err)
+	}
+	c.SetDeadline(time.Time{})
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
+	return rtunnel.NewConn(c, early, false), proto, nil
+}
+
+// Refuse answers a request that is not upgraded: the status of err's kind, and
+// err's text as one line, without what only the log may know.
+func Refuse(w http.ResponseWriter, err error) {
+	e := wire.FromError(err)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Connection", "close")
+	w.WriteHeader(status(e.Kind))
+	w.Write([]byte(e.Err().Error() + "\n"))
+}
+
+// status maps a kind to HTTP for an upgrade that is refused; rtunnel.Dialer
+// maps it back.
+func status(kind s4t.Kind) int {
+	switch kind {
+	case s4t.Invalid:
+		return http.StatusBadRequest
+	case s4t.Unauthenticated:
+		return http.StatusUnauthorized
+	case s4t.Forbidden:
+		return http.StatusForbidden
+	case s4t.NotFound:
+		return http.StatusNotFound
+	case s4t.Conflict:
+		return http.StatusConflict
+	case s4t.TooMany:
+		return http.StatusTooManyRequests
+	case s4t.Internal:
+		return http.StatusInternalServerError
+	}
+	return http.StatusServiceUnavailable
+}
+
+// hasToken reports whether a comma-separated field holds token, in any case.
+func hasToken(h http.Header, name, token string) bool {
+	for _, line := range h.Values(name) {
+		for t := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
+				return true
+			}
+		}
+	}
+	return false
+}

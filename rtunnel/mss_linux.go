@@ -1,0 +1,60 @@
+package rtunnel
+
+import (
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// setSegmentSize limits the TCP segments of a socket that is not connected yet
+// (tcp(7), TCP_MAXSEG): our SYN announces it, so it bounds both directions.
+func setSegmentSize(c syscall.RawConn, mss int) error {
+	if mss == 0 {
+		return nil
+	}
+	return setsockopt(c, unix.TCP_MAXSEG, mss)
+}
+
+// SetUserTimeout breaks the connection when sent data stays unacknowledged for
+// d (tcp(7), TCP_USER_TIMEOUT). A peer that does not read counts too once its
+// window is closed, so it is for data rtunnels of ports, never for streams,
+// whose back pressure may last.
+func SetUserTimeout(c net.Conn, d time.Duration) error {
+	return withSocket(c, func(rc syscall.RawConn) error {
+		return setsockopt(rc, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+	})
+}
+
+// SetNotSentLowAt bounds the bytes that wait unsent in the kernel (tcp(7) and
+// Documentation/networking/ip-sysctl.rst, tcp_notsent_lowat), so that queues
+// stay where frames can be chosen and dropped.
+func SetNotSentLowAt(c net.Conn, bytes int) error {
+	return withSocket(c, func(rc syscall.RawConn) error {
+		return setsockopt(rc, unix.TCP_NOTSENT_LOWAT, bytes)
+	})
+}
+
+func setsockopt(c syscall.RawConn, name, value int) error {
+	var err error
+	if cerr := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, name, value)
+	}); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// roundTrip is the kernel's smoothed round-trip time of c, 0 if unknown.
+func roundTrip(c net.Conn) time.Duration {
+	var rtt time.Duration
+	withSocket(c, func(rc syscall.RawConn) error {
+		return rc.Control(func(fd uintptr) {
+			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+				rtt = time.Duration(info.Rtt) * time.Microsecond
+			}
+		})
+	})
+	return rtt
+}
