@@ -125,25 +125,22 @@ func applyAddresses(l netlink.Link, want []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	have := make(map[netip.Prefix]bool, len(now))
-	var stale []netlink.Addr
 	for _, a := range now {
-		ip, ok := netip.AddrFromSlice(a.IP)
-		if !ok {
+		p := prefixOf(a)
+		if slices.Contains(want, p) || p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
 			continue
 		}
-		ones, _ := a.Mask.Size()
-		p := netip.PrefixFrom(ip.Unmap(), ones)
-		switch {
-		case slices.Contains(want, p):
-			have[p] = true
-		case ip.Is6() && !ip.Is4In6() && ip.IsLinkLocalUnicast():
-		default:
-			stale = append(stale, a)
+		if err := netlink.AddrDel(l, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return err
 		}
 	}
+	// Looked up again: with the first address of a subnet the kernel removes the
+	// others of it.
+	if now, err = netlink.AddrList(l, netlink.FAMILY_ALL); err != nil {
+		return err
+	}
 	for _, p := range want {
-		if have[p] {
+		if slices.ContainsFunc(now, func(a netlink.Addr) bool { return prefixOf(a) == p }) {
 			continue
 		}
 		a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
@@ -154,14 +151,14 @@ func applyAddresses(l netlink.Link, want []netip.Prefix) error {
 			return err
 		}
 	}
-	// After the new ones are there, so that connections over the kept ones and
-	// routes to the same subnet survive.
-	for i := range stale {
-		if err := netlink.AddrDel(l, &stale[i]); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			return err
-		}
-	}
 	return nil
+}
+
+// prefixOf returns an address with the length of its subnet.
+func prefixOf(a netlink.Addr) netip.Prefix {
+	ip, _ := netip.AddrFromSlice(a.IP)
+	ones, _ := a.Mask.Size()
+	return netip.PrefixFrom(ip.Unmap(), ones)
 }
 
 func applyError(op vnet.Op, err error) error {
