@@ -70,4 +70,5 @@ type PortDropped struct {
 	Loop                uint64 `json:"loop"`
 	QueueFull           uint64 `json:"queue_full"`
 	Invalid             uint64 `json:"invalid"`
+	NoDestination       uint64 `json:"no_destination"` // nobody has the address it is for
 }

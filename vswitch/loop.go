@@ -1,0 +1,224 @@
+package vswitch
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// typeProbe is the EtherType of our probes: IEEE 802 local experimental
+	// EtherType 1.
+	typeProbe = 0x88b5
+	// probeEvery is the least time between two rounds of probes, probeLife how
+	// long one that comes back counts.
+	probeEvery = 20 * time.Millisecond
+	probeLife  = 2 * time.Second
+	// cutTime is how long a port stays cut before it is looked whether the loop
+	// is still there.
+	cutTime = 10 * time.Second
+	// echo is how long a frame is remembered.
+	echo = time.Second
+	// repeats is how often the same frame comes by one port within echo before
+	// that is suspicious: a loop in one direction brings it again and again,
+	// a host may say the same twice.
+	repeats    = 3
+	sightCount = 1024
+	probeMagic = "s4t loop probe 1"
+)
+
+// loops finds out when two ports that may bridge a LAN share one, so that what
+// leaves by one comes back by the other. Anything suspicious (the same
+// broadcast from two ports, or again and again from one; a MAC that moves)
+// makes the switch send a probe out of each such port; a probe that comes back
+// is proof, and the port it comes by is cut. Guarded ports cannot be part of a
+// loop: what does not come from their own MAC is dropped.
+type loops struct {
+	anyCut atomic.Bool // a port is cut
+
+	mu     sync.Mutex // guards the fields below and Port.loop
+	sights [sightCount]sight
+	nonce  uint64 // of the probes now on the way
+	probed int64  // when they were sent
+	serial uint64 // of the port added last
+	ports  []*Port
+}
+
+// sight is a frame to a group that was seen.
+type sight struct {
+	hash  uint64
+	port  *Port
+	at    int64
+	count int
+}
+
+// loopWatch is what loops know of a port.
+type loopWatch struct {
+	serial uint64
+	since  int64 // when it was cut; 0: it is not
+	tested int64 // when the test whether the loop is still there began
+}
+
+// greet says hello to a port that was just added: it asks for the groups of
+// the host behind it, or whether there is a loop. The caller holds Switch.mu.
+func (s *Switch) greet(p *Port, r *rules) {
+	if r.guards.AllowAnySource {
+		s.loops.mu.Lock()
+		s.loops.serial++
+		p.loop.serial = s.loops.serial
+		s.loops.ports = append(s.loops.ports, p)
+		s.loops.mu.Unlock()
+		s.loops.suspect(p)
+	} else {
+		for _, q := range s.queries() {
+			p.sendReply(q)
+		}
+	}
+	p.Flush()
+}
+
+// watch looks at a frame from a port with any source.
+func (l *loops) watch(p *Port, f *frame) reason {
+	if l.anyCut.Load() {
+		l.retest(p)
+	}
+	if f.typ == typeProbe && f.src == p.sw.mac {
+		l.probe(p, f)
+		return answered
+	}
+	if p.cut.Load() {
+		return loop
+	}
+	if !f.dst.groupMAC() {
+		return pass
+	}
+	hash := maphash.Bytes(p.sw.seed, f.eth[:min(len(f.eth), 512)])
+	l.mu.Lock()
+	if len(l.ports) < 2 {
+		l.mu.Unlock()
+		return pass
+	}
+	e := &l.sights[hash%sightCount]
+	if e.hash != hash || p.now-e.at > int64(echo) {
+		*e = sight{hash, p, p.now, 1}
+		l.mu.Unlock()
+		return pass
+	}
+	e.count++
+	other, again := e.port != p, e.count >= repeats
+	l.mu.Unlock()
+	if other || again {
+		l.suspect(p)
+	}
+	if other {
+		return loop
+	}
+	return pass
+}
+
+// suspect sends probes, unless some were sent just now.
+func (l *loops) suspect(p *Port) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.ports) < 2 || l.probed != 0 && p.now-l.probed < int64(probeEvery) {
+		return
+	}
+	if l.probed == 0 || p.now-l.probed > int64(probeLife) {
+		l.nonce = rand.Uint64()
+	}
+	l.probed = p.now
+	for _, d := range l.ports {
+		if d.loop.since != 0 {
+			continue
+		}
+		b := make([]byte, offloadLen+60)
+		putEthernet(b[offloadLen:], broadcast, p.sw.mac, typeProbe)
+		body := b[offloadLen+14:]
+		n := copy(body, probeMagic)
+		binary.BigEndian.PutUint64(body[n:], l.nonce)
+		binary.BigEndian.PutUint64(body[n+8:], d.loop.serial)
+		f := frame{pkt: b, eth: b[offloadLen:]}
+		p.send(d, &f)
+	}
+}
+
+// probe handles a probe that came back by p.
+func (l *loops) probe(p *Port, f *frame) {
+	body := f.eth[14:]
+	n := len(probeMagic)
+	if len(body) < n+16 || string(body[:n]) != probeMagic {
+		return
+	}
+	nonce, serial := binary.BigEndian.Uint64(body[n:]), binary.BigEndian.Uint64(body[n+8:])
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if nonce != l.nonce || p.now-l.probed > int64(probeLife) {
+		return
+	}
+	i := slices.IndexFunc(l.ports, func(d *Port) bool { return d.loop.serial == serial })
+	if i < 0 {
+		return
+	}
+	if p.loop.since != 0 { // still there
+		p.loop.since, p.loop.tested = p.now, 0
+		return
+	}
+	from := l.ports[i]
+	if from.loop.since != 0 {
+		return // the loop is open already
+	}
+	p.loop.since, p.loop.tested = p.now, 0
+	p.cut.Store(true)
+	l.anyCut.Store(true)
+	p.sw.table.unlearn(p)
+	detail := fmt.Sprintf("what leaves by port %s comes back by port %s: both are on one LAN; port %s is cut until the loop is gone", from.id, p.id, p.id)
+	p.sw.log.Warn("a loop was cut: take one of the ports off the LAN", "port", p.id, "peer", from.id)
+	p.sw.onEvent(Event{EventLoop, p.id, detail})
+}
+
+// retest looks whether the loops of cut ports are still there, and takes the
+// ports in use again where not.
+func (l *loops) retest(p *Port) {
+	test := false
+	l.mu.Lock()
+	for _, d := range l.ports {
+		switch w := &d.loop; {
+		case w.since == 0 || p.now-w.since < int64(cutTime):
+		case w.tested == 0:
+			w.tested = p.now
+			test = true
+		case p.now-w.tested > int64(probeLife):
+			l.restore(d)
+			p.sw.onEvent(Event{EventLoopEnded, d.id, "no probe comes back by the port any more; it is in use again"})
+		}
+	}
+	l.mu.Unlock()
+	if test {
+		l.suspect(p)
+	}
+}
+
+// restore takes a cut port in use again. The caller holds mu.
+func (l *loops) restore(d *Port) {
+	d.loop.since, d.loop.tested = 0, 0
+	d.cut.Store(false)
+	l.anyCut.Store(slices.ContainsFunc(l.ports, func(o *Port) bool { return o.loop.since != 0 }))
+}
+
+// forget drops a port.
+func (l *loops) forget(p *Port) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ports = slices.DeleteFunc(l.ports, func(o *Port) bool { return o == p })
+	l.restore(p)
+	for i := range l.sights {
+		if l.sights[i].port == p {
+			l.sights[i] = sight{}
+		}
+	}
+}
