@@ -1,0 +1,161 @@
+package router
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+
+	nwamp "github.com/gammazero/nexus/v3/wamp"
+	"github.com/gorilla/websocket"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wamp"
+)
+
+// ServeHTTP upgrades a board's connection and lets it join. The session goes
+// on after ServeHTTP returned.
+func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	run, err := r.now("open a control session")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	if !offers(req, wamp.Subprotocol) {
+		http.Error(w, "this is for WebSockets with the subprotocol "+wamp.Subprotocol, http.StatusBadRequest)
+		return
+	}
+	up := websocket.Upgrader{
+		HandshakeTimeout: s4t.HandshakeTimeout,
+		Subprotocols:     []string{wamp.Subprotocol},
+		WriteBufferSize:  4096,
+		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			http.Error(w, reason.Error(), status)
+		},
+	}
+	if !r.reserve() {
+		http.Error(w, "too many boards are joining or connected; try again in a moment", http.StatusServiceUnavailable)
+		return
+	}
+	defer r.ended.Done() // reserve added it; the goroutines below have their own
+	ws, err := up.Upgrade(w, req, nil)
+	if err != nil {
+		r.release()
+		return // Upgrade has answered
+	}
+	remote, _, err := net.SplitHostPort(req.RemoteAddr)
+	if err != nil {
+		remote = req.RemoteAddr
+	}
+	p := newPeer(r, run.ctx, ws, remote)
+	if !r.add(p, run) {
+		ws.Close()
+		return
+	}
+	defer r.attaching.Done() // add added it
+	r.ended.Go(p.read)
+	r.ended.Go(func() {
+		p.write()
+		r.remove(p)
+	})
+	r.attaching.Go(func() {
+		if err := run.nexus.Attach(p); err != nil {
+			p.log.Info("a board could not join", "err", err)
+			p.Close()
+		}
+	})
+}
+
+// offers reports whether the request offers a WebSocket subprotocol.
+func offers(req *http.Request, subprotocol string) bool {
+	for _, line := range req.Header.Values("Sec-Websocket-Protocol") {
+		for one := range strings.SplitSeq(line, ",") {
+			if strings.TrimSpace(one) == subprotocol {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// reserve makes room for a peer that is not welcomed yet, and has Run wait for
+// the caller.
+func (r *Router) reserve() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.run == nil || r.joining >= maxHandshakes || len(r.peers) >= maxSessions {
+		return false
+	}
+	r.joining++
+	r.ended.Add(1)
+	return true
+}
+
+func (r *Router) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.joining--
+}
+
+// add notes the peer, unless the router was stopped meanwhile, and has Run wait
+// for the caller to attach it.
+func (r *Router) add(p *peer, run *running) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.run != run {
+		r.joining--
+		return false
+	}
+	r.peers[p] = struct{}{}
+	r.attaching.Add(1)
+	return true
+}
+
+// welcome notes that the peer's session begins. Called before the board is
+// told, so that a board that acts at once is known.
+func (r *Router) welcome(p *peer, w *nwamp.Welcome) {
+	authid, _ := nwamp.AsString(w.Details["authid"])
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.welcomed {
+		return // it was in the queue when the session was closed
+	}
+	p.welcomed = true
+	p.session = Session{ID: uint64(w.ID), Board: s4t.BoardID(authid)}
+	r.joining--
+	r.cfg.Joined(p.session)
+	p.log.Debug("control session begins", "board", p.session.Board, "session", p.session.ID)
+}
+
+// leave tells that the peer's session has ended, if it ever began.
+func (r *Router) leave(p *peer) {
+	r.mu.Lock()
+	session, was := p.session, p.welcomed
+	r.mu.Unlock()
+	if was {
+		r.cfg.Left(session)
+	}
+}
+
+// remove forgets the peer: its connection is closed.
+func (r *Router) remove(p *peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.peers, p)
+	if !p.welcomed {
+		r.joining--
+	}
+}
+
+// quiet takes nexus' log lines: they are for who debugs.
+type quiet struct{ log *slog.Logger }
+
+// Print logs like fmt.Print.
+func (q quiet) Print(v ...any) { q.log.Debug(fmt.Sprint(v...)) }
+
+// Println logs like fmt.Println.
+func (q quiet) Println(v ...any) { q.log.Debug(strings.TrimSpace(fmt.Sprintln(v...))) }
+
+// Printf logs like fmt.Printf.
+func (q quiet) Printf(format string, v ...any) { q.log.Debug(fmt.Sprintf(format, v...)) }
