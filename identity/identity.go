@@ -46,7 +46,7 @@ func New(cfg Config) (*Identity, error) {
 	}
 	return &Identity{
 		cfg:      cfg,
-		password: newHasher(),
+		password: newHasher(memory),
 		attempts: newAttempts(),
 		failures: rate.NewLimiter(1, 60),
 	}, nil

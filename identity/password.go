@@ -30,13 +30,14 @@ const (
 
 // hasher makes and checks password hashes, a few at a time.
 type hasher struct {
-	turns chan struct{}
-	queue chan struct{}
-	dummy string // a hash that is checked where there is no user, so that time does not tell
+	memory uint32 // KiB, of hashes that it makes
+	turns  chan struct{}
+	queue  chan struct{}
+	dummy  string // a hash that is checked where there is no user, so that time does not tell
 }
 
-func newHasher() hasher {
-	h := hasher{turns: make(chan struct{}, maxHashing), queue: make(chan struct{}, maxWaiting)}
+func newHasher(memory uint32) hasher {
+	h := hasher{memory: memory, turns: make(chan struct{}, maxHashing), queue: make(chan struct{}, maxWaiting)}
 	h.dummy = format(phc{memory: memory, passes: passes, lanes: lanes, salt: random(saltLen), hash: random(hashLen)})
 	return h
 }
@@ -67,7 +68,7 @@ func (h hasher) make(ctx context.Context, op, password string) (string, error) {
 		return "", err
 	}
 	defer done()
-	p := phc{memory: memory, passes: passes, lanes: lanes, salt: random(saltLen)}
+	p := phc{memory: h.memory, passes: passes, lanes: lanes, salt: random(saltLen)}
 	p.hash = p.compute(password, hashLen)
 	return format(p), nil
 }
