@@ -1,0 +1,129 @@
+// Command bench measures Stack4Things on this machine, each figure beside the
+// bare veth of the same run, and writes the table and the picture of
+// docs/performance.md. It needs root, iperf3 and the three programs.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	var (
+		bin      = flag.String("bin", "bin", "directory of the three programs")
+		rounds   = flag.Int("rounds", 3, "rounds of each measure; medians are reported")
+		seconds  = flag.Int("seconds", 3, "seconds of a throughput run")
+		only     = flag.String("only", "", "comma-separated: workflow, boards, overlay, tunnel")
+		variant  = flag.String("variant", "", "only the overlay or tunnel variants whose name contains this")
+		out      = flag.String("out", "docs", "directory of performance.md and performance.svg; empty: only print")
+		echoAddr = flag.String("echo", "", "internal: serve an echo service")
+		connTo   = flag.String("conns", "", "internal: short connections to it")
+		rrTo     = flag.String("rr", "", "internal: requests to it")
+		idleTo   = flag.String("idle", "", "internal: idle connections to it")
+		boards   = flag.String("boards", "", "internal: boards to simulate, a file of join strings")
+		n        = flag.Int("n", 2000, "internal: how many")
+	)
+	flag.Parse()
+	var err error
+	switch {
+	case *echoAddr != "":
+		err = echo(*echoAddr)
+	case *connTo != "":
+		err = conns(*connTo, *n)
+	case *rrTo != "":
+		err = requests(*rrTo)
+	case *idleTo != "":
+		err = idle(*idleTo, *n)
+	case *boards != "":
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err = simulate(ctx, *boards)
+		stop()
+	default:
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err = run(ctx, *bin, *only, *variant, *out, *rounds, *seconds)
+		stop()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run measures everything that is asked for and reports it.
+func run(ctx context.Context, bin, only, variant, out string, rounds, seconds int) error {
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	want := func(part string) bool { return only == "" || strings.Contains(","+only+",", ","+part+",") }
+	r := report{Rounds: rounds, Seconds: seconds, Sizes: sizes(bin)}
+	if want("workflow") {
+		fmt.Println("workflow ...")
+		w := measureWorkflow(ctx, bin, self, max(5, rounds))
+		r.Workflow = &w
+	}
+	if want("boards") {
+		fmt.Println("500 boards ...")
+		b := measureBoards(ctx, bin, self, 500)
+		r.Boards = &b
+	}
+	if want("overlay") {
+		for _, o := range []overlay{
+			{Name: "layer 2, wss", TLS: true, Layer: 2, Encap: "ethernet"},
+			{Name: "layer 2, ws", Layer: 2, Encap: "ethernet"},
+			{Name: "layer 3, wss", TLS: true, Layer: 3, Encap: "ethernet"},
+			{Name: "layer 3, ws", Layer: 3, Encap: "ethernet"},
+			{Name: "gre, wss", TLS: true, Layer: 2, Encap: "gre"},
+			{Name: "gre, ws", Layer: 2, Encap: "gre"},
+		} {
+			if !strings.Contains(o.Name, variant) {
+				continue
+			}
+			fmt.Println(o.Name, "...")
+			res := measureOverlay(ctx, bin, o, rounds, seconds)
+			fmt.Println(res.row())
+			r.Overlays = append(r.Overlays, res)
+		}
+	}
+	if want("tunnel") {
+		for _, t := range []struct {
+			name string
+			tls  bool
+		}{{"service, wss", true}, {"service, ws", false}} {
+			if !strings.Contains(t.name, variant) {
+				continue
+			}
+			fmt.Println(t.name, "...")
+			res := measureTunnel(ctx, bin, self, t.name, t.tls, rounds, seconds)
+			fmt.Println(res.row())
+			r.Tunnels = append(r.Tunnels, res)
+		}
+	}
+	fmt.Println()
+	fmt.Println(r.markdown())
+	if out == "" || only != "" {
+		return nil
+	}
+	return r.write(out)
+}
+
+// sizes of the three programs, in bytes.
+func sizes(bin string) map[string]int64 {
+	s := map[string]int64{}
+	for _, p := range []string{"iotronic", "lightning-rod", "s4t"} {
+		if info, err := os.Stat(filepath.Join(bin, p)); err == nil {
+			s[p] = info.Size()
+		}
+	}
+	return s
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/cloudlab"
+	"github.com/stack4things/s4t/internal/netlab"
+)
+
+// overlay is one variant of a virtual network.
+type overlay struct {
+	Name  string
+	TLS   bool
+	Layer int
+	Encap string
+	Args  []string // more arguments of `s4t bridge create`
+}
+
+// overlayResult is what was measured of one. Slices hold one value a round.
+type overlayResult struct {
+	overlay
+	Fwd1, Rev1, Fwd4, Rev4 []float64 // Gbit/s
+	Bare                   []float64 // Gbit/s of the bare veth, in the same round
+	CPU                    []float64 // CPU seconds per GiB: both boards and the cloud
+	KPPS                   []float64 // 64-byte datagrams delivered, thousands a second
+	Idle50, Idle99         []float64 // ms
+	Loaded50, Loaded99     []float64 // ms
+	BoardMiB, CloudMiB     float64   // resident after the load
+	Err                    error
+}
+
+// field is a flat lab with a cloud and two boards.
+type field struct {
+	*cloudlab.Cloud
+	lab *netlab.Lab
+}
+
+// newField starts one, over TLS or plain HTTP.
+func newField(ctx context.Context, bin string, tls bool, boards int) (*field, error) {
+	lab, err := netlab.NewFlat(boards)
+	if err != nil {
+		return nil, err
+	}
+	c := &cloudlab.Cloud{Lab: lab, Bin: bin, Data: filepath.Join(lab.Dir, "iotronic-data"), Listen: "10.99.1.1:8812"}
+	if boards == 0 {
+		c.Listen = "127.0.0.1:8812"
+	}
+	if !tls {
+		c.Args = []string{"--tls", "off", "--trusted-proxy", "10.99.0.0/16"}
+	}
+	f := &field{Cloud: c, lab: lab}
+	if err := c.Run(); err != nil {
+		lab.Close()
+		return nil, err
+	}
+	for i := range boards {
+		if _, err := c.AddBoard(ctx, "board"+strconv.Itoa(i+1)); err != nil {
+			lab.Close()
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// pids of the programs under measurement.
+func (f *field) pids() []int {
+	p := []int{f.Process.Pid()}
+	for _, b := range f.Boards {
+		p = append(p, b.Process.Pid())
+	}
+	return p
+}
+
+// measureOverlay runs rounds of every measure of one variant, each beside the
+// bare veth.
+func measureOverlay(ctx context.Context, bin string, o overlay, rounds, seconds int) (r overlayResult) {
+	r.overlay = o
+	f, err := newField(ctx, bin, o.TLS, 2)
+	if err != nil {
+		r.Err = err
+		return r
+	}
+	defer f.lab.Close()
+	var br s4t.Bridge
+	args := append([]string{"bridge", "create", "bench", "--board", "board1", "--board", "board2", "--layer", strconv.Itoa(o.Layer), "--encapsulation", o.Encap}, o.Args...)
+	if r.Err = f.JSON(ctx, &br, args...); r.Err != nil {
+		return r
+	}
+	var to string
+	for _, p := range br.Ports {
+		if p.Board == "board2" {
+			to, _, _ = strings.Cut(p.Addresses[0], "/")
+		}
+	}
+	one, two := f.Boards[0].Host, f.Boards[1].Host
+	if r.Err = startIperf(two, "iperf-overlay", "0.0.0.0", 5201); r.Err != nil {
+		return r
+	}
+	if r.Err = startIperf(f.lab.Cloud, "iperf-bare", "10.99.1.1", 5202); r.Err != nil {
+		return r
+	}
+	t := strconv.Itoa(seconds)
+	for range rounds {
+		bare, err := iperf(ctx, one, "10.99.1.1", 5202, "-t", "2")
+		if err != nil {
+			r.Err = err
+			return r
+		}
+		r.Bare = append(r.Bare, bare.Gbps)
+		before := cpu(f.pids()...)
+		fwd, err := iperf(ctx, one, to, 5201, "-t", t)
+		if err != nil {
+			r.Err = err
+			return r
+		}
+		r.Fwd1 = append(r.Fwd1, fwd.Gbps)
+		r.CPU = append(r.CPU, (cpu(f.pids()...)-before)/max(fwd.GiB, 1e-9))
+		for _, m := range []struct {
+			into *[]float64
+			args []string
+		}{{&r.Rev1, []string{"-R"}}, {&r.Fwd4, []string{"-P", "4"}}, {&r.Rev4, []string{"-P", "4", "-R"}}} {
+			v, err := iperf(ctx, one, to, 5201, append([]string{"-t", t}, m.args...)...)
+			if err != nil {
+				r.Err = err
+				return r
+			}
+			*m.into = append(*m.into, v.Gbps)
+		}
+		if v, err := iperf(ctx, one, to, 5201, "-t", t, "-u", "-l", "64", "-b", "0"); err == nil {
+			r.KPPS = append(r.KPPS, v.PPS/1e3)
+		}
+		if p50, p99, err := rtts(ctx, one, to, 2*time.Second); err == nil {
+			r.Idle50, r.Idle99 = append(r.Idle50, p50), append(r.Idle99, p99)
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, err := iperf(ctx, one, to, 5201, "-t", "4")
+			done <- err
+		}()
+		time.Sleep(700 * time.Millisecond) // past slow start
+		if p50, p99, err := rtts(ctx, one, to, 2*time.Second); err == nil {
+			r.Loaded50, r.Loaded99 = append(r.Loaded50, p50), append(r.Loaded99, p99)
+		}
+		<-done
+	}
+	r.BoardMiB, r.CloudMiB = rss(f.Boards[0].Process.Pid()), rss(f.Process.Pid())
+	return r
+}
+
+// row is the result as a line of the Markdown table.
+func (r overlayResult) row() string {
+	if r.Err != nil {
+		return fmt.Sprintf("| %s | failed: %s |", r.Name, strings.ReplaceAll(strings.SplitN(r.Err.Error(), "\n", 2)[0], "|", "/"))
+	}
+	m := median
+	return fmt.Sprintf("| %s | %.2f / %.2f | %.2f / %.2f | %.2f | %.2f | %.0f | %.2f / %.2f | %.2f / %.2f | %.0f / %.0f |",
+		r.Name, m(r.Fwd1), m(r.Rev1), m(r.Fwd4), m(r.Rev4), m(r.Fwd1)/m(r.Bare), m(r.CPU), m(r.KPPS), m(r.Idle50), m(r.Idle99), m(r.Loaded50), m(r.Loaded99), r.BoardMiB, r.CloudMiB)
+}
