@@ -50,10 +50,17 @@ type DoctorReport struct {
 	Status   s4t.BoardStatus `json:"status"`
 }
 
+// Levels of a finding.
+const (
+	LevelOK      = "ok"
+	LevelWarning = "warning"
+	LevelError   = "error"
+)
+
 // Finding of a doctor. Certain is false where the cause is only likely.
 type Finding struct {
 	Check   string `json:"check"` // "clock", "proxy", "mtu", ...
-	Level   string `json:"level"` // "ok", "warning", "error"
+	Level   string `json:"level"` // LevelOK, LevelWarning, LevelError
 	Cause   string `json:"cause"` // one line
 	Cure    string `json:"cure,omitempty"`
 	Certain bool   `json:"certain"`

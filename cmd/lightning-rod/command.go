@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/pflag"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lightningrod"
+	"github.com/stack4things/s4t/wire"
+)
+
+// usageError is an error of the command line itself.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format+"; see `lightning-rod -h`", args...)}
+}
+
+// command is one thing lightning-rod does.
+type command struct {
+	name    string
+	args    string   // for the help
+	flags   []string // that it heeds
+	short   string
+	example string
+	max     int // arguments
+	min     int
+	run     func(ctx context.Context, o options) error
+}
+
+func commands() []command {
+	return []command{
+		{name: "join", args: "JOIN-STRING", min: 1, max: 1, run: join,
+			flags:   []string{"state", "name", "proxy", "no-run", "allow-target", "verbose"},
+			short:   "enrol this board, then run",
+			example: "lightning-rod join s4t1.eyJ1IjpbImh0dHBzOi8v...\n  lightning-rod join JOIN-STRING --proxy http://10.0.0.1:3128 --no-run"},
+		{name: "run", run: serve,
+			flags:   []string{"state", "allow-target", "verbose"},
+			short:   "be the board's service",
+			example: "lightning-rod run\n  lightning-rod run --allow-target 192.168.1.0/24"},
+		{name: "status", run: status,
+			flags:   []string{"state", "output"},
+			short:   "say how this board is",
+			example: "lightning-rod status\n  lightning-rod status -o json"},
+		{name: "leave", run: leave,
+			flags:   []string{"state", "verbose"},
+			short:   "un-enrol and remove what was set up, also offline",
+			example: "lightning-rod leave"},
+		{name: "doctor", args: "[JOIN-STRING | URL]", max: 1, run: doctor,
+			flags:   []string{"state", "proxy", "output", "verbose"},
+			short:   "say what stands between this board and the cloud",
+			example: "lightning-rod doctor\n  lightning-rod doctor https://cloud.example.org:8812"},
+		{name: "version", run: printVersion,
+			short:   "print the version",
+			example: "lightning-rod version"},
+	}
+}
+
+// options are what a command line says.
+type options struct {
+	args    []string
+	state   string
+	name    string
+	proxy   string
+	noRun   bool
+	allow   []string
+	output  string
+	verbose bool
+	help    bool
+
+	stdout, stderr io.Writer
+}
+
+// flagSet has the flags of all commands, so that they may stand anywhere.
+func flagSet(o *options) *pflag.FlagSet {
+	f := pflag.NewFlagSet("lightning-rod", pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&o.state, "state", lightningrod.DefaultState, "`directory` of the board's identity and state")
+	f.StringVar(&o.name, "name", "", "the board's `name`, where the code belongs to no named board")
+	f.StringVar(&o.proxy, "proxy", "", "HTTP proxy `URL` to the cloud, kept for later; default is HTTPS_PROXY")
+	f.BoolVar(&o.noRun, "no-run", false, "enrol only")
+	f.StringArrayVar(&o.allow, "allow-target", nil, "`CIDR` on the board's LAN that streams may reach besides the board itself; repeat it for more")
+	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more to standard error")
+	f.BoolVarP(&o.help, "help", "h", false, "help with an example")
+	return f
+}
+
+// dispatch finds the command and runs it.
+func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o := options{stdout: stdout, stderr: stderr}
+	flags := flagSet(&o)
+	if err := flags.Parse(args); err != nil {
+		return usagef("%v", err)
+	}
+	all := commands()
+	if flags.NArg() == 0 {
+		if o.help {
+			overview(stdout, all)
+			return nil
+		}
+		overview(stderr, all)
+		return usagef("name a command")
+	}
+	i := slices.IndexFunc(all, func(c command) bool { return c.name == flags.Arg(0) })
+	if i < 0 {
+		if flags.Arg(0) == "help" {
+			overview(stdout, all)
+			return nil
+		}
+		return usagef("there is no command %q", flags.Arg(0))
+	}
+	c := all[i]
+	if o.help {
+		help(stdout, c, flags)
+		return nil
+	}
+	var err error
+	flags.Visit(func(f *pflag.Flag) {
+		if !slices.Contains(c.flags, f.Name) {
+			err = usagef("`lightning-rod %s` has no flag --%s", c.name, f.Name)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	o.args = flags.Args()[1:]
+	if len(o.args) < c.min || len(o.args) > c.max {
+		return usagef("use `%s`, not %d arguments", strings.TrimSpace("lightning-rod "+c.name+" "+c.args), len(o.args))
+	}
+	if o.output != "table" && o.output != "json" {
+		return usagef("-o is table or json, not %q", o.output)
+	}
+	return c.run(ctx, o)
+}
+
+func overview(w io.Writer, all []command) {
+	fmt.Fprint(w, "lightning-rod makes this machine a board of a Stack4Things cloud.\n\nCommands:\n")
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range all {
+		fmt.Fprintf(t, "  %s\t%s\n", strings.TrimSpace(c.name+" "+c.args), c.short)
+	}
+	t.Flush()
+	fmt.Fprint(w, "\nExample:\n  lightning-rod join JOIN-STRING\n\n`lightning-rod COMMAND -h` says more.\n")
+}
+
+func help(w io.Writer, c command, all *pflag.FlagSet) {
+	fmt.Fprintf(w, "%s: %s\n\nUsage:\n  lightning-rod %s\n\nExample:\n  %s\n", c.name, c.short, strings.TrimSpace(c.name+" "+c.args), c.example)
+	own := pflag.NewFlagSet(c.name, pflag.ContinueOnError)
+	all.VisitAll(func(f *pflag.Flag) {
+		if slices.Contains(c.flags, f.Name) {
+			own.AddFlag(f)
+		}
+	})
+	if own.HasFlags() {
+		fmt.Fprintf(w, "\nFlags:\n%s", own.FlagUsages())
+	}
+}
+
+// log writes what an operator should see.
+func (o options) log() *slog.Logger {
+	level := slog.LevelInfo
+	if o.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(o.stderr, &slog.HandlerOptions{Level: level}))
+}
+
+func join(ctx context.Context, o options) error {
+	if _, err := o.allowed(); err != nil { // before anything is changed
+		return err
+	}
+	id, err := lightningrod.Join(ctx, lightningrod.JoinConfig{State: o.state, Join: o.args[0], Name: o.name, Proxy: o.proxy, Log: o.log()})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(o.stderr, "joined as %s (%s)\n", id.Name, id.Board)
+	if o.noRun {
+		return nil
+	}
+	return serve(ctx, o)
+}
+
+// allowed parses --allow-target.
+func (o options) allowed() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range o.allow {
+		p, err := netip.ParsePrefix(s)
+		if a, aerr := netip.ParseAddr(s); aerr == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			return nil, usagef("--allow-target %q is not a network like 192.168.1.0/24", s)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+func serve(ctx context.Context, o options) error {
+	allow, err := o.allowed()
+	if err != nil {
+		return err
+	}
+	e, err := lightningrod.New(lightningrod.Config{
+		State: o.state, AllowTargets: allow, Version: version, Log: o.log(),
+		Ready: func(board string, generation int64) { fmt.Fprintf(o.stdout, "ready %s %d\n", board, generation) },
+	})
+	if err != nil {
+		return err
+	}
+	return e.Run(ctx)
+}
+
+func status(ctx context.Context, o options) error {
+	s, err := lightningrod.ReadStatus(ctx, o.state)
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		return printJSON(o.stdout, s)
+	}
+	connection := "not running"
+	switch {
+	case s.Connected:
+		connection = "connected"
+	case s.Running:
+		connection = "not connected"
+	}
+	t := tabwriter.NewWriter(o.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "board\t%s\nid\t%s\ncloud\t%s, %s\ngeneration\t%d, applied %d\n", s.Board, s.ID, s.URL, connection, s.Generation, s.AppliedGeneration)
+	for _, p := range s.Ports {
+		state := "up"
+		if !p.Up {
+			state = "down: " + p.Problem
+		}
+		fmt.Fprintf(t, "port\t%s %s %s\n", p.Interface, strings.Join(p.Addresses, " "), state)
+	}
+	for _, v := range s.Services {
+		fmt.Fprintf(t, "service\t%s:%d\n", v.Target, v.TCPPort)
+	}
+	for _, p := range s.Problems {
+		fmt.Fprintf(t, "problem\t%s\n", p)
+	}
+	return t.Flush()
+}
+
+func leave(ctx context.Context, o options) error {
+	log := o.log()
+	res, err := lightningrod.Leave(ctx, lightningrod.LeaveConfig{State: o.state, Log: log})
+	if err != nil {
+		return err
+	}
+	if !res.Told {
+		fmt.Fprintf(o.stderr, "the cloud was not told (%s); delete the board there with `s4t board delete %s`\n", res.Reason, res.Board)
+	}
+	fmt.Fprintf(o.stdout, "left %s\n", res.Board)
+	return nil
+}
+
+func doctor(ctx context.Context, o options) error {
+	cfg := lightningrod.DoctorConfig{State: o.state, Proxy: o.proxy}
+	if len(o.args) == 1 {
+		cfg.Target = o.args[0]
+	}
+	findings, err := lightningrod.Doctor(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		if err := printJSON(o.stdout, findings); err != nil {
+			return err
+		}
+	} else {
+		printFindings(o.stdout, findings)
+	}
+	for _, f := range findings {
+		if f.Level == wire.LevelError {
+			return s4t.Errorf(s4t.Internal, "examine this board", "see above", "something stands between it and the cloud")
+		}
+	}
+	return nil
+}
+
+func printFindings(w io.Writer, findings []wire.Finding) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range findings {
+		cause := f.Cause
+		if f.Level != wire.LevelOK && !f.Certain {
+			cause = "likely: " + cause
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", f.Check, f.Level, cause)
+		if f.Cure != "" {
+			fmt.Fprintf(t, "\t\t-> %s\n", f.Cure)
+		}
+	}
+	t.Flush()
+}
+
+func printVersion(_ context.Context, o options) error {
+	fmt.Fprintf(o.stdout, "lightning-rod %s\n", version)
+	return nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

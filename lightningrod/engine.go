@@ -1,0 +1,545 @@
+package lightningrod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/wamp"
+	"github.com/stack4things/s4t/wire"
+)
+
+const (
+	refreshInterval = time.Minute            // desired state is asked for even if no wake-up came
+	reportDelay     = 250 * time.Millisecond // how long a report waits for ports on their way
+	retryCall       = time.Second            // after a call that failed while the session lives
+)
+
+// Config configures an [Engine].
+type Config struct {
+	State        string                               // optional: the state directory; default DefaultState
+	AllowTargets []netip.Prefix                       // optional: what streams may reach besides the board itself
+	Version      string                               // optional: of lightning-rod, as the cloud is told it
+	SSHDir       string                               // optional: where the public SSH host keys are; default /etc/ssh
+	Ready        func(board string, generation int64) // optional: called each time the board is connected and has applied its desired state
+	Log          *slog.Logger                         // optional: default discards
+}
+
+// Engine is a board at work. It makes the board what the cloud's desired state
+// says, with or without the cloud at hand.
+type Engine struct {
+	cfg  Config
+	dir  stateDir
+	caps link.Capabilities
+
+	id       Identity
+	instance string // made anew by every start; tells a clone
+	clock    cloudClock
+	gate     *gate
+	ports    *ports
+	connect  func(ctx context.Context, urls []string) (cloud, error)
+	dirty    chan struct{} // a port's state changed
+
+	mu        sync.Mutex // guards the fields below
+	desired   wire.BoardDesired
+	heard     int64 // newest generation the cloud spoke of
+	applied   int64
+	session   cloud
+	epoch     int64
+	change    chan struct{} // closed when session changes, and replaced
+	trouble   string        // why there is no session
+	saving    string        // why desired state could not be kept
+	recovered string        // what was lost on disk, until the cloud was told
+	left      bool          // the board has left: Run ends
+}
+
+// New returns an Engine that does nothing until Run.
+func New(cfg Config) (*Engine, error) {
+	if cfg.State == "" {
+		cfg.State = DefaultState
+	}
+	if cfg.SSHDir == "" {
+		cfg.SSHDir = "/etc/ssh"
+	}
+	if cfg.Ready == nil {
+		cfg.Ready = func(string, int64) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, p := range cfg.AllowTargets {
+		if !p.IsValid() {
+			return nil, s4t.Errorf(s4t.Invalid, "run lightning-rod", "use --allow-target CIDR", "a network of --allow-target is not valid")
+		}
+	}
+	return &Engine{
+		cfg: cfg, dir: stateDir(cfg.State), instance: s4t.NewID(),
+		dirty: make(chan struct{}, 1), change: make(chan struct{}),
+	}, nil
+}
+
+// Run is the service: it applies the saved desired state, then keeps a control
+// session with the cloud and follows what it says. It returns nil after ctx
+// ended or the board left, and an error where going on is pointless: no
+// identity, or another agent on the same state. Devices and connections are
+// gone when it returns. Run is called once.
+func (e *Engine) Run(ctx context.Context) error {
+	lock, err := e.dir.lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if e.id, err = e.dir.identity(); err != nil {
+		return err
+	}
+	sock, err := e.dir.listen(e.cfg.Log)
+	if err != nil {
+		return err
+	}
+	e.caps = link.Probe()
+	if !e.caps.Networks {
+		e.cfg.Log.Warn("virtual networks are not possible here; tunnels and commands work", "err", e.caps.Reason)
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel()
+	background.Go(func() { sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }) })
+
+	c, err := newConnector(connectorConfig{Identity: e.id, Doctor: e.doctor, Log: e.cfg.Log})
+	if err != nil {
+		return err
+	}
+	e.connect = c.connect
+	e.gate = newGate(e.id, &e.clock, e.cfg.AllowTargets)
+	e.ports = newPorts(portsConfig{
+		Dial: c.dialer.Dial, Ticket: e.portTicket, Online: e.isOnline, Changed: e.markDirty,
+		Open: func(cfg link.Config) (device, error) { return link.Open(cfg) }, Log: e.cfg.Log,
+	})
+	defer e.ports.close()
+
+	e.restore()
+	e.keepSession(ctx)
+	return nil
+}
+
+// restore applies the saved desired state: devices come up with their
+// addresses even when the cloud is away.
+func (e *Engine) restore() {
+	d, found, damage := e.dir.desired(e.id.Board)
+	if damage != "" {
+		e.cfg.Log.Warn("state is fetched again from the cloud", "err", damage)
+		e.mu.Lock()
+		e.recovered = damage
+		e.mu.Unlock()
+	}
+	if found {
+		e.apply(d)
+	}
+}
+
+// keepSession opens session after session until ctx ends.
+func (e *Engine) keepSession(ctx context.Context) {
+	retry := sessionBackoff()
+	flapping := false // the last session was a short one
+	for ctx.Err() == nil {
+		lived, err := e.oneSession(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		wait := retry.wait()
+		switch {
+		case refused(err):
+			wait = jitter(slowRetry)
+		case lived >= settledAfter, lived > 0 && !flapping:
+			retry.reset()
+			wait = firstRetry()
+		}
+		flapping = lived > 0 && lived < settledAfter
+		e.mu.Lock()
+		e.trouble = troubleOf(err)
+		e.mu.Unlock()
+		e.cfg.Log.Warn("no session with the cloud", "err", err, "retry_in", wait.Round(time.Millisecond))
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// refused reports whether the cloud turned the board away for a reason that
+// does not pass by itself.
+func refused(err error) bool {
+	switch wamp.ReasonOf(err) {
+	case wamp.ReasonCloned, wamp.ReasonLeft:
+		return true
+	}
+	return s4t.KindOf(err) == s4t.Unauthenticated
+}
+
+// troubleOf says in the board's words why there is no session.
+func troubleOf(err error) string {
+	switch {
+	case err == nil:
+		return "the cloud closed the session"
+	case wamp.ReasonOf(err) == wamp.ReasonCloned:
+		return "another board uses this board's identity; stop it, or run `lightning-rod leave` on one of them and join it with a code of its own"
+	case wamp.ReasonOf(err) == wamp.ReasonLeft, s4t.KindOf(err) == s4t.Unauthenticated:
+		return "the cloud does not know this board (any more); run `lightning-rod leave` and join with a new code (" + err.Error() + ")"
+	}
+	return err.Error()
+}
+
+// oneSession connects and serves. lived is how long the session lasted, 0 if
+// none came about.
+func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, err error) {
+	c, err := e.connect(ctx, e.urls())
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	stop := context.AfterFunc(ctx, c.Close)
+	defer stop()
+	start := time.Now()
+	var w wire.BoardWelcome
+	info := boardInfo(e.cfg.Version, e.cfg.SSHDir, e.caps)
+	if err := c.Call(ctx, wamp.Connected, wire.BoardConnected{Instance: e.instance, Info: info}, &w); err != nil {
+		return 0, firstOf(c, err)
+	}
+	e.setSession(c, w.Epoch)
+	defer e.setSession(nil, 0)
+	e.ports.retry()
+	e.cfg.Log.Info("connected", "peer", c.URL(), "session", w.Epoch)
+	err = e.serve(ctx, c, w)
+	return max(time.Since(start), 1), err
+}
+
+// firstOf prefers the reason why a session ended to the error of a call that
+// ended with it.
+func firstOf(c cloud, err error) error {
+	select {
+	case <-c.Done():
+		if e := c.Err(); e != nil {
+			return e
+		}
+	default:
+	}
+	return err
+}
+
+// urls returns where the cloud may be: what it said last, then what the join
+// string said.
+func (e *Engine) urls() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	urls := append([]string(nil), e.desired.URLs...)
+	seen := map[string]bool{}
+	for _, u := range urls {
+		seen[u] = true
+	}
+	for _, u := range e.id.URLs {
+		if !seen[u] {
+			urls = append(urls, u)
+		}
+	}
+	return urls
+}
+
+func (e *Engine) setSession(c cloud, epoch int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.session, e.epoch = c, epoch
+	if c != nil {
+		e.trouble = ""
+	}
+	close(e.change)
+	e.change = make(chan struct{})
+}
+
+// online returns the live session and its epoch, nil if there is none; changed
+// is closed when that is not true any more.
+func (e *Engine) online() (c cloud, epoch int64, changed <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.session, e.epoch, e.change
+}
+
+// isOnline is what ports and streams need of online.
+func (e *Engine) isOnline() (bool, <-chan struct{}) {
+	c, _, changed := e.online()
+	return c != nil, changed
+}
+
+func (e *Engine) markDirty() { notify(e.dirty) }
+
+// serve follows one session until it ends.
+func (e *Engine) serve(ctx context.Context, c cloud, w wire.BoardWelcome) error {
+	if err := e.adopt(w.Desired); err != nil {
+		return err
+	}
+	s := serving{engine: e, cloud: c, epoch: w.Epoch}
+	refresh := time.NewTicker(jitter(refreshInterval))
+	defer refresh.Stop()
+	again := time.NewTimer(0) // when to look at the report again
+	defer again.Stop()
+	for {
+		var fetch bool
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.Done():
+			return c.Err()
+		case g := <-c.Wake():
+			e.hear(g)
+			fetch = true
+		case <-refresh.C:
+			fetch = true
+		case <-e.dirty:
+		case <-again.C:
+			fetch = s.missed
+		}
+		if fetch {
+			s.missed = s.fetch(ctx) != nil
+		}
+		if wait := s.report(ctx); s.missed {
+			again.Reset(retryCall)
+		} else if wait > 0 {
+			again.Reset(wait)
+		}
+	}
+}
+
+// hear notes a generation that the cloud spoke of.
+func (e *Engine) hear(generation int64) {
+	e.mu.Lock()
+	e.heard = max(e.heard, generation)
+	e.mu.Unlock()
+}
+
+// serving is what one session has been told so far.
+type serving struct {
+	engine *Engine
+	cloud  cloud
+	epoch  int64
+
+	missed  bool              // the last fetch failed
+	since   time.Time         // when the report began to wait for ports on their way; zero: it does not
+	told    *wire.BoardReport // the last report that arrived
+	ready   int64             // generation of the last ready line
+	printed bool
+}
+
+// fetch asks for the desired state and applies it.
+func (s *serving) fetch(ctx context.Context) error {
+	var d wire.BoardDesired
+	err := s.cloud.Call(ctx, wamp.Desired, wire.Empty{}, &d)
+	if err == nil {
+		err = s.engine.adopt(d)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.engine.cfg.Log.Warn("ask for the desired state", "err", err, "retry_in", retryCall)
+	}
+	return err
+}
+
+// report tells the cloud what the board has, unless it knows. Ports on their
+// way are given a moment, so that one report tells of many. wait is when to
+// try again; 0 when there is nothing to wait for.
+func (s *serving) report(ctx context.Context) (wait time.Duration) {
+	e := s.engine
+	r, settled := e.report(s.epoch)
+	if !settled {
+		if s.since.IsZero() {
+			s.since = time.Now()
+		}
+		if wait := reportDelay - time.Since(s.since); wait > 0 {
+			return wait
+		}
+	}
+	s.since = time.Time{}
+	if s.told == nil || !reflect.DeepEqual(*s.told, r) {
+		if err := s.cloud.Call(ctx, wamp.Report, r, nil); err != nil {
+			if ctx.Err() == nil {
+				e.cfg.Log.Warn("report to the cloud", "err", err, "retry_in", retryCall)
+			}
+			return retryCall
+		}
+		e.told(r)
+		r.Recovered = "" // told once
+		s.told = &r
+	}
+	if settled && (!s.printed || s.ready != r.Generation) {
+		s.printed, s.ready = true, r.Generation
+		e.cfg.Ready(e.name(), r.Generation)
+	}
+	return 0
+}
+
+// name is the board's name as the cloud last said it.
+func (e *Engine) name() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.desired.Name != "" {
+		return e.desired.Name
+	}
+	return e.id.Name
+}
+
+// adopt takes a desired state from the cloud: keeps it and applies it.
+func (e *Engine) adopt(d wire.BoardDesired) error {
+	if d.Board != e.id.Board {
+		return s4t.Errorf(s4t.Internal, "take the desired state", "", "it is for the board %q", d.Board)
+	}
+	if len(d.Ports) > s4t.MaxBridgePorts {
+		return s4t.Errorf(s4t.TooMany, "take the desired state", "", "%d ports, at most %d are possible on one board", len(d.Ports), s4t.MaxBridgePorts)
+	}
+	e.clock.set(d.Time)
+	e.mu.Lock()
+	last := e.desired
+	e.mu.Unlock()
+	err := e.dir.saveDesired(d, last)
+	e.mu.Lock()
+	e.saving = ""
+	if err != nil {
+		e.saving = err.Error() + "; after a restart the board waits for the cloud"
+	}
+	e.mu.Unlock()
+	e.apply(d)
+	return nil
+}
+
+// apply makes the board what d says. It returns when what should go is gone;
+// what should come is on its way.
+func (e *Engine) apply(d wire.BoardDesired) {
+	e.gate.set(d)
+	e.ports.apply(d.Ports)
+	e.mu.Lock()
+	e.desired, e.applied = d, d.Generation
+	e.heard = max(e.heard, d.Generation)
+	e.mu.Unlock()
+}
+
+// report is the state the board has. settled is false while a port is on its
+// way for the first time.
+func (e *Engine) report(epoch int64) (r wire.BoardReport, settled bool) {
+	ports, settled := e.ports.reports()
+	problems := e.problems()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return wire.BoardReport{
+		Board: e.id.Board, Epoch: epoch, Generation: e.applied, Ports: ports,
+		Problems: clampLines(problems), Recovered: e.recovered,
+	}, settled
+}
+
+// told notes that a report arrived.
+func (e *Engine) told(r wire.BoardReport) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.recovered == r.Recovered {
+		e.recovered = ""
+	}
+}
+
+// problems lists what stands in the way, besides what is one port's own.
+func (e *Engine) problems() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []string
+	if e.trouble != "" {
+		out = append(out, e.trouble)
+	}
+	if e.saving != "" {
+		out = append(out, e.saving)
+	}
+	if !e.caps.Networks && len(e.desired.Ports) > 0 {
+		out = append(out, "virtual networks are not possible here: "+e.caps.Reason)
+	}
+	return append(out, e.desired.Notices...)
+}
+
+// clampLines holds the bounds of [wire.BoardReport].
+func clampLines(lines []string) []string {
+	lines = lines[:min(len(lines), 16)]
+	for i, l := range lines {
+		lines[i] = clampLine(l)
+	}
+	return lines
+}
+
+func clampLine(l string) string { return strings.ToValidUTF8(l[:min(len(l), 255)], "") }
+
+// portTicket asks for a ticket for the data rtunnel of a port.
+func (e *Engine) portTicket(ctx context.Context, port s4t.PortID) (string, error) {
+	t, err := e.tickets(ctx, wire.BoardTicket{Purpose: wire.PurposePort, Port: port, Count: 1})
+	if err != nil {
+		return "", err
+	}
+	return t[0], nil
+}
+
+var errNoSession = errors.New("no session with the cloud")
+
+// tickets asks for exactly ask.Count tickets.
+func (e *Engine) tickets(ctx context.Context, ask wire.BoardTicket) ([]string, error) {
+	c, epoch, _ := e.online()
+	if c == nil {
+		return nil, s4t.Errorf(s4t.Unavailable, "ask for a ticket", "", "%w", errNoSession)
+	}
+	ask.Board, ask.Epoch = e.id.Board, epoch
+	var t wire.BoardTickets
+	if err := c.Call(ctx, wamp.Ticket, ask, &t); err != nil {
+		return nil, fmt.Errorf("ask for a ticket: %w", err)
+	}
+	if len(t.Tickets) != ask.Count {
+		return nil, s4t.Errorf(s4t.Internal, "ask for a ticket", "", "the cloud gave %d tickets for %d", len(t.Tickets), ask.Count)
+	}
+	return t.Tickets, nil
+}
+
+// answer serves the socket.
+func (e *Engine) answer(ctx context.Context, question string, end func()) any {
+	switch question {
+	case askStatus:
+		return e.Status()
+	case askLeave:
+		a := leaveAnswer{Reason: errNoSession.Error()}
+		if c, _, _ := e.online(); c != nil {
+			ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+			defer cancel()
+			if err := c.Call(ctx, wamp.Leave, wire.Empty{}, nil); err != nil {
+				a.Reason = err.Error()
+			} else {
+				a = leaveAnswer{Told: true}
+			}
+		}
+		end()
+		return a
+	}
+	return nil
+}
+
+// Status says how the board is.
+func (e *Engine) Status() Status {
+	problems := e.problems()
+	e.mu.Lock()
+	s := statusOf(e.id, e.desired)
+	s.Running, s.Connected, s.Epoch = true, e.session != nil, e.epoch
+	s.Generation, s.AppliedGeneration = e.heard, e.applied
+	if e.session != nil {
+		s.URL = e.session.URL()
+	}
+	e.mu.Unlock()
+	s.Ports = e.ports.status()
+	s.Problems = append(s.Problems, problems...)
+	return s
+}

@@ -1,0 +1,380 @@
+package lightningrod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/vnet"
+	"github.com/stack4things/s4t/wire"
+)
+
+// device is a TAP or TUN (*link.Device).
+type device interface {
+	ReadFrames(next func() []byte, done func(n int)) (int, error)
+	Write(packet []byte) error
+	Close() error
+}
+
+// portState is how a port is.
+type portState struct {
+	device  string // what is wrong with the device; "" if it is up with its addresses
+	stream  string // what is wrong with the data rtunnel; "" if it is open
+	settled bool   // both were tried
+}
+
+func (s portState) up() bool { return s.settled && s.device == "" && s.stream == "" }
+
+func (s portState) problem() string {
+	if s.device != "" {
+		return s.device
+	}
+	return s.stream
+}
+
+// port owns a device and the data rtunnel that carries its frames. The device
+// stays up while the rtunnel is away: addresses and routes stay, and what the
+// kernel sends meanwhile is dropped.
+type port struct {
+	id      s4t.PortID
+	cfg     portsConfig
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when device and rtunnel are gone
+	updated chan struct{} // want has changed
+	hurry   chan struct{} // the cloud is back: dial now
+	out     atomic.Pointer[outlet]
+
+	mu   sync.Mutex // guards the fields below
+	want wire.DesiredPort
+	now  portState
+}
+
+// outlet is where frames of the device go.
+type outlet struct {
+	conn  *rtunnel.Conn
+	batch *rtunnel.Batch // of the pump only
+	size  int            // of batch
+}
+
+// startPort starts a port; its cancel and done end it.
+func startPort(cfg portsConfig, want wire.DesiredPort) *port {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &port{
+		id: want.ID, cfg: cfg, cancel: cancel, want: want,
+		done: make(chan struct{}), updated: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
+		now: portState{device: "is being made", stream: "is being opened"},
+	}
+	go func() {
+		defer close(p.done)
+		defer cancel()
+		p.run(ctx)
+	}()
+	return p
+}
+
+func (p *port) desired() wire.DesiredPort {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.want
+}
+
+func (p *port) state() portState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now
+}
+
+// set changes the state and tells of it.
+func (p *port) set(change func(*portState)) {
+	p.mu.Lock()
+	was := p.now
+	change(&p.now)
+	changed := was != p.now
+	p.mu.Unlock()
+	if changed {
+		p.cfg.Changed()
+	}
+}
+
+// update gives the port another desired state for the same device.
+func (p *port) update(want wire.DesiredPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if fmt.Sprint(want) == fmt.Sprint(p.want) { // values only, but for GRE, which is the same for the same device
+		return
+	}
+	p.want = want
+	notify(p.updated)
+}
+
+// unsettle makes a port whose data rtunnel is away dial at once.
+func (p *port) unsettle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now.stream != "" && p.now.device == "" {
+		p.now.settled = false
+		notify(p.hurry)
+	}
+}
+
+// notify leaves a token in a channel of one place.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// run makes the device again whenever it cannot be made or is taken away.
+func (p *port) run(ctx context.Context) {
+	retry := backoff{min: 250 * time.Millisecond, max: 5 * time.Second}
+	for ctx.Err() == nil {
+		start := time.Now()
+		err := p.life(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(start) > settledAfter {
+			retry.reset()
+		}
+		wait := retry.wait()
+		p.cfg.Log.Warn("port has no device", "port", p.id, "err", err, "retry_in", wait.Round(time.Millisecond))
+		p.set(func(s *portState) { s.device, s.settled = err.Error(), true })
+		select {
+		case <-ctx.Done():
+		case <-p.updated:
+		case <-time.After(wait):
+		}
+	}
+}
+
+// life is one device, from its making to its end.
+func (p *port) life(ctx context.Context) error {
+	want := p.desired()
+	if want.Encapsulation != s4t.EncapEthernet && want.Encapsulation != "" {
+		return s4t.Errorf(s4t.Invalid, "make port "+string(p.id), "update lightning-rod", "this version does not know the encapsulation %q", want.Encapsulation)
+	}
+	ops, err := plan(want)
+	if err != nil {
+		return err
+	}
+	dev, err := p.cfg.Open(link.Config{Name: want.Interface, Layer: want.Layer, Log: p.cfg.Log})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	closing := make(chan struct{})
+	context.AfterFunc(ctx, func() { dev.Close(); close(closing) }) // ends the pump
+	var running sync.WaitGroup
+	defer func() {
+		cancel(nil)
+		running.Wait()
+		<-closing
+	}()
+	if err := link.Apply(ops); err != nil {
+		return err
+	}
+	p.set(func(s *portState) { s.device = "" })
+	running.Go(func() { cancel(p.pump(dev)) })
+	running.Go(func() { p.keepStream(ctx, dev, want) })
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-p.updated:
+			ops, err := plan(p.desired())
+			if err == nil {
+				err = link.Apply(ops)
+			}
+			p.set(func(s *portState) { s.device = text(err) })
+		}
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// plan is what the kernel has to be told for a port.
+func plan(d wire.DesiredPort) ([]vnet.Op, error) {
+	return vnet.BoardPort(vnet.Port{
+		ID: d.ID, Layer: d.Layer, Encapsulation: d.Encapsulation, Interface: d.Interface,
+		MAC: d.MAC, Addresses: d.Addresses, MTU: d.MTU, Guards: d.Guards,
+	})
+}
+
+// keepStream is step 7 of the paper's Fig. 3: a ticket, a data rtunnel, again
+// and again.
+func (p *port) keepStream(ctx context.Context, dev device, want wire.DesiredPort) {
+	retry := portBackoff()
+	for ctx.Err() == nil {
+		online, changed := p.cfg.Online()
+		if !online {
+			p.set(func(s *portState) { s.stream, s.settled = "waits for a session with the cloud", true })
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			}
+			continue
+		}
+		var lived time.Duration
+		conn, err := p.dial(ctx, want)
+		if err == nil {
+			start := time.Now()
+			err = p.carry(ctx, dev, conn)
+			lived = time.Since(start)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		wait := retry.wait()
+		if lived > 5*time.Second {
+			retry.reset()
+			wait = rand.N(100 * time.Millisecond)
+		}
+		p.cfg.Log.Info("port has no data rtunnel", "port", p.id, "err", err, "retry_in", wait.Round(time.Millisecond))
+		p.set(func(s *portState) { s.stream, s.settled = text(err), true })
+		select {
+		case <-ctx.Done():
+		case <-p.hurry:
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (p *port) dial(ctx context.Context, want wire.DesiredPort) (*rtunnel.Conn, error) {
+	ticket, err := p.cfg.Ticket(ctx, p.id)
+	if err != nil {
+		return nil, err
+	}
+	return p.cfg.Dial(ctx, want.URL, rtunnel.Path, rtunnel.SubprotocolPort, ticket)
+}
+
+// notSent bounds what waits unsent in the kernel, so that under load the wait
+// is in the device's queue, which drops, and not in a socket, which grows.
+const notSent = 128 << 10
+
+var errClosedByAgent = errors.New("the tunnel agent closed the data rtunnel")
+
+// carry lets frames flow until the data rtunnel or ctx ends.
+func (p *port) carry(ctx context.Context, dev device, conn *rtunnel.Conn) error {
+	rtunnel.SetNotSentLowAt(conn.NetConn(), notSent) // a hint: a kernel that has it not works too
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { conn.Keepalive(ctx, s4t.PresenceInterval, s4t.PresenceTimeout) })
+	running.Go(func() { <-ctx.Done(); conn.Close() })
+	defer running.Wait()
+	defer cancel()
+
+	o := &outlet{conn: conn}
+	p.out.Store(o)
+	defer p.out.CompareAndSwap(o, nil)
+	p.set(func(s *portState) { s.stream, s.settled = "", true })
+	p.cfg.Log.Info("port is up", "port", p.id)
+
+	layer := p.desired().Layer
+	err := conn.ReadFrames(link.MaxPacket, func(packet []byte) error {
+		if link.Validate(packet, layer) != nil {
+			return nil // the switch let through what this kernel might choke on
+		}
+		if err := dev.Write(packet); errors.Is(err, link.ErrGone) {
+			return err
+		}
+		return nil // what the kernel refuses is a frame lost, as on any wire
+	}, nil)
+	if err == nil {
+		err = errClosedByAgent
+	}
+	return err
+}
+
+// Sizes of a batch, in bytes: one super-frame with its headers fits the small
+// one; the large one is what a busy port needs to be efficient.
+const (
+	smallBatch = 80 << 10
+	largeBatch = 256 << 10
+	calmAfter  = 64 // batches that would have fitted a small one
+)
+
+// pump takes frames from the device to whatever data rtunnel there is, and
+// drops them where there is none, until the device ends. A full uplink stops
+// it: then the device's queue fills and the kernel drops.
+func (p *port) pump(dev device) error {
+	var (
+		cur   *outlet // where the frames of this batch go; nil: nowhere
+		trash []byte  // where they are read to then
+		full  bool    // the batch had no room for one more
+		calm  int
+	)
+	next := func() []byte {
+		if cur == nil || cur.batch.Len() == 0 {
+			if cur = p.out.Load(); cur != nil {
+				trash = nil
+				cur.grow(smallBatch)
+			}
+		}
+		if cur == nil {
+			if trash == nil {
+				trash = make([]byte, link.MaxPacket)
+			}
+			return trash
+		}
+		room := cur.batch.Next(link.MaxPacket)
+		full = room == nil
+		return room
+	}
+	done := func(n int) {
+		if cur != nil {
+			cur.batch.Commit(n)
+		}
+	}
+	for {
+		full = false
+		_, err := dev.ReadFrames(next, done)
+		if err != nil {
+			return err
+		}
+		if cur == nil || cur.batch.Len() == 0 {
+			continue
+		}
+		sent := cur.batch.Len()
+		if cur.conn.WriteBatch(cur.batch) != nil {
+			p.out.CompareAndSwap(cur, nil)
+			cur.conn.Close() // the reading side ends with it and dials again
+			cur = nil
+			continue
+		}
+		if full {
+			calm = 0
+			cur.grow(largeBatch)
+		} else if sent > smallBatch/2 {
+			calm = 0
+		} else if calm++; calm == calmAfter {
+			cur.shrink()
+		}
+	}
+}
+
+// grow gives the outlet an empty batch of at least size bytes.
+func (o *outlet) grow(size int) {
+	if o.size < size {
+		o.batch, o.size = o.conn.NewBatch(size), size
+	}
+}
+
+// shrink gives the memory of a large batch back.
+func (o *outlet) shrink() {
+	if o.size > smallBatch {
+		o.batch, o.size = o.conn.NewBatch(smallBatch), smallBatch
+	}
+}

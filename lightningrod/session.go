@@ -1,0 +1,187 @@
+package lightningrod
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/wamp"
+	"github.com/stack4things/s4t/wire"
+)
+
+const (
+	connectTimeout = 12 * time.Second // one try of one URL, down to the WAMP welcome
+	callTimeout    = 10 * time.Second // one call to the cloud
+)
+
+// cloud is a live control session, as the engine needs it.
+type cloud interface {
+	// Call sends arg to the cloud's procedure under this board's URI and
+	// decodes the answer into reply, unless that is nil.
+	Call(ctx context.Context, procedure string, arg, reply any) error
+	// Wake receives after the cloud said that there is a new generation.
+	Wake() <-chan int64
+	// Done is closed when the session has ended; Err says why after it.
+	Done() <-chan struct{}
+	Err() error
+	// URL is where the session is.
+	URL() string
+	// Close ends it and waits until nothing of it runs.
+	Close()
+}
+
+// connectorConfig configures a connector.
+type connectorConfig struct {
+	Identity Identity                                    // required
+	Doctor   func(ctx context.Context) wire.DoctorReport // optional: answers the cloud's doctor; default: not registered
+	Log      *slog.Logger                                // required
+}
+
+// connector opens control sessions.
+type connector struct {
+	cfg    connectorConfig
+	dialer *rtunnel.Dialer
+	last   string // URL of the last session that came about
+}
+
+func newConnector(cfg connectorConfig) (*connector, error) {
+	dialer, err := newDialer(cfg.Identity, cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &connector{cfg: cfg, dialer: dialer}, nil
+}
+
+// newDialer makes the dialler that trusts what the identity says.
+func newDialer(id Identity, log *slog.Logger) (*rtunnel.Dialer, error) {
+	return rtunnel.NewDialer(rtunnel.DialerConfig{CA: []byte(id.CA), DefaultProxy: id.Proxy, Log: log})
+}
+
+// connect tries the URLs in order, that of the last session first.
+func (c *connector) connect(ctx context.Context, urls []string) (cloud, error) {
+	var failed error
+	for _, url := range preferred(urls, c.last) {
+		s, err := c.connectTo(ctx, url)
+		if err == nil {
+			c.last = url
+			return s, nil
+		}
+		if failed == nil || s4t.KindOf(failed) == s4t.Unavailable {
+			failed = err // what a person can cure is worth more than "not there"
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, failed
+}
+
+// preferred returns urls with first at the front, if it is one of them.
+func preferred(urls []string, first string) []string {
+	out := make([]string, 0, len(urls))
+	for _, u := range urls {
+		if u == first {
+			out = append([]string{u}, out...)
+		} else {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+func (c *connector) connectTo(ctx context.Context, url string) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := c.dialer.Dial(ctx, url, wamp.Path, wamp.Subprotocol, "")
+	if err != nil {
+		return nil, err
+	}
+	id := c.cfg.Identity
+	ws, _, err := wamp.Join(ctx, wamp.Over(conn), wamp.JoinConfig{Board: id.Board, Key: id.PrivateKey()})
+	if err != nil {
+		return nil, err
+	}
+	s := &session{board: id.Board, url: url, ws: ws, wake: make(chan int64, 1), done: make(chan struct{})}
+	alive, dead := context.WithCancel(context.Background())
+	s.running.Go(func() {
+		s.err = ws.Run(context.Background()) // ends by Close
+		dead()
+		close(s.done)
+	})
+	// The cloud pings too; ours go outward, and so make a NAT that has
+	// forgotten the connection learn it again.
+	s.running.Go(func() { conn.Keepalive(alive, s4t.PresenceInterval, s4t.PresenceTimeout) })
+	if err := s.offer(ctx, c.cfg.Doctor); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// session is a control session over WAMP.
+type session struct {
+	board   s4t.BoardID
+	url     string
+	ws      *wamp.Session
+	wake    chan int64
+	running sync.WaitGroup
+	done    chan struct{}
+	err     error // valid when done is closed
+}
+
+// offer subscribes and registers what the cloud may use of the board.
+func (s *session) offer(ctx context.Context, doctor func(context.Context) wire.DoctorReport) error {
+	err := s.ws.Subscribe(ctx, wamp.BoardURI(s.board, wamp.Wake), func(arg string) {
+		var w wire.BoardWake
+		if json.Unmarshal([]byte(arg), &w) != nil {
+			return
+		}
+		select {
+		case <-s.wake: // an older wake that nobody heeded yet
+		default:
+		}
+		select {
+		case s.wake <- w.Generation:
+		default:
+		}
+	})
+	if err != nil {
+		return err
+	}
+	err = s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.Ping), func(context.Context, string) (string, error) {
+		return "{}", nil
+	})
+	if err != nil || doctor == nil {
+		return err
+	}
+	return s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.Doctor), func(ctx context.Context, _ string) (string, error) {
+		return string(wire.Encode(doctor(ctx))), nil
+	})
+}
+
+func (s *session) Call(ctx context.Context, procedure string, arg, reply any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	answer, err := s.ws.Call(ctx, wamp.BoardURI(s.board, procedure), string(wire.Encode(arg)))
+	if err != nil || reply == nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(answer), reply); err != nil {
+		return s4t.Errorf(s4t.Internal, "call "+procedure, "", "the cloud's answer is not understood: %w", err)
+	}
+	return nil
+}
+
+func (s *session) Wake() <-chan int64    { return s.wake }
+func (s *session) Done() <-chan struct{} { return s.done }
+func (s *session) Err() error            { return s.err }
+func (s *session) URL() string           { return s.url }
+
+func (s *session) Close() {
+	s.ws.Close()
+	s.running.Wait()
+}

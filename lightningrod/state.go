@@ -1,0 +1,277 @@
+package lightningrod
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+// DefaultState is where a board keeps its state.
+const DefaultState = "/var/lib/lightning-rod"
+
+// The files of a state directory.
+const (
+	identityFile = "identity.json" // written once, at join
+	pendingFile  = "join.pending"  // the key of a join whose answer has not come yet
+	desiredFile  = "desired.json"  // the last desired state; may be lost
+	lockFile     = "run.lock"
+	socketFile   = "run.sock"
+)
+
+// maxStateFile bounds a state file, in bytes: the desired state of a board
+// with 250 ports is about 100 KB.
+const maxStateFile = 8 << 20
+
+// Identity is what a board keeps from its join until it leaves. It is written
+// once and never rewritten.
+type Identity struct {
+	Board     s4t.BoardID `json:"board"`
+	Name      string      `json:"name"`
+	Key       []byte      `json:"key"`             // seed of the board's Ed25519 key, 32 bytes; made on the board, never sent
+	URLs      []string    `json:"urls"`            // of the cloud, from the join string
+	CA        string      `json:"ca,omitempty"`    // PEM of the CA that the join string named; empty: the system's roots
+	TicketKey []byte      `json:"ticket_key"`      // Ed25519 public key that signs tickets
+	Proxy     string      `json:"proxy,omitempty"` // of `join --proxy`
+	JoinedAt  time.Time   `json:"joined_at"`       // the board's own clock
+}
+
+// PrivateKey returns the board's key.
+func (i Identity) PrivateKey() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(i.Key) }
+
+// check says what is missing in an identity read from disk.
+func (i Identity) check() error {
+	switch {
+	case !s4t.IsID(string(i.Board)):
+		return errors.New("it holds no board id")
+	case len(i.Key) != ed25519.SeedSize:
+		return errors.New("it holds no key")
+	case len(i.URLs) == 0:
+		return errors.New("it holds no URL")
+	case len(i.TicketKey) != ed25519.PublicKeySize:
+		return errors.New("it holds no ticket key")
+	}
+	return nil
+}
+
+// pending is a join under way. The key is on disk before it is sent, so that a
+// lost answer is repaired by joining again with the same code.
+type pending struct {
+	Code string `json:"code"`
+	Key  []byte `json:"key"` // seed
+}
+
+// stateDir is a state directory. The methods are not synchronised; the engine
+// calls them from one goroutine.
+type stateDir string
+
+func (d stateDir) path(name string) string { return filepath.Join(string(d), name) }
+
+// create makes the directory, for the owner only.
+func (d stateDir) create() error {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return d.failed("make", "", err)
+	}
+	return nil
+}
+
+// failed wraps an error of the file system.
+func (d stateDir) failed(verb, name string, err error) error {
+	hint := "check the directory, or name another with --state"
+	if errors.Is(err, fs.ErrPermission) {
+		hint = "run as the user who joined (often root), or name another directory with --state"
+	} else if errors.Is(err, unix.ENOSPC) {
+		hint = "free some disk space"
+	}
+	return s4t.Errorf(s4t.Internal, verb+" state "+d.path(name), hint, "%w", err)
+}
+
+// lock takes the directory for this process. Two agents with one identity
+// would fight for one session. The caller closes the file to release it.
+func (d stateDir) lock() (*os.File, error) {
+	if err := d.create(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(d.path(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, d.failed("open", lockFile, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, s4t.Errorf(s4t.Conflict, "use state "+string(d), "stop the other one (`lightning-rod status` shows it), or name another directory with --state", "another lightning-rod runs on it")
+		}
+		return nil, d.failed("lock", lockFile, err)
+	}
+	return f, nil
+}
+
+// identity reads the identity: NotFound where the board has not joined.
+func (d stateDir) identity() (Identity, error) {
+	b, err := d.read(identityFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Identity{}, s4t.Errorf(s4t.NotFound, "read state "+string(d), "run `lightning-rod join JOIN-STRING` first, or name the directory with --state", "this board has not joined a cloud")
+	}
+	if err != nil {
+		return Identity{}, d.failed("read", identityFile, err)
+	}
+	var id Identity
+	if err = json.Unmarshal(b, &id); err == nil {
+		err = id.check()
+	}
+	if err != nil {
+		return Identity{}, s4t.Errorf(s4t.Internal, "read "+d.path(identityFile), "restore it from a backup, or run `lightning-rod leave` and join again with a new code", "the identity is damaged: %w", err)
+	}
+	return id, nil
+}
+
+// joined reports whether there is an identity, readable or not.
+func (d stateDir) joined() bool {
+	_, err := os.Lstat(d.path(identityFile))
+	return err == nil
+}
+
+// savedDesired is desired.json: the sum is of the bytes of Desired.
+type savedDesired struct {
+	Sum     string          `json:"sha256"`
+	Desired json.RawMessage `json:"desired"`
+}
+
+// desired reads the last desired state. found is false where there is none.
+// damage says why a file that is there was not used.
+func (d stateDir) desired(board s4t.BoardID) (des wire.BoardDesired, found bool, damage string) {
+	b, err := d.read(desiredFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return des, false, ""
+	}
+	bad := func(why string) (wire.BoardDesired, bool, string) {
+		return wire.BoardDesired{}, false, "the saved desired state was damaged (" + why + ") and was fetched again"
+	}
+	if err != nil {
+		return bad("unreadable")
+	}
+	var s savedDesired
+	if err := json.Unmarshal(b, &s); err != nil {
+		return bad("not JSON")
+	}
+	if sum := sha256.Sum256(s.Desired); s.Sum != hex.EncodeToString(sum[:]) {
+		return bad("its checksum does not match")
+	}
+	if err := json.Unmarshal(s.Desired, &des); err != nil {
+		return bad("its content is not understood")
+	}
+	if des.Board != board {
+		return bad("it belongs to another board")
+	}
+	return des, true, ""
+}
+
+// saveDesired keeps des for the next boot. A state that differs only by the
+// cloud's clock is not written again, to spare flash.
+func (d stateDir) saveDesired(des, last wire.BoardDesired) error {
+	last.Time = des.Time
+	raw := wire.Encode(des)
+	if bytes.Equal(raw, wire.Encode(last)) {
+		return nil
+	}
+	sum := sha256.Sum256(raw)
+	return d.write(desiredFile, wire.Encode(savedDesired{Sum: hex.EncodeToString(sum[:]), Desired: raw}))
+}
+
+// pendingKey returns the key of an earlier, unanswered join with the same
+// code, or makes one and keeps it.
+func (d stateDir) pendingKey(code string) (ed25519.PrivateKey, error) {
+	if b, err := d.read(pendingFile); err == nil {
+		var p pending
+		if json.Unmarshal(b, &p) == nil && p.Code == code && len(p.Key) == ed25519.SeedSize {
+			return ed25519.NewKeyFromSeed(p.Key), nil
+		}
+	}
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Internal, "make the board's key", "", "%w", err)
+	}
+	if err := d.write(pendingFile, wire.Encode(pending{Code: code, Key: key.Seed()})); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+// saveIdentity ends a join.
+func (d stateDir) saveIdentity(id Identity) error {
+	b, err := json.MarshalIndent(id, "", "  ")
+	if err != nil {
+		return s4t.Errorf(s4t.Internal, "encode the identity", "", "%w", err)
+	}
+	if err := d.write(identityFile, append(b, '\n')); err != nil {
+		return err
+	}
+	if err := os.Remove(d.path(pendingFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return d.failed("remove", pendingFile, err)
+	}
+	return nil
+}
+
+// remove deletes every file that is ours, and the directory if nothing else
+// is in it. The identity goes first: what is left after a crash is not a
+// board any more.
+func (d stateDir) remove() error {
+	for _, name := range []string{identityFile, pendingFile, desiredFile, socketFile, lockFile} {
+		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return d.failed("remove", name, err)
+		}
+	}
+	os.Remove(string(d)) // stays where somebody else's file is in it
+	return nil
+}
+
+// read reads a whole file of bounded size.
+func (d stateDir) read(name string) ([]byte, error) {
+	info, err := os.Stat(d.path(name))
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxStateFile {
+		return nil, errors.New("it is too large")
+	}
+	return os.ReadFile(d.path(name))
+}
+
+// write replaces a file in one step: a crash leaves the old one or the new
+// one, never half of one.
+func (d stateDir) write(name string, b []byte) error {
+	f, err := os.CreateTemp(string(d), "."+name+".*") // mode 0600
+	if err != nil {
+		return d.failed("write", name, err)
+	}
+	defer os.Remove(f.Name()) // there is nothing to remove after the rename
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), d.path(name))
+	}
+	if err != nil {
+		return d.failed("write", name, err)
+	}
+	if dir, err := os.Open(string(d)); err == nil {
+		dir.Sync() // best effort: not every file system can
+		dir.Close()
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+package lightningrod
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+// Status is what `lightning-rod status -o json` prints.
+type Status struct {
+	Board             string          `json:"board"` // its name
+	ID                s4t.BoardID     `json:"id"`
+	URL               string          `json:"url"` // of the cloud
+	Running           bool            `json:"running"`
+	Connected         bool            `json:"connected"`
+	Epoch             int64           `json:"epoch"`              // of the session; 0 while not connected
+	Generation        int64           `json:"generation"`         // of the desired state, as far as the board knows
+	AppliedGeneration int64           `json:"applied_generation"` //
+	Ports             []PortStatus    `json:"ports"`
+	Services          []ServiceStatus `json:"services"`
+	Problems          []string        `json:"problems"`
+}
+
+// PortStatus is the board's half of one port.
+type PortStatus struct {
+	ID        s4t.PortID `json:"id"`
+	Interface string     `json:"interface"`
+	MAC       string     `json:"mac,omitempty"`
+	Addresses []string   `json:"addresses"`
+	MTU       int        `json:"mtu"`
+	Up        bool       `json:"up"`
+	Problem   string     `json:"problem,omitempty"`
+}
+
+// ServiceStatus is a service that streams may reach.
+type ServiceStatus struct {
+	ID      s4t.ServiceID `json:"id"`
+	Target  string        `json:"target"`
+	TCPPort int           `json:"port"`
+}
+
+// statusOf builds what identity and desired state alone tell.
+func statusOf(id Identity, d wire.BoardDesired) Status {
+	s := Status{
+		Board: id.Name, ID: id.Board, URL: id.URLs[0], Generation: d.Generation,
+		Ports: []PortStatus{}, Services: []ServiceStatus{}, Problems: []string{},
+	}
+	if d.Name != "" {
+		s.Board = d.Name
+	}
+	for _, p := range d.Ports {
+		s.Ports = append(s.Ports, PortStatus{ID: p.ID, Interface: p.Interface, MAC: p.MAC, Addresses: p.Addresses, MTU: p.MTU})
+	}
+	for _, v := range d.Services {
+		s.Services = append(s.Services, ServiceStatus{ID: v.ID, Target: v.Target, TCPPort: v.TCPPort})
+	}
+	return s
+}
+
+// ReadStatus asks the lightning-rod that runs on a state directory; where none
+// runs it says so, with what the files tell.
+func ReadStatus(ctx context.Context, state string) (Status, error) {
+	dir := stateDir(state)
+	id, err := dir.identity()
+	if err != nil {
+		return Status{}, err
+	}
+	var s Status
+	if err := dir.ask(ctx, askStatus, &s); err == nil {
+		return s, nil
+	}
+	d, _, _ := dir.desired(id.Board)
+	s = statusOf(id, d)
+	s.Problems = append(s.Problems, "lightning-rod is not running; start it with `lightning-rod run`")
+	return s, nil
+}
+
+// The questions on the socket, one line each; the answer is one JSON object.
+const (
+	askStatus = "status"
+	askLeave  = "leave"
+)
+
+// leaveAnswer answers askLeave; the process ends after it.
+type leaveAnswer struct {
+	Told   bool   `json:"told"`             // the cloud has un-enrolled the board
+	Reason string `json:"reason,omitempty"` // why it was not told
+}
+
+// askTimeout bounds a question, on both sides. It holds a call to the cloud.
+const askTimeout = 8 * time.Second
+
+// socketPath returns a path for the socket that fits into a Unix address
+// (108 bytes, unix(7)) however deep the directory is; release it afterwards.
+func (d stateDir) socketPath() (path string, release func(), err error) {
+	if path = d.path(socketFile); len(path) < 108 {
+		return path, func() {}, nil
+	}
+	f, err := os.Open(string(d))
+	if err != nil {
+		return "", nil, err
+	}
+	return filepath.Join("/proc/self/fd", strconv.Itoa(int(f.Fd())), socketFile), func() { f.Close() }, nil
+}
+
+// ask puts a question to the running lightning-rod.
+func (d stateDir) ask(ctx context.Context, question string, answer any) error {
+	path, release, err := d.socketPath()
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer func() { stop(); conn.Close() }()
+	if _, err := io.WriteString(conn, question+"\n"); err != nil {
+		return err
+	}
+	return json.NewDecoder(io.LimitReader(conn, maxStateFile)).Decode(answer)
+}
+
+// socket answers questions on run.sock until it is closed.
+type socket struct {
+	listener net.Listener
+	release  func()
+	slots    chan struct{} // bounds the questions answered at once
+	serving  sync.WaitGroup
+	log      *slog.Logger
+}
+
+// listen opens the socket. A file left by a killed process is replaced: the
+// lock is held.
+func (d stateDir) listen(log *slog.Logger) (*socket, error) {
+	if err := os.Remove(d.path(socketFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, d.failed("replace", socketFile, err)
+	}
+	path, release, err := d.socketPath()
+	if err != nil {
+		return nil, d.failed("open", socketFile, err)
+	}
+	l, err := net.Listen("unix", path)
+	if err == nil {
+		err = os.Chmod(d.path(socketFile), 0o600)
+	}
+	if err != nil {
+		if l != nil {
+			l.Close()
+		}
+		release()
+		return nil, d.failed("listen on", socketFile, err)
+	}
+	return &socket{listener: l, release: release, slots: make(chan struct{}, 8), log: log}, nil
+}
+
+// serve answers until ctx ends; every question under way has ended then too.
+func (s *socket) serve(ctx context.Context, answer func(ctx context.Context, question string) any) {
+	stop := context.AfterFunc(ctx, func() { s.listener.Close() })
+	defer func() { stop(); s.listener.Close(); s.serving.Wait(); s.release() }()
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.Warn("the status socket is closed; `lightning-rod status` will read the files only", "err", err)
+			}
+			return
+		}
+		select {
+		case s.slots <- struct{}{}:
+		case <-ctx.Done():
+			conn.Close()
+			return
+		}
+		s.serving.Go(func() {
+			defer func() { conn.Close(); <-s.slots }()
+			conn.SetDeadline(time.Now().Add(askTimeout))
+			unhook := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
+			defer unhook()
+			line, err := bufio.NewReader(io.LimitReader(conn, 64)).ReadString('\n')
+			if err != nil {
+				return
+			}
+			if a := answer(ctx, line[:len(line)-1]); a != nil {
+				conn.Write(wire.Encode(a)) // who went away does not want the answer
+			}
+		})
+	}
+}
