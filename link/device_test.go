@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -91,6 +92,24 @@ func TestProbeTellsTheTruth(t *testing.T) {
 	}
 }
 
+// TestProbeNamesTheCapability gives CAP_NET_ADMIN up, of a thread that ends
+// with the test.
+func TestProbeNamesTheCapability(t *testing.T) {
+	inNamespace(t)
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	if err := unix.Capget(&head, &caps[0]); err != nil {
+		t.Fatal(err)
+	}
+	caps[0].Effective &^= 1 << unix.CAP_NET_ADMIN
+	if err := unix.Capset(&head, &caps[0]); err != nil {
+		t.Fatal(err)
+	}
+	if c := Probe(); c.Networks || !strings.Contains(c.Reason, "CAP_NET_ADMIN") {
+		t.Errorf("without CAP_NET_ADMIN: %+v", c)
+	}
+}
+
 func TestOpenErrorsNameWhatIsMissing(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
@@ -104,14 +123,14 @@ func TestOpenErrorsNameWhatIsMissing(t *testing.T) {
 		{unix.EBUSY, s4t.Conflict, "exists"},
 	} {
 		err := openError("create device s4t-a", tt.err)
-		if s4t.KindOf(err) != tt.kind || !bytes.Contains([]byte(err.Error()), []byte(tt.want)) {
+		if s4t.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v gives %q, want kind %s and %q in it", tt.err, err, tt.kind, tt.want)
 		}
 	}
 }
 
 // join puts devices into a kernel bridge.
-func join(t *testing.T, names ...string) {
+func join(t testing.TB, names ...string) {
 	t.Helper()
 	ops := []vnet.Op{
 		vnet.Bridge{Name: "br"},
@@ -271,6 +290,47 @@ func BenchmarkDevice(b *testing.B) {
 			for b.Loop() {
 				if err := d.Write(tt.packet); err != nil {
 					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkThroughTheKernel is a device's read and another's write, with a
+// kernel bridge between them, 16 packets a batch.
+func BenchmarkThroughTheKernel(b *testing.B) {
+	for _, tt := range []struct {
+		name   string
+		packet []byte
+	}{
+		{"64K", builder{payload: 65000, size: 1448, tcpOpt: 12}.packet()},
+		{"64B", builder{udp: true, payload: 22, whole: true}.packet()},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			inNamespace(b)
+			in, out := open(b, Config{Name: "s4t-a", Layer: 2}), open(b, Config{Name: "s4t-b", Layer: 2})
+			join(b, "s4t-a", "s4t-b")
+			const batch = 16
+			buf, left := make([]byte, MaxPacket), 0
+			next := func() []byte {
+				if left == 0 {
+					return nil
+				}
+				return buf
+			}
+			done := func(int) { left-- }
+			b.SetBytes(batch * int64(len(tt.packet)))
+			b.ReportAllocs()
+			for b.Loop() {
+				for range batch {
+					if err := in.Write(tt.packet); err != nil {
+						b.Fatal(err)
+					}
+				}
+				for left = batch; left > 0; {
+					if _, err := out.ReadFrames(next, done); err != nil {
+						b.Fatal(err)
+					}
 				}
 			}
 		})
