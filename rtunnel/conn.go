@@ -21,17 +21,17 @@ type Conn struct {
 	start  time.Time // what the times below count from
 
 	// Read side: owned by the goroutine that reads.
-	raw      syscall.RawConn // nil where the connection has no descriptor (TLS, net.Pipe)
-	tryRead  func(fd uintptr) bool
-	readN    int   // what tryRead read
-	readErr  error // why it could not
-	buf      *buffer
-	r, w     int // the unread bytes are buf.b[r:w]
-	class    int // class of the buffer to lend next
-	first    [64]byte
-	msg      []byte // a message in fragments so far
-	msgOp    Opcode // of that message; 0: none is begun
-	failed   error  // what ended reading; every later read returns it
+	raw     syscall.RawConn // nil where the connection has no descriptor (TLS, net.Pipe)
+	tryRead func(fd uintptr) bool
+	readN   int   // what tryRead read
+	readErr error // why it could not
+	buf     *buffer
+	r, w    int // the unread bytes are buf.b[r:w]
+	class   int // class of the buffer to lend next
+	first   [64]byte
+	msg     []byte // a message in fragments so far
+	msgOp   Opcode // of that message; 0: none is begun
+	failed  error  // what ended reading; every later read returns it
 
 	lastRead atomic.Int64 // when bytes came last, in nanoseconds since start
 	waiting  atomic.Int64 // since when a read has been waiting; 0: none is
