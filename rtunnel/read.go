@@ -279,9 +279,9 @@ func (c *Conn) rest() {
 // fillRead is fill over a connection without a descriptor. It waits for the
 // first bytes with a few bytes of its own, so that it holds no buffer then.
 func (c *Conn) fillRead() (int, error) {
-	c.wait()
 	if c.buf == nil || c.r == c.w {
 		c.rest()
+		c.wait()
 		n, err := c.nc.Read(c.first[:])
 		if n > 0 {
 			c.buf = lend(c.class)
@@ -289,6 +289,7 @@ func (c *Conn) fillRead() (int, error) {
 		}
 		return n, err
 	}
+	c.wait()
 	n, err := c.nc.Read(c.buf.b[c.w:])
 	if n > 0 {
 		c.adapt(n)
