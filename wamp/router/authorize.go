@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"strings"
 
 	nwamp "github.com/gammazero/nexus/v3/wamp"
@@ -36,7 +37,8 @@ func (authorizer) Authorize(s *nwamp.Session, m nwamp.Message) (bool, error) {
 		return own(board, m.Procedure, true), nil
 	case *nwamp.Register:
 		ok := exact(m.Options) && own(board, m.Procedure, false) && claim(s)
-		m.Options = nwamp.Dict{}
+		_, name, _ := wamp.ParseBoardURI(string(m.Procedure))
+		m.Options, m.Procedure = nwamp.Dict{}, sessionURI(s.ID, name)
 		return ok, nil
 	case *nwamp.Subscribe:
 		ok := exact(m.Options) && own(board, m.Topic, false) && claim(s)
@@ -59,6 +61,13 @@ func (authorizer) Authorize(s *nwamp.Session, m nwamp.Message) (bool, error) {
 		return true, nil
 	}
 	return true, nil // not for a router to receive: nexus ends the session
+}
+
+// sessionURI is what a board's procedure is registered as in truth. A new
+// session of a board registers while the one before it is not known to be dead
+// yet, and the cloud means the one or the other when it calls.
+func sessionURI(session nwamp.ID, name string) nwamp.URI {
+	return nwamp.URI(fmt.Sprintf("s4t.session.%d.%s", session, name))
 }
 
 // own reports whether uri is under the board's prefix, on the cloud's side of

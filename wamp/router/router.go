@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"crypto/ed25519"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -184,15 +185,16 @@ func (r *Router) Publish(ctx context.Context, topic, arg string) error {
 	return err
 }
 
-// Call calls a procedure of a board. A board that is not there, or did not
-// register it, is [s4t.Offline].
-func (r *Router) Call(ctx context.Context, uri, arg string) (string, error) {
-	op := "call " + uri
+// Call calls what a board registered, under the name after its prefix, in that
+// session. A session that is not there (any more), or did not register it, is
+// [s4t.Offline].
+func (r *Router) Call(ctx context.Context, to Session, name, arg string) (string, error) {
+	op := fmt.Sprintf("call %s of board %s", name, to.Board)
 	run, err := r.now(op)
 	if err != nil {
 		return "", err
 	}
-	reply, err := run.cloud.call(ctx, op, uri, nwamp.List{arg}, nil)
+	reply, err := run.cloud.call(ctx, op, string(sessionURI(nwamp.ID(to.ID), name)), nwamp.List{arg}, nil)
 	switch wamp.ReasonOf(err) {
 	case string(nwamp.ErrNoSuchProcedure), string(nwamp.ErrCanceled), string(nwamp.ErrNetworkFailure):
 		return "", s4t.Errorf(s4t.Offline, op, "try again when it is back", "the board is not connected, or its version does not know this")
@@ -202,14 +204,14 @@ func (r *Router) Call(ctx context.Context, uri, arg string) (string, error) {
 
 // Kick ends a session with a reason (a URI) and a sentence for people. A
 // session that is not there (any more) is not an error.
-func (r *Router) Kick(ctx context.Context, session uint64, reason, message string) error {
+func (r *Router) Kick(ctx context.Context, s Session, reason, message string) error {
 	const op = "end a control session"
 	run, err := r.now(op)
 	if err != nil {
 		return err
 	}
 	_, err = run.cloud.call(ctx, op, string(nwamp.MetaProcSessionKill),
-		nwamp.List{nwamp.ID(session)}, nwamp.Dict{"reason": reason, "message": message})
+		nwamp.List{nwamp.ID(s.ID)}, nwamp.Dict{"reason": reason, "message": message})
 	if wamp.ReasonOf(err) == string(nwamp.ErrNoSuchSession) {
 		return nil
 	}

@@ -1,0 +1,21 @@
+package wampagent
+
+import (
+	"context"
+
+	"github.com/stack4things/s4t/wamp"
+	"github.com/stack4things/s4t/wire"
+)
+
+// boardWake is step 5 of Fig. 3: the WAMP agent tells the board that there is
+// a new generation of its desired state. A board that is not here hears of it
+// when it connects.
+func (a *Agent) boardWake(ctx context.Context, req wire.BoardWake) (wire.Empty, error) {
+	if _, ok := a.sessions.of(req.Board); !ok {
+		return wire.Empty{}, offline(req.Board)
+	}
+	if err := a.router.Publish(ctx, wamp.BoardURI(req.Board, wamp.Wake), string(wire.Encode(req))); err != nil {
+		return wire.Empty{}, err
+	}
+	return wire.Empty{}, a.cfg.Queue.Cast(ctx, wire.TopicConductor, wire.MethodBoardWoken, req)
+}
