@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
+)
+
+// app is one run of the command line.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	env            func(string) string
+
+	// Flags that every command has.
+	contextFile string
+	contextName string
+	format      string
+	noWait      bool
+	timeout     time.Duration
+}
+
+// defaultTimeout is how long a command waits for its operation.
+const defaultTimeout = 30 * time.Second
+
+// run carries out one command line and returns the exit status.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if e, ok := err.(remoteStatus); ok {
+		return int(e)
+	}
+	io.WriteString(a.stderr, "s4t: "+oneLine(err.Error())+"\n")
+	return exitStatus(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "s4t",
+		Short: "Boards behind NATs: ways into their services, virtual networks among them",
+		Long: `s4t speaks to an IoTronic cloud. It takes URL and token from a context: the file
+given with --context-file or S4T_CONTEXT_FILE, else ~/.config/s4t/contexts.toml,
+which ` + "`s4t login`" + ` writes. S4T_URL, S4T_TOKEN and S4T_CA override it.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 no such object, 4 not allowed or
+not logged in, 5 board offline, 6 conflict.`,
+		Example: `  s4t login https://cloud.example.org:8812
+  s4t board create kitchen
+  s4t ssh kitchen
+  s4t bridge create lab --board kitchen --board garden`,
+		SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args: cobra.ArbitraryArgs, RunE: group,
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, "%v", err) })
+	f := root.PersistentFlags()
+	f.StringVar(&a.contextFile, "context-file", "", "`FILE` with contexts (default $S4T_CONTEXT_FILE or ~/.config/s4t/contexts.toml)")
+	f.StringVar(&a.contextName, "context", "", "`NAME` of the one to use (default $S4T_CONTEXT, else the file's current one)")
+	f.StringVarP(&a.format, "output", "o", "table", "`FORMAT`: table, json, yaml or name")
+	f.BoolVar(&a.noWait, "no-wait", false, "print the operation at once instead of waiting until it is done")
+	f.DurationVar(&a.timeout, "timeout", defaultTimeout, "how long to wait until it is done")
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if !slices.Contains(formats, a.format) {
+			return usage(c, "%q is no output format: use table, json, yaml or name", a.format)
+		}
+		if a.timeout <= 0 {
+			return usage(c, "--timeout %v is not a time to wait", a.timeout)
+		}
+		return nil
+	}
+	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	root.RegisterFlagCompletionFunc("context", a.completeContexts)
+	root.AddCommand(
+		a.loginCommand(), a.contextCommand(), a.versionCommand(), a.projectCommand(), a.userCommand(), a.tokenCommand(),
+		a.boardCommand(), a.sshCommand(), a.connectCommand(), a.serviceCommand(), a.bridgeCommand(),
+		a.networkCommand(), a.subnetCommand(), a.portCommand(), a.operationCommand(), a.eventCommand(), a.auditCommand(),
+		a.doctorCommand(), completionCommand(), newDemoCommand(),
+	)
+	return root
+}
+
+// group is the action of a command that has only others beneath it.
+func group(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		hint := ""
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "; did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return usage(c, "there is no command %q%s", args[0], hint)
+	}
+	if !c.HasParent() {
+		return c.Help()
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	return usage(c, "say what to do: %s", strings.Join(names, ", "))
+}
+
+// newGroup is a command that has only others beneath it.
+func newGroup(use, short, example string, sub ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs, RunE: group}
+	c.AddCommand(sub...)
+	return c
+}
+
+// between checks the number of arguments, and says what is missing.
+func between(lo, hi int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < lo:
+			return usage(c, "too few arguments: %s", synopsis(c))
+		case hi >= 0 && len(args) > hi:
+			return usage(c, "%q is one argument too many: %s", args[hi], synopsis(c))
+		}
+		return nil
+	}
+}
+
+// synopsis is the command with its arguments.
+func synopsis(c *cobra.Command) string { return strings.TrimSuffix(c.UseLine(), " [flags]") }
+
+// exactly checks the number of arguments.
+func exactly(n int) cobra.PositionalArgs { return between(n, n) }
+
+// client of the cloud of the context.
+func (a *app) client() (*apiclient.Client, error) {
+	c, err := a.resolve()
+	if err != nil {
+		return nil, err
+	}
+	return c.client()
+}
+
+// withClient runs a command that speaks to the API, for as long as it takes.
+func (a *app) withClient(f func(ctx context.Context, c *apiclient.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return f(cmd.Context(), c, args)
+	}
+}
+
+// terminal reports whether w is a terminal.
+func terminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && isTerminal(f)
+}
+
+// await waits for an operation that a request has started. It returns true
+// when the command has nothing more to print: with --no-wait, where it prints
+// the operation.
+func (a *app) await(ctx context.Context, c *apiclient.Client, op s4t.Operation) (printed bool, err error) {
+	if a.noWait {
+		return true, a.printOperation(op)
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	var onStep func(s4t.Step)
+	if terminal(a.stderr) {
+		onStep = func(s s4t.Step) { io.WriteString(a.stderr, stepLine(s)+"\n") }
+	}
+	op, err = c.WaitOperation(ctx, op.ID, onStep)
+	if err != nil {
+		return false, err
+	}
+	return false, apiclient.Failed(op)
+}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/wire"
+)
+
+func (a *app) boardCommand() *cobra.Command {
+	show := &cobra.Command{Use: "show BOARD", Short: "Show a board", Example: "  s4t board show kitchen\n  s4t board show kitchen -o json", Args: exactly(1), ValidArgsFunction: a.completeBoards(1),
+		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+			b, err := c.Board(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.printBoard(b)
+		})}
+	remove := &cobra.Command{Use: "delete BOARD", Short: "Delete a board with its ports and services", Example: "  s4t board delete kitchen", Args: exactly(1), ValidArgsFunction: a.completeBoards(1),
+		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+			b, err := c.Board(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if err := c.DeleteBoard(ctx, string(b.ID)); err != nil {
+				return err
+			}
+			return a.printBoard(b)
+		})}
+	return newGroup("board", "Boards: create, watch, change", "  s4t board create kitchen --label room=kitchen\n  s4t board list --status online",
+		a.boardCreate(), a.boardList(), show, a.boardUpdate(), remove, a.boardWait())
+}
+
+func (a *app) boardCreate() *cobra.Command {
+	var req apiclient.BoardCreate
+	var labels []string
+	var location string
+	cmd := &cobra.Command{Use: "create NAME", Short: "Create a board, and show the line that joins it",
+		Example: "  s4t board create kitchen\n  s4t board create roof --type rpi4 --label room=roof --location 38.19,15.55,120", Args: exactly(1)}
+	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
+		if req.Labels, err = parseLabels(cmd, labels); err != nil {
+			return err
+		}
+		req.Location, err = parseLocation(cmd, location)
+		return err
+	}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+		req.Name = args[0]
+		b, err := c.CreateBoard(ctx, req)
+		if err != nil {
+			return err
+		}
+		if a.format != "table" {
+			return a.printBoard(b)
+		}
+		fmt.Fprintf(a.stdout, "Board %s is registered (%s).\nPaste this on the board; it works once. Virtual networks need root there: put sudo before it.\n\nlightning-rod join %s\n", oneLine(b.Name), b.ID, oneLine(b.Join))
+		return nil
+	})
+	f := cmd.Flags()
+	f.StringVar(&req.Type, "type", "", "`TYPE` of hardware, for people")
+	f.StringArrayVar(&labels, "label", nil, "`K=V`; may be repeated")
+	f.StringVar(&location, "location", "", "`LAT,LON[,ALT]` in degrees and metres")
+	return cmd
+}
+
+func (a *app) boardList() *cobra.Command {
+	var labels []string
+	var status string
+	cmd := &cobra.Command{Use: "list", Short: "List boards", Example: "  s4t board list\n  s4t board list --status online --label room=kitchen -o name", Args: exactly(0)}
+	var want map[string]string
+	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
+		if status != "" && !slices.Contains(boardStatuses, status) {
+			return usage(cmd, "--status is %s", strings.Join(boardStatuses, ", "))
+		}
+		want, err = parseLabels(cmd, labels)
+		return err
+	}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
+		l, err := c.Boards(ctx, want, s4t.BoardStatus(status))
+		if err != nil {
+			return err
+		}
+		return printList(a, l, func(b s4t.Board) string { return b.Name },
+			column[s4t.Board]{"NAME", func(b s4t.Board) string { return b.Name }},
+			column[s4t.Board]{"STATUS", func(b s4t.Board) string { return string(b.Status) }},
+			column[s4t.Board]{"TYPE", func(b s4t.Board) string { return b.Type }},
+			column[s4t.Board]{"LABELS", func(b s4t.Board) string { return labelText(b.Labels) }},
+			column[s4t.Board]{"LAST SEEN", func(b s4t.Board) string { return lastSeen(b) }},
+			column[s4t.Board]{"PROBLEMS", func(b s4t.Board) string { return strings.Join(b.Problems, "; ") }})
+	})
+	cmd.Flags().StringArrayVar(&labels, "label", nil, "`K=V`; may be repeated: boards with all of them")
+	cmd.Flags().StringVar(&status, "status", "", "`STATUS`: online, offline or registered")
+	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(boardStatuses, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// boardStatuses are the values of --status.
+var boardStatuses = []string{string(s4t.BoardOnline), string(s4t.BoardOffline), string(s4t.BoardRegistered)}
+
+func (a *app) boardUpdate() *cobra.Command {
+	var name, kind, location string
+	var labels []string
+	var req apiclient.BoardUpdate
+	cmd := &cobra.Command{Use: "update BOARD", Short: "Change a board's name, type, labels or location", Example: "  s4t board update kitchen --name cellar --label room=cellar", Args: exactly(1), ValidArgsFunction: a.completeBoards(1)}
+	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
+		f := cmd.Flags()
+		if f.Changed("name") {
+			req.Name = &name
+		}
+		if f.Changed("type") {
+			req.Type = &kind
+		}
+		if req.Labels, err = parseLabels(cmd, labels); err != nil {
+			return err
+		}
+		if req.Location, err = parseLocation(cmd, location); err != nil {
+			return err
+		}
+		if req.Name == nil && req.Type == nil && req.Labels == nil && req.Location == nil {
+			return usage(cmd, "say what to change: --name, --type, --label or --location")
+		}
+		return nil
+	}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+		b, err := c.UpdateBoard(ctx, args[0], req)
+		if err != nil {
+			return err
+		}
+		return a.printBoard(b)
+	})
+	f := cmd.Flags()
+	f.StringVar(&name, "name", "", "new `NAME`")
+	f.StringVar(&kind, "type", "", "new `TYPE`")
+	f.StringArrayVar(&labels, "label", nil, "`K=V`; may be repeated: the new set, whole")
+	f.StringVar(&location, "location", "", "`LAT,LON[,ALT]` in degrees and metres")
+	return cmd
+}
+
+func (a *app) boardWait() *cobra.Command {
+	status := string(s4t.BoardOnline)
+	cmd := &cobra.Command{Use: "wait BOARD --status online", Short: "Wait until a board has a status", Example: "  s4t board wait kitchen --status online --timeout 30s", Args: exactly(1), ValidArgsFunction: a.completeBoards(1)}
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if !slices.Contains(boardStatuses, status) {
+			return usage(cmd, "--status is %s", strings.Join(boardStatuses, ", "))
+		}
+		return nil
+	}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+		ctx, cancel := context.WithTimeout(ctx, a.timeout)
+		defer cancel()
+		b, err := c.WaitBoard(ctx, args[0], s4t.BoardStatus(status))
+		if err != nil {
+			return err
+		}
+		return a.printBoard(b)
+	})
+	cmd.Flags().StringVar(&status, "status", status, "`STATUS`: online, offline or registered")
+	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(boardStatuses, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (a *app) printBoard(b s4t.Board) error {
+	var place string
+	if l := b.Location; l != nil {
+		place = fmt.Sprintf("%g, %g, %g m", l.Latitude, l.Longitude, l.Altitude)
+	}
+	generation := strconv.FormatInt(b.Generation, 10)
+	if b.AppliedGeneration != b.Generation {
+		generation += fmt.Sprintf(" (%d applied)", b.AppliedGeneration)
+	}
+	i := b.Info
+	return a.printOne(b, b.Name,
+		field{"name", b.Name}, field{"id", string(b.ID)}, field{"status", string(b.Status)}, field{"type", b.Type},
+		field{"labels", labelText(b.Labels)}, field{"location", place}, field{"last seen", lastSeen(b)}, field{"generation", generation},
+		field{"system", strings.Join(strings.Fields(i.OS+" "+i.Arch+" "+i.Kernel), " ")}, field{"hostname", i.Hostname}, field{"lightning-rod", i.Version},
+		field{"problems", strings.Join(b.Problems, "; ")}, field{"created", since(&b.CreatedAt)})
+}
+
+// lastSeen of a board that is online is of no interest.
+func lastSeen(b s4t.Board) string {
+	if b.Status == s4t.BoardOnline {
+		return "now"
+	}
+	return since(b.LastSeen)
+}
+
+func labelText(m map[string]string) string {
+	var l []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		l = append(l, k+"="+m[k])
+	}
+	return strings.Join(l, " ")
+}
+
+// parseLabels reads --label flags; none gives nil.
+func parseLabels(c *cobra.Command, flags []string) (map[string]string, error) {
+	if len(flags) == 0 {
+		return nil, nil
+	}
+	m := map[string]string{}
+	for _, f := range flags {
+		k, v, ok := strings.Cut(f, "=")
+		if !ok || k == "" {
+			return nil, usage(c, "--label %q is not K=V", f)
+		}
+		m[k] = v
+	}
+	return m, nil
+}
+
+// parseLocation reads LAT,LON[,ALT]; an empty text gives nil.
+func parseLocation(c *cobra.Command, text string) (*s4t.Location, error) {
+	if text == "" {
+		return nil, nil
+	}
+	parts := strings.Split(text, ",")
+	if len(parts) < 2 || len(parts) > 3 {
+		return nil, usage(c, "--location %q is not LAT,LON[,ALT]", text)
+	}
+	var n [3]float64
+	for i, p := range parts {
+		f, err := strconv.ParseFloat(strings.TrimSpace(p), 64)
+		if err != nil {
+			return nil, usage(c, "--location %q is not LAT,LON[,ALT]", text)
+		}
+		n[i] = f
+	}
+	l := s4t.Location{Latitude: n[0], Longitude: n[1], Altitude: n[2]}
+	if err := l.Validate(); err != nil {
+		return nil, err
+	}
+	return &l, nil
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{Use: "doctor BOARD", Short: "Say what stands between a board and what it should do", Example: "  s4t doctor kitchen", Args: exactly(1), ValidArgsFunction: a.completeBoards(1),
+		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+			r, err := c.DoctorBoard(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if a.format == "json" || a.format == "yaml" {
+				return a.printData(r)
+			}
+			if a.format == "table" {
+				io.WriteString(a.stdout, oneLine(r.Board)+" is "+paint(string(r.Status), a.colour())+"\n")
+				if len(r.Findings) == 0 {
+					return nil
+				}
+			}
+			return printList(a, r.Findings, func(f wire.Finding) string { return f.Check },
+				column[wire.Finding]{"LEVEL", func(f wire.Finding) string { return f.Level }},
+				column[wire.Finding]{"CHECK", func(f wire.Finding) string { return f.Check }},
+				column[wire.Finding]{"CAUSE", func(f wire.Finding) string {
+					if !f.Certain && f.Level != "ok" {
+						return "probably: " + f.Cause
+					}
+					return f.Cause
+				}},
+				column[wire.Finding]{"CURE", func(f wire.Finding) string { return f.Cure }})
+		})}
+}

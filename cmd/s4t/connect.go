@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/rtunnel"
+)
+
+// streamPing is how often the rtunnel of a stream says something: a proxy on
+// the way may cut idle connections, as early as after 30 s.
+const (
+	streamPing    = 15 * time.Second
+	streamTimeout = 45 * time.Second
+)
+
+// streamChunk is how much of standard input is sent in one message, in bytes.
+const streamChunk = 64 << 10
+
+func (a *app) connectCommand() *cobra.Command {
+	var target string
+	cmd := &cobra.Command{
+		Use:   "connect BOARD PORT",
+		Short: "Connect standard input and output to a TCP service of a board",
+		Long: `Connects standard input and output to a TCP service of a board, through the
+HTTPS port of the cloud. The end of standard input closes that direction only.`,
+		Example: "  s4t connect kitchen 80 < request\n  ssh -o ProxyCommand='s4t connect kitchen %p' root@kitchen",
+		Args:    exactly(2), ValidArgsFunction: a.completeBoards(1),
+	}
+	tcp := 0
+	cmd.PreRunE = func(_ *cobra.Command, args []string) (err error) {
+		tcp, err = tcpPort(cmd, args[1])
+		return err
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		at, err := a.resolve()
+		if err != nil {
+			return err
+		}
+		return a.connect(cmd.Context(), at, args[0], apiclient.StreamOpen{TCPPort: tcp, Target: target})
+	}
+	cmd.Flags().StringVar(&target, "target", "", "`HOST` on the board's LAN, where the board allows it (default the board itself)")
+	return cmd
+}
+
+// connect asks for a ticket, opens the stream and copies until both
+// directions have ended.
+func (a *app) connect(ctx context.Context, at cloudContext, board string, req apiclient.StreamOpen) error {
+	client, err := at.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	dialer, err := rtunnel.NewDialer(rtunnel.DialerConfig{CA: []byte(at.CA), Env: a.env})
+	if err != nil {
+		return err
+	}
+	open, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	grant, err := client.OpenStream(open, board, req)
+	if err != nil {
+		return err
+	}
+	stream, err := dialer.Stream(open, grant.URL, grant.Ticket)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { stream.Close() })()
+	return a.pipe(ctx, stream)
+}
+
+// pipe copies both ways with half-close. On a terminal, nobody is there to
+// answer after the board's end: it is over then.
+func (a *app) pipe(ctx context.Context, stream *rtunnel.Stream) error {
+	sent, received := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := io.CopyBuffer(stream, onlyReader{a.stdin}, make([]byte, streamChunk))
+		sent <- errors.Join(err, stream.CloseWrite())
+	}()
+	reading, ended := context.WithCancel(ctx) // pongs come to whoever reads
+	go stream.Conn().Keepalive(reading, streamPing, streamTimeout)
+	go func() {
+		_, err := stream.WriteTo(a.stdout)
+		ended()
+		if f, ok := a.stdout.(*os.File); ok && err == nil {
+			f.Close() // the end of the board's bytes, for whoever reads ours
+		}
+		received <- err
+	}()
+
+	err := <-received
+	if err == nil && !terminal(a.stdin) {
+		err = <-sent
+	}
+	if err != nil && ctx.Err() == nil {
+		stream.CloseWithReset()
+		return streamEnd(err)
+	}
+	stream.Close()
+	if ctx.Err() != nil {
+		return s4t.Errorf(s4t.Timeout, "connect", "", "interrupted")
+	}
+	return nil
+}
+
+// streamEnd says how a stream ended before its time.
+func streamEnd(err error) error {
+	switch {
+	case errors.Is(err, syscall.ECONNRESET):
+		return s4t.Errorf(s4t.Unavailable, "connect", "", "the service reset the connection")
+	case errors.Is(err, syscall.EPIPE) || errors.Is(err, os.ErrClosed):
+		return s4t.Errorf(s4t.Unavailable, "connect", "", "the other end closed before everything was sent")
+	}
+	return s4t.Errorf(s4t.Unavailable, "connect", "try again", "the connection was lost: %w", err)
+}
+
+// onlyReader hides WriteTo of *os.File, so that the copy uses our buffer.
+type onlyReader struct{ io.Reader }

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
+)
+
+func (a *app) projectCommand() *cobra.Command {
+	name := func(p s4t.Project) string { return p.Name }
+	print := func(p s4t.Project) error {
+		return a.printOne(p, p.Name, field{"name", p.Name}, field{"id", string(p.ID)}, field{"created", since(&p.CreatedAt)})
+	}
+	complete := names(a, 1, func(ctx context.Context, c *apiclient.Client) ([]s4t.Project, error) { return c.Projects(ctx) }, name)
+	return newGroup("project", "Projects: every object belongs to one", "  s4t project create lab\n  s4t project list",
+		&cobra.Command{Use: "create NAME", Short: "Create a project", Example: "  s4t project create lab", Args: exactly(1),
+			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+				p, err := c.CreateProject(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return print(p)
+			})},
+		&cobra.Command{Use: "list", Short: "List projects", Example: "  s4t project list -o name", Args: exactly(0),
+			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
+				l, err := c.Projects(ctx)
+				if err != nil {
+					return err
+				}
+				return printList(a, l, name,
+					column[s4t.Project]{"NAME", name},
+					column[s4t.Project]{"ID", func(p s4t.Project) string { return string(p.ID) }},
+					column[s4t.Project]{"CREATED", func(p s4t.Project) string { return since(&p.CreatedAt) }})
+			})},
+		&cobra.Command{Use: "show NAME", Short: "Show a project", Example: "  s4t project show lab -o json", Args: exactly(1), ValidArgsFunction: complete,
+			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+				p, err := c.Project(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return print(p)
+			})},
+		&cobra.Command{Use: "delete NAME", Short: "Delete an empty project", Example: "  s4t project delete lab", Args: exactly(1), ValidArgsFunction: complete,
+			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+				p, err := c.Project(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if err := c.DeleteProject(ctx, string(p.ID)); err != nil {
+					return err
+				}
+				return print(p)
+			})})
+}
+
+func (a *app) userCommand() *cobra.Command {
+	name := func(u s4t.User) string { return u.Name }
+	print := func(u s4t.User) error {
+		return a.printOne(u, u.Name, field{"name", u.Name}, field{"id", string(u.ID)}, field{"project", string(u.Project)}, field{"role", string(u.Role)}, field{"created", since(&u.CreatedAt)})
+	}
+	complete := names(a, 1, func(ctx context.Context, c *apiclient.Client) ([]s4t.User, error) { return c.Users(ctx) }, name)
+
+	var req apiclient.UserCreate
+	var role string
+	var passwordStdin bool
+	create := &cobra.Command{Use: "create NAME --project P --role admin|member|reader", Short: "Create a user",
+		Long:    "Creates a user. Without a password the user cannot log in, and has tokens only;\non a terminal you are asked for one.",
+		Example: "  s4t user create maria --project lab --role member\n  s4t user create ci --project lab --role reader --password-stdin < password", Args: exactly(1)}
+	create.PreRunE = func(*cobra.Command, []string) error {
+		if req.Project == "" || !s4t.Role(role).Valid() {
+			return usage(create, "give --project P and --role admin, member or reader")
+		}
+		return nil
+	}
+	create.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+		req.Name, req.Role = args[0], s4t.Role(role)
+		if passwordStdin || terminal(a.stdin) {
+			var err error
+			if req.Password, err = a.password(passwordStdin, "Password for "+req.Name+" (empty: none): "); err != nil {
+				return err
+			}
+		}
+		u, err := c.CreateUser(ctx, req)
+		if err != nil {
+			return err
+		}
+		return print(u)
+	})
+	create.Flags().StringVar(&req.Project, "project", "", "name or id of the user's `PROJECT`")
+	create.Flags().StringVar(&role, "role", "", "`ROLE`: admin, member or reader")
+	create.Flags().BoolVar(&passwordStdin, "password-stdin", false, "read the password from standard input")
+	create.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "member", "reader"}, cobra.ShellCompDirectiveNoFileComp))
+
+	return newGroup("user", "Users: who may log in", "  s4t user create maria --project lab --role member\n  s4t user list", create,
+		&cobra.Command{Use: "list", Short: "List users", Example: "  s4t user list", Args: exactly(0),
+			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
+				l, err := c.Users(ctx)
+				if err != nil {
+					return err
+				}
+				return printList(a, l, name,
+					column[s4t.User]{"NAME", name},
+					column[s4t.User]{"ROLE", func(u s4t.User) string { return string(u.Role) }},
+					column[s4t.User]{"PROJECT", func(u s4t.User) string { return string(u.Project) }},
+					column[s4t.User]{"CREATED", func(u s4t.User) string { return since(&u.CreatedAt) }})
+			})},
+		&cobra.Command{Use: "delete NAME", Short: "Delete a user and the user's tokens", Example: "  s4t user delete maria", Args: exactly(1), ValidArgsFunction: complete,
+			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+				u, err := c.User(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if err := c.DeleteUser(ctx, string(u.ID)); err != nil {
+					return err
+				}
+				return print(u)
+			})})
+}
+
+func (a *app) tokenCommand() *cobra.Command {
+	id := func(t s4t.Token) string { return string(t.ID) }
+	print := func(t s4t.Token) error {
+		expires := since(t.ExpiresAt)
+		if t.ExpiresAt == nil {
+			expires = "never"
+		}
+		return a.printOne(t, string(t.ID), field{"id", string(t.ID)}, field{"token", t.Secret}, field{"user", t.User}, field{"project", string(t.Project)}, field{"role", string(t.Role)}, field{"expires", expires})
+	}
+	var req apiclient.TokenCreate
+	var role string
+	create := &cobra.Command{Use: "create", Short: "Create a token; its secret is shown this once", Example: "  s4t token create --role reader --expires 24h\n  s4t token create --project lab -o json", Args: exactly(0)}
+	create.PreRunE = func(*cobra.Command, []string) error {
+		if req.Role = s4t.Role(role); role != "" && !req.Role.Valid() {
+			return usage(create, "--role is admin, member or reader")
+		}
+		return nil
+	}
+	create.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
+		t, err := c.CreateToken(ctx, req)
+		if err != nil {
+			return err
+		}
+		return print(t)
+	})
+	create.Flags().StringVar(&req.Project, "project", "", "name or id of a `PROJECT` (default the context's)")
+	create.Flags().StringVar(&role, "role", "", "`ROLE`: admin, member or reader (default your own)")
+	create.Flags().StringVar(&req.Expires, "expires", "", "`DURATION` that it is valid, for example 24h (default for ever)")
+	create.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "member", "reader"}, cobra.ShellCompDirectiveNoFileComp))
+	return newGroup("token", "Tokens: what programs log in with", "  s4t token create --role reader --expires 24h\n  s4t token list", create,
+		&cobra.Command{Use: "list", Short: "List tokens, without their secrets", Example: "  s4t token list", Args: exactly(0),
+			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
+				l, err := c.Tokens(ctx)
+				if err != nil {
+					return err
+				}
+				return printList(a, l, id,
+					column[s4t.Token]{"ID", id},
+					column[s4t.Token]{"USER", func(t s4t.Token) string { return t.User }},
+					column[s4t.Token]{"ROLE", func(t s4t.Token) string { return string(t.Role) }},
+					column[s4t.Token]{"PROJECT", func(t s4t.Token) string { return string(t.Project) }},
+					column[s4t.Token]{"EXPIRES", func(t s4t.Token) string { return since(t.ExpiresAt) }},
+					column[s4t.Token]{"CREATED", func(t s4t.Token) string { return since(&t.CreatedAt) }})
+			})},
+		&cobra.Command{Use: "revoke ID", Short: "Revoke a token", Example: "  s4t token revoke 3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c11", Args: exactly(1),
+			ValidArgsFunction: names(a, 1, func(ctx context.Context, c *apiclient.Client) ([]s4t.Token, error) { return c.Tokens(ctx) }, id),
+			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+				t, err := c.Token(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if err := c.RevokeToken(ctx, args[0]); err != nil {
+					return err
+				}
+				return print(t)
+			})})
+}

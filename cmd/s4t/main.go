@@ -1,0 +1,21 @@
+// S4t is the command line of Stack4Things: boards, ways into their services,
+// virtual networks among them.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv}
+	status := a.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(status)
+}

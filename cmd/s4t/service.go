@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
+)
+
+func (a *app) serviceCommand() *cobra.Command {
+	var req apiclient.ServiceExpose
+	expose := &cobra.Command{Use: "expose BOARD (NAME | PORT)", Short: "Give a TCP service of a board a public port",
+		Example: "  s4t service expose kitchen ssh\n  s4t service expose kitchen 8080 --public-port 50080", Args: exactly(2), ValidArgsFunction: a.completeBoards(1)}
+	expose.PreRunE = func(_ *cobra.Command, args []string) error {
+		if n := req.PublicPort; n < 0 || n > 65535 {
+			return usage(expose, "--public-port %d is not a TCP port", n)
+		}
+		_, err := tcpPort(expose, args[1])
+		return err
+	}
+	expose.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+		req.Service = args[1]
+		op, err := c.ExposeService(ctx, args[0], req)
+		if err != nil {
+			return err
+		}
+		if printed, err := a.await(ctx, c, op); printed || err != nil {
+			return err
+		}
+		s, err := c.Service(ctx, op.Object)
+		if err != nil {
+			return err
+		}
+		return a.printService(s)
+	})
+	expose.Flags().IntVar(&req.PublicPort, "public-port", 0, "wanted public `PORT` (default any free one)")
+	expose.Flags().StringVar(&req.Target, "target", "", "`HOST` on the board's LAN, where the board allows it (default the board itself)")
+
+	list := &cobra.Command{Use: "list [BOARD]", Short: "List exposed services", Example: "  s4t service list\n  s4t service list kitchen -o json", Args: between(0, 1), ValidArgsFunction: a.completeBoards(1),
+		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+			l, err := c.Services(ctx, first(args))
+			if err != nil {
+				return err
+			}
+			return printList(a, l, func(s s4t.Service) string { return s.Name },
+				column[s4t.Service]{"BOARD", func(s s4t.Service) string { return s.Board }},
+				column[s4t.Service]{"NAME", func(s s4t.Service) string { return s.Name }},
+				column[s4t.Service]{"TARGET", func(s s4t.Service) string { return net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort)) }},
+				column[s4t.Service]{"PUBLIC", func(s s4t.Service) string { return net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort)) }},
+				column[s4t.Service]{"STATUS", func(s s4t.Service) string { return string(s.Status) }},
+				column[s4t.Service]{"CREATED", func(s s4t.Service) string { return since(&s.CreatedAt) }})
+		})}
+
+	hide := &cobra.Command{Use: "hide BOARD (NAME | PORT)", Short: "Close the public port of a service", Example: "  s4t service hide kitchen ssh", Args: exactly(2), ValidArgsFunction: a.completeServices,
+		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+			was, err := c.Services(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			op, err := c.HideService(ctx, args[0], args[1])
+			if err != nil {
+				return err
+			}
+			if printed, err := a.await(ctx, c, op); printed || err != nil {
+				return err
+			}
+			for _, s := range was {
+				if string(s.ID) == op.Object {
+					return a.printService(s)
+				}
+			}
+			return nil
+		})}
+	return newGroup("service", "Services of boards with a public port", "  s4t service expose kitchen ssh\n  s4t service list", expose, list, hide)
+}
+
+func (a *app) printService(s s4t.Service) error {
+	return a.printOne(s, s.Name,
+		field{"board", s.Board}, field{"name", s.Name}, field{"id", string(s.ID)},
+		field{"target", net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort))},
+		field{"public", net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort))},
+		field{"status", string(s.Status)}, field{"created", since(&s.CreatedAt)})
+}
+
+// tcpPort reads the name of a known service or a TCP port.
+func tcpPort(c *cobra.Command, text string) (int, error) {
+	if n, ok := s4t.KnownServices[text]; ok {
+		return n, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 65535 {
+		return 0, usage(c, "%q is neither a TCP port nor a known service", text)
+	}
+	return n, nil
+}
+
+// first argument, or none.
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+func stepLine(s s4t.Step) string {
+	return fmt.Sprintf("%3d  %-52s %8s", s.Number, oneLine(s.Name), millis(s.TookMS))
+}
