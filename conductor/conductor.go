@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/ed25519"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/queue"
@@ -43,9 +46,13 @@ type Conductor struct {
 	running map[s4t.OperationID]*progress // operations that have not ended
 	seq     map[s4t.AgentID]uint64        // of the last report taken from each tunnel agent
 	swept   time.Time                     // when the last round of upkeep began
+	woke    time.Time                     // when who lags was last woken
+	trimmed time.Time                     // when old events were last forgotten
 
 	news    chan struct{} // room for one: there are events to tell
 	waiters chan struct{} // a place for each request that waits for an operation
+
+	refusals *rate.Limiter // of audit records of what was refused
 }
 
 const (
@@ -86,6 +93,8 @@ func New(cfg Config) (*Conductor, error) {
 		seq:     map[s4t.AgentID]uint64{},
 		news:    make(chan struct{}, 1),
 		waiters: make(chan struct{}, maxWaiters),
+
+		refusals: rate.NewLimiter(10, 100),
 	}
 	c.Register(cfg.Mux)
 	return c, nil
@@ -94,9 +103,54 @@ func New(cfg Config) (*Conductor, error) {
 // Register adds every method of the conductor to mux. New does it for
 // Config.Mux.
 func (c *Conductor) Register(mux queue.Mux) {
-	for method, h := range map[string]queue.Handler{} {
-		mux[method] = h
-	}
+	maps.Copy(mux, queue.Mux{
+		wire.MethodAgentHello:   queue.Handle(c.agentHello),
+		wire.MethodAgentBeat:    queue.Handle(c.agentBeat),
+		wire.MethodTunnelAsk:    queue.Handle(c.tunnelDesired),
+		wire.MethodTunnelReport: queue.Handle(c.tunnelReport),
+		wire.MethodTunnelEvent:  queue.Handle(c.tunnelEvent),
+
+		wire.MethodBoardAuthenticate: queue.Handle(c.boardAuthenticate),
+		wire.MethodBoardJoin:         queue.Handle(c.boardJoin),
+		wire.MethodBoardConnected:    queue.Handle(c.boardConnected),
+		wire.MethodBoardDisconnected: queue.Handle(c.boardDisconnected),
+		wire.MethodBoardDesired:      queue.Handle(c.boardDesired),
+		wire.MethodBoardReport:       queue.Handle(c.boardReport),
+		wire.MethodBoardTicket:       queue.Handle(c.boardTicket),
+		wire.MethodBoardLeave:        queue.Handle(c.boardLeave),
+		wire.MethodBoardWoken:        queue.Handle(c.boardWoken),
+
+		wire.MethodBoardCreate: queue.Handle(c.boardCreate),
+		wire.MethodBoardList:   queue.Handle(c.boardList),
+		wire.MethodBoardGet:    queue.Handle(c.boardGet),
+		wire.MethodBoardUpdate: queue.Handle(c.boardUpdate),
+		wire.MethodBoardDelete: queue.Handle(c.boardDelete),
+		wire.MethodBoardDoctor: queue.Handle(c.boardDoctor),
+
+		wire.MethodBridgeCreate: queue.Handle(c.bridgeCreate),
+		wire.MethodBridgeList:   queue.Handle(c.bridgeList),
+		wire.MethodBridgeGet:    queue.Handle(c.bridgeGet),
+		wire.MethodBridgeDelete: queue.Handle(c.bridgeDelete),
+		wire.MethodBridgeAdd:    queue.Handle(c.bridgeAdd),
+		wire.MethodBridgeRemove: queue.Handle(c.bridgeRemove),
+		wire.MethodNetworkList:  queue.Handle(c.networkList),
+		wire.MethodNetworkGet:   queue.Handle(c.networkGet),
+		wire.MethodSubnetList:   queue.Handle(c.subnetList),
+		wire.MethodSubnetGet:    queue.Handle(c.subnetGet),
+		wire.MethodPortList:     queue.Handle(c.portList),
+		wire.MethodPortGet:      queue.Handle(c.portGet),
+
+		wire.MethodServiceExpose: queue.Handle(c.serviceExpose),
+		wire.MethodServiceList:   queue.Handle(c.serviceList),
+		wire.MethodServiceGet:    queue.Handle(c.serviceGet),
+		wire.MethodServiceHide:   queue.Handle(c.serviceHide),
+		wire.MethodStreamOpen:    queue.Handle(c.streamOpen),
+
+		wire.MethodOperationList: queue.Handle(c.operationList),
+		wire.MethodOperationGet:  queue.Handle(c.operationGet),
+		wire.MethodOperationDone: queue.Handle(c.operationDone),
+		wire.MethodEventList:     queue.Handle(c.eventList),
+	})
 }
 
 // Run serves the topic [wire.TopicConductor] until ctx ends. Operations that
@@ -104,5 +158,29 @@ func (c *Conductor) Register(mux queue.Mux) {
 // it started has ended when it returns; it returns nil after ctx has ended. Run
 // is called once.
 func (c *Conductor) Run(ctx context.Context) error {
-	return c.cfg.Queue.Serve(ctx, wire.TopicConductor, c.cfg.Name, workers, c.cfg.Mux.Serve)
+	if err := c.resume(ctx); err != nil {
+		return err
+	}
+	last, err := c.lastEvent(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var others sync.WaitGroup
+	others.Go(func() { c.tell(ctx, last) })
+	others.Go(func() { c.keepUp(ctx) })
+	err = c.cfg.Queue.Serve(ctx, wire.TopicConductor, c.cfg.Name, workers, c.cfg.Mux.Serve)
+	cancel()
+	others.Wait()
+	return err
+}
+
+// view runs fn in a transaction that reads.
+func view[T any](ctx context.Context, c *Conductor, fn func(tx *store.Tx) (T, error)) (T, error) {
+	var v T
+	err := c.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		v, err = fn(tx)
+		return err
+	})
+	return v, err
 }

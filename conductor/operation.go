@@ -1,4 +1,589 @@
 package conductor
 
-// progress of an operation that has not ended.
-type progress struct{}
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// Steps of the paper's Fig. 3, by number; see [s4t.StepName].
+const (
+	stepAsk = iota + 1
+	stepQueue
+	stepReserve
+	stepWake
+	stepTell
+	stepReceive
+	stepBoard
+	stepAgent
+	stepDone
+	stepTold
+)
+
+// operationTimeout is how long boards and agents that are there may take.
+const operationTimeout = 60 * time.Second
+
+// awaits is what an operation waits for. It is kept with the operation, so
+// that another conductor can take over.
+type awaits struct {
+	Boards  map[s4t.BoardID]int64 `json:"boards"` // generation that each is to apply, while it is online
+	Agents  map[s4t.AgentID]int64 `json:"agents"`
+	Network s4t.NetworkID         `json:"network,omitempty"` // of the ports
+	Ports   []s4t.PortID          `json:"ports,omitempty"`   // to be up, while their board is online
+	Service s4t.ServiceID         `json:"service,omitempty"` // to be up, while its board is online
+}
+
+func (a awaits) encode() string { return string(wire.Encode(a)) }
+
+// progress of an operation that has not ended. Conductor.mu guards it from the
+// moment it is adopted.
+type progress struct {
+	op      store.Operation
+	awaits  awaits
+	online  map[s4t.BoardID]bool // of awaits.Boards: those that take steps 5 to 7
+	told    map[s4t.BoardID]bool // took step 5
+	fetched map[s4t.BoardID]bool // took step 6
+	seen    map[int]time.Time    // steps by number; shown once those before them were seen
+	more    chan struct{}        // closed, and made anew, with each step that is shown
+}
+
+func newProgress(op store.Operation, a awaits) *progress {
+	if a.Boards == nil {
+		a.Boards = map[s4t.BoardID]int64{}
+	}
+	if a.Agents == nil {
+		a.Agents = map[s4t.AgentID]int64{}
+	}
+	return &progress{
+		op: op, awaits: a,
+		online: map[s4t.BoardID]bool{}, told: map[s4t.BoardID]bool{}, fetched: map[s4t.BoardID]bool{},
+		seen: map[int]time.Time{}, more: make(chan struct{}),
+	}
+}
+
+// begin makes this change the operation kind on an object. received is when
+// the request came in (steps 1 and 2).
+func (ch *change) begin(kind string, project s4t.ProjectID, object, name string, received time.Time, a awaits) *s4t.Operation {
+	steps := appendStep(nil, stepAsk, received)
+	ch.start = newProgress(store.Operation{
+		Operation: s4t.Operation{
+			ID: s4t.OperationID(s4t.NewID()), Kind: kind, Project: project, Object: object,
+			Status: s4t.OperationRunning, Steps: appendStep(steps, stepQueue, received), CreatedAt: received,
+		},
+		Name: name,
+	}, a)
+	ch.started = received
+	return &ch.start.op.Operation
+}
+
+// appendStep appends a step; one that was seen before its predecessor is shown
+// with the predecessor's time.
+func appendStep(steps []s4t.Step, number int, at time.Time) []s4t.Step {
+	s := s4t.Step{Number: number, Name: s4t.StepName[number], At: at}
+	if n := len(steps); n > 0 {
+		if at.Before(steps[n-1].At) {
+			s.At = steps[n-1].At
+		}
+		s.TookMS = math.Round(float64(s.At.Sub(steps[n-1].At).Microseconds())/10) / 100
+	}
+	return append(slices.Clip(steps), s)
+}
+
+// see notes a step and shows what can be shown: steps are shown in the order
+// of their numbers.
+func (p *progress) see(number int, at time.Time) {
+	if _, ok := p.seen[number]; ok || slices.ContainsFunc(p.op.Steps, func(s s4t.Step) bool { return s.Number >= number }) {
+		return
+	}
+	p.seen[number] = at
+	shown := false
+	for {
+		next := p.op.Steps[len(p.op.Steps)-1].Number + 1
+		at, ok := p.seen[next]
+		if !ok {
+			break
+		}
+		p.op.Steps = appendStep(p.op.Steps, next, at)
+		shown = true
+	}
+	if shown {
+		close(p.more)
+		p.more = make(chan struct{})
+	}
+}
+
+// all returns the steps shown and the held ones, with those of extra: the
+// whole list for an operation that ends.
+func (p *progress) all(extra map[int]time.Time) []s4t.Step {
+	steps := slices.Clone(p.op.Steps)
+	last := steps[len(steps)-1].Number
+	for n := last + 1; n <= stepDone; n++ {
+		at, ok := p.seen[n]
+		if !ok {
+			at, ok = extra[n]
+		}
+		if ok {
+			steps = appendStep(steps, n, at)
+		}
+	}
+	return steps
+}
+
+// adopt takes over a new operation after its commit (step 3).
+func (c *Conductor) adopt(p *progress, received time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.see(stepReserve, c.cfg.Now())
+	c.running[p.op.ID] = p
+}
+
+// note records a step of a running operation.
+func (c *Conductor) note(id s4t.OperationID, number int, at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p, ok := c.running[id]; ok {
+		p.see(number, at)
+	}
+}
+
+// noteBoard records that a board was told of a generation (step 5) or has
+// received it (step 6). A step is taken when the last online board took it.
+func (c *Conductor) noteBoard(board s4t.BoardID, generation int64, received bool) {
+	now := c.cfg.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.running {
+		if want, ok := p.awaits.Boards[board]; !ok || generation < want {
+			continue
+		}
+		p.told[board] = true
+		if received {
+			p.fetched[board] = true
+		}
+		p.count(now)
+	}
+}
+
+// notePresence records that a board came or went: those that are away are not
+// waited for.
+func (c *Conductor) notePresence(board s4t.BoardID, online bool) {
+	now := c.cfg.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.running {
+		if _, ok := p.awaits.Boards[board]; !ok {
+			continue
+		}
+		if online {
+			p.online[board] = true
+		} else {
+			delete(p.online, board)
+		}
+		p.count(now)
+	}
+}
+
+// count sees steps 5 and 6 when every online board took them.
+func (p *progress) count(now time.Time) {
+	told, fetched := len(p.online) > 0, len(p.online) > 0
+	for b := range p.online {
+		told, fetched = told && p.told[b], fetched && p.fetched[b]
+	}
+	if told {
+		p.see(stepTell, now)
+	}
+	if fetched {
+		p.see(stepReceive, now)
+	}
+}
+
+// verdict is what was found of a running operation.
+type verdict struct {
+	id      s4t.OperationID
+	at      time.Time
+	boards  bool             // every board that is online has done its part (step 7)
+	agents  bool             // the tunnel agent has (step 8)
+	missing []string         // who has not, for people
+	failed  string           // why it can never be done; empty: it can
+	ended   *store.Operation // as it was written, if it has ended
+}
+
+// judge looks at the operations that await what this change heard of, and ends
+// those that are complete.
+func (ch *change) judge() error {
+	for _, p := range ch.c.concerned(ch.heardBoards, ch.heardAgents) {
+		v, err := ch.look(p)
+		if err != nil {
+			return err
+		}
+		switch {
+		case v.boards && v.agents:
+			err = ch.end(p, &v, "", "")
+		case v.failed != "":
+			err = ch.end(p, &v, s4t.Conflict, v.failed)
+		}
+		if err != nil {
+			return err
+		}
+		ch.judged = append(ch.judged, v)
+	}
+	return nil
+}
+
+// look finds how far an operation is, from the rows alone.
+func (ch *change) look(p *progress) (verdict, error) {
+	v := verdict{id: p.op.ID, at: ch.now, boards: true, agents: true}
+	switch {
+	case p.awaits.Service != "" && p.op.Kind == kindExpose:
+		return v, ch.lookService(p, &v)
+	case len(p.awaits.Ports) > 0:
+		return v, ch.lookPorts(p, &v)
+	}
+	return v, ch.lookGenerations(p, &v)
+}
+
+// lookPorts: every port whose board is online is up.
+func (ch *change) lookPorts(p *progress, v *verdict) error {
+	states, err := ch.PortStates(p.awaits.Network)
+	if err != nil {
+		return err
+	}
+	online := 0
+	for _, s := range states {
+		if s.BoardOnline && slices.Contains(p.awaits.Ports, s.ID) {
+			online++
+		}
+		if !s.BoardOnline || !slices.Contains(p.awaits.Ports, s.ID) {
+			continue
+		}
+		if !s.BoardUp {
+			v.boards = false
+			v.missing = append(v.missing, missing("board "+s.Board+" has not brought its port up", s.BoardProblem))
+			var info s4t.BoardInfo
+			if s.BoardProblem != "" && s.BoardHasLatest && json.Unmarshal([]byte(s.BoardInfo), &info) == nil && !info.Networks {
+				v.failed = fmt.Sprintf("board %s cannot carry a network: %s", s.Board, s.BoardProblem)
+			}
+		}
+		if !s.AgentUp {
+			v.agents = false
+			v.missing = append(v.missing, missing("the tunnel agent has not attached board "+s.Board, s.AgentProblem))
+		}
+	}
+	if online == 0 { // then the tunnel agent alone has something to do
+		return ch.lookAgents(p, v)
+	}
+	return nil
+}
+
+// lookService: its public port listens, and its board, if it is online, is
+// ready to take streams.
+func (ch *change) lookService(p *progress, v *verdict) error {
+	s, err := ch.Service(p.awaits.Service)
+	if s4t.KindOf(err) == s4t.NotFound {
+		return nil // hidden again: there is nothing to wait for
+	}
+	if err != nil {
+		return err
+	}
+	b, err := ch.BoardState(s.BoardID)
+	if err != nil {
+		return err
+	}
+	if b.Online && !s.StreamsUp {
+		v.boards = false
+		v.missing = append(v.missing, "board "+s.Board+" is not ready to take streams")
+	}
+	if !s.AgentUp {
+		v.agents = false
+		v.missing = append(v.missing, missing(fmt.Sprintf("the tunnel agent does not listen on public port %d", s.PublicPort), s.Problem))
+		if s.Problem != "" {
+			v.failed = fmt.Sprintf("public port %d: %s", s.PublicPort, s.Problem)
+		}
+	}
+	return nil
+}
+
+// lookGenerations: everybody who is there has the new desired state. It is how
+// removals end.
+func (ch *change) lookGenerations(p *progress, v *verdict) error {
+	for id, generation := range p.awaits.Boards {
+		b, err := ch.BoardState(id)
+		switch {
+		case s4t.KindOf(err) == s4t.NotFound:
+		case err != nil:
+			return err
+		case b.Online && b.Applied < generation:
+			v.boards = false
+			v.missing = append(v.missing, "board "+b.Name+" has not applied its new state")
+		}
+	}
+	if err := ch.lookAgents(p, v); err != nil {
+		return err
+	}
+	slices.Sort(v.missing)
+	return nil
+}
+
+// lookAgents: every tunnel agent that is there has its new desired state.
+func (ch *change) lookAgents(p *progress, v *verdict) error {
+	for id, generation := range p.awaits.Agents {
+		a, err := ch.Agent(id)
+		if err != nil {
+			return err
+		}
+		if a.Online && a.Applied < generation {
+			v.agents = false
+			v.missing = append(v.missing, "the tunnel agent "+string(id)+" has not applied its new state")
+		}
+	}
+	return nil
+}
+
+// missing is one line on who is late, and why if that is known.
+func missing(who, problem string) string {
+	if problem == "" {
+		return who
+	}
+	return who + ": " + problem
+}
+
+// end ends an operation: well if kind is empty.
+func (ch *change) end(p *progress, v *verdict, kind s4t.Kind, msg string) error {
+	extra := map[int]time.Time{}
+	if v.boards && len(p.online) > 0 {
+		extra[stepBoard] = ch.now
+	}
+	if v.agents {
+		extra[stepAgent] = ch.now
+	}
+	op := p.op
+	op.EndedAt = &ch.now
+	op.Status, op.Error, op.ErrorKind = s4t.OperationSucceeded, msg, kind
+	event := "operation.succeeded"
+	if kind != "" {
+		op.Status, event = s4t.OperationFailed, "operation.failed"
+	} else {
+		extra[stepDone] = ch.now
+	}
+	op.Steps = p.all(extra)
+	v.ended = &op
+	ch.operationEvent(event, op, msg)
+	return ch.UpdateOperation(op)
+}
+
+func (ch *change) operationEvent(kind string, op store.Operation, detail string) {
+	if detail == "" {
+		detail = op.Kind
+	} else {
+		detail = op.Kind + ": " + detail
+	}
+	ch.event(s4t.Event{Kind: kind, Project: op.Project, Object: string(op.ID), Name: op.Name, Detail: detail})
+}
+
+// reconsider looks at one running operation.
+func (c *Conductor) reconsider(ctx context.Context, id s4t.OperationID) {
+	c.mu.Lock()
+	p, ok := c.running[id]
+	if ok {
+		p = p.copy()
+	}
+	c.mu.Unlock()
+	if !ok {
+		return
+	}
+	err := c.change(ctx, func(ch *change) error {
+		for b := range p.awaits.Boards {
+			ch.heardBoards[b] = true
+		}
+		for a := range p.awaits.Agents {
+			ch.heardAgents[a] = true
+		}
+		return nil
+	})
+	if err != nil {
+		c.cfg.Log.Warn("an operation could not be looked at; it is again soon", "err", err)
+	}
+}
+
+// concerned returns copies of the running operations that await one of these.
+// The copies share nothing that changes.
+func (c *Conductor) concerned(boards map[s4t.BoardID]bool, agents map[s4t.AgentID]bool) []*progress {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var found []*progress
+	for _, p := range c.running {
+		hit := false
+		for b := range p.awaits.Boards {
+			hit = hit || boards[b]
+		}
+		for a := range p.awaits.Agents {
+			hit = hit || agents[a]
+		}
+		if hit {
+			found = append(found, p.copy())
+		}
+	}
+	return found
+}
+
+func (p *progress) copy() *progress {
+	q := *p
+	q.op.Steps = slices.Clone(p.op.Steps)
+	q.online, q.seen = map[s4t.BoardID]bool{}, map[int]time.Time{}
+	for b := range p.online {
+		q.online[b] = true
+	}
+	for n, at := range p.seen {
+		q.seen[n] = at
+	}
+	return &q
+}
+
+// settle takes a verdict after its commit: shows steps, or lets those who wait
+// see the end.
+func (c *Conductor) settle(v verdict) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.running[v.id]
+	if !ok {
+		return
+	}
+	if v.ended != nil {
+		delete(c.running, v.id)
+		close(p.more)
+		return
+	}
+	if v.boards && len(p.online) > 0 {
+		p.see(stepBoard, v.at)
+	}
+	if v.agents {
+		p.see(stepAgent, v.at)
+	}
+}
+
+// operationGet returns an operation. With Wait it answers when there is more
+// to see than Steps steps, when the operation has ended, or after Wait.
+func (c *Conductor) operationGet(ctx context.Context, req wire.OperationGet) (s4t.Operation, error) {
+	what := fmt.Sprintf("show operation %q", req.ID)
+	if err := allow(req.Caller, what, s4t.RoleReader); err != nil {
+		return s4t.Operation{}, err
+	}
+	var late <-chan time.Time
+	if req.Wait > 0 {
+		select {
+		case c.waiters <- struct{}{}:
+			defer func() { <-c.waiters }()
+			// The answer has to be on its way before the caller's deadline.
+			wait := req.Wait
+			if deadline, ok := ctx.Deadline(); ok {
+				wait = min(wait, time.Until(deadline)*9/10)
+			}
+			t := time.NewTimer(wait)
+			defer t.Stop()
+			late = t.C
+		default:
+			req.Wait = 0
+		}
+	}
+	for {
+		op, more := c.operationNow(req.ID)
+		if more == nil {
+			stored, err := view(ctx, c, func(tx *store.Tx) (store.Operation, error) { return tx.Operation(req.ID) })
+			if err != nil && s4t.KindOf(err) != s4t.NotFound {
+				return s4t.Operation{}, err
+			}
+			if err != nil || !sees(req.Caller, stored.Project) {
+				return s4t.Operation{}, s4t.Errorf(s4t.NotFound, what, "`s4t operation list` shows what there is", "it does not exist")
+			}
+			return stored.Operation, nil
+		}
+		if !sees(req.Caller, op.Project) {
+			return s4t.Operation{}, s4t.Errorf(s4t.NotFound, what, "`s4t operation list` shows what there is", "it does not exist")
+		}
+		if req.Wait <= 0 || len(op.Steps) > req.Steps {
+			return op, nil
+		}
+		select {
+		case <-more:
+		case <-late:
+			return op, nil
+		case <-ctx.Done():
+			return op, nil
+		}
+	}
+}
+
+// operationNow returns a running operation, and what is closed when there is
+// more to see of it; nil if it does not run.
+func (c *Conductor) operationNow(id s4t.OperationID) (s4t.Operation, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.running[id]
+	if !ok {
+		return s4t.Operation{}, nil
+	}
+	return p.op.Operation, p.more
+}
+
+// operationList returns the newest operations, oldest first.
+func (c *Conductor) operationList(ctx context.Context, req wire.CallerRequest) ([]s4t.Operation, error) {
+	if err := allow(req.Caller, "list operations", s4t.RoleReader); err != nil {
+		return nil, err
+	}
+	stored, err := view(ctx, c, func(tx *store.Tx) ([]store.Operation, error) { return tx.Operations(scope(req.Caller)) })
+	if err != nil {
+		return nil, err
+	}
+	ops := make([]s4t.Operation, len(stored))
+	for i, o := range stored {
+		ops[i] = o.Operation
+		if now, more := c.operationNow(o.ID); more != nil {
+			ops[i] = now
+		}
+	}
+	return ops, nil
+}
+
+// operationDone records step 10: the API has answered the user. It is the one
+// step after the end.
+func (c *Conductor) operationDone(ctx context.Context, req wire.RefRequest) (wire.Empty, error) {
+	now := c.cfg.Now()
+	err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
+		op, err := tx.Operation(s4t.OperationID(req.Ref))
+		if err != nil || !sees(req.Caller, op.Project) || op.Status != s4t.OperationSucceeded {
+			return err
+		}
+		if op.Steps[len(op.Steps)-1].Number >= stepTold {
+			return nil
+		}
+		op.Steps = appendStep(op.Steps, stepTold, now)
+		return tx.UpdateOperation(op)
+	})
+	return wire.Empty{}, err
+}
+
+// expire fails an operation that has run for too long, with who did not
+// answer.
+func (ch *change) expire(p *progress) error {
+	v, err := ch.look(p)
+	if err != nil {
+		return err
+	}
+	msg := fmt.Sprintf("not done in %v: %s", operationTimeout, strings.Join(v.missing[:min(len(v.missing), 8)], "; "))
+	if more := len(v.missing) - 8; more > 0 {
+		msg += fmt.Sprintf("; and %d more", more)
+	}
+	if err := ch.end(p, &v, s4t.Timeout, msg); err != nil {
+		return err
+	}
+	ch.judged = append(ch.judged, v)
+	return nil
+}

@@ -85,11 +85,29 @@ func (tx *Tx) UpdateBoard(b Board) error {
 	return err
 }
 
-// GrowBoard makes a new generation of a board's desired state and returns its
-// number.
-func (tx *Tx) GrowBoard(id s4t.BoardID) (int64, error) {
-	return one(tx, fmt.Sprintf("change the desired state of board %q", id), value[int64],
-		`UPDATE boards SET generation = generation + 1 WHERE id = ? RETURNING generation`, id)
+// GrowBoard makes a new generation of a board's desired state and returns the
+// board.
+func (tx *Tx) GrowBoard(id s4t.BoardID) (Board, error) {
+	return one(tx, fmt.Sprintf("change the desired state of board %q", id), scanBoard,
+		`UPDATE boards SET generation = generation + 1 WHERE id = ? RETURNING `+boardColumns, id)
+}
+
+// BoardState is how far a board is.
+type BoardState struct {
+	Name      string
+	Online    bool
+	Applied   int64 // generation
+	StreamsUp bool
+}
+
+// BoardState returns it.
+func (tx *Tx) BoardState(id s4t.BoardID) (BoardState, error) {
+	return one(tx, fmt.Sprintf("find board %q", id), func(s scanner) (b BoardState, err error) {
+		var status s4t.BoardStatus
+		err = s.Scan(&b.Name, &status, &b.Applied, flag(&b.StreamsUp))
+		b.Online = status == s4t.BoardOnline
+		return
+	}, `SELECT name, status, applied, streams_up FROM boards WHERE id = ?`, id)
 }
 
 // DeleteBoard deletes a board with its ports and services.

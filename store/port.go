@@ -147,6 +147,34 @@ func (tx *Tx) ports(where string, args ...any) ([]Port, error) {
 	return ports, nil
 }
 
+// PortState is how far a port is.
+type PortState struct {
+	ID             s4t.PortID
+	Board          string // its name
+	BoardID        s4t.BoardID
+	BoardOnline    bool
+	BoardUp        bool
+	AgentUp        bool
+	Status         s4t.PortStatus
+	BoardProblem   string
+	AgentProblem   string
+	BoardInfo      string // JSON of s4t.BoardInfo
+	BoardHasLatest bool   // the board has applied its desired state
+}
+
+// PortStates returns how far the ports of a network are, without what it takes
+// to show them.
+func (tx *Tx) PortStates(id s4t.NetworkID) ([]PortState, error) {
+	return many(tx, "list the states of ports", func(s scanner) (p PortState, err error) {
+		var board s4t.BoardStatus
+		var applied, generation int64
+		err = s.Scan(&p.ID, &p.Board, &p.BoardID, &board, flag(&p.BoardUp), flag(&p.AgentUp), &p.Status, &p.BoardProblem, &p.AgentProblem, &p.BoardInfo, &applied, &generation)
+		p.BoardOnline, p.BoardHasLatest = board == s4t.BoardOnline, applied >= generation
+		return
+	}, `SELECT p.id, b.name, b.id, b.status, p.board_up, p.agent_up, p.status, p.board_problem, p.agent_problem, b.info, b.applied, b.generation
+		FROM ports p JOIN boards b ON b.id = p.board WHERE p.network = ? ORDER BY b.name`, id)
+}
+
 // TakenAddresses returns the addresses of a network that ports have.
 func (tx *Tx) TakenAddresses(id s4t.NetworkID) (map[netip.Addr]bool, error) {
 	texts, err := many(tx, "list addresses", value[string], `SELECT address FROM addresses WHERE network = ?`, id)

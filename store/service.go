@@ -62,10 +62,14 @@ func (tx *Tx) Services(project s4t.ProjectID) ([]Service, error) {
 }
 
 // ServicesOfBoard returns the services of a board.
-func (tx *Tx) ServicesOfBoard(id s4t.BoardID) ([]Service, error) { return tx.services(`s.board = ?`, id) }
+func (tx *Tx) ServicesOfBoard(id s4t.BoardID) ([]Service, error) {
+	return tx.services(`s.board = ?`, id)
+}
 
 // ServicesOfAgent returns the services whose public port is on a tunnel agent.
-func (tx *Tx) ServicesOfAgent(id s4t.AgentID) ([]Service, error) { return tx.services(`s.agent = ?`, id) }
+func (tx *Tx) ServicesOfAgent(id s4t.AgentID) ([]Service, error) {
+	return tx.services(`s.agent = ?`, id)
+}
 
 func (tx *Tx) services(where string, args ...any) ([]Service, error) {
 	return many(tx, "list services", scanService, serviceSelect+`WHERE `+where+` ORDER BY b.name, s.tcp_port, s.target`, args...)

@@ -1,0 +1,242 @@
+package conductor
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// newCode makes a registration code: 160 random bits, 32 letters and digits.
+func newCode() string {
+	var b [20]byte
+	rand.Read(b[:])
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+}
+
+// withCode adds the code and the join string to a board that is shown to who
+// made the code; nobody sees them again.
+func (c *Conductor) withCode(b s4t.Board, code string) s4t.Board {
+	b.Code = code
+	b.Join = s4t.JoinString{URLs: c.cfg.URLs, Code: code, Fingerprint: c.cfg.CAFingerprint, Name: b.Name}.String()
+	return b
+}
+
+// shown is a board as a user sees it. An online board was seen within the
+// presence timeout: that is now.
+func (c *Conductor) shown(b store.Board) s4t.Board {
+	if b.Status == s4t.BoardOnline {
+		now := c.cfg.Now().UTC()
+		b.LastSeen = &now
+	}
+	return b.Board
+}
+
+// checkBoard checks what a user says of a board.
+func checkBoard(op, name, typ string, labels map[string]string, location *s4t.Location) error {
+	if err := s4t.ValidName("board", name); err != nil {
+		return err
+	}
+	if len(typ) > s4t.MaxName {
+		return s4t.Errorf(s4t.Invalid, op, "", "the type is longer than %d bytes", s4t.MaxName)
+	}
+	if len(labels) > s4t.MaxLabels {
+		return s4t.Errorf(s4t.Invalid, op, "", "it has %d labels, %d are allowed", len(labels), s4t.MaxLabels)
+	}
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		if k == "" || len(k) > s4t.MaxLabelText || len(labels[k]) > s4t.MaxLabelText || strings.ContainsAny(k, "=\n") {
+			return s4t.Errorf(s4t.Invalid, op, fmt.Sprintf("write K=V with at most %d bytes each", s4t.MaxLabelText), "label %q is not valid", clip(k))
+		}
+	}
+	if location != nil {
+		return location.Validate()
+	}
+	return nil
+}
+
+// boardCreate registers a board and makes its code.
+func (c *Conductor) boardCreate(ctx context.Context, req wire.BoardCreate) (s4t.Board, error) {
+	op := fmt.Sprintf("create board %q", req.Name)
+	var made store.Board
+	code := newCode()
+	err := c.request(ctx, req.Caller, "board.create", req.Name, func(ch *change, rec *s4t.AuditRecord) error {
+		if err := checkBoard(op, req.Name, req.Type, req.Labels, req.Location); err != nil {
+			return err
+		}
+		made = store.Board{
+			Board: s4t.Board{
+				ID: s4t.BoardID(s4t.NewID()), Name: req.Name, Project: req.Caller.Project, Type: req.Type, Labels: req.Labels, Location: req.Location,
+				Status: s4t.BoardRegistered, Generation: 1, CreatedAt: ch.now.UTC(),
+			},
+			CodeHash: codeHash(code),
+		}
+		rec.Object, rec.Board = string(made.ID), made.ID
+		if err := ch.InsertBoard(made); err != nil {
+			if store.IsUnique(err, "boards.name") {
+				return s4t.Errorf(s4t.Conflict, op, "choose another name", "the project has a board of this name")
+			}
+			return err
+		}
+		ch.boardEvent("board.created", made, "")
+		return nil
+	})
+	if err != nil {
+		return s4t.Board{}, err
+	}
+	return c.withCode(made.Board, code), nil
+}
+
+// boardList returns the boards that the caller sees, by name.
+func (c *Conductor) boardList(ctx context.Context, req wire.BoardList) ([]s4t.Board, error) {
+	if err := allow(req.Caller, "list boards", s4t.RoleReader); err != nil {
+		return nil, err
+	}
+	switch req.Status {
+	case "", s4t.BoardRegistered, s4t.BoardOnline, s4t.BoardOffline:
+	default:
+		return nil, s4t.Errorf(s4t.Invalid, "list boards", "use online, offline or registered", "%q is no status of a board", req.Status)
+	}
+	stored, err := view(ctx, c, func(tx *store.Tx) ([]store.Board, error) { return tx.Boards(scope(req.Caller)) })
+	if err != nil {
+		return nil, err
+	}
+	boards := []s4t.Board{}
+	for _, b := range stored {
+		if (req.Status == "" || b.Status == req.Status) && hasLabels(b.Labels, req.Labels) {
+			boards = append(boards, c.shown(b))
+		}
+	}
+	return boards, nil
+}
+
+func hasLabels(has, wanted map[string]string) bool {
+	for k, v := range wanted {
+		if got, ok := has[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// boardGet returns a board.
+func (c *Conductor) boardGet(ctx context.Context, req wire.RefRequest) (s4t.Board, error) {
+	op := fmt.Sprintf("show board %q", req.Ref)
+	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
+		return s4t.Board{}, err
+	}
+	b, err := view(ctx, c, func(tx *store.Tx) (store.Board, error) { return findBoard(tx, req.Caller, op, req.Ref) })
+	return c.shown(b), err
+}
+
+// boardUpdate changes what the request names.
+func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.Board, error) {
+	op := fmt.Sprintf("update board %q", req.Ref)
+	var b store.Board
+	code := ""
+	err := c.request(ctx, req.Caller, "board.update", req.Ref, func(ch *change, rec *s4t.AuditRecord) (err error) {
+		code = ""
+		if b, err = findBoard(ch.Tx, req.Caller, op, req.Ref); err != nil {
+			return err
+		}
+		rec.Object, rec.Name, rec.Board, rec.Project = string(b.ID), b.Name, b.ID, b.Project
+		renamed := req.Name != nil && *req.Name != b.Name
+		if renamed {
+			b.Name = *req.Name
+		}
+		if req.Type != nil {
+			b.Type = *req.Type
+		}
+		if req.Labels != nil {
+			b.Labels = req.Labels
+		}
+		if req.Location != nil {
+			b.Location = req.Location
+		}
+		if err := checkBoard(op, b.Name, b.Type, b.Labels, b.Location); err != nil {
+			return err
+		}
+		if req.NewCode {
+			if len(b.PublicKey) > 0 {
+				return s4t.Errorf(s4t.Conflict, op, "run `lightning-rod leave` on the board first, or delete the board and create it again", "it is enrolled: a new code would take it away from the board that has it")
+			}
+			code = newCode()
+			b.CodeHash, b.CodeUsed = codeHash(code), false
+			rec.Detail = "new code"
+		}
+		if err := ch.UpdateBoard(b); err != nil {
+			if store.IsUnique(err, "boards.name") {
+				return s4t.Errorf(s4t.Conflict, op, "choose another name", "the project has a board named %q", b.Name)
+			}
+			return err
+		}
+		if renamed {
+			ch.touchBoard(b.ID) // it is told its name
+		}
+		ch.boardEvent("board.updated", b, "")
+		return nil
+	})
+	if err != nil {
+		return s4t.Board{}, err
+	}
+	if code != "" {
+		return c.withCode(c.shown(b), code), nil
+	}
+	return c.shown(b), nil
+}
+
+// boardDelete removes a board with its ports and services, and ends its
+// session: bridges shrink.
+func (c *Conductor) boardDelete(ctx context.Context, req wire.RefRequest) (wire.Empty, error) {
+	op := fmt.Sprintf("delete board %q", req.Ref)
+	var b store.Board
+	err := c.request(ctx, req.Caller, "board.delete", req.Ref, func(ch *change, rec *s4t.AuditRecord) (err error) {
+		if b, err = findBoard(ch.Tx, req.Caller, op, req.Ref); err != nil {
+			return err
+		}
+		rec.Object, rec.Name, rec.Board, rec.Project = string(b.ID), b.Name, b.ID, b.Project
+		if err := ch.clearBoard(b); err != nil {
+			return err
+		}
+		delete(ch.boards, b.ID) // it has no desired state any more
+		if b.Status == s4t.BoardOnline {
+			ch.kick(b, "s4t.error.left")
+		}
+		ch.boardEvent("board.deleted", b, "")
+		ch.heardBoards[b.ID] = true
+		return ch.DeleteBoard(b.ID)
+	})
+	if err == nil {
+		c.notePresence(b.ID, false)
+	}
+	return wire.Empty{}, err
+}
+
+// clearBoard removes the ports and services of a board.
+func (ch *change) clearBoard(b store.Board) error {
+	ports, err := ch.PortsOfBoard(b.ID)
+	if err != nil {
+		return err
+	}
+	for _, p := range ports {
+		if err := ch.removePort(p); err != nil {
+			return err
+		}
+	}
+	services, err := ch.ServicesOfBoard(b.ID)
+	if err != nil {
+		return err
+	}
+	for _, s := range services {
+		if err := ch.removeService(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// allow checks that the caller's role is at least needs. op is what was
+// attempted, on what.
+func allow(caller wire.Caller, op string, needs s4t.Role) error {
+	if !caller.Role.Covers(needs) {
+		return s4t.Errorf(s4t.Forbidden, op, "ask for a token with that role", "it needs the role %s, this token has %q", needs, caller.Role)
+	}
+	return nil
+}
+
+// sees reports whether objects of project exist for the caller: those of other
+// projects do not, but for an admin.
+func sees(caller wire.Caller, project s4t.ProjectID) bool {
+	return caller.Role == s4t.RoleAdmin || caller.Project == project && project != ""
+}
+
+// scope is the project whose objects the caller lists; "" means every one.
+func scope(caller wire.Caller) s4t.ProjectID {
+	if caller.Role == s4t.RoleAdmin {
+		return ""
+	}
+	if caller.Project == "" {
+		return "none"
+	}
+	return caller.Project
+}
+
+// choose returns the one of found that ref means for the caller: what it does
+// not see does not exist, an id and the caller's own project come first.
+func choose[T any](caller wire.Caller, op, noun, ref string, found []T, id func(T) string, project func(T) s4t.ProjectID) (T, error) {
+	var zero T
+	var own, others []T
+	for _, f := range found {
+		switch {
+		case !sees(caller, project(f)):
+		case id(f) == ref:
+			return f, nil
+		case project(f) == caller.Project:
+			own = append(own, f)
+		default:
+			others = append(others, f)
+		}
+	}
+	candidates := own
+	if len(candidates) == 0 {
+		candidates = others
+	}
+	switch len(candidates) {
+	case 0:
+		return zero, s4t.Errorf(s4t.NotFound, op, fmt.Sprintf("`s4t %s list` shows what there is", noun), "%s %q does not exist", noun, ref)
+	case 1:
+		return candidates[0], nil
+	}
+	ids := make([]string, len(candidates))
+	for i, c := range candidates {
+		ids[i] = id(c)
+	}
+	return zero, s4t.Errorf(s4t.Conflict, op, "give one of these ids: "+strings.Join(ids, ", "), "%s %q is ambiguous", noun, ref)
+}
+
+// findBoard returns the board that ref, a name or an id, means for the caller.
+func findBoard(tx *store.Tx, caller wire.Caller, op, ref string) (store.Board, error) {
+	found, err := tx.FindBoards(ref)
+	if err != nil {
+		return store.Board{}, err
+	}
+	return choose(caller, op, "board", ref, found, func(b store.Board) string { return string(b.ID) }, func(b store.Board) s4t.ProjectID { return b.Project })
+}
+
+// findBridge returns the bridge that ref, a name or an id, means for the
+// caller.
+func findBridge(tx *store.Tx, caller wire.Caller, op, ref string) (store.Bridge, error) {
+	found, err := tx.FindBridges(ref)
+	if err != nil {
+		return store.Bridge{}, err
+	}
+	return choose(caller, op, "bridge", ref, found, func(b store.Bridge) string { return string(b.ID) }, func(b store.Bridge) s4t.ProjectID { return b.Project })
+}
+
+// request runs a changing request of a user: a [Conductor.change] with an
+// audit record. fn fills in what the record is about; success is recorded in
+// the same transaction, a refusal by itself.
+func (c *Conductor) request(ctx context.Context, caller wire.Caller, action, name string, fn func(ch *change, rec *s4t.AuditRecord) error) error {
+	var rec s4t.AuditRecord
+	err := allow(caller, action+" "+quoted(name), s4t.RoleMember)
+	fresh := s4t.AuditRecord{At: c.cfg.Now(), User: caller.User, Project: caller.Project, Action: action, Name: name, Outcome: "ok"}
+	rec = fresh
+	if err == nil {
+		err = c.change(ctx, func(ch *change) error {
+			rec = fresh
+			if err := fn(ch, &rec); err != nil {
+				return err
+			}
+			return ch.InsertAudit(rec)
+		})
+	}
+	if kind := s4t.KindOf(err); kind == s4t.Forbidden || kind == s4t.Conflict {
+		c.refused(ctx, rec, kind)
+	}
+	return err
+}
+
+// refused records something that was not done.
+func (c *Conductor) refused(ctx context.Context, rec s4t.AuditRecord, kind s4t.Kind) {
+	if !c.refusals.Allow() {
+		return // a flood of refusals does not fill the disk
+	}
+	rec.Outcome = string(kind)
+	if err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return tx.InsertAudit(rec) }); err != nil {
+		c.cfg.Log.Warn("a refusal is missing in the audit", "action", rec.Action, "err", err)
+	}
+}
+
+// quoted is a name in an error; an empty one is left out.
+func quoted(name string) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q", name)
+}

@@ -1,0 +1,63 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// networkList returns the networks that the caller sees.
+func (c *Conductor) networkList(ctx context.Context, req wire.CallerRequest) ([]s4t.Network, error) {
+	if err := allow(req.Caller, "list networks", s4t.RoleReader); err != nil {
+		return nil, err
+	}
+	return view(ctx, c, func(tx *store.Tx) ([]s4t.Network, error) { return tx.Networks(scope(req.Caller)) })
+}
+
+// networkGet returns a network by name or id.
+func (c *Conductor) networkGet(ctx context.Context, req wire.RefRequest) (s4t.Network, error) {
+	op := fmt.Sprintf("show network %q", req.Ref)
+	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
+		return s4t.Network{}, err
+	}
+	return view(ctx, c, func(tx *store.Tx) (s4t.Network, error) {
+		var found []s4t.Network
+		all, err := tx.Networks(scope(req.Caller))
+		if err != nil {
+			return s4t.Network{}, err
+		}
+		for _, n := range all {
+			if n.Name == req.Ref || string(n.ID) == req.Ref {
+				found = append(found, n)
+			}
+		}
+		return choose(req.Caller, op, "network", req.Ref, found, func(n s4t.Network) string { return string(n.ID) }, func(n s4t.Network) s4t.ProjectID { return n.Project })
+	})
+}
+
+// subnetList returns the subnets that the caller sees.
+func (c *Conductor) subnetList(ctx context.Context, req wire.CallerRequest) ([]s4t.Subnet, error) {
+	if err := allow(req.Caller, "list subnets", s4t.RoleReader); err != nil {
+		return nil, err
+	}
+	return view(ctx, c, func(tx *store.Tx) ([]s4t.Subnet, error) { return tx.Subnets(scope(req.Caller)) })
+}
+
+// subnetGet returns a subnet by id.
+func (c *Conductor) subnetGet(ctx context.Context, req wire.RefRequest) (s4t.Subnet, error) {
+	op := fmt.Sprintf("show subnet %q", req.Ref)
+	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
+		return s4t.Subnet{}, err
+	}
+	sn, err := view(ctx, c, func(tx *store.Tx) (s4t.Subnet, error) { return tx.Subnet(s4t.SubnetID(req.Ref)) })
+	if err != nil && s4t.KindOf(err) != s4t.NotFound {
+		return s4t.Subnet{}, err
+	}
+	if err != nil || !sees(req.Caller, sn.Project) {
+		return s4t.Subnet{}, s4t.Errorf(s4t.NotFound, op, "`s4t subnet list` shows what there is", "it does not exist")
+	}
+	return sn, nil
+}

@@ -1,0 +1,231 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// The paper's second sequence, remote access: the conductor reserves a public
+// port on a tunnel agent, in the same transaction as desired state and
+// operation.
+
+// Kinds of the operations on services.
+const (
+	kindExpose = "service.expose"
+	kindHide   = "service.hide"
+)
+
+// defaultTarget is the board itself.
+const defaultTarget = "127.0.0.1"
+
+// parseService reads a name of [s4t.KnownServices], or a TCP port.
+func parseService(op, s string) (name string, tcpPort int, err error) {
+	if tcpPort, ok := s4t.KnownServices[s]; ok {
+		return s, tcpPort, nil
+	}
+	tcpPort, err = strconv.Atoi(s)
+	if err != nil || tcpPort < 1 || tcpPort > 65535 || strconv.Itoa(tcpPort) != s {
+		return "", 0, s4t.Errorf(s4t.Invalid, op, "give a TCP port from 1 to 65535, or a name like ssh or http", "%q is neither a known service nor a TCP port", clip(s))
+	}
+	return s, tcpPort, nil
+}
+
+// parseTarget checks a host on the board's side; "" is the board itself.
+func parseTarget(op, host string) (string, error) {
+	if host == "" || host == "localhost" {
+		return defaultTarget, nil
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		if a.Zone() == "" && !a.IsUnspecified() && !a.IsMulticast() {
+			return a.Unmap().String(), nil
+		}
+	} else if len(host) <= 253 && strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789-._") == "" && !strings.HasPrefix(host, "-") && !strings.HasPrefix(host, ".") {
+		return strings.ToLower(host), nil
+	}
+	return "", s4t.Errorf(s4t.Invalid, op, "give an IP address or a host name of the board's network", "target %q is not a host", clip(host))
+}
+
+// serviceExpose reserves a public port for a TCP service of a board.
+func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (s4t.Operation, error) {
+	received := c.cfg.Now()
+	op := fmt.Sprintf("expose service %s of board %q", clip(req.Service), req.Board)
+	name, tcpPort, err := parseService(op, req.Service)
+	if err != nil {
+		return s4t.Operation{}, err
+	}
+	target, err := parseTarget(op, req.Target)
+	if err != nil {
+		return s4t.Operation{}, err
+	}
+	return c.operate(ctx, req.Caller, kindExpose, name, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
+		b, err := findBoard(ch.Tx, req.Caller, op, req.Board)
+		if err != nil {
+			return nil, err
+		}
+		rec.Board, rec.Project = b.ID, b.Project
+		present, err := ch.ServicesOfBoard(b.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range present {
+			if s.TCPPort == tcpPort && s.Target == target {
+				return nil, s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("use it, or `s4t service hide %s %s` first", b.Name, s.Name), "it is exposed already, at %s port %d", s.Host, s.PublicPort)
+			}
+		}
+		agent, err := ch.placeBoard(op, &b)
+		if err != nil {
+			return nil, err
+		}
+		publicPort, err := ch.choosePublicPort(op, agent, req.PublicPort)
+		if err != nil {
+			return nil, err
+		}
+		s := store.Service{
+			Service: s4t.Service{
+				ID: s4t.ServiceID(s4t.NewID()), Project: b.Project, Board: b.Name, BoardID: b.ID, Name: name, TCPPort: tcpPort, Target: target,
+				Host: agent.Host, PublicPort: publicPort, Status: s4t.ServicePending, CreatedAt: ch.now,
+			},
+			Agent: agent.ID,
+		}
+		rec.Object, rec.Detail = string(s.ID), fmt.Sprintf("%s:%d at public port %d", target, tcpPort, publicPort)
+		if err := ch.InsertService(s); err != nil {
+			return nil, err
+		}
+		ch.touchBoard(b.ID)
+		ch.touchAgent(agent.ID)
+		ch.event(s4t.Event{Kind: "service.exposed", Project: s.Project, Object: string(s.ID), Name: s.Name, Board: s.Board, Detail: fmt.Sprintf("public port %d", publicPort)})
+		return ch.begin(kindExpose, b.Project, string(s.ID), s.Name, received, awaits{Service: s.ID}), nil
+	})
+}
+
+// choosePublicPort returns the port that was asked for, if the agent has it
+// and it is free, or a free one at random: neighbouring services are not to be
+// guessed. The database has the last word.
+func (ch *change) choosePublicPort(op string, a store.Agent, asked int) (int, error) {
+	if a.PublicMin == 0 {
+		return 0, s4t.Errorf(s4t.Conflict, op, "use `s4t connect` or `s4t ssh`, which need none", "the cloud has no public ports")
+	}
+	if asked != 0 && (asked < a.PublicMin || asked > a.PublicMax) {
+		return 0, s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("choose one from %d to %d", a.PublicMin, a.PublicMax), "public port %d is not one of the cloud's", asked)
+	}
+	taken, err := ch.TakenPublicPorts(a.ID)
+	if err != nil {
+		return 0, err
+	}
+	if asked != 0 {
+		if taken[asked] {
+			return 0, s4t.Errorf(s4t.Conflict, op, "choose another, or none and let the cloud choose", "public port %d is taken", asked)
+		}
+		return asked, nil
+	}
+	n := a.PublicMax - a.PublicMin + 1
+	first := rand.IntN(n)
+	for i := range n {
+		if p := a.PublicMin + (first+i)%n; !taken[p] {
+			return p, nil
+		}
+	}
+	return 0, s4t.Errorf(s4t.TooMany, op, "hide a service, or ask the operator for a larger --public-ports", "all %d public ports are taken", n)
+}
+
+// serviceHide closes a public port.
+func (c *Conductor) serviceHide(ctx context.Context, req wire.ServiceHide) (s4t.Operation, error) {
+	received := c.cfg.Now()
+	op := fmt.Sprintf("hide service %s of board %q", clip(req.Service), req.Board)
+	return c.operate(ctx, req.Caller, kindHide, req.Service, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
+		b, err := findBoard(ch.Tx, req.Caller, op, req.Board)
+		if err != nil {
+			return nil, err
+		}
+		rec.Board, rec.Project = b.ID, b.Project
+		present, err := ch.ServicesOfBoard(b.ID)
+		if err != nil {
+			return nil, err
+		}
+		var found []store.Service
+		for _, s := range present {
+			if string(s.ID) == req.Service || s.Name == req.Service || strconv.Itoa(s.TCPPort) == req.Service {
+				found = append(found, s)
+			}
+		}
+		s, err := choose(req.Caller, op, "service", req.Service, found, func(s store.Service) string { return string(s.ID) }, func(s store.Service) s4t.ProjectID { return s.Project })
+		if err != nil {
+			return nil, err
+		}
+		rec.Object, rec.Name = string(s.ID), s.Name
+		if err := ch.removeService(s); err != nil {
+			return nil, err
+		}
+		return ch.begin(kindHide, b.Project, string(s.ID), s.Name, received, awaits{}), nil
+	})
+}
+
+// removeService removes a service from desired state; its public port is free
+// again.
+func (ch *change) removeService(s store.Service) error {
+	ch.touchBoard(s.BoardID)
+	ch.touchAgent(s.Agent)
+	ch.event(s4t.Event{Kind: "service.hidden", Project: s.Project, Object: string(s.ID), Name: s.Name, Board: s.Board, Detail: fmt.Sprintf("public port %d", s.PublicPort)})
+	return ch.DeleteService(s.ID)
+}
+
+// shownService is a service as a user sees it.
+func shownService(s store.Service) s4t.Service {
+	if s.Status == s4t.ServiceUp {
+		s.Problem = ""
+	}
+	return s.Service
+}
+
+// serviceList returns the services that the caller sees, of one board if one
+// is named.
+func (c *Conductor) serviceList(ctx context.Context, req wire.ServiceList) ([]s4t.Service, error) {
+	const op = "list services"
+	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
+		return nil, err
+	}
+	return view(ctx, c, func(tx *store.Tx) ([]s4t.Service, error) {
+		var stored []store.Service
+		var err error
+		if req.Board == "" {
+			stored, err = tx.Services(scope(req.Caller))
+		} else {
+			var b store.Board
+			if b, err = findBoard(tx, req.Caller, op, req.Board); err == nil {
+				stored, err = tx.ServicesOfBoard(b.ID)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		services := make([]s4t.Service, len(stored))
+		for i, s := range stored {
+			services[i] = shownService(s)
+		}
+		return services, nil
+	})
+}
+
+// serviceGet returns a service by id.
+func (c *Conductor) serviceGet(ctx context.Context, req wire.RefRequest) (s4t.Service, error) {
+	op := fmt.Sprintf("show service %q", req.Ref)
+	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
+		return s4t.Service{}, err
+	}
+	s, err := view(ctx, c, func(tx *store.Tx) (store.Service, error) { return tx.Service(s4t.ServiceID(req.Ref)) })
+	if err != nil && s4t.KindOf(err) != s4t.NotFound {
+		return s4t.Service{}, err
+	}
+	if err != nil || !sees(req.Caller, s.Project) {
+		return s4t.Service{}, s4t.Errorf(s4t.NotFound, op, "`s4t service list` shows what there is", "it does not exist")
+	}
+	return shownService(s), nil
+}

@@ -1,0 +1,64 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// streamOpen grants one stream to a TCP service of a board, and sees to it
+// that the board keeps an idle data rtunnel for it.
+func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.StreamGrant, error) {
+	op := fmt.Sprintf("open a stream to port %d of board %q", req.TCPPort, req.Board)
+	if req.TCPPort < 1 || req.TCPPort > 65535 {
+		return wire.StreamGrant{}, s4t.Errorf(s4t.Invalid, op, "use 1 to 65535", "there is no TCP port %d", req.TCPPort)
+	}
+	target, err := parseTarget(op, req.Target)
+	if err != nil {
+		return wire.StreamGrant{}, err
+	}
+	target = net.JoinHostPort(target, strconv.Itoa(req.TCPPort))
+	var b store.Board
+	var agent store.Agent
+	err = c.request(ctx, req.Caller, "stream.open", req.Board, func(ch *change, rec *s4t.AuditRecord) (err error) {
+		if b, err = findBoard(ch.Tx, req.Caller, op, req.Board); err != nil {
+			return err
+		}
+		rec.Object, rec.Name, rec.Board, rec.Project, rec.Detail = string(b.ID), b.Name, b.ID, b.Project, target
+		if b.Status != s4t.BoardOnline {
+			return s4t.Errorf(s4t.Offline, op, fmt.Sprintf("`s4t doctor %s` says what is known", b.Name), "the board is not online")
+		}
+		if agent, err = ch.placeBoard(op, &b); err != nil {
+			return err
+		}
+		if !agent.Online {
+			return s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "tunnel agent %s is away", agent.ID)
+		}
+		if b.StreamsUntil.Sub(ch.now) >= streamsRenew {
+			return nil
+		}
+		wanted := b.StreamsUntil.After(ch.now)
+		if !wanted {
+			services, err := ch.ServicesOfBoard(b.ID)
+			if err != nil {
+				return err
+			}
+			wanted = len(services) > 0
+		}
+		if !wanted { // else the board keeps idle data rtunnels already
+			ch.touchBoard(b.ID)
+		}
+		b.StreamsUntil = ch.now.Add(streamsFor)
+		return ch.UpdateBoard(b)
+	})
+	if err != nil {
+		return wire.StreamGrant{}, err
+	}
+	ticket := c.sign(wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Board: b.ID, Target: target, User: req.Caller.User})
+	return wire.StreamGrant{URL: agent.URL, Ticket: ticket, BoardID: string(b.ID), HostKeys: b.Info.HostKeys}, nil
+}

@@ -1,0 +1,66 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// ticketLife is how long a ticket that works once may wait for its use.
+const ticketLife = 60 * time.Second
+
+// maxTickets is how many a board gets at a time.
+const maxTickets = 16
+
+// sign makes a ticket that works once, soon.
+func (c *Conductor) sign(t wire.Ticket) string {
+	t.ID = s4t.NewID()
+	t.Expires = c.cfg.Now().Add(ticketLife).Unix()
+	return t.Sign(c.cfg.TicketKey)
+}
+
+// boardTicket signs tickets for the data rtunnels that a board is to open: of
+// a port that it has, or idle ones for streams to come.
+func (c *Conductor) boardTicket(ctx context.Context, req wire.BoardTicket) (wire.BoardTickets, error) {
+	op := fmt.Sprintf("give board %q tickets", req.Board)
+	if req.Count < 1 || req.Count > maxTickets {
+		return wire.BoardTickets{}, s4t.Errorf(s4t.Invalid, op, "", "it asked for %d, 1 to %d are allowed", req.Count, maxTickets)
+	}
+	t, err := view(ctx, c, func(tx *store.Tx) (wire.Ticket, error) {
+		t := wire.Ticket{Purpose: req.Purpose, Board: req.Board}
+		b, err := tx.Board(req.Board)
+		if err == nil {
+			err = current(op, b, req.Epoch)
+		}
+		if err != nil {
+			return t, err
+		}
+		switch req.Purpose {
+		case wire.PurposePort:
+			p, err := tx.Port(req.Port)
+			if err != nil || p.BoardID != req.Board {
+				return t, s4t.Errorf(s4t.NotFound, op, "", "it has no port %q", req.Port)
+			}
+			t.Port, t.Agent = p.ID, p.TunnelAgent
+		case wire.PurposeStreams:
+			if t.Agent = b.TunnelAgent; t.Agent == "" {
+				return t, s4t.Errorf(s4t.Conflict, op, "", "no idle data rtunnel is wanted of it")
+			}
+		default:
+			return t, s4t.Errorf(s4t.Invalid, op, "", "no ticket is given to a board for the purpose %q", req.Purpose)
+		}
+		return t, nil
+	})
+	if err != nil {
+		return wire.BoardTickets{}, err
+	}
+	tickets := make([]string, req.Count)
+	for i := range tickets {
+		tickets[i] = c.sign(t)
+	}
+	return wire.BoardTickets{Tickets: tickets}, nil
+}
