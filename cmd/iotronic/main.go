@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -33,22 +34,24 @@ var errUsage = errors.New("wrong usage")
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:]))
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run executes one command line and returns the exit status.
-func run(ctx context.Context, args []string) int {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, errUsage):
-		fmt.Fprintln(os.Stderr, "iotronic:", err)
+		fmt.Fprintln(stderr, "iotronic:", err)
 		return exitUsage
 	}
-	fmt.Fprintln(os.Stderr, "iotronic:", err)
+	fmt.Fprintln(stderr, "iotronic:", err)
 	if s4t.KindOf(err) == s4t.Invalid {
 		return exitUsage
 	}
@@ -65,13 +68,14 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.SetOut(cmd.ErrOrStderr())
 			cmd.Help()
 			return usage(errors.New("name a command; iotronic serve starts the cloud"))
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(newServeCommand(), newConfigCommand(), newVersionCommand())
-	for _, c := range root.Commands() {
+	for _, c := range append(root.Commands(), root) {
 		c.Args = wrapArgs(c.Args)
 	}
 	return root
@@ -183,15 +187,15 @@ func newServeCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&file, "config", "", "read `FILE` (see iotronic config); flags win over it")
-	f.StringVar(&flags.Data, "data", def.Data, "data `DIR`ectory")
+	f.StringVar(&flags.Data, "data", def.Data, "data directory `DIR`")
 	f.StringVar(&flags.Listen, "listen", def.Listen, "`ADDR:PORT` of the one HTTPS port; public ports bind to ADDR too")
 	f.StringVar(&flags.URL, "url", "", "what others are told: https://NAME:PORT (default: made from --listen)")
-	f.StringVar(&flags.Role, "role", def.Role, "all|api|conductor|wamp-agent|tunnel-agent")
+	f.StringVar(&flags.Role, "role", def.Role, "`ROLE`: all, api, conductor, wamp-agent or tunnel-agent")
 	f.StringVar(&flags.Database, "database", "", "`URL` of the database (default: SQLite in the data directory)")
 	f.StringVar(&flags.Queue, "queue", "", "`URL` of the message queue (default: in-process)")
 	f.StringVar(&flags.PublicPorts, "public-ports", def.PublicPorts, "`FROM-TO` for exposed services")
-	f.StringVar(&flags.TLS.Mode, "tls", def.TLS.Mode, "on|off; off serves plain HTTP for a reverse proxy that ends TLS")
+	f.StringVar(&flags.TLS.Mode, "tls", def.TLS.Mode, "`MODE`: on, or off; off serves plain HTTP for a reverse proxy that ends TLS")
 	f.StringArrayVar(&flags.TLS.TrustedProxy, "trusted-proxy", nil, "`CIDR` of that reverse proxy; repeatable; others are refused")
-	f.StringVar(&logLevel, "log-level", "info", "debug|info|warn|error")
+	f.StringVar(&logLevel, "log-level", "info", "`LEVEL`: debug, info, warn or error")
 	return c
 }

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stack4things/s4t"
+)
+
+func TestTheMinimalConfigurationIsTheDefaults(t *testing.T) {
+	cfg := defaults()
+	if err := parseConfig("test", []byte(minimal), &cfg); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(cfg, defaults()) {
+		t.Errorf("it changes something: %+v", cfg)
+	}
+	if err := cfg.check(); err != nil {
+		t.Error(err)
+	}
+	// And with every key that it shows as a comment.
+	var all []string
+	for line := range strings.Lines(minimal) {
+		if rest, ok := strings.CutPrefix(line, "# "); ok && strings.Contains(rest, " = ") {
+			line = rest
+		}
+		all = append(all, line)
+	}
+	if err := parseConfig("test", []byte(strings.Join(all, "")), &cfg); err != nil {
+		t.Errorf("a key that is shown is not known: %v", err)
+	}
+}
+
+func TestCheckSaysWhichKeyIsWrongAndWhatToDo(t *testing.T) {
+	tests := []struct{ name, toml, says string }{
+		{"nothing", ``, ""},
+		{"an address of the world", `listen = "0.0.0.0:8812"`, ""},
+		{"IPv6", `listen = "[::]:8812"`, ""},
+		{"a name", `url = "https://cloud.example.org:8812/"`, ""},
+		{"an own database", `database = "postgres://u@h/x"`, ""},
+		{"an unknown key", "data = \"x\"\nlisten_on = \"y\"", "line 2: there is no key listen_on"},
+		{"an unknown key in a table", "[tls]\ncertificate = \"y\"", "there is no key tls.certificate"},
+		{"a wrong type", `listen = 8812`, "line 1"},
+		{"no TOML", `listen: x`, "line 1"},
+		{"no data", `data = ""`, "data: it is empty"},
+		{"no port", `listen = "127.0.0.1"`, "listen: "},
+		{"no number", `listen = "127.0.0.1:http"`, "listen: "},
+		{"a URL with a path", `url = "https://h/path"`, "url: "},
+		{"a URL of another kind", `url = "ftp://h"`, "url: "},
+		{"http while TLS is on", `url = "http://h:1"`, "--tls off"},
+		{"no role", `role = "boss"`, "there is no role"},
+		{"one role alone", `role = "api"`, "needs --queue and --database"},
+		{"a queue", `queue = "amqp://h/"`, "queue: "},
+		{"a range the wrong way round", `public_ports = "60000-50000"`, "public_ports: "},
+		{"a range out of range", `public_ports = "1-65536"`, "public_ports: "},
+		{"TLS off at home", "[tls]\nmode = \"off\"", ""},
+		{"TLS off on localhost", "listen = \"localhost:80\"\n[tls]\nmode = \"off\"", ""},
+		{"TLS off for the world", "listen = \"0.0.0.0:80\"\n[tls]\nmode = \"off\"", "--trusted-proxy"},
+		{"TLS off behind a proxy", "listen = \"0.0.0.0:80\"\n[tls]\nmode = \"off\"\ntrusted_proxy = [\"10.0.0.0/8\"]", ""},
+		{"a proxy that is no network", "[tls]\nmode = \"off\"\ntrusted_proxy = [\"proxy\"]", "use a CIDR"},
+		{"a proxy while TLS is on", "[tls]\ntrusted_proxy = [\"10.0.0.0/8\"]", "tls.trusted_proxy"},
+		{"a mode that is none", "[tls]\nmode = \"maybe\"", "use on or off"},
+		{"a certificate without a key", "[tls]\ncert = \"x\"", "tls.cert"},
+		{"a certificate while TLS is off", "[tls]\nmode = \"off\"\ncert = \"x\"\nkey = \"y\"", "tls.mode"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "c.toml")
+			if err := os.WriteFile(path, []byte(tt.toml), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := readConfig(path)
+			if err == nil {
+				err = cfg.check()
+			}
+			switch {
+			case tt.says == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case tt.says != "" && (s4t.KindOf(err) != s4t.Invalid || !strings.Contains(err.Error(), tt.says)):
+				t.Errorf("got %v, want %q", err, tt.says)
+			}
+		})
+	}
+	if _, err := readConfig(filepath.Join(t.TempDir(), "none")); s4t.KindOf(err) != s4t.Invalid {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add([]byte("listen = \"x\"\n[tls]\nmode = 1"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		cfg := defaults()
+		if err := parseConfig("test", text, &cfg); err == nil {
+			cfg.check()
+		} else if strings.Contains(err.Error(), "\n") {
+			t.Errorf("an error of more than one line: %v", err)
+		}
+	})
+}
