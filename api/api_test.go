@@ -195,6 +195,8 @@ func newRig(t *testing.T) *rig {
 	// Serve has no ready signal; a call that is answered is one.
 	for r.q.Call(ctx, wire.TopicConductor, wire.MethodVerify, wire.VerifyRequest{Secret: "admin-secret"}, nil) != nil {
 	}
+	for r.q.Call(ctx, wire.TopicEvents, "probe", s4t.Event{}, nil) != nil {
+	}
 	srv := httptest.NewServer(a.Handler())
 	r.url = srv.URL
 	t.Cleanup(func() { cancel(); done.Wait(); srv.Close() })

@@ -62,7 +62,7 @@ not logged in, 5 board offline, 6 conflict.`,
   s4t bridge create lab --board kitchen --board garden`,
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args: cobra.ArbitraryArgs, RunE: group,
+		Args:              cobra.ArbitraryArgs, RunE: group,
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
@@ -98,6 +98,7 @@ not logged in, 5 board offline, 6 conflict.`,
 func group(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		hint := ""
+		c.SuggestionsMinimumDistance = 2
 		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 			hint = "; did you mean " + strings.Join(near, " or ") + "?"
 		}
