@@ -11,6 +11,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -18,13 +19,19 @@ import (
 // are compared with those that are here. Each port is then on its own, see
 // port.go.
 
+// rtunnelDialer opens WebSockets to the cloud (*rtunnel.Dialer).
+type rtunnelDialer interface {
+	Dial(ctx context.Context, url, path, subprotocol, bearer string) (*rtunnel.Conn, error)
+}
+
 // portsConfig configures ports. All fields are required.
 type portsConfig struct {
-	Dial    func(ctx context.Context, url, path, subprotocol, bearer string) (*rtunnel.Conn, error)
+	Dial    rtunnelDialer
 	Ticket  func(ctx context.Context, port s4t.PortID) (string, error)
 	Online  func() (online bool, changed <-chan struct{}) // is there a session; changed is closed when that may have changed
 	Changed func()                                        // called when a report of a port may be another; must not block
-	Open    func(link.Config) (device, error)
+	Open    func(link.Config) (device, error)             // link.Open
+	Apply   func([]vnet.Op) error                         // link.Apply
 	Log     *slog.Logger
 }
 

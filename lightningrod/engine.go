@@ -13,6 +13,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -45,6 +46,7 @@ type Engine struct {
 	clock    cloudClock
 	gate     *gate
 	ports    *ports
+	streams  *rtunnel.Pool
 	connect  func(ctx context.Context, urls []string) (cloud, error)
 	dirty    chan struct{} // a port's state changed
 
@@ -58,7 +60,6 @@ type Engine struct {
 	trouble   string        // why there is no session
 	saving    string        // why desired state could not be kept
 	recovered string        // what was lost on disk, until the cloud was told
-	left      bool          // the board has left: Run ends
 }
 
 // New returns an Engine that does nothing until Run.
@@ -100,13 +101,20 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.id, err = e.dir.identity(); err != nil {
 		return err
 	}
-	sock, err := e.dir.listen(e.cfg.Log)
-	if err != nil {
-		return err
-	}
 	e.caps = link.Probe()
 	if !e.caps.Networks {
 		e.cfg.Log.Warn("virtual networks are not possible here; tunnels and commands work", "err", e.caps.Reason)
+	}
+	c, err := newConnector(connectorConfig{Identity: e.id, Doctor: e.doctor, Log: e.cfg.Log})
+	if err != nil {
+		return err
+	}
+	if err := e.build(c.dialer, c.connect); err != nil {
+		return err
+	}
+	sock, err := e.dir.listen(e.cfg.Log)
+	if err != nil {
+		return err
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -114,22 +122,23 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer background.Wait()
 	defer cancel()
 	background.Go(func() { sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }) })
-
-	c, err := newConnector(connectorConfig{Identity: e.id, Doctor: e.doctor, Log: e.cfg.Log})
-	if err != nil {
-		return err
-	}
-	e.connect = c.connect
-	e.gate = newGate(e.id, &e.clock, e.cfg.AllowTargets)
-	e.ports = newPorts(portsConfig{
-		Dial: c.dialer.Dial, Ticket: e.portTicket, Online: e.isOnline, Changed: e.markDirty,
-		Open: func(cfg link.Config) (device, error) { return link.Open(cfg) }, Log: e.cfg.Log,
-	})
+	background.Go(func() { e.streams.Run(ctx) })
 	defer e.ports.close()
-
 	e.restore()
 	e.keepSession(ctx)
 	return nil
+}
+
+// build makes the parts; nothing runs yet. id is set.
+func (e *Engine) build(dial rtunnelDialer, connect func(ctx context.Context, urls []string) (cloud, error)) (err error) {
+	e.connect = connect
+	e.gate = newGate(e.id, &e.clock, e.cfg.AllowTargets)
+	e.ports = newPorts(portsConfig{
+		Dial: dial, Ticket: e.portTicket, Online: e.isOnline, Changed: e.markDirty,
+		Open: func(cfg link.Config) (device, error) { return link.Open(cfg) }, Apply: link.Apply, Log: e.cfg.Log,
+	})
+	e.streams, err = e.newStreams(dial)
+	return err
 }
 
 // restore applies the saved desired state: devices come up with their
@@ -207,8 +216,6 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, err error
 		return 0, err
 	}
 	defer c.Close()
-	stop := context.AfterFunc(ctx, c.Close)
-	defer stop()
 	start := time.Now()
 	var w wire.BoardWelcome
 	info := boardInfo(e.cfg.Version, e.cfg.SSHDir, e.caps)
@@ -218,6 +225,7 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, err error
 	e.setSession(c, w.Epoch)
 	defer e.setSession(nil, 0)
 	e.ports.retry()
+	e.streams.Wake()
 	e.cfg.Log.Info("connected", "peer", c.URL(), "session", w.Epoch)
 	err = e.serve(ctx, c, w)
 	return max(time.Since(start), 1), err
@@ -422,6 +430,7 @@ func (e *Engine) adopt(d wire.BoardDesired) error {
 func (e *Engine) apply(d wire.BoardDesired) {
 	e.gate.set(d)
 	e.ports.apply(d.Ports)
+	e.streams.Set(d.Streams)
 	e.mu.Lock()
 	e.desired, e.applied = d, d.Generation
 	e.heard = max(e.heard, d.Generation)
@@ -452,9 +461,13 @@ func (e *Engine) told(r wire.BoardReport) {
 
 // problems lists what stands in the way, besides what is one port's own.
 func (e *Engine) problems() []string {
+	streams := e.streams.Status().Problem
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var out []string
+	if streams != "" && e.session != nil && e.desired.Streams != nil {
+		out = append(out, streams)
+	}
 	if e.trouble != "" {
 		out = append(out, e.trouble)
 	}
@@ -485,6 +498,31 @@ func (e *Engine) portTicket(ctx context.Context, port s4t.PortID) (string, error
 		return "", err
 	}
 	return t[0], nil
+}
+
+// newStreams makes the pool of idle data rtunnels on which streams come.
+func (e *Engine) newStreams(dialer rtunnelDialer) (*rtunnel.Pool, error) {
+	return rtunnel.NewPool(rtunnel.PoolConfig{
+		Dial: func(ctx context.Context, url, ticket string) (*rtunnel.Conn, error) {
+			return dialer.Dial(ctx, url, rtunnel.Path, rtunnel.SubprotocolStreams, ticket)
+		},
+		Tickets: func(ctx context.Context, n int) ([]string, error) {
+			for {
+				c, _, changed := e.online()
+				if c != nil {
+					return e.tickets(ctx, wire.BoardTicket{Purpose: wire.PurposeStreams, Count: n})
+				}
+				select {
+				case <-ctx.Done():
+					return nil, s4t.Errorf(s4t.Unavailable, "ask for a ticket", "", "%w", errNoSession)
+				case <-changed:
+				}
+			}
+		},
+		Authorize:  e.gate.authorize,
+		DialTarget: e.gate.dial,
+		Log:        e.cfg.Log,
+	})
 }
 
 var errNoSession = errors.New("no session with the cloud")

@@ -178,7 +178,7 @@ func (p *port) life(ctx context.Context) error {
 		running.Wait()
 		<-closing
 	}()
-	if err := link.Apply(ops); err != nil {
+	if err := p.cfg.Apply(ops); err != nil {
 		return err
 	}
 	p.set(func(s *portState) { s.device = "" })
@@ -191,7 +191,7 @@ func (p *port) life(ctx context.Context) error {
 		case <-p.updated:
 			ops, err := plan(p.desired())
 			if err == nil {
-				err = link.Apply(ops)
+				err = p.cfg.Apply(ops)
 			}
 			p.set(func(s *portState) { s.device = text(err) })
 		}
@@ -257,7 +257,7 @@ func (p *port) dial(ctx context.Context, want wire.DesiredPort) (*rtunnel.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	return p.cfg.Dial(ctx, want.URL, rtunnel.Path, rtunnel.SubprotocolPort, ticket)
+	return p.cfg.Dial.Dial(ctx, want.URL, rtunnel.Path, rtunnel.SubprotocolPort, ticket)
 }
 
 // notSent bounds what waits unsent in the kernel, so that under load the wait

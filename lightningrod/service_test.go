@@ -1,0 +1,210 @@
+package lightningrod
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+// cloudNow is the cloud's time in the tests; the board's own clock is years
+// off it.
+var cloudNow = time.Date(2040, 1, 1, 12, 0, 0, 0, time.UTC)
+
+func testGate(allow ...netip.Prefix) *gate {
+	clock := &cloudClock{}
+	clock.set(cloudNow)
+	g := newGate(testIdentity(), clock, allow)
+	g.set(wire.BoardDesired{Services: []wire.DesiredService{{ID: "service-1", Target: "127.0.0.1", TCPPort: 22}}})
+	return g
+}
+
+func TestAuthorizeDecidesByTicketAndDesiredState(t *testing.T) {
+	stream := wire.Ticket{ID: "t1", Purpose: wire.PurposeStream, Board: boardA, Target: "127.0.0.1:22", Expires: cloudNow.Unix() + 60}
+	service := wire.Ticket{ID: "t2", Purpose: wire.PurposeService, Board: boardA, Service: "service-1", Target: "127.0.0.1:22"}
+	with := func(t wire.Ticket, change func(*wire.Ticket)) wire.Ticket { change(&t); return t }
+	for _, tt := range []struct {
+		name   string
+		ticket wire.Ticket
+		kind   s4t.Kind
+	}{
+		{"a user's stream", stream, ""},
+		{"a stream of an exposed service", service, ""},
+		{"of another board", with(stream, func(t *wire.Ticket) { t.Board = boardB }), s4t.Forbidden},
+		{"late", with(stream, func(t *wire.Ticket) { t.Expires = cloudNow.Unix() - 1 }), s4t.Unauthenticated},
+		{"without an expiry", with(stream, func(t *wire.Ticket) { t.Expires = 0 }), s4t.Unauthenticated},
+		{"without an id", with(stream, func(t *wire.Ticket) { t.ID = "" }), s4t.Forbidden},
+		{"for a port", with(stream, func(t *wire.Ticket) { t.Purpose = wire.PurposePort }), s4t.Forbidden},
+		{"for idle data rtunnels", with(stream, func(t *wire.Ticket) { t.Purpose = wire.PurposeStreams }), s4t.Forbidden},
+		{"of a service that is not exposed", with(service, func(t *wire.Ticket) { t.Service = "service-2" }), s4t.Forbidden},
+		{"of a service with another target", with(service, func(t *wire.Ticket) { t.Target = "127.0.0.1:23" }), s4t.Forbidden},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			target, err := testGate().authorize(tt.ticket.Sign(conductorKey))
+			if s4t.KindOf(err) != tt.kind {
+				t.Fatalf("authorize = %q, %v; want kind %q", target, err, tt.kind)
+			}
+			if err == nil && target != tt.ticket.Target {
+				t.Errorf("target = %q, want %q", target, tt.ticket.Target)
+			}
+		})
+	}
+	t.Run("signed by somebody else", func(t *testing.T) {
+		key := append([]byte(nil), conductorKey...)
+		key[0] ^= 1
+		if _, err := testGate().authorize(stream.Sign(key)); s4t.KindOf(err) != s4t.Unauthenticated {
+			t.Errorf("error = %v", err)
+		}
+	})
+	t.Run("a service that was hidden", func(t *testing.T) {
+		g := testGate()
+		g.set(wire.BoardDesired{})
+		if _, err := g.authorize(service.Sign(conductorKey)); s4t.KindOf(err) != s4t.Forbidden {
+			t.Errorf("error = %v", err)
+		}
+	})
+}
+
+func TestStreamTicketWorksOnceAlsoWhenUsedAtOnce(t *testing.T) {
+	g := testGate()
+	text := wire.Ticket{ID: "t", Purpose: wire.PurposeStream, Board: boardA, Target: "127.0.0.1:22", Expires: cloudNow.Unix() + 60}.Sign(conductorKey)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	passed := 0
+	for range 16 {
+		wg.Go(func() {
+			if _, err := g.authorize(text); err == nil {
+				mu.Lock()
+				passed++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if passed != 1 {
+		t.Errorf("%d of 16 passed, want 1", passed)
+	}
+}
+
+func TestServiceTicketWorksAnyNumberOfTimes(t *testing.T) {
+	g := testGate()
+	text := wire.Ticket{Purpose: wire.PurposeService, Board: boardA, Service: "service-1", Target: "127.0.0.1:22"}.Sign(conductorKey)
+	for range 3 {
+		if _, err := g.authorize(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestSpentTicketsAreBoundedAndNeverForgottenEarly(t *testing.T) {
+	g := testGate()
+	ticket := func(i int, expires int64) string {
+		return wire.Ticket{ID: fmt.Sprint(i), Purpose: wire.PurposeStream, Board: boardA, Target: "127.0.0.1:22", Expires: expires}.Sign(conductorKey)
+	}
+	for i := range maxSpent {
+		g.spent[fmt.Sprint(i)] = cloudNow.Unix() + 60
+	}
+	if _, err := g.authorize(ticket(maxSpent, cloudNow.Unix()+60)); s4t.KindOf(err) != s4t.TooMany {
+		t.Errorf("one more: %v, want too many", err)
+	}
+	g.clock.set(cloudNow.Add(2 * time.Minute))
+	if _, err := g.authorize(ticket(maxSpent, cloudNow.Unix()+300)); err != nil {
+		t.Errorf("after the others expired: %v", err)
+	}
+	if len(g.spent) != 1 {
+		t.Errorf("%d tickets remembered, want 1", len(g.spent))
+	}
+}
+
+func TestOnlyTheBoardItselfIsReachedUnlessAllowed(t *testing.T) {
+	lan := netip.MustParsePrefix("192.168.1.0/24")
+	for _, tt := range []struct {
+		address string
+		allow   []netip.Prefix
+		want    bool
+	}{
+		{"127.0.0.1:22", nil, true},
+		{"[::1]:22", nil, true},
+		{"[::ffff:127.0.0.1]:22", nil, true},
+		{"127.0.0.2:22", nil, false},
+		{"192.168.1.5:80", nil, false},
+		{"192.168.1.5:80", []netip.Prefix{lan}, true},
+		{"[::ffff:192.168.1.5]:80", []netip.Prefix{lan}, true},
+		{"192.168.2.5:80", []netip.Prefix{lan}, false},
+		{"169.254.169.254:80", []netip.Prefix{lan}, false},
+		{"[fe80::1%eth0]:80", nil, false},
+		{"0.0.0.0:22", nil, false},
+	} {
+		t.Run(fmt.Sprint(tt.address, tt.allow), func(t *testing.T) {
+			err := testGate(tt.allow...).allowed("host", tt.address)
+			if (err == nil) != tt.want {
+				t.Errorf("allowed = %v, want %v", err, tt.want)
+			}
+			if err != nil && !strings.Contains(err.Error(), "--allow-target") {
+				t.Errorf("%v does not say how to allow it", err)
+			}
+		})
+	}
+}
+
+func TestDialSaysWhyAServiceIsNotReached(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, tcpPort, _ := net.SplitHostPort(l.Addr().String())
+	for _, tt := range []struct {
+		target string
+		kind   s4t.Kind
+	}{
+		{"127.0.0.1:" + tcpPort, ""},
+		{"localhost:" + tcpPort, ""},
+		{"127.0.0.1:1", s4t.Unavailable},
+		{"192.0.2.1:80", s4t.Forbidden},
+		{"no-port", s4t.Invalid},
+	} {
+		t.Run(tt.target, func(t *testing.T) {
+			c, err := testGate().dial(context.Background(), tt.target)
+			if s4t.KindOf(err) != tt.kind {
+				t.Fatalf("dial = %v, want kind %q", err, tt.kind)
+			}
+			if err == nil {
+				c.Close()
+			}
+		})
+	}
+	t.Run("localhost that listens on IPv6 only", func(t *testing.T) {
+		l6, err := net.Listen("tcp", "[::1]:0")
+		if err != nil {
+			t.Skip("no IPv6 here")
+		}
+		defer l6.Close()
+		_, tcpPort, _ := net.SplitHostPort(l6.Addr().String())
+		c, err := testGate().dial(context.Background(), "localhost:"+tcpPort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, "x")
+		c.Close()
+	})
+}
+
+func TestCloudClockDoesNotFollowTheBoardsOwn(t *testing.T) {
+	var c cloudClock
+	if c.known() {
+		t.Error("known before the cloud spoke")
+	}
+	c.set(cloudNow)
+	if d := c.now().Sub(cloudNow); d < 0 || d > time.Minute {
+		t.Errorf("now is %v off", d)
+	}
+}
