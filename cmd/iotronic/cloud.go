@@ -32,7 +32,7 @@ type cloud struct {
 	doors   []part
 	servers []part
 	handler http.Handler
-	ready   func(context.Context) error // waits until every part answers
+	ready   []<-chan struct{} // closed when the agents are known to the conductor
 	log     *slog.Logger
 }
 
@@ -174,8 +174,12 @@ func (c *cloud) await(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-	if c.ready != nil {
-		return c.ready(ctx)
+	for _, agent := range c.ready {
+		select {
+		case <-agent:
+		case <-ctx.Done():
+			return s4t.Errorf(s4t.Timeout, "start the agents", "", "the conductor does not know them")
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/stack4things/s4t/api"
+	"github.com/stack4things/s4t/wampagent"
 )
 
 // addDoors constructs the API and the agents.
@@ -15,6 +16,14 @@ func (c *cloud) addDoors(cfg config, d *doors) error {
 	d.api = rest.Handler()
 	c.doors = append(c.doors, part{"API", rest.Run})
 
-	d.wamp, d.rtunnel = http.NotFoundHandler(), http.NotFoundHandler()
+	sessions, err := wampagent.New(wampagent.Config{ID: wampAgentID, URL: c.place.url, Queue: c.queue, Log: c.log})
+	if err != nil {
+		return err
+	}
+	d.wamp = sessions.Handler()
+	c.doors = append(c.doors, part{"WAMP agent", sessions.Run})
+	c.ready = append(c.ready, sessions.Ready())
+
+	d.rtunnel = http.NotFoundHandler()
 	return nil
 }
