@@ -26,7 +26,7 @@ func (k *keys) next() (key [4]byte) {
 // maskBlock is the length of the repeated key that long payloads are XORed
 // with in one call: it stays in the level-1 cache, and is a multiple of every
 // vector width.
-const maskBlock = 1024
+const maskBlock = 512
 
 // mask XORs p with key (RFC 6455, section 5.3). Masking twice gives p back.
 func mask(p []byte, key [4]byte) {

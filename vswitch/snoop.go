@@ -83,16 +83,14 @@ func (p *Port) toMembers(f *frame) (why reason, ok bool) {
 	g := &p.sw.groups
 	g.mu.RLock()
 	members := g.m[f.ipDst]
-	// An address of 32 bits or 112 may stand for several MACs, a MAC for
-	// several groups: what counts is the group.
 	if len(members) == 0 {
 		g.mu.RUnlock()
 		return pass, false
 	}
 	due := p.now-g.asked > int64(queryInterval)
 	valid := false
-	for d, seen := range members {
-		valid = valid || d != p && g.valid(seen, p.now)
+	for _, seen := range members {
+		valid = valid || g.valid(seen, p.now)
 	}
 	if valid {
 		for _, d := range *p.sw.ports.Load() {
