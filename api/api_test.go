@@ -30,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeConductor struct {
 	mu      sync.Mutex
 	calls   []string // "METHOD by USER", in order, without verify
+	ref     string   // what the last call was about
 	changes int      // how often something would have been changed
 	events  []s4t.Event
 	revoked map[string]bool
@@ -86,6 +87,9 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 		After    int64
 		User     string
 		Password string
+		Ref      string
+		Board    string
+		ID       string
 	}
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, err
@@ -100,6 +104,7 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 		return json.Marshal(c)
 	}
 	f.calls = append(f.calls, method+" by "+req.Caller.User)
+	f.ref = req.Ref + req.Board + req.ID
 	if a, ok := f.answer[method]; ok {
 		v, err := a(body)
 		if err != nil {

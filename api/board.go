@@ -35,8 +35,8 @@ func (a *API) boardRoutes() {
 		})
 	register(a, guarded, "PATCH /v1/boards/{board}", "board.update", "Update a board", "What is absent stays as it is.",
 		func(ctx context.Context, in *struct {
-			boardRef
-			Body apiclient.BoardUpdate
+			Board string `path:"board" maxLength:"63" doc:"Name or id"`
+			Body  apiclient.BoardUpdate
 		}) (*answered[s4t.Board], error) {
 			b := in.Body
 			return get[s4t.Board](ctx, a, wire.MethodBoardUpdate, wire.BoardUpdate{Caller: callerOf(ctx), Ref: in.Board, Name: b.Name, Type: b.Type, Labels: b.Labels, Location: b.Location})
@@ -52,8 +52,8 @@ func (a *API) boardRoutes() {
 	register(a, guarded, "POST /v1/boards/{board}/streams", "stream.open", "Open a stream",
 		"Answers where to connect to, and a ticket that opens one stream to a TCP service of the board, once, within 60 s: a WebSocket at /rtunnel with the subprotocol s4t.stream.1 and the ticket as bearer token.",
 		func(ctx context.Context, in *struct {
-			boardRef
-			Body apiclient.StreamOpen
+			Board string `path:"board" maxLength:"63" doc:"Name or id"`
+			Body  apiclient.StreamOpen
 		}) (*answered[wire.StreamGrant], error) {
 			return get[wire.StreamGrant](ctx, a, wire.MethodStreamOpen, wire.StreamOpen{Caller: callerOf(ctx), Board: in.Board, Target: in.Body.Target, TCPPort: in.Body.TCPPort})
 		})

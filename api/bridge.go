@@ -15,8 +15,8 @@ type bridgeRef struct {
 
 // bridgeChange is the input of add and remove.
 type bridgeChange struct {
-	bridgeRef
-	Body apiclient.BridgeChange
+	Bridge string `path:"bridge" maxLength:"63" doc:"Name or id"`
+	Body   apiclient.BridgeChange
 }
 
 func (in *bridgeChange) request(ctx context.Context) wire.BridgeChange {

@@ -27,15 +27,15 @@ func (a *API) serviceRoutes() {
 		})
 	register(a, guarded, "POST /v1/boards/{board}/services", "service.expose", "Expose a service", "Gives a TCP service of the board a public port.",
 		func(ctx context.Context, in *struct {
-			boardRef
-			Body apiclient.ServiceExpose
+			Board string `path:"board" maxLength:"63" doc:"Name or id"`
+			Body  apiclient.ServiceExpose
 		}) (*output[s4t.Operation], error) {
 			b := in.Body
 			return accepted(ctx, a, wire.MethodServiceExpose, wire.ServiceExpose{Caller: callerOf(ctx), Board: in.Board, Service: b.Service, Target: b.Target, PublicPort: b.PublicPort})
 		})
 	register(a, guarded, "DELETE /v1/boards/{board}/services/{service}", "service.hide", "Hide a service", "Closes its public port and the streams through it.",
 		func(ctx context.Context, in *struct {
-			boardRef
+			Board   string `path:"board" maxLength:"63" doc:"Name or id"`
 			Service string `path:"service" maxLength:"63" doc:"Name, TCP port or id"`
 		}) (*output[s4t.Operation], error) {
 			return accepted(ctx, a, wire.MethodServiceHide, wire.ServiceHide{Caller: callerOf(ctx), Board: in.Board, Service: in.Service})

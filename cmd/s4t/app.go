@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -159,12 +158,6 @@ func (a *app) withClient(f func(ctx context.Context, c *apiclient.Client, args [
 		defer c.Close()
 		return f(cmd.Context(), c, args)
 	}
-}
-
-// terminal reports whether w is a terminal.
-func terminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && isTerminal(f)
 }
 
 // await waits for an operation that a request has started. It returns true

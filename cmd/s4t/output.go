@@ -170,7 +170,7 @@ func ago(t, now time.Time) string {
 	d := now.Sub(t)
 	form := "%s ago"
 	if d < 0 {
-		d, form = -d, "in %s"
+		d, form = (-d).Round(time.Second), "in %s"
 	}
 	switch {
 	case d < time.Second:
