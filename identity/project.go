@@ -20,11 +20,11 @@ func (i *Identity) CreateProject(ctx context.Context, req wire.NameRequest) (s4t
 		if err := allow(req.Caller, op, s4t.RoleAdmin); err != nil {
 			return err
 		}
-		rec.Object = string(p.ID)
 		err := tx.InsertProject(p)
 		if store.IsUnique(err, "projects.name") {
 			return s4t.Errorf(s4t.Conflict, op, "choose another name", "a project of this name exists")
 		}
+		rec.Object = string(p.ID)
 		return err
 	})
 	if err != nil {
@@ -77,7 +77,7 @@ func (i *Identity) DeleteProject(ctx context.Context, req wire.RefRequest) (wire
 		if err := allow(req.Caller, op, s4t.RoleAdmin); err != nil {
 			return err
 		}
-		rec.Object, rec.Name = string(p.ID), p.Name
+		rec.Object, rec.Name, op = string(p.ID), p.Name, fmt.Sprintf("delete project %q", p.Name)
 		if p.ID == req.Caller.Project {
 			return s4t.Errorf(s4t.Conflict, op, "use a token of another project", "it is the project of the token in use")
 		}

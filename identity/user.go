@@ -35,11 +35,12 @@ func (i *Identity) CreateUser(ctx context.Context, req wire.UserCreate) (s4t.Use
 			return err
 		}
 		u.Project = p.ID
-		rec.Object, rec.Project, rec.Detail = string(u.ID), p.ID, "role "+string(u.Role)
+		rec.Project, rec.Detail = p.ID, "role "+string(u.Role)
 		err = tx.InsertUser(u, hash)
 		if store.IsUnique(err, "users.name") {
 			return s4t.Errorf(s4t.Conflict, op, "choose another name", "a user of this name exists")
 		}
+		rec.Object = string(u.ID)
 		return err
 	})
 	if err != nil {
@@ -78,7 +79,7 @@ func (i *Identity) DeleteUser(ctx context.Context, req wire.RefRequest) (wire.Em
 		if err != nil {
 			return orNotFound(err, op, "see `s4t user list`", "user %q does not exist", clip(req.Ref))
 		}
-		rec.Object, rec.Name = string(u.ID), u.Name
+		rec.Object, rec.Name, op = string(u.ID), u.Name, fmt.Sprintf("delete user %q", u.Name)
 		admins, err := tx.CountAdmins()
 		if err != nil {
 			return err

@@ -34,7 +34,7 @@ func (tx *Tx) InsertAudit(r s4t.AuditRecord) error {
 // AuditFilter chooses audit records; what is empty does not filter.
 type AuditFilter struct {
 	Project s4t.ProjectID
-	Board   string // id, or name as it was when it happened
+	Board   string // id, or name: of a board that is there, or as it was when it was made or deleted
 	Since   time.Time
 }
 
@@ -44,10 +44,11 @@ func (tx *Tx) AuditRecords(f AuditFilter) ([]s4t.AuditRecord, error) {
 		`SELECT `+auditColumns+` FROM (
 			SELECT `+auditColumns+` FROM audit
 			WHERE (? = '' OR project = ?) AND at >= ?
-			  AND (? = '' OR board = ? OR object = ? OR (name = ? AND action LIKE 'board.%'))
+			  AND (? = '' OR board = ? OR object = ? OR (name = ? AND action LIKE 'board.%')
+			       OR board IN (SELECT id FROM boards WHERE name = ?))
 			ORDER BY id DESC LIMIT ?) AS newest
 		ORDER BY id`,
-		f.Project, f.Project, micros(f.Since), f.Board, f.Board, f.Board, f.Board, MaxAuditRecords)
+		f.Project, f.Project, micros(f.Since), f.Board, f.Board, f.Board, f.Board, f.Board, MaxAuditRecords)
 }
 
 // TrimAudit deletes all but the newest keep records.
