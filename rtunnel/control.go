@@ -64,6 +64,7 @@ func streamError(what string) error {
 func refused(err error) control { return control{Refused: wire.FromError(err)} }
 
 var (
-	errReset  = s4t.Errorf(s4t.Unavailable, "carry a stream", "", "the other end reset it")
-	errSilent = s4t.Errorf(s4t.Timeout, "carry a stream", "", "the other end of the rtunnel does not answer")
+	errReset   = s4t.Errorf(s4t.Unavailable, "carry a stream", "", "the other end reset it")
+	errRevoked = s4t.Errorf(s4t.Forbidden, "carry a stream", "", "it is not allowed any more")
+	errSilent  = s4t.Errorf(s4t.Timeout, "carry a stream", "", "the other end of the rtunnel does not answer")
 )

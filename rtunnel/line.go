@@ -28,11 +28,11 @@ type lineOwner interface {
 
 // leg is this end of a stream.
 type leg struct {
-	local  HalfCloser
-	opened func() error  // at the tunnel agent: called by the reader before bytes flow; may be nil
-	open   bool          // bytes may come; set by the reader
-	done   chan struct{} // closed when both directions have ended
-	err    error         // why the stream broke, nil for a clean end; valid after done
+	local HalfCloser
+	admit func() error  // at the tunnel agent: called by the reader before bytes flow; may be nil
+	open  bool          // bytes may come; set by the reader
+	done  chan struct{} // closed when both directions have ended
+	err   error         // why the stream broke, nil for a clean end; valid after done
 
 	readEnded, writeEnding, writeEnded bool // the other end sent eof; we are about to send it; it is sent
 }

@@ -211,61 +211,77 @@ func (o *Opener) take(ctx context.Context, board s4t.BoardID) (*openerLine, int,
 }
 
 // Connect opens a stream of board with ticket, joins it to local, and returns
-// when the stream has ended: nil if both directions ended by themselves. local
-// is closed in every case, with a reset if the stream broke. It waits for an
-// rtunnel, and for the board's answer, until ctx ends or 10 s passed; an
-// rtunnel that does not answer is closed and the next one is tried, which loses
-// nothing as no bytes were sent. opened, which may be nil, is called once when
-// the board has connected to the target, before bytes flow; after it, revoke
-// ends the stream.
-func (o *Opener) Connect(ctx, revoke context.Context, board s4t.BoardID, ticket string, local HalfCloser, opened func() error) error {
+// when the stream has ended: a nil error if both directions ended by
+// themselves. It waits for an rtunnel, and for the board's answer, until ctx
+// ends or 10 s passed; an rtunnel that does not answer is closed and the next
+// one is tried, which loses nothing as no bytes were sent. admit, which may be
+// nil, is called once when the board has connected to the target, before bytes
+// flow. From then on ctx has no meaning, and the end of revoke breaks the
+// stream. local is closed if the stream was opened, with a reset if it broke;
+// if not, it is left to the caller.
+func (o *Opener) Connect(ctx, revoke context.Context, board s4t.BoardID, ticket string, local HalfCloser, admit func() error) (opened bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	defer context.AfterFunc(revoke, cancel)()
 	for {
 		l, waiting, err := o.take(ctx, board)
 		if err != nil {
-			local.Close()
-			return err
+			return false, err
 		}
-		g := &leg{local: local, opened: opened, done: make(chan struct{})}
-		answered, err := l.open(ctx, g, ticket, waiting)
-		if err == nil {
+		g := &leg{local: local, admit: admit, done: make(chan struct{})}
+		switch answer, err := l.open(ctx, g, ticket, waiting); {
+		case answer == answerOpened:
 			cancel() // the opening is over
 			stop := context.AfterFunc(revoke, func() {
-				l.breakOff(g, s4t.Errorf(s4t.Forbidden, "carry a stream", "", "it is not allowed any more"))
+				l.breakOff(g, errRevoked)
 			})
 			l.pump(g)
 			<-g.done
 			stop()
-			return g.err
-		}
-		if answered || ctx.Err() != nil {
-			local.Close()
-			return err
+			return true, g.err
+		case answer == answerBroken:
+			abort(local)
+			if revoke.Err() != nil {
+				err = errRevoked
+			}
+			return true, err
+		case answer == answerRefused || ctx.Err() != nil:
+			return false, err
 		}
 	}
 }
 
-// open asks the board for a stream on l. answered is false where the rtunnel
-// is at fault, so that another may be tried. After an error l is closed, or
-// idle again.
-func (l *openerLine) open(ctx context.Context, g *leg, ticket string, waiting int) (answered bool, err error) {
+// answer is what came of an open.
+type answer int
+
+const (
+	answerNone    answer = iota // the rtunnel is at fault: another may be tried
+	answerRefused               // by the board
+	answerOpened
+	answerBroken // opened, and lost in the same moment: bytes may have flowed
+)
+
+// open asks the board for a stream on l. Unless it was opened, l is closed
+// after it, or idle again.
+func (l *openerLine) open(ctx context.Context, g *leg, ticket string, waiting int) (answer, error) {
 	for len(l.answers) > 0 { // of an earlier open that was given up
 		<-l.answers
 	}
 	if !l.begin(g) {
 		l.conn.Close()
-		return false, streamError("an idle rtunnel has a stream")
+		return answerNone, streamError("an idle rtunnel has a stream")
 	}
-	fail := func(answered bool, err error) (bool, error) {
+	fail := func(err error) (answer, error) {
 		open := l.drop(g)
 		l.conn.Close()
-		return answered || open, err
+		if open {
+			return answerBroken, err
+		}
+		return answerNone, err
 	}
 	l.conn.nc.SetWriteDeadline(time.Now().Add(answerTimeout))
 	if err := (control{Open: &openControl{Ticket: ticket, Waiting: waiting}}).send(l.conn); err != nil {
-		return fail(false, err)
+		return fail(err)
 	}
 	l.conn.nc.SetWriteDeadline(time.Time{})
 	timer := time.NewTimer(answerTimeout)
@@ -273,11 +289,11 @@ func (l *openerLine) open(ctx context.Context, g *leg, ticket string, waiting in
 	for {
 		select {
 		case <-timer.C:
-			return fail(false, errSilent)
+			return fail(errSilent)
 		case <-ctx.Done():
-			return fail(true, s4t.Errorf(s4t.Timeout, "open a stream on the board", "", "it does not answer: %w", context.Cause(ctx)))
+			return fail(s4t.Errorf(s4t.Timeout, "open a stream on the board", "", "it does not answer: %w", context.Cause(ctx)))
 		case <-g.done: // the rtunnel ended
-			return fail(g.open, errSilent)
+			return fail(g.err)
 		case m := <-l.answers:
 			switch {
 			case m.Opening != nil:
@@ -285,9 +301,9 @@ func (l *openerLine) open(ctx context.Context, g *leg, ticket string, waiting in
 			case m.Refused != nil:
 				l.drop(g)
 				l.idle(&l.line)
-				return true, m.Refused.Err()
+				return answerRefused, m.Refused.Err()
 			case m.Opened != nil:
-				return true, nil
+				return answerOpened, nil
 			}
 		}
 	}
@@ -303,8 +319,8 @@ func (l *openerLine) control(_ *line, m control) error {
 		if g == nil || !l.admit(g) {
 			return streamError("a stream was opened that nobody asked for")
 		}
-		if g.opened != nil {
-			if err := g.opened(); err != nil {
+		if g.admit != nil {
+			if err := g.admit(); err != nil {
 				l.reset()
 				return err
 			}

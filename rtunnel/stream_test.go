@@ -48,6 +48,8 @@ func newRig(t *testing.T, warm int) *rig {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
+	var mu sync.Mutex
+	over := false
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -55,11 +57,16 @@ func newRig(t *testing.T, warm int) *rig {
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		conn, _, err := accept.Accept(w, req, []string{rtunnel.SubprotocolStreams})
 		if err != nil {
-			t.Error(err)
-			return
+			return // the board has hung up
 		}
-		running.Add(1)
-		defer running.Done()
+		mu.Lock()
+		if over {
+			conn.Close()
+		} else {
+			running.Add(1)
+			defer running.Done()
+		}
+		mu.Unlock()
 		r.opener.Serve(ctx, rigBoard, conn)
 	})}
 	running.Go(func() { srv.Serve(l) })
@@ -91,6 +98,9 @@ func newRig(t *testing.T, warm int) *rig {
 	t.Cleanup(func() {
 		stopPool()
 		cancel()
+		mu.Lock()
+		over = true
+		mu.Unlock()
 		srv.Close()
 		running.Wait()
 	})
@@ -104,7 +114,11 @@ func (r *rig) connect(target string) (*net.TCPConn, <-chan error) {
 	user, agent := tcpPair(r.t)
 	result := make(chan error, 1)
 	go func() {
-		result <- r.opener.Connect(context.Background(), context.Background(), rigBoard, target, agent, nil)
+		opened, err := r.opener.Connect(context.Background(), context.Background(), rigBoard, target, agent, nil)
+		if !opened {
+			agent.Close()
+		}
+		result <- err
 	}()
 	return user, result
 }
@@ -420,7 +434,8 @@ func TestRevokedStreamEnds(t *testing.T) {
 	result := make(chan error, 1)
 	opened := make(chan struct{})
 	go func() {
-		result <- r.opener.Connect(context.Background(), revoke, rigBoard, target, agent, func() error { close(opened); return nil })
+		_, err := r.opener.Connect(context.Background(), revoke, rigBoard, target, agent, func() error { close(opened); return nil })
+		result <- err
 	}()
 	<-opened
 	now()
@@ -437,7 +452,7 @@ func TestOfflineBoardIsSaid(t *testing.T) {
 	_, agent := tcpPair(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	err := o.Connect(ctx, context.Background(), "nobody", "t", agent, nil)
+	_, err := o.Connect(ctx, context.Background(), "nobody", "t", agent, nil)
 	if s4t.KindOf(err) != s4t.Offline {
 		t.Errorf("Connect = %v, want offline", err)
 	}

@@ -1,0 +1,186 @@
+package tunnelagent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/wire"
+)
+
+// The second sequence of the paper (remote access), on the tunnel agent: who
+// connects to a public port, or comes with a ticket for a stream, is joined to
+// a stream of the board.
+
+const (
+	maxPeers     = 2000            // connections of one public port at a time
+	boardTimeout = 8 * time.Second // for the board to open a stream
+	absentBoard  = 2 * time.Second // the same while it has no rtunnel at all: it may be about to come back
+	userPing     = 20 * time.Second
+	userTimeout  = 60 * time.Second
+)
+
+// peerKeepAlive finds a user that has gone without a word within 45 s.
+var peerKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// exposure is a public port that listens.
+type exposure struct {
+	agent    *Agent
+	board    s4t.BoardID
+	id       s4t.ServiceID
+	tcpPort  int
+	listener net.Listener
+	ticket   atomic.Pointer[string]
+	peers    atomic.Int32
+
+	ctx     context.Context // ends with the exposure: its streams break
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// applyExposures makes the public ports those of want. What has to end is
+// returned, to be called without a.mu, which is held.
+func (a *Agent) applyExposures(want []wire.TunnelExposure, problems map[string]string) (ended []func()) {
+	desired := make(map[s4t.ServiceID]wire.TunnelExposure, len(want))
+	for _, w := range want {
+		desired[w.ID] = w
+	}
+	for id, e := range a.exposures { // first, so that their numbers are free
+		if w, ok := desired[id]; !ok || w.PublicPort != e.tcpPort || w.Board != e.board {
+			delete(a.exposures, id)
+			e.cancel()
+			e.listener.Close()
+			ended = append(ended, e.running.Wait)
+		}
+	}
+	for id, w := range desired {
+		if e := a.exposures[id]; e != nil {
+			e.ticket.Store(&w.Ticket)
+			continue
+		}
+		e, err := a.expose(w)
+		if err != nil {
+			problems[string(id)] = err.Error()
+			continue
+		}
+		a.exposures[id] = e
+	}
+	return ended
+}
+
+// expose opens a public port. a.mu is held.
+func (a *Agent) expose(w wire.TunnelExposure) (*exposure, error) {
+	op := "open public port " + strconv.Itoa(w.PublicPort)
+	if w.PublicPort < a.first || w.PublicPort > a.last {
+		return nil, s4t.Errorf(s4t.Invalid, op, "expose the service again", "it is not in the range %d-%d of this tunnel agent", a.first, a.last)
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(a.cfg.ListenHost, strconv.Itoa(w.PublicPort)))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, s4t.Errorf(s4t.Conflict, op, "free it, or expose the service on another", "another program on the cloud's host uses it")
+	}
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Unavailable, op, "", "%w", err)
+	}
+	e := &exposure{agent: a, board: w.Board, id: w.ID, tcpPort: w.PublicPort, listener: l}
+	e.ticket.Store(&w.Ticket)
+	e.ctx, e.cancel = context.WithCancel(a.run)
+	a.doors.Add(1)
+	e.running.Go(func() {
+		defer a.doors.Done()
+		e.accept()
+	})
+	return e, nil
+}
+
+// accept takes connections until the exposure ends.
+func (e *exposure) accept() {
+	log := e.agent.cfg.Log.With("service", e.id)
+	stop := context.AfterFunc(e.ctx, func() { e.listener.Close() })
+	defer stop()
+	defer e.listener.Close()
+	wait := minRetry
+	for {
+		c, err := e.listener.Accept()
+		if e.ctx.Err() != nil {
+			if err == nil {
+				c.Close()
+			}
+			return
+		}
+		if err != nil { // out of file descriptors, most likely
+			log.Warn("a public port cannot accept", "err", err, "retry_in", wait)
+			select {
+			case <-e.ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			wait = min(2*wait, maxRetry)
+			continue
+		}
+		wait = minRetry
+		tcp := c.(*net.TCPConn)
+		if e.peers.Add(1) > maxPeers {
+			e.peers.Add(-1)
+			hangUp(tcp)
+			log.Warn("a public port has too many connections; one more was refused", "peer", c.RemoteAddr(), "limit", maxPeers)
+			continue
+		}
+		e.agent.doors.Add(1)
+		e.running.Go(func() {
+			defer e.agent.doors.Done()
+			defer e.peers.Add(-1)
+			tcp.SetKeepAliveConfig(peerKeepAlive)
+			ctx, cancel := context.WithTimeout(e.ctx, e.agent.patience(e.board))
+			defer cancel()
+			opened, err := e.agent.opener.Connect(ctx, e.ctx, e.board, *e.ticket.Load(), tcp, nil)
+			if !opened {
+				hangUp(tcp)
+			}
+			if err != nil {
+				log.Debug("a stream ended", "peer", tcp.RemoteAddr(), "opened", opened, "err", err)
+			}
+		})
+	}
+}
+
+// hangUp closes with a reset: nobody was reached.
+func hangUp(c *net.TCPConn) {
+	c.SetLinger(0)
+	c.Close()
+}
+
+// patience is how long to wait for a board.
+func (a *Agent) patience(board s4t.BoardID) time.Duration {
+	if a.opener.Has(board) {
+		return boardTimeout
+	}
+	return absentBoard
+}
+
+// serveStream joins a user's rtunnel to a stream of the board that the ticket
+// is for. The board gets the same ticket and judges for itself. It may have no
+// rtunnel yet, for the request for the ticket is what makes it bring one.
+func (a *Agent) serveStream(ctx context.Context, t wire.Ticket, text string, conn *rtunnel.Conn) {
+	user := rtunnel.NewStream(conn)
+	alive, done := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { conn.Keepalive(alive, userPing, userTimeout) })
+	defer running.Wait()
+	defer done()
+	opening, cancel := context.WithTimeout(ctx, boardTimeout)
+	defer cancel()
+	opened, err := a.opener.Connect(opening, ctx, t.Board, text, user, user.Admit)
+	if !opened {
+		user.CloseWithRefusal(err)
+	}
+	if err != nil {
+		a.cfg.Log.Info("a user's stream ended", "board", t.Board, "opened", opened, "err", err)
+	}
+}
