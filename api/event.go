@@ -268,5 +268,10 @@ func (s *eventStream) write(text string) error {
 	if _, err := io.WriteString(s.w, text); err != nil {
 		return err
 	}
-	return s.rc.Flush()
+	if err := s.rc.Flush(); err != nil {
+		return err
+	}
+	// HTTP/2 resets a stream whose deadline passes, also when nothing waits to
+	// be written.
+	return s.rc.SetWriteDeadline(time.Time{})
 }

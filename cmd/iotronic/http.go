@@ -1,6 +1,7 @@
 package main
 
 import (
+	"container/list"
 	"context"
 	_ "embed"
 	"log"
@@ -20,6 +21,14 @@ const (
 	maxHeader = 32 << 10
 	// idleTimeout of a kept connection between two requests.
 	idleTimeout = 2 * time.Minute
+	// bodyTimeout is how long a request's body may take: 1 MB at 35 KB/s.
+	bodyTimeout = 30 * time.Second
+	// answerTimeout is how long a client may take to read an answer; a long
+	// poll's wait counts. Event streams set their own at each event.
+	answerTimeout = 2 * time.Minute
+	// maxSilent is how many connections may be silent at a time; one more ends
+	// the oldest. Each costs some 20 KB, most of it the TLS handshake's.
+	maxSilent = 4096
 	// silence ends a connection on which no byte of HTTP has come: the TLS
 	// handshake counts too.
 	silence = s4t.HandshakeTimeout
@@ -52,15 +61,23 @@ func (d doors) handler() http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		w.Write(frontPage)
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != http.NoBody {
+			// Not for requests without a body: HTTP/1 takes a deadline that
+			// passes while it waits for the next request as the client's end.
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // newHTTPServer bounds what a peer may cost before it has said who it is.
 func newHTTPServer(h http.Handler, logger *slog.Logger) *http.Server {
-	s := &silent{timers: map[net.Conn]*time.Timer{}}
+	s := &silent{conns: map[net.Conn]*list.Element{}, order: list.New()}
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: s4t.HandshakeTimeout, // the TLS handshake's bound too
+		WriteTimeout:      answerTimeout,        // what is hijacked is free of it
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ConnState:         s.state,
@@ -71,8 +88,15 @@ func newHTTPServer(h http.Handler, logger *slog.Logger) *http.Server {
 
 // silent closes connections on which nothing is said.
 type silent struct {
-	mu     sync.Mutex // guards timers
-	timers map[net.Conn]*time.Timer
+	mu    sync.Mutex // guards the fields below
+	conns map[net.Conn]*list.Element
+	order *list.List // of waiting, oldest first
+}
+
+// waiting is a connection and the clock that ends it.
+type waiting struct {
+	conn  net.Conn
+	clock *time.Timer
 }
 
 // state follows a connection: the clock runs from accept to the first byte of
@@ -80,14 +104,24 @@ type silent struct {
 func (s *silent) state(c net.Conn, st http.ConnState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch st {
-	case http.StateNew:
-		s.timers[c] = time.AfterFunc(silence, func() { c.Close() })
-	default:
-		if t, ok := s.timers[c]; ok {
-			t.Stop()
-			delete(s.timers, c)
-		}
+	if st != http.StateNew {
+		s.forget(c)
+		return
+	}
+	if s.order.Len() >= maxSilent {
+		oldest := s.order.Front().Value.(waiting).conn
+		s.forget(oldest)
+		go oldest.Close() // TLS may take its time to say goodbye
+	}
+	s.conns[c] = s.order.PushBack(waiting{c, time.AfterFunc(silence, func() { c.Close() })})
+}
+
+// forget stops the clock of a connection, if it has one. mu is held.
+func (s *silent) forget(c net.Conn) {
+	if e, ok := s.conns[c]; ok {
+		e.Value.(waiting).clock.Stop()
+		s.order.Remove(e)
+		delete(s.conns, c)
 	}
 }
 
