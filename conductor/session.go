@@ -100,7 +100,7 @@ func (c *Conductor) boardConnected(ctx context.Context, req wire.BoardConnected)
 				return s4t.Errorf(s4t.Unauthenticated, op, "enrol it again with a new code", "it is not enrolled")
 			}
 			a, err := ch.Agent(req.Agent)
-			if err != nil {
+			if err != nil && s4t.KindOf(err) != s4t.NotFound {
 				return err
 			}
 			if a.Incarnation != req.Incarnation {

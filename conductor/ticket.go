@@ -42,13 +42,16 @@ func (c *Conductor) boardTicket(ctx context.Context, req wire.BoardTicket) (wire
 		switch req.Purpose {
 		case wire.PurposePort:
 			p, err := tx.Port(req.Port)
+			if err != nil && s4t.KindOf(err) != s4t.NotFound {
+				return t, err
+			}
 			if err != nil || p.BoardID != req.Board {
-				return t, s4t.Errorf(s4t.NotFound, op, "", "it has no port %q", req.Port)
+				return t, s4t.Errorf(s4t.Forbidden, op, "", "it has no port %q", clip(string(req.Port)))
 			}
 			t.Port, t.Agent = p.ID, p.TunnelAgent
 		case wire.PurposeStreams:
 			if t.Agent = b.TunnelAgent; t.Agent == "" {
-				return t, s4t.Errorf(s4t.Conflict, op, "", "no idle data rtunnel is wanted of it")
+				return t, s4t.Errorf(s4t.Invalid, op, "", "no idle data rtunnel is wanted of it")
 			}
 		default:
 			return t, s4t.Errorf(s4t.Invalid, op, "", "no ticket is given to a board for the purpose %q", req.Purpose)

@@ -1,0 +1,250 @@
+package conductor
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/vnet"
+	"github.com/stack4things/s4t/wire"
+)
+
+// checkBridge checks all of a request that can be checked without looking
+// anything up, and fills in the defaults.
+func checkBridge(op string, req *wire.BridgeCreate) error {
+	bad := func(hint, format string, args ...any) error {
+		return s4t.Errorf(s4t.Invalid, op, hint, format, args...)
+	}
+	if err := s4t.ValidName("bridge", req.Name); err != nil {
+		return err
+	}
+	if len(req.Boards) == 0 {
+		return bad("name boards with --board", "a bridge needs a board")
+	}
+	if req.Layer == 0 {
+		req.Layer = 2
+	}
+	if req.Encapsulation == "" {
+		req.Encapsulation = s4t.EncapEthernet
+	}
+	switch {
+	case req.Layer != 2 && req.Layer != 3:
+		return bad("use 2 or 3", "there is no layer %d", req.Layer)
+	case req.Encapsulation != s4t.EncapEthernet && req.Encapsulation != s4t.EncapGRE:
+		return bad("use ethernet or gre", "there is no encapsulation %q", req.Encapsulation)
+	case req.Encapsulation == s4t.EncapGRE && req.Layer == 3:
+		return bad("use --layer 2 with gre, or --encapsulation ethernet with layer 3", "gre carries Ethernet frames, which layer 3 has none of")
+	case req.Layer == 3 && req.CIDR == none && (req.CIDR6 == "" || req.CIDR6 == none):
+		return bad("leave --cidr out, or use --layer 2", "a layer-3 network forwards by address and cannot be without")
+	}
+	if req.MTU == 0 {
+		req.MTU = s4t.DefaultMTU
+		if req.Encapsulation == s4t.EncapGRE { // what a kernel gretap with a key has on the other end
+			req.MTU = vnet.GREMTU(s4t.DefaultMTU)
+		}
+	}
+	if req.MTU < s4t.MinMTU || req.MTU > s4t.MaxMTU {
+		return bad(fmt.Sprintf("use %d to %d", s4t.MinMTU, s4t.MaxMTU), "an MTU of %d is not possible", req.MTU)
+	}
+	if req.CIDR6 != "" && req.CIDR6 != none && req.MTU < vnet.MinIPv6MTU {
+		return bad(fmt.Sprintf("use --mtu %d or more, or leave --cidr6 out", vnet.MinIPv6MTU), "IPv6 does not run with an MTU of %d", req.MTU)
+	}
+	for _, cidr := range []struct {
+		text string
+		v4   bool
+	}{{req.CIDR, true}, {req.CIDR6, false}} {
+		if cidr.text == "" || cidr.text == none {
+			continue
+		}
+		p, err := netip.ParsePrefix(cidr.text)
+		if err != nil || p.Addr().Is4() != cidr.v4 {
+			return bad("write it like 10.77.0.0/24 (--cidr) or fd00:77::/64 (--cidr6)", "%q is not a subnet of its family", cidr.text)
+		}
+		if err := vnet.ValidatePrefix(p); err != nil {
+			return err
+		}
+	}
+	return checkGuards(op, req.Layer, req.Guards)
+}
+
+// checkGuards checks what a user lifts for a port.
+func checkGuards(op string, layer int, g s4t.PortGuards) error {
+	if g.StormLimit < 0 || g.RateLimit < 0 {
+		return s4t.Errorf(s4t.Invalid, op, "use 0 for the default", "a limit is negative")
+	}
+	if g.BridgeTo == "" {
+		return nil
+	}
+	if layer != 2 {
+		return s4t.Errorf(s4t.Invalid, op, "use --layer 2", "only a layer-2 network can be bridged to an interface")
+	}
+	return vnet.ValidInterfaceName(g.BridgeTo)
+}
+
+// boardsFor finds the boards of a request: each exists, is of the project, and
+// is named once.
+func (ch *change) boardsFor(caller wire.Caller, op string, refs []string, project s4t.ProjectID, online bool) ([]store.Board, error) {
+	if len(refs) == 0 {
+		return nil, s4t.Errorf(s4t.Invalid, op, "name boards with --board", "no board is named")
+	}
+	if len(refs) > s4t.MaxBridgePorts {
+		return nil, s4t.Errorf(s4t.TooMany, op, "make several bridges", "%d boards, a bridge takes %d", len(refs), s4t.MaxBridgePorts)
+	}
+	var boards []store.Board
+	var away []string
+	seen := map[s4t.BoardID]bool{}
+	for _, ref := range refs {
+		b, err := findBoard(ch.Tx, caller, op, ref)
+		switch {
+		case err != nil:
+			return nil, err
+		case b.Project != project:
+			return nil, s4t.Errorf(s4t.Invalid, op, "use boards of the bridge's project", "board %q belongs to another project", ref)
+		case seen[b.ID]:
+			return nil, s4t.Errorf(s4t.Invalid, op, "name it once", "board %q is named twice", ref)
+		}
+		seen[b.ID] = true
+		boards = append(boards, b)
+		if b.Status != s4t.BoardOnline {
+			away = append(away, b.Name)
+		}
+	}
+	if online && len(away) > 0 {
+		return nil, s4t.Errorf(s4t.Offline, op, "start lightning-rod there, or leave --require-online out", "not online: %s", strings.Join(away, ", "))
+	}
+	return boards, nil
+}
+
+// chooseSubnets returns the subnets of a new network: those asked for, if they
+// overlap no other bridge of these boards, else a free one. IPv6 is given only
+// where it was asked for.
+func (ch *change) chooseSubnets(op string, req wire.BridgeCreate, boards []store.Board) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, cidr := range []string{req.CIDR, req.CIDR6} {
+		if cidr != "" && cidr != none {
+			prefixes = append(prefixes, netip.MustParsePrefix(cidr)) // checkBridge parsed it
+		}
+	}
+	for _, b := range boards {
+		if err := ch.noOverlap(op, b, "", prefixes); err != nil {
+			return nil, err
+		}
+	}
+	if req.CIDR != "" {
+		return prefixes, nil
+	}
+	// Apart from every network of the project, so that a board can join any
+	// two of its bridges later.
+	networks, err := ch.Networks(req.Caller.Project)
+	if err != nil {
+		return nil, err
+	}
+	var used []netip.Prefix
+	for _, n := range networks {
+		for _, sn := range n.Subnets {
+			used = append(used, sn.CIDR)
+		}
+	}
+	p := vnet.ChoosePrefix(used)
+	if !p.IsValid() {
+		return nil, s4t.Errorf(s4t.TooMany, op, "give one with --cidr, or delete bridges", "no subnet is free to choose")
+	}
+	return append([]netip.Prefix{p}, prefixes...), nil
+}
+
+// noOverlap checks that a board is on no other network with addresses of
+// prefixes: it could not tell the two apart.
+func (ch *change) noOverlap(op string, b store.Board, except s4t.NetworkID, prefixes []netip.Prefix) error {
+	networks, err := ch.NetworksOfBoard(b.ID)
+	if err != nil {
+		return err
+	}
+	for _, n := range networks {
+		for _, sn := range n.Subnets {
+			for _, p := range prefixes {
+				if n.ID != except && p.Overlaps(sn.CIDR) {
+					return s4t.Errorf(s4t.Conflict, op, "give another --cidr", "%v overlaps %v of bridge %q, which board %q is on", p, sn.CIDR, n.Name, b.Name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// addPorts reserves a port for each board on a network that exists: a MAC, an
+// address of each subnet, the name of the device, outer addresses for GRE.
+func (ch *change) addPorts(op string, n s4t.Network, boards []store.Board, guards s4t.PortGuards) ([]s4t.PortID, error) {
+	taken, err := ch.TakenAddresses(n.ID)
+	if err != nil {
+		return nil, err
+	}
+	var ids []s4t.PortID
+	for i, b := range boards {
+		p := store.Port{
+			Port: s4t.Port{
+				ID: s4t.PortID(s4t.NewID()), Network: n.ID, Project: n.Project, Board: b.Name, BoardID: b.ID, Addresses: []string{}, Guards: guards, Status: s4t.PortPending,
+			},
+			CreatedAt: ch.now.Add(time.Duration(i) * time.Microsecond), // lists keep the order of the request
+		}
+		p.Interface = vnet.InterfaceName(p.ID)
+		if n.Layer == 2 {
+			p.MAC = vnet.MAC(p.ID)
+		}
+		for _, sn := range n.Subnets {
+			addr, ok := vnet.NextFree(sn.CIDR, func(a netip.Addr) bool { return taken[a] })
+			if !ok {
+				return nil, s4t.Errorf(s4t.Conflict, op, "use a larger --cidr", "no address is left in %v for board %q", sn.CIDR, b.Name)
+			}
+			taken[addr] = true
+			p.Addresses = append(p.Addresses, netip.PrefixFrom(addr, sn.CIDR.Bits()).String())
+		}
+		if n.Encapsulation == s4t.EncapGRE {
+			local, err := ch.newOuter(op)
+			if err != nil {
+				return nil, err
+			}
+			p.GRE = &s4t.PortGRE{Local: local.String()}
+		}
+		if err := ch.InsertPort(p); err != nil {
+			if store.IsUnique(err, "ports.network") {
+				return nil, s4t.Errorf(s4t.Conflict, op, "leave it out", "board %q is on this bridge already", b.Name)
+			}
+			return nil, err
+		}
+		ch.touchBoard(b.ID)
+		ids = append(ids, p.ID)
+	}
+	ch.touchAgent(n.TunnelAgent)
+	ch.networks[n.ID] = true
+	return ids, nil
+}
+
+// newOuter chooses the outer address of a port for GRE out of 100.64.0.0/10,
+// at random: there are four million.
+func (ch *change) newOuter(op string) (netip.Addr, error) {
+	for range 64 {
+		k := newKey()
+		a := netip.AddrFrom4([4]byte{100, 64 | byte(k>>16)&0x3f, byte(k >> 8), byte(k)})
+		if last := a.As4()[3]; last == 0 || last == 255 || a.String() == agentOuter {
+			continue
+		}
+		taken, err := ch.GRELocalTaken(a)
+		if err != nil || !taken {
+			return a, err
+		}
+	}
+	return netip.Addr{}, s4t.Errorf(s4t.TooMany, op, "delete bridges with encapsulation gre", "no outer address is free")
+}
+
+// newKey makes the GRE key of a network: any number but 0, which some
+// equipment takes for "no key".
+func newKey() uint32 {
+	var b [4]byte
+	rand.Read(b[:])
+	return max(1, binary.BigEndian.Uint32(b[:]))
+}
