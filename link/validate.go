@@ -100,8 +100,8 @@ func (h Header) validateChecksum(packet []byte, l layout) error {
 // validateGSO checks that a super-frame is one of the kind it says.
 func (h Header) validateGSO(packet []byte, l layout) error {
 	frame := packet[HeaderLen:]
-	var sum uint16
-	head := l.l4
+	var sum uint16 // offset of the checksum in its header
+	var head int   // bytes of all headers
 	switch h.GSOType &^ GSOECN {
 	case GSOTCPv4, GSOTCPv6:
 		if want := versionOf(h.GSOType); l.version != want || l.proto != protoTCP || len(frame) < l.l4+20 {
