@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -162,18 +163,24 @@ func (a *app) withClient(f func(ctx context.Context, c *apiclient.Client, args [
 
 // await waits for an operation that a request has started. It returns true
 // when the command has nothing more to print: with --no-wait, where it prints
-// the operation.
-func (a *app) await(ctx context.Context, c *apiclient.Client, op s4t.Operation) (printed bool, err error) {
+// the operation. missing, where it is not nil, says what an operation still
+// waits for when time is up.
+func (a *app) await(ctx context.Context, c *apiclient.Client, op s4t.Operation, missing func() string) (printed bool, err error) {
 	if a.noWait {
 		return true, a.printOperation(op)
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	wait, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	var onStep func(s4t.Step)
 	if terminal(a.stderr) {
 		onStep = func(s s4t.Step) { io.WriteString(a.stderr, stepLine(s)+"\n") }
 	}
-	op, err = c.WaitOperation(ctx, op.ID, onStep)
+	op, err = c.WaitOperation(wait, op.ID, onStep)
+	if e, ok := errors.AsType[*s4t.Error](err); ok && missing != nil && wait.Err() != nil && ctx.Err() == nil {
+		if m := missing(); m != "" {
+			e.Msg += "; still missing: " + m
+		}
+	}
 	if err != nil {
 		return false, err
 	}

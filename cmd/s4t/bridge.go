@@ -65,7 +65,7 @@ func (a *app) bridgeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if printed, err := a.await(ctx, c, op); printed || err != nil {
+			if printed, err := a.await(ctx, c, op, nil); printed || err != nil {
 				return err
 			}
 			return a.printBridge(b)
@@ -157,27 +157,25 @@ func (a *app) bridgeChange(verb string) *cobra.Command {
 // awaitBridge waits and prints the bridge; when time is up it says which
 // boards are missing.
 func (a *app) awaitBridge(ctx context.Context, c *apiclient.Client, op s4t.Operation) error {
-	printed, err := a.await(ctx, c, op)
-	if printed {
-		return err
-	}
-	b, berr := c.Bridge(ctx, op.Object)
-	if e, ok := err.(*s4t.Error); ok && e.Kind == s4t.Timeout && berr == nil {
-		var missing []string
+	missing := func() string {
+		b, err := c.Bridge(ctx, op.Object)
+		if err != nil {
+			return ""
+		}
+		var l []string
 		for _, p := range b.Ports {
 			if p.Status != s4t.PortUp {
-				missing = append(missing, p.Board)
+				l = append(l, p.Board)
 			}
 		}
-		if len(missing) > 0 {
-			e.Msg += "; still missing: " + strings.Join(missing, ", ")
-		}
+		return strings.Join(l, ", ")
 	}
-	if err != nil {
+	if printed, err := a.await(ctx, c, op, missing); printed || err != nil {
 		return err
 	}
-	if berr != nil {
-		return berr
+	b, err := c.Bridge(ctx, op.Object)
+	if err != nil {
+		return err
 	}
 	return a.printBridge(b)
 }

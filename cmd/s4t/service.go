@@ -29,7 +29,7 @@ func (a *app) serviceCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if printed, err := a.await(ctx, c, op); printed || err != nil {
+		if printed, err := a.await(ctx, c, op, nil); printed || err != nil {
 			return err
 		}
 		s, err := c.Service(ctx, op.Object)
@@ -66,7 +66,7 @@ func (a *app) serviceCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if printed, err := a.await(ctx, c, op); printed || err != nil {
+			if printed, err := a.await(ctx, c, op, nil); printed || err != nil {
 				return err
 			}
 			for _, s := range was {

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+func TestTimesAndSizesAreHuman(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for d, want := range map[time.Duration]string{
+		0: "now", -999 * time.Millisecond: "now", -59 * time.Second: "59s ago", -3 * time.Minute: "3m ago", -47 * time.Hour: "47h ago",
+		-48 * time.Hour: "2d ago", 2 * time.Hour: "in 2h", 24*time.Hour - time.Millisecond: "in 24h",
+	} {
+		if got := ago(now.Add(d), now); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+	if ago(time.Time{}, now) != "" {
+		t.Error("a time that is missing is shown")
+	}
+	for n, want := range map[uint64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 1234567: "1.2 MB", 99999999: "100 MB", 1 << 63: "9.2 EB"} {
+		if got := size(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestWhatABoardSaysCannotCommandTheTerminal(t *testing.T) {
+	if got := oneLine("a\x1b]0;title\x07b\nc\u009b31m"); got != "a]0;titleb c31m" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestYAMLKeepsOrderAndStrings(t *testing.T) {
+	var b bytes.Buffer
+	a := &app{stdout: &b, format: "yaml"}
+	v := struct {
+		Z string            `json:"z"`
+		A []string          `json:"a"`
+		M map[string]string `json:"m"`
+		E []int             `json:"e"`
+	}{"123", []string{"true", "10.77.0.0/24", "a: b", "null", ""}, map[string]string{"k": "1.0"}, []int{}}
+	if err := a.printData(v); err != nil {
+		t.Fatal(err)
+	}
+	want := "z: \"123\"\na:\n  - \"true\"\n  - 10.77.0.0/24\n  - 'a: b'\n  - \"null\"\n  - \"\"\nm:\n  k: \"1.0\"\ne: []\n"
+	if b.String() != want {
+		t.Errorf("got:\n%s", b.String())
+	}
+}
+
+func TestEveryCommandHasAnExampleAndEveryKindAStatus(t *testing.T) {
+	a := &app{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, env: func(string) string { return "" }}
+	todo := a.root().Commands()
+	for len(todo) > 0 {
+		c := todo[0]
+		todo = append(todo[1:], c.Commands()...)
+		if c.Name() == "help" {
+			continue
+		}
+		if c.Example == "" || c.Short == "" || c.Args == nil {
+			t.Errorf("%s lacks an example, a description or a check of its arguments", c.CommandPath())
+		}
+	}
+	for kind, want := range map[s4t.Kind]int{
+		s4t.Invalid: 2, s4t.NotFound: 3, s4t.Unauthenticated: 4, s4t.Forbidden: 4, s4t.Offline: 5, s4t.Conflict: 6,
+		s4t.Unavailable: 1, s4t.Timeout: 1, s4t.TooMany: 1, s4t.Internal: 1,
+	} {
+		if got := exitStatus(s4t.Errorf(kind, "", "", "x")); got != want {
+			t.Errorf("%s: %d, want %d", kind, got, want)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stack4things/s4t"
+)
+
+const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE0Ngw0H4nDqC2f3dN1mJ8m3mLsW0m9p1d1x1nK2Xm1e"
+
+func TestProxyCommandSurvivesAnyPathOfThisProgram(t *testing.T) {
+	for _, path := range []string{"/usr/bin/s4t", "/home/o'neil/my bin/s4t", "/tmp/$(touch x)`y`;z", `/a\b"c`} {
+		got := proxyCommand(path, kitchenID)
+		// As ssh does it: percent signs are expanded, then a shell reads it.
+		expanded := strings.NewReplacer("%%", "%", "%p", "22").Replace(got)
+		out, err := exec.Command("/bin/sh", "-c", "show() { printf '%s\\n' \"$@\"; }; "+strings.Replace(expanded, "exec ", "show ", 1)).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := path + "\nconnect\n" + kitchenID + "\n22\n"; string(out) != want {
+			t.Errorf("%s: the shell reads %q", path, out)
+		}
+	}
+	if got := proxyCommand("/100%/s4t", kitchenID); !strings.Contains(got, "/100%%/s4t") {
+		t.Errorf("a percent sign is expanded: %s", got)
+	}
+}
+
+func TestSSHArgs(t *testing.T) {
+	board := s4t.Board{ID: kitchenID, Name: "kitchen"}
+	got := sshArgs("/s4t", "/home/u/k", true, board, sshFlags{user: "root", identity: "key", tcpPort: 2222, options: []string{"ForwardAgent=yes"}}, []string{"uname", "-a"})
+	want := []string{
+		"-o", "ForwardAgent=yes",
+		"-o", "ProxyCommand=exec '/s4t' connect " + kitchenID + " %p",
+		"-o", "HostKeyAlias=s4t-" + kitchenID,
+		"-o", `UserKnownHostsFile="/home/u/k"`,
+		"-o", "StrictHostKeyChecking=yes", "-o", "CheckHostIP=no", "-o", "UpdateHostKeys=no",
+		"-p", "2222", "-l", "root", "-i", "key", "--", "kitchen", "uname", "-a",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if got := sshArgs("/s4t", "/k", false, board, sshFlags{tcpPort: 22}, nil); !slices.Contains(got, "StrictHostKeyChecking=accept-new") {
+		t.Errorf("without reported keys: %q", got)
+	}
+}
+
+func TestSSHItselfUnderstandsTheArguments(t *testing.T) {
+	program, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Skip("needs OpenSSH: apt-get install openssh-client")
+	}
+	known := filepath.Join(t.TempDir(), `odd "name" 100%`)
+	args := sshArgs("/usr/bin/s4t", known, true, s4t.Board{ID: kitchenID, Name: "kitchen"}, sshFlags{tcpPort: 2222, user: "root"}, nil)
+	out, err := exec.CommandContext(context.Background(), program, append([]string{"-G", "-F", "none"}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, want := range []string{"port 2222", "user root", "hostkeyalias s4t-" + kitchenID, "stricthostkeychecking true", "hostname kitchen", "proxycommand exec '/usr/bin/s4t' connect " + kitchenID + " %p"} {
+		if !slices.Contains(strings.Split(string(out), "\n"), want) {
+			t.Errorf("ssh does not say %q in:\n%s", want, out)
+		}
+	}
+}
+
+func TestKnownHostsAreWhatTheAgentReported(t *testing.T) {
+	home := t.TempDir()
+	a := &app{env: func(k string) string { return map[string]string{"HOME": home}[k] }}
+	board := s4t.Board{ID: kitchenID, Name: "kitchen"}
+
+	path, reported, err := a.knownHosts(board)
+	if err != nil || reported {
+		t.Fatalf("nothing was reported: %v, %v", reported, err)
+	}
+	if err := os.WriteFile(path, []byte("accepted on first use\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = a.knownHosts(board); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(path); string(b) != "accepted on first use\n" {
+		t.Errorf("what was accepted is gone: %q", b)
+	}
+
+	// A board cannot slip other lines into the file.
+	board.Info.HostKeys = []string{hostKey + " root@kitchen", "* ssh-rsa AAAA", "junk\n* ssh-ed25519 AAAA"}
+	path, reported, err = a.knownHosts(board)
+	if err != nil || !reported {
+		t.Fatalf("%v, %v", reported, err)
+	}
+	b, err := os.ReadFile(path)
+	if want := "s4t-" + kitchenID + " " + hostKey + "\n"; err != nil || string(b) != want {
+		t.Errorf("the file has %q, want %q", b, want)
+	}
+	left, _ := os.ReadDir(filepath.Dir(path))
+	if len(left) != 1 {
+		t.Errorf("%d files are left", len(left))
+	}
+}
