@@ -1,9 +1,9 @@
 package main
 
 import (
-	"net/http"
-
 	"github.com/stack4things/s4t/api"
+	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/tunnelagent"
 	"github.com/stack4things/s4t/wampagent"
 )
 
@@ -24,6 +24,15 @@ func (c *cloud) addDoors(cfg config, d *doors) error {
 	c.doors = append(c.doors, part{"WAMP agent", sessions.Run})
 	c.ready = append(c.ready, sessions.Ready())
 
-	d.rtunnel = http.NotFoundHandler()
+	frames, err := tunnelagent.New(tunnelagent.Config{
+		ID: tunnelAgentID, URL: c.place.url, Queue: c.queue, Validate: link.Validate,
+		Host: c.place.host, ListenHost: c.place.bind, PublicPorts: cfg.PublicPorts, Log: c.log,
+	})
+	if err != nil {
+		return err
+	}
+	d.rtunnel = frames
+	c.doors = append(c.doors, part{"tunnel agent", frames.Run})
+	c.ready = append(c.ready, frames.Ready())
 	return nil
 }
