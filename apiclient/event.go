@@ -127,6 +127,9 @@ func (s *EventStream) read(yield func(s4t.Event) bool) (bool, error) {
 				if len(data) > maxEvent {
 					return true, errors.New("an event is too long")
 				}
+				if len(data) > 0 {
+					data = append(data, '\n')
+				}
 				data = append(data, bytes.TrimPrefix(value, []byte(" "))...)
 			}
 			continue
