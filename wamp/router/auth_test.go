@@ -278,7 +278,7 @@ func TestGuard(t *testing.T) {
 	if !g.allow("a", now.Add(guardWindow)) {
 		t.Error("still held after the window")
 	}
-	for i := range 2 * guardEntries {
+	for i := range guardEntries + 64 {
 		g.failed(hex.EncodeToString([]byte{byte(i >> 8), byte(i)}), now.Add(time.Duration(i)))
 	}
 	if len(g.seen) > guardEntries {
