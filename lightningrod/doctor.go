@@ -1,8 +1,20 @@
 package lightningrod
 
 import (
+	"cmp"
 	"context"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -13,13 +25,175 @@ type DoctorConfig struct {
 	Proxy  string // optional: HTTP proxy URL; default is the environment's, then the identity's
 }
 
-// Doctor says what stands between this board and the cloud, one finding a
-// check, in the order in which a connection would fail.
-func Doctor(ctx context.Context, cfg DoctorConfig) ([]wire.Finding, error) {
-	return nil, nil
+// check is one thing that may stand in the way. It appends what it found; a
+// check that has nothing to look at finds nothing. A cause is Certain only
+// where nothing else explains what was seen.
+type check struct {
+	name string
+	run  func(ctx context.Context, x *examination)
 }
 
-// doctor answers the cloud's question what stands in the way.
+// checks are in the order in which a connection would fail. Those of the way
+// to the cloud stop at the first error: what comes after would only repeat it.
+func checks() []check {
+	return []check{
+		{"state", checkState},
+		{"agent", checkAgent},
+		{"clock", checkClock},
+		{"disk", checkDisk},
+		{"networks", checkNetworks},
+		{"proxy", onTheWay(checkProxy)},
+		{"dns", onTheWay(checkDNS)},
+		{"tcp", onTheWay(checkTCP)},
+		{"tls", onTheWay(checkTLS)},
+		{"mtu", onTheWay(checkMTU)},
+		{"upgrade", onTheWay(checkUpgrade)},
+		{"auth", onTheWay(checkAuth)},
+	}
+}
+
+// examination is what the checks know so far.
+type examination struct {
+	dir      stateDir
+	id       *Identity          // nil: not joined, or not readable
+	running  *Status            // nil: no lightning-rod runs on the state
+	caps     *link.Capabilities // nil: to be probed
+	now      time.Time          // of this board
+	cloudNow time.Time          // zero: not known
+
+	url     string // of the cloud; "": not known
+	host    string
+	tcpPort string
+	dialer  *rtunnel.Dialer // nil: not on the way to a cloud
+	pinned  bool            // its CA is known
+	proxy   string          // host:port; "": none
+	blocked bool            // an error on the way was found
+
+	mu      sync.Mutex // guards segment
+	segment int        // the TCP segment size of the last connection; 0: what the kernel thinks
+
+	check    string
+	findings []wire.Finding
+}
+
+func (x *examination) ok(cause string) {
+	x.findings = append(x.findings, wire.Finding{Check: x.check, Level: wire.LevelOK, Cause: cause, Certain: true})
+}
+
+func (x *examination) found(level string, certain bool, cause, cure string) {
+	x.findings = append(x.findings, wire.Finding{Check: x.check, Level: level, Cause: cause, Cure: cure, Certain: certain})
+}
+
+// onTheWay makes a check of the way to the cloud.
+func onTheWay(run func(context.Context, *examination)) func(context.Context, *examination) {
+	return func(ctx context.Context, x *examination) {
+		if x.dialer == nil || x.blocked {
+			return
+		}
+		before := len(x.findings)
+		run(ctx, x)
+		for _, f := range x.findings[before:] {
+			x.blocked = x.blocked || f.Level == wire.LevelError
+		}
+	}
+}
+
+// Doctor says what stands between this board and the cloud: one or more
+// findings a check, in the order in which a connection would fail. It changes
+// nothing and uses up no code.
+func Doctor(ctx context.Context, cfg DoctorConfig) ([]wire.Finding, error) {
+	if cfg.State == "" {
+		cfg.State = DefaultState
+	}
+	x := &examination{dir: stateDir(cfg.State), now: time.Now()}
+	if id, err := x.dir.identity(); err == nil {
+		x.id = &id
+		var s Status
+		if x.dir.ask(ctx, askStatus, &s) == nil {
+			x.running = &s
+		}
+	}
+	if err := x.aim(cfg); err != nil {
+		return nil, err
+	}
+	return x.examine(ctx, checks()), nil
+}
+
+// aim settles where the cloud is and whom to trust.
+func (x *examination) aim(cfg DoctorConfig) error {
+	dial := rtunnel.DialerConfig{Proxy: cfg.Proxy, Timeout: 8 * time.Second, Control: x.watchSegments}
+	switch {
+	case strings.Contains(cfg.Target, "://"):
+		x.url = cfg.Target
+		if x.id != nil && slices.Contains(x.id.URLs, cfg.Target) {
+			dial.CA = []byte(x.id.CA)
+		}
+		x.id = nil // another cloud's business
+	case cfg.Target != "":
+		join, err := s4t.ParseJoin(cfg.Target)
+		if err != nil {
+			return err
+		}
+		x.url, dial.Fingerprint = join.URLs[0], join.Fingerprint
+		x.id = nil
+	case x.id != nil:
+		x.url, dial.CA, dial.DefaultProxy = x.id.URLs[0], []byte(x.id.CA), x.id.Proxy
+	default:
+		return nil
+	}
+	u, err := url.Parse(x.url)
+	if err != nil || u.Hostname() == "" {
+		return s4t.Errorf(s4t.Invalid, "examine the way to "+x.url, "use https://HOST:PORT", "it is not a URL")
+	}
+	x.pinned = len(dial.CA) > 0 || dial.Fingerprint != ""
+	x.host, x.tcpPort = u.Hostname(), cmp.Or(u.Port(), map[bool]string{true: "443", false: "80"}[u.Scheme == "https"])
+	if x.dialer, err = rtunnel.NewDialer(dial); err != nil {
+		return err
+	}
+	x.proxy, err = x.dialer.ProxyFor(x.url)
+	return err
+}
+
+// watchSegments notes when the dialler takes to smaller TCP segments: before a
+// connection is made TCP_MAXSEG reads as what was asked for (tcp(7)).
+func (x *examination) watchSegments(_ context.Context, _, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) {
+		mss, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG)
+		if err != nil || mss == defaultMSS {
+			return
+		}
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.segment = mss
+	})
+}
+
+// defaultMSS is what the kernel says where nothing was asked for
+// (TCP_MSS_DEFAULT, include/net/tcp.h).
+const defaultMSS = 536
+
+// examine runs the checks.
+func (x *examination) examine(ctx context.Context, all []check) []wire.Finding {
+	for _, c := range all {
+		if ctx.Err() != nil {
+			break
+		}
+		x.check = c.name
+		c.run(ctx, x)
+	}
+	return x.findings
+}
+
+// doctor answers the cloud's question what stands in the way, worst first. The
+// way to the cloud is evidently there.
 func (e *Engine) doctor(ctx context.Context) wire.DoctorReport {
-	return wire.DoctorReport{Board: e.name()}
+	s := e.Status()
+	x := &examination{dir: e.dir, id: &e.id, running: &s, now: time.Now(), caps: &e.caps}
+	if e.clock.known() {
+		x.cloudNow = e.clock.now()
+	}
+	findings := x.examine(ctx, checks())
+	level := map[string]int{wire.LevelError: 0, wire.LevelWarning: 1, wire.LevelOK: 2}
+	slices.SortStableFunc(findings, func(a, b wire.Finding) int { return cmp.Compare(level[a.Level], level[b.Level]) })
+	return wire.DoctorReport{Board: e.name(), Findings: findings, Status: s4t.BoardOnline}
 }

@@ -186,13 +186,15 @@ func (e *Engine) keepSession(ctx context.Context) {
 }
 
 // refused reports whether the cloud turned the board away for a reason that
-// does not pass by itself.
+// does not pass by itself. That the way there does not let the board pass is
+// none: it may from one second to the next.
 func refused(err error) bool {
-	switch wamp.ReasonOf(err) {
+	switch reason := wamp.ReasonOf(err); reason {
 	case wamp.ReasonCloned, wamp.ReasonLeft:
 		return true
+	default:
+		return reason != "" && s4t.KindOf(err) == s4t.Unauthenticated
 	}
-	return s4t.KindOf(err) == s4t.Unauthenticated
 }
 
 // troubleOf says in the board's words why there is no session.
@@ -202,7 +204,7 @@ func troubleOf(err error) string {
 		return "the cloud closed the session"
 	case wamp.ReasonOf(err) == wamp.ReasonCloned:
 		return "another board uses this board's identity; stop it, or run `lightning-rod leave` on one of them and join it with a code of its own"
-	case wamp.ReasonOf(err) == wamp.ReasonLeft, s4t.KindOf(err) == s4t.Unauthenticated:
+	case refused(err):
 		return "the cloud does not know this board (any more); run `lightning-rod leave` and join with a new code (" + err.Error() + ")"
 	}
 	return err.Error()

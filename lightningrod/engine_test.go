@@ -222,6 +222,9 @@ func TestRetriesAreSpacedByWhyTheSessionEnded(t *testing.T) {
 	}{
 		{"the cloud is away", func(int) (cloud, error) { return nil, errors.New("refused") },
 			3, 600 * time.Millisecond, 900 * time.Millisecond},
+		{"TLS is re-signed on the way", func(int) (cloud, error) {
+			return nil, s4t.Errorf(s4t.Unauthenticated, "dial", "", "the certificate is not the cloud's")
+		}, 3, 600 * time.Millisecond, 900 * time.Millisecond},
 		{"the cloud stays away", func(int) (cloud, error) { return nil, errors.New("refused") },
 			11, 15 * time.Second, 25 * time.Second},
 		{"a long session was lost", func(n int) (cloud, error) {
@@ -237,7 +240,7 @@ func TestRetriesAreSpacedByWhyTheSessionEnded(t *testing.T) {
 			return c, nil
 		}, 6, 3 * time.Second, 8 * time.Second},
 		{"the cloud does not know the key", func(int) (cloud, error) {
-			return nil, s4t.Errorf(s4t.Unauthenticated, "join", "", "unknown")
+			return nil, wamp.DecodeError("join", wamp.ErrorURI(s4t.Unauthenticated), "", "unknown")
 		}, 2, slowRetry * 8 / 10, slowRetry * 12 / 10},
 		{"another board has the same key", func(int) (cloud, error) { return nil, cloned },
 			2, slowRetry * 8 / 10, slowRetry * 12 / 10},
@@ -275,7 +278,7 @@ func TestTroubleIsSaidInTheStatus(t *testing.T) {
 	}{
 		{wamp.DecodeError("connect", wamp.ReasonCloned, "", ""), "another board uses this board's identity"},
 		{wamp.DecodeError("connect", wamp.ReasonLeft, "", ""), "does not know this board"},
-		{s4t.Errorf(s4t.Unauthenticated, "join", "", "no such key"), "does not know this board"},
+		{wamp.DecodeError("join", wamp.ErrorURI(s4t.Unauthenticated), "", "no such key"), "does not know this board"},
 		{s4t.Errorf(s4t.Unavailable, "dial https://a", "", "connection refused"), "connection refused"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
