@@ -38,7 +38,7 @@ type BoardUpdate struct {
 	Ref      string            `json:"ref"`
 	Name     *string           `json:"name,omitempty"`
 	Type     *string           `json:"type,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"` // the new set, whole
+	Labels   map[string]string `json:"labels,omitzero"` // the new set, whole
 	Location *s4t.Location     `json:"location,omitempty"`
 	NewCode  bool              `json:"new_code,omitempty"` // make a new code for a board that is not enrolled; the answer has Code and Join
 }

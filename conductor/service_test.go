@@ -1,0 +1,157 @@
+package conductor
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+func TestAServicesWholeLife(t *testing.T) {
+	l := newLab(t)
+	f := l.online("one")
+	op := l.done(call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "ssh", PublicPort: 50005}))
+	for i, s := range op.Steps {
+		if s.Number != i+1 {
+			t.Errorf("steps: %+v", op.Steps)
+			break
+		}
+	}
+	s := call[s4t.Service](l, wire.MethodServiceGet, wire.RefRequest{Caller: l.reader, Ref: op.Object})
+	if s.Status != s4t.ServiceUp || s.Host != "tunnel.example" || s.PublicPort != 50005 || s.TCPPort != 22 || s.Name != "ssh" || s.Target != testTarget || s.Board != "one" {
+		t.Errorf("%+v", s)
+	}
+	if d := f.desired; len(d.Services) != 1 || d.Services[0].TCPPort != 22 || d.Streams == nil || d.Streams.Warm != warmBusy || d.Streams.URL != tunnelURL {
+		t.Errorf("%+v", d)
+	}
+	e := l.tunnel.desired.Exposures[0]
+	ticket, err := wire.VerifyTicket(l.c.ticketKey(), e.Ticket, time.Now().AddDate(10, 0, 0))
+	if err != nil || ticket.Purpose != wire.PurposeService || ticket.Service != s.ID || ticket.Target != "127.0.0.1:22" || ticket.Board != f.id || e.PublicPort != 50005 {
+		t.Errorf("%+v, %v", ticket, err)
+	}
+	l.await("service.up", "one")
+
+	for _, tt := range []struct {
+		name string
+		req  wire.ServiceExpose
+		kind s4t.Kind
+		says string
+	}{
+		{"the same again", wire.ServiceExpose{Service: "22"}, s4t.Conflict, "tunnel.example port 50005"},
+		{"a public port that is taken", wire.ServiceExpose{Service: "http", PublicPort: 50005}, s4t.Conflict, "taken"},
+		{"a public port of somebody else", wire.ServiceExpose{Service: "http", PublicPort: 80}, s4t.Conflict, "50000 to 50009"},
+		{"no service", wire.ServiceExpose{Service: "gopher"}, s4t.Invalid, "gopher"},
+		{"port 0", wire.ServiceExpose{Service: "0"}, s4t.Invalid, "65535"},
+		{"a target that is no host", wire.ServiceExpose{Service: "http", Target: "a b"}, s4t.Invalid, "host"},
+		{"a board that does not exist", wire.ServiceExpose{Service: "http", Board: "two"}, s4t.NotFound, "two"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.req.Caller = l.member
+			if tt.req.Board == "" {
+				tt.req.Board = "one"
+			}
+			_, err := try[s4t.Operation](l, wire.MethodServiceExpose, tt.req)
+			if s4t.KindOf(err) != tt.kind || !strings.Contains(fmt.Sprint(err), tt.says) {
+				t.Errorf("%v (%q)", err, s4t.KindOf(err))
+			}
+		})
+	}
+
+	l.done(call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "ssh", Target: "192.168.1.5"}))
+	if _, err := try[s4t.Operation](l, wire.MethodServiceHide, wire.ServiceHide{Caller: l.member, Board: "one", Service: "ssh"}); s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), string(s.ID)) {
+		t.Errorf("an ambiguous name: %v", err)
+	}
+	l.done(call[s4t.Operation](l, wire.MethodServiceHide, wire.ServiceHide{Caller: l.member, Board: "one", Service: string(s.ID)}))
+	l.done(call[s4t.Operation](l, wire.MethodServiceHide, wire.ServiceHide{Caller: l.member, Board: "one", Service: "ssh"}))
+	if len(f.desired.Services) != 0 || f.desired.Streams != nil || len(l.tunnel.desired.Exposures) != 0 {
+		t.Errorf("something is left: %+v", f.desired)
+	}
+	if _, err := try[s4t.Operation](l, wire.MethodServiceHide, wire.ServiceHide{Caller: l.member, Board: "one", Service: "ssh"}); s4t.KindOf(err) != s4t.NotFound {
+		t.Errorf("hide again: %v", err)
+	}
+}
+
+func TestAnOfflineBoardsServiceWaitsForIt(t *testing.T) {
+	l := newLab(t)
+	f := l.board("one")
+	op := l.done(call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "8080"}))
+	if s := call[s4t.Service](l, wire.MethodServiceGet, wire.RefRequest{Caller: l.reader, Ref: op.Object}); s.Status != s4t.ServicePending || s.Name != "8080" {
+		t.Errorf("%+v", s)
+	}
+	l.connect(f, "i1")
+	l.await("service.up", "one")
+}
+
+func TestAPublicPortThatSomebodyElseHas(t *testing.T) {
+	l := newLab(t)
+	l.online("one")
+	l.mu.Lock()
+	l.tunnel.deaf = true
+	l.mu.Unlock()
+	op := call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "ssh"})
+	l.mu.Lock()
+	l.tunnel.deaf = false
+	l.tunnel.problems[op.Object] = "another program listens there"
+	l.mu.Unlock()
+	l.tunnelApply()
+	if op = l.ended(op); op.Status != s4t.OperationFailed || !strings.Contains(op.Error, "another program") || op.ErrorKind != s4t.Conflict {
+		t.Errorf("%+v", op)
+	}
+	if s := call[s4t.Service](l, wire.MethodServiceGet, wire.RefRequest{Caller: l.reader, Ref: op.Object}); s.Problem == "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestStreams(t *testing.T) {
+	l := newLab(t)
+	f := l.online("one")
+	open := func() (wire.StreamGrant, error) {
+		return try[wire.StreamGrant](l, wire.MethodStreamOpen, wire.StreamOpen{Caller: l.member, Board: "one", TCPPort: 22, Target: "localhost"})
+	}
+	grant, err := open()
+	if err != nil || grant.URL != tunnelURL || grant.BoardID != string(f.id) || len(grant.HostKeys) != 1 {
+		t.Fatalf("%+v, %v", grant, err)
+	}
+	ticket, err := wire.VerifyTicket(l.c.ticketKey(), grant.Ticket, time.Now())
+	if err != nil || ticket.Purpose != wire.PurposeStream || ticket.Target != "127.0.0.1:22" || ticket.User != "mia" || ticket.Board != f.id || ticket.Agent != tunnelID {
+		t.Errorf("%+v, %v", ticket, err)
+	}
+	generation := l.boardNow("one").Generation
+	if generation != 2 {
+		t.Errorf("generation %d: the board was to be told, once", generation)
+	}
+	for _, later := range []time.Duration{0, 4 * time.Minute, 4 * time.Minute} { // kept warm while it is used
+		l.skew.Add(int64(later))
+		if _, err := open(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := l.boardNow("one").Generation; now != generation {
+		t.Errorf("each stream costs the board a generation: %d, was %d", now, generation)
+	}
+	call[wire.Empty](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
+	call[wire.Empty](l, wire.MethodAgentBeat, wire.AgentBeat{ID: tunnelID, Incarnation: "t1"})
+	d := call[wire.BoardDesired](l, wire.MethodBoardDesired, wire.BoardAsk{Board: f.id, Epoch: f.epoch})
+	if d.Streams == nil || d.Streams.Warm != warmRecent {
+		t.Errorf("%+v", d.Streams)
+	}
+	l.skew.Add(int64(streamsFor + time.Minute))
+	if err := l.c.revert(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d = call[wire.BoardDesired](l, wire.MethodBoardDesired, wire.BoardAsk{Board: f.id, Epoch: f.epoch})
+	if d.Streams != nil || d.Generation != generation+1 {
+		t.Errorf("after a while without streams: %+v, generation %d", d.Streams, d.Generation)
+	}
+
+	l.disconnect(f)
+	if _, err := open(); s4t.KindOf(err) != s4t.Offline {
+		t.Errorf("of an offline board: %v", err)
+	}
+	if _, err := try[wire.StreamGrant](l, wire.MethodStreamOpen, wire.StreamOpen{Caller: l.reader, Board: "one", TCPPort: 22}); s4t.KindOf(err) != s4t.Forbidden {
+		t.Errorf("by a reader: %v", err)
+	}
+}
