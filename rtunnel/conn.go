@@ -17,6 +17,7 @@ import (
 // may read; any number may write. Close it when done with it.
 type Conn struct {
 	nc     net.Conn
+	bulk   *bulk // under the TLS of nc; may be nil
 	client bool
 	start  time.Time // what the times below count from
 
@@ -60,7 +61,7 @@ type Conn struct {
 // peer must not; a server's peer must. The Conn owns c from now on. On a plain
 // TCP connection c's own Read must no longer be used.
 func NewConn(c net.Conn, buffered []byte, client bool) *Conn {
-	conn := &Conn{nc: c, client: client, start: time.Now()}
+	conn := &Conn{nc: c, bulk: bulkUnder(c), client: client, start: time.Now()}
 	conn.ended = sync.NewCond(&conn.pmu)
 	if client {
 		conn.keys = newKeys()

@@ -3,9 +3,14 @@ package rtunnel
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"math/big"
 	"net"
 	"runtime"
 	"strings"
@@ -47,7 +52,31 @@ func pipePair(t testing.TB) (a, b net.Conn) {
 	return a, b
 }
 
-var pairs = map[string]func(testing.TB) (net.Conn, net.Conn){"tcp": tcpPair, "pipe": pipePair}
+// tlsPair is the same with TLS over Bulk.
+func tlsPair(t testing.TB) (net.Conn, net.Conn) {
+	t.Helper()
+	a, b := tcpPair(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := tls.Server(Bulk(b), &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	client := tls.Client(Bulk(a), &tls.Config{InsecureSkipVerify: true})
+	var wg sync.WaitGroup
+	wg.Go(func() { server.Handshake() })
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	return client, server
+}
+
+var pairs = map[string]func(testing.TB) (net.Conn, net.Conn){"tcp": tcpPair, "pipe": pipePair, "tls": tlsPair}
 
 func TestMessagesArriveAsTheyWereSent(t *testing.T) {
 	for name, pair := range pairs {

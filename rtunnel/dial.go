@@ -194,7 +194,7 @@ var errStalled = errors.New("no progress")
 // handshakeTLS runs the client handshake over c, and fails with errStalled
 // when nothing at all arrives for patience or 8 round trips.
 func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host string, cfg *tls.Config, patience time.Duration) (*tls.Conn, error) {
-	watched := &progressConn{Conn: c, progress: make(chan struct{}, 1)}
+	watched := &progressConn{Conn: Bulk(c), progress: make(chan struct{}, 1)}
 	tc := tls.Client(watched, cfg)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

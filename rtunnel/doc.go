@@ -24,7 +24,7 @@
 // # The layers
 //
 //	Dialer, Accept      TCP, proxy, TLS, upgrade        dial.go, proxy.go, tls.go, handshake.go
-//	Conn, Batch         frames and messages             conn.go, read.go, write.go, batch.go
+//	Conn, Batch         frames and messages             conn.go, read.go, write.go, batch.go, bulk.go
 //	Stream, pools       connections inside a tunnel     stream.go, pool.go
 //
 // # Speed and memory

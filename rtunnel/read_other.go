@@ -7,3 +7,9 @@ func (c *Conn) initRaw() {}
 
 // fillRaw is never called, as raw is never set.
 func (c *Conn) fillRaw() (int, error) { return c.fillRead() }
+
+// initRaw does nothing, too.
+func (b *bulk) initRaw() {}
+
+// readAhead is never called, as raw is never set.
+func (b *bulk) readAhead() error { return nil }

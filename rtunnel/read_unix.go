@@ -5,6 +5,7 @@ package rtunnel
 import (
 	"io"
 	"net"
+	"os"
 	"syscall"
 )
 
@@ -44,11 +45,54 @@ func (c *Conn) fillRaw() (int, error) {
 	if err := c.raw.Read(c.tryRead); err != nil {
 		return 0, err
 	}
+	return result(c.nc, c.readN, c.readErr)
+}
+
+// result is what net.Conn's Read returns after such a read(2).
+func result(c net.Conn, n int, err error) (int, error) {
 	switch {
-	case c.readErr != nil:
-		return 0, c.readErr
-	case c.readN == 0:
+	case err != nil:
+		return 0, &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", err)}
+	case n == 0:
 		return 0, io.EOF
 	}
-	return c.readN, nil
+	return n, nil
+}
+
+// readAhead fills the buffer; it waits without one.
+func (b *bulk) readAhead() error {
+	if err := b.raw.Read(b.tryRead); err != nil {
+		return err
+	}
+	_, err := result(b.Conn, b.readN, b.readErr)
+	return err
+}
+
+// initRaw prepares reading by descriptor.
+func (b *bulk) initRaw() {
+	tcp, ok := b.Conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return
+	}
+	b.raw = raw
+	b.tryRead = func(fd uintptr) bool {
+		b.buf = lend(b.class)
+		for {
+			b.readN, b.readErr = syscall.Read(int(fd), b.buf.b)
+			if b.readErr == syscall.EINTR {
+				continue
+			}
+			if b.readErr == nil && b.readN > 0 {
+				b.took(b.readN)
+				return true
+			}
+			giveBack(b.buf)
+			b.buf = nil
+			return b.readErr != syscall.EAGAIN
+		}
+	}
 }

@@ -57,13 +57,30 @@ func (c *Conn) write(p []byte) error {
 	if c.sentClose || c.writeGone {
 		return s4t.Errorf(s4t.Unavailable, writeOp, "", "%w", errDetached)
 	}
-	if _, err := c.nc.Write(p); err != nil {
+	if err := c.writeAll(p); err != nil {
 		if cause := c.cause.Load(); cause != nil {
 			return cause
 		}
 		return s4t.Errorf(s4t.Unavailable, writeOp, "", "%w", err)
 	}
 	return nil
+}
+
+// oneRecord is about what TLS sends as one record anyway.
+const oneRecord = 16 << 10
+
+// writeAll writes p, over TLS with one system call.
+func (c *Conn) writeAll(p []byte) error {
+	if c.bulk == nil || len(p) <= oneRecord {
+		_, err := c.nc.Write(p)
+		return err
+	}
+	c.bulk.cork()
+	_, err := c.nc.Write(p)
+	if uerr := c.bulk.uncork(); err == nil {
+		err = uerr
+	}
+	return err
 }
 
 // writeControl sends a control frame. The caller holds wmu.

@@ -1,0 +1,145 @@
+package rtunnel
+
+import (
+	"net"
+	"sync"
+	"syscall"
+)
+
+// bulk lies between TLS and TCP. crypto/tls reads and writes one record of 16
+// KiB at a time; bulk makes one system call of up to 320 KiB of many of them.
+// Like a Conn it holds no buffer while it waits. It takes one reader; writes
+// are serialised by TLS.
+type bulk struct {
+	net.Conn
+
+	raw     syscall.RawConn // nil where reading by descriptor cannot be had
+	tryRead func(fd uintptr) bool
+	buf     *buffer // read ahead: buf.b[r:w]
+	r, w    int
+	class   int
+	readN   int
+	readErr error
+
+	mu     sync.Mutex // guards the fields below
+	gather bool       // between cork and uncork
+	out    *buffer
+	n      int // bytes in it
+}
+
+// Bulk wraps c, a TCP connection that TLS is about to run over, so that it
+// makes few system calls: tls.Server(rtunnel.Bulk(c), config). A [Conn] over
+// that TLS connection finds it.
+func Bulk(c net.Conn) net.Conn {
+	b := &bulk{Conn: c}
+	b.initRaw()
+	return b
+}
+
+// BulkListener wraps every connection that l accepts with [Bulk].
+func BulkListener(l net.Listener) net.Listener { return bulkListener{l} }
+
+type bulkListener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l bulkListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return Bulk(c), nil
+}
+
+// bulkUnder returns the bulk under a TLS connection, nil if there is none.
+func bulkUnder(c net.Conn) *bulk {
+	for {
+		if b, ok := c.(*bulk); ok {
+			return b
+		}
+		u, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		c = u.NetConn()
+	}
+}
+
+// NetConn returns the connection underneath.
+func (b *bulk) NetConn() net.Conn { return b.Conn }
+
+// Read implements net.Conn.
+func (b *bulk) Read(p []byte) (int, error) {
+	if b.raw == nil || len(p) == 0 {
+		return b.Conn.Read(p)
+	}
+	if b.buf == nil {
+		if err := b.readAhead(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, b.buf.b[b.r:b.w])
+	if b.r += n; b.r == b.w {
+		giveBack(b.buf)
+		b.buf = nil
+	}
+	return n, nil
+}
+
+// took notes a read of n bytes.
+func (b *bulk) took(n int) {
+	b.r, b.w = 0, n
+	switch {
+	case n == len(b.buf.b) && b.class < topClass:
+		b.class++
+	case n < len(b.buf.b)/64 && b.class > 0:
+		b.class--
+	}
+}
+
+// Write implements net.Conn. Between cork and uncork it only keeps the bytes.
+func (b *bulk) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.gather {
+		return b.Conn.Write(p)
+	}
+	if b.out != nil && len(b.out.b)-b.n < len(p) {
+		if err := b.flush(); err != nil {
+			return 0, err
+		}
+	}
+	if b.out == nil {
+		if len(p) > bufferSizes[topClass]/2 {
+			return b.Conn.Write(p)
+		}
+		b.out = lend(topClass)
+	}
+	b.n += copy(b.out.b[b.n:], p)
+	return len(p), nil
+}
+
+// flush writes what was kept. The caller holds mu.
+func (b *bulk) flush() error {
+	if b.out == nil {
+		return nil
+	}
+	_, err := b.Conn.Write(b.out.b[:b.n])
+	giveBack(b.out)
+	b.out, b.n = nil, 0
+	return err
+}
+
+// cork makes writes wait for uncork.
+func (b *bulk) cork() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gather = true
+}
+
+// uncork writes what was kept since cork.
+func (b *bulk) uncork() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gather = false
+	return b.flush()
+}

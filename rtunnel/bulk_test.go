@@ -1,0 +1,97 @@
+package rtunnel
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+// writes counts the write calls of a connection.
+type writes struct {
+	net.Conn
+	n int
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.n++
+	return w.Conn.Write(p)
+}
+
+func TestABatchIsOneWriteOverTLS(t *testing.T) {
+	a, b := tlsPair(t)
+	under := bulkUnder(a)
+	if under == nil || bulkUnder(b) == nil {
+		t.Fatal("the bulk under TLS is not found")
+	}
+	counted := &writes{Conn: under.Conn}
+	under.Conn = counted
+	client, server := NewConn(a, nil, true), NewConn(b, nil, false)
+	defer client.Close()
+	defer server.Close()
+	batch := client.NewBatch(256 << 10)
+	for batch.Append(make([]byte, 60_000)) {
+	}
+	var wg sync.WaitGroup
+	stop := errors.New("enough")
+	wg.Go(func() {
+		n := 0
+		server.ReadFrames(60_000, func([]byte) error {
+			if n++; n == 4 {
+				return stop
+			}
+			return nil
+		}, nil)
+	})
+	counted.n = 0
+	if err := client.WriteBatch(batch); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if counted.n != 1 {
+		t.Errorf("240 kB took %d writes, want 1", counted.n)
+	}
+	if under.out != nil {
+		t.Error("it holds a buffer after the write")
+	}
+}
+
+func TestBulkKeepsDeadlines(t *testing.T) {
+	a, _ := tlsPair(t)
+	a.SetReadDeadline(time.Now().Add(time.Millisecond))
+	if _, err := a.Read(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if bulkUnder(a).buf != nil {
+		t.Error("it holds a buffer")
+	}
+}
+
+func TestBulkKeepsHalfCloseAndOrder(t *testing.T) {
+	a, b := tlsPair(t)
+	want := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; i < len(want); i += 1 << 17 {
+			a.Write(want[i : i+1<<17])
+		}
+		a.(*tls.Conn).CloseWrite()
+	})
+	got, err := io.ReadAll(b)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got %d bytes of %d, %v", len(got), len(want), err)
+	}
+	wg.Wait()
+	if _, err := b.Write([]byte("answer")); err != nil {
+		t.Error(err)
+	}
+	answer := make([]byte, 6)
+	if _, err := io.ReadFull(a, answer); err != nil || string(answer) != "answer" {
+		t.Error(answer, err)
+	}
+}
