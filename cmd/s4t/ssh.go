@@ -136,10 +136,10 @@ func sshArgs(self, known string, reported bool, board s4t.Board, flags sshFlags,
 }
 
 // proxyCommand is run by ssh: percent signs are expanded first, then a shell
-// reads it. exec spares a process.
+// reads it, which ssh tells to exec it.
 func proxyCommand(self string, id s4t.BoardID) string {
 	quoted := "'" + strings.ReplaceAll(self, "'", `'\''`) + "'"
-	return "exec " + strings.ReplaceAll(quoted, "%", "%%") + " connect " + string(id) + " %p"
+	return strings.ReplaceAll(quoted, "%", "%%") + " connect " + string(id) + " %p"
 }
 
 // sshPath quotes a path for ssh_config: a list separated by blanks, with
