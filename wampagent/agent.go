@@ -111,6 +111,11 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) announce(ctx context.Context) {
 	beat := time.NewTicker(beatInterval)
 	defer beat.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-a.router.Ready(): // a board that was told of this agent finds it
+	}
 	for again := false; ; again = true {
 		if !a.retry(ctx, "say hello to the conductor", a.sayHello) {
 			return

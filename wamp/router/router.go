@@ -52,6 +52,7 @@ const (
 type Router struct {
 	cfg   Config
 	guard guard // slows down who guesses codes
+	ready chan struct{}
 
 	mu      sync.Mutex // guards the fields below
 	run     *running   // nil: not running
@@ -77,8 +78,11 @@ func New(cfg Config) (*Router, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Router{cfg: cfg, peers: make(map[*peer]struct{})}, nil
+	return &Router{cfg: cfg, ready: make(chan struct{}), peers: make(map[*peer]struct{})}, nil
 }
+
+// Ready is closed when Run lets boards in.
+func (r *Router) Ready() <-chan struct{} { return r.ready }
 
 // Run serves until ctx ends. Every session has been told, has ended, and Left
 // was called for it, when Run returns. It is called once.
@@ -90,6 +94,7 @@ func (r *Router) Run(ctx context.Context) error {
 	r.mu.Lock()
 	r.run = run
 	r.mu.Unlock()
+	close(r.ready)
 
 	<-ctx.Done()
 

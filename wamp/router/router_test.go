@@ -89,16 +89,7 @@ func newWorld(t *testing.T) *world {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	for {
-		if _, err := r.now(""); err == nil {
-			break
-		}
-		select {
-		case err := <-ended:
-			t.Fatal(err)
-		case <-time.After(time.Millisecond): // Run says nothing when it is up: boards try again
-		}
-	}
+	wait(t, "ready", r.Ready(), 5*time.Second)
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
 	t.Cleanup(w.stop)
