@@ -64,22 +64,22 @@ type loopWatch struct {
 	tested int64 // when the test whether the loop is still there began
 }
 
-// greet says hello to a port that was just added: it asks for the groups of
-// the host behind it, or whether there is a loop. The caller holds Switch.mu.
-func (s *Switch) greet(p *Port, r *rules) {
+// begin asks for the groups of the host behind a guarded port, and makes one
+// with any source part of the loop detection. The caller holds Switch.mu.
+func (s *Switch) begin(p *Port, r *rules) {
 	if r.guards.AllowAnySource {
 		s.loops.mu.Lock()
+		defer s.loops.mu.Unlock()
 		s.loops.serial++
 		p.loop.serial = s.loops.serial
 		s.loops.ports = append(s.loops.ports, p)
-		s.loops.mu.Unlock()
-		s.loops.suspect(p)
-	} else {
-		for _, q := range s.queries() {
-			p.sendReply(q)
-		}
+		return
 	}
-	p.Flush()
+	p.attached.Store(s.now())
+	for _, q := range s.queries() {
+		p.q.put(&frame{pkt: q, eth: q[offloadLen:]}, p.lay)
+	}
+	p.q.wakeUp()
 }
 
 // watch looks at a frame from a port with any source.
@@ -121,7 +121,8 @@ func (l *loops) watch(p *Port, f *frame) reason {
 	return pass
 }
 
-// suspect sends probes, unless some were sent just now.
+// suspect sends probes, unless some were sent just now. Only p's reader calls
+// it, or Add before there is one.
 func (l *loops) suspect(p *Port) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -213,3 +213,31 @@ func TestWhatIsNoLoopIsNotCut(t *testing.T) {
 		t.Errorf("events %v, dropped %+v", l.events, a.Counters().Dropped)
 	}
 }
+
+func TestAPortThatIsOpenedLaterTakesPartInLoopDetection(t *testing.T) {
+	l := newLab(t, 2)
+	n := &lan{l: l, limit: 200}
+	n.ports = append(n.ports, l.add(2, open), l.add(3, s4t.PortGuards{}))
+	l.later(10e9)
+	if err := n.ports[1].Update(PortConfig{ID: "3", MAC: mac(3), Guards: open}); err != nil {
+		t.Fatal(err)
+	}
+	n.hosts(ether(all, mac(77), 0x1234))
+	if len(l.events) != 1 {
+		t.Fatalf("events %v", l.events)
+	}
+	cut := l.ports[l.events[0].Port]
+	if err := cut.Update(PortConfig{ID: cut.id, MAC: cut.cfgMAC(), Guards: s4t.PortGuards{}}); err != nil {
+		t.Fatal(err)
+	}
+	if cut.cut.Load() {
+		t.Error("a port that is guarded again is still cut")
+	}
+}
+
+// cfgMAC is the MAC of the port's configuration.
+func (p *Port) cfgMAC() []byte {
+	b := make([]byte, 6)
+	p.rules.Load().mac.putMAC(b)
+	return b
+}

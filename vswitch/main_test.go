@@ -67,7 +67,7 @@ func (l *lab) add(n byte, g s4t.PortGuards) *Port {
 // settle makes all newcomers old and empties the queues.
 func (l *lab) settle() {
 	for _, p := range l.ports {
-		p.attached = -int64(newcomerTime)
+		p.attached.Store(-int64(newcomerTime))
 		l.drain(p)
 	}
 }

@@ -51,7 +51,7 @@ type Port struct {
 	closed   atomic.Bool
 	gone     chan struct{} // closed with it
 	cut      atomic.Bool   // by loop detection
-	attached int64         // when it was added, of Switch.now
+	attached atomic.Int64  // when its host was asked for its groups, of Switch.now
 
 	// Of the goroutine that calls Input.
 	now          int64 // of this batch
@@ -137,6 +137,10 @@ func (p *Port) Update(cfg PortConfig) error {
 		return err
 	}
 	p.rules.Store(r)
+	if p.sw.layer == 2 && r.guards.AllowAnySource != old.guards.AllowAnySource {
+		p.sw.loops.forget(p)
+		p.sw.begin(p, r)
+	}
 	return nil
 }
 

@@ -43,7 +43,7 @@ type portSnoop struct {
 func (p *Port) wantsAll(now int64) bool {
 	r := p.rules.Load()
 	return r.guards.AllowAnySource || r.guards.AllowRA || p.snoop.all ||
-		now-p.attached < int64(newcomerTime) ||
+		now-p.attached.Load() < int64(newcomerTime) ||
 		p.snoop.router != 0 && now-p.snoop.router < 2*int64(queryInterval)+int64(answerTime)
 }
 

@@ -97,11 +97,12 @@ func (s *Switch) Add(cfg PortConfig) (*Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Port{sw: s, id: cfg.ID, out: cfg.Out, dev: cfg.Device, q: newQueue(), gone: make(chan struct{}), attached: s.now()}
+	p := &Port{sw: s, id: cfg.ID, out: cfg.Out, dev: cfg.Device, q: newQueue(), gone: make(chan struct{})}
 	if p.dev == nil {
 		p.lay = s.header
 	}
-	p.now = p.attached
+	p.now = s.now()
+	p.attached.Store(p.now)
 	p.rules.Store(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +118,9 @@ func (s *Switch) Add(cfg PortConfig) (*Port, error) {
 	ports := append(slices.Clone(*s.ports.Load()), p)
 	s.ports.Store(&ports)
 	if s.layer == 2 {
-		s.greet(p, r)
+		s.begin(p, r)
+		s.loops.suspect(p)
+		p.Flush()
 	}
 	return p, nil
 }
