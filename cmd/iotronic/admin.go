@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -41,8 +42,12 @@ func admitAdmin(ctx context.Context, id *identity.Identity, path, url, ca string
 		return writeContext(path, head, adminContext{URL: url, Project: identity.DefaultProject, Token: token, CA: ca})
 	}
 	first, err := id.Bootstrap(ctx, func(f identity.First) error { return fresh(f.Password, f.Token.Secret) })
-	if err != nil || first {
+	if err != nil {
 		return err
+	}
+	if first {
+		debug.FreeOSMemory() // what hashing the password took, 19 MiB, is not needed again soon
+		return nil
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
