@@ -1,0 +1,151 @@
+package tunnelagent
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/wire"
+)
+
+// frameOf is an offload header and a minimal Ethernet frame of an EtherType
+// that nobody knows.
+func frameOf(dst, src byte, payload string) []byte {
+	f := make([]byte, offloadHeader, 100)
+	f = append(f, 2, 0, 0, 0, 0, dst, 2, 0, 0, 0, 0, src, 0x88, 0xb5)
+	return append(f, payload...)
+}
+
+// attach opens the data rtunnel of a port.
+func (r *rig) attach(board s4t.BoardID, port s4t.PortID) *rtunnel.Conn {
+	r.t.Helper()
+	conn, err := r.dial(rtunnel.SubprotocolPort, r.sign(wire.Ticket{Purpose: wire.PurposePort, Board: board, Port: port}, nil))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return conn
+}
+
+func portUp(id s4t.PortID) func(wire.TunnelReport) bool {
+	return func(s wire.TunnelReport) bool {
+		for _, p := range s.Ports {
+			if p == id {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func twoPorts() wire.TunnelNetwork {
+	return wire.TunnelNetwork{ID: "lab", Layer: 2, Encapsulation: s4t.EncapEthernet, MTU: 1500, Ports: []wire.TunnelPort{
+		{ID: "a", Board: kitchen, MAC: "02:00:00:00:00:01", Addresses: []string{"10.77.0.2/24"}},
+		{ID: "b", Board: garden, MAC: "02:00:00:00:00:02", Addresses: []string{"10.77.0.3/24"}},
+	}}
+}
+
+// next returns the next frame with our EtherType.
+func next(t *testing.T, c *rtunnel.Conn) []byte {
+	t.Helper()
+	c.NetConn().SetReadDeadline(time.Now().Add(5 * time.Second))
+	for {
+		_, p, err := c.ReadMessage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p) > offloadHeader+14 && p[offloadHeader+12] == 0x88 && p[offloadHeader+13] == 0xb5 {
+			return p
+		}
+	}
+}
+
+// endOf reads on until the rtunnel ends, and returns why.
+func endOf(c *rtunnel.Conn) error {
+	for {
+		if _, _, err := c.ReadMessage(); err != nil {
+			return err
+		}
+	}
+}
+
+func TestTwoBoardsOfANetworkHearEachOther(t *testing.T) {
+	r := newRig(t)
+	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{twoPorts()}})
+	a, b := r.attach(kitchen, "a"), r.attach(garden, "b")
+	r.await("port a", portUp("a"))
+	r.await("port b", portUp("b"))
+	if err := a.WriteMessage(rtunnel.OpBinary, frameOf(2, 1, "hello")); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, b); !bytes.Equal(got[offloadHeader+14:], []byte("hello")) {
+		t.Errorf("the other board got %q", got)
+	}
+	var c s4t.PortCounters
+	if err := r.queue.Call(t.Context(), wire.TopicTunnelAgent+"."+string(agentID), wire.MethodPortCounters, wire.PortCountersAsk{Port: "a"}, &c); err != nil || c.RxFrames != 1 {
+		t.Errorf("counters %+v, %v; want one frame from the board", c, err)
+	}
+}
+
+func TestBoardMayBeFasterThanTheWakeUp(t *testing.T) {
+	r := newRig(t)
+	r.mu.Lock()
+	r.desired = wire.TunnelDesired{Generation: 7, Networks: []wire.TunnelNetwork{twoPorts()}}
+	r.mu.Unlock()
+	r.attach(kitchen, "a")
+	r.await("port a", portUp("a"))
+}
+
+func TestNewerDataRtunnelTakesThePlaceOfTheOlder(t *testing.T) {
+	r := newRig(t)
+	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{twoPorts()}})
+	old := r.attach(kitchen, "a")
+	r.await("port a", portUp("a"))
+	b := r.attach(garden, "b")
+	r.await("port b", portUp("b"))
+	fresh := r.attach(kitchen, "a")
+	if err := endOf(old); s4t.KindOf(err) != s4t.Forbidden {
+		t.Errorf("the older one ends with %v, want to be told that it was replaced", err)
+	}
+	r.await("port a", portUp("a"))
+	if err := fresh.WriteMessage(rtunnel.OpBinary, frameOf(2, 1, "again")); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, b); !bytes.HasSuffix(got, []byte("again")) {
+		t.Errorf("the other board got %q", got)
+	}
+}
+
+func TestRemovedPortIsCutAndTheOthersStay(t *testing.T) {
+	r := newRig(t)
+	n := twoPorts()
+	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
+	a, b := r.attach(kitchen, "a"), r.attach(garden, "b")
+	r.await("port a", portUp("a"))
+	r.await("port b", portUp("b"))
+	n.Ports = n.Ports[1:]
+	n.Ports[0].Addresses = []string{"10.77.0.9/24"} // and b is changed in place
+	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
+	if err := endOf(a); s4t.KindOf(err) != s4t.Forbidden {
+		t.Errorf("the removed port's rtunnel ends with %v", err)
+	}
+	if s := r.await("port b alone", func(s wire.TunnelReport) bool { return len(s.Ports) == 1 }); s.Ports[0] != "b" {
+		t.Errorf("ports %v, want b", s.Ports)
+	}
+	if err := b.WriteMessage(rtunnel.OpBinary, frameOf(1, 2, "anyone?")); err != nil {
+		t.Error(err)
+	}
+	b.NetConn().SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if err := endOf(b); s4t.KindOf(err) == s4t.Forbidden {
+		t.Error("the other port was cut too")
+	}
+}
+
+func TestUnknownEncapsulationIsAProblemOfItsPorts(t *testing.T) {
+	r := newRig(t)
+	n := twoPorts()
+	n.Encapsulation = "carrier-pigeon"
+	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
+	r.await("the problem", func(s wire.TunnelReport) bool { return s.Problems["a"] != "" && s.Problems["b"] != "" })
+}

@@ -1,0 +1,235 @@
+package tunnelagent
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"net"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"encoding/pem"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/queue"
+	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/wire"
+)
+
+const (
+	agentID s4t.AgentID = "tunnel-agent-1"
+	kitchen s4t.BoardID = "3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c11"
+	garden  s4t.BoardID = "3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c12"
+)
+
+// rig is an Agent behind a TLS server, and a conductor that says what the test
+// wants.
+type rig struct {
+	t      *testing.T
+	agent  *Agent
+	queue  *queue.Mem
+	server *httptest.Server
+	dialer *rtunnel.Dialer
+	key    ed25519.PrivateKey
+
+	mu      sync.Mutex // guards the fields below
+	desired wire.TunnelDesired
+	report  wire.TunnelReport
+	told    chan struct{} // closed at each report, and replaced
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, queue: queue.New(), told: make(chan struct{})}
+	pub, key, _ := ed25519.GenerateKey(nil)
+	r.key = key
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	mux := queue.Mux{
+		wire.MethodAgentHello: queue.Handle(func(context.Context, wire.AgentHello) (wire.AgentWelcome, error) {
+			return wire.AgentWelcome{TicketKey: pub}, nil
+		}),
+		wire.MethodAgentBeat: queue.Handle(func(context.Context, wire.AgentBeat) (wire.Empty, error) { return wire.Empty{}, nil }),
+		wire.MethodTunnelAsk: queue.Handle(func(context.Context, wire.TunnelAsk) (wire.TunnelDesired, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.desired, nil
+		}),
+		wire.MethodTunnelReport: queue.Handle(func(_ context.Context, req wire.TunnelReport) (wire.Empty, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if req.Seq > r.report.Seq {
+				r.report = req
+				close(r.told)
+				r.told = make(chan struct{})
+			}
+			return wire.Empty{}, nil
+		}),
+		wire.MethodTunnelEvent: queue.Handle(func(context.Context, wire.TunnelEvent) (wire.Empty, error) { return wire.Empty{}, nil }),
+	}
+	running.Go(func() { r.queue.Serve(ctx, wire.TopicConductor, "", 4, mux.Serve) })
+
+	r.server = httptest.NewUnstartedServer(nil)
+	agent, err := New(Config{ID: agentID, URL: "https://" + r.server.Listener.Addr().String(), ListenHost: "127.0.0.1",
+		PublicPorts: "1024-65535", Queue: r.queue, Validate: link.Validate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.agent = agent
+	r.server.Config.Handler = agent
+	r.server.TLS = &tls.Config{}
+	r.server.StartTLS()
+	running.Go(func() { agent.Run(ctx) })
+	<-agent.Ready()
+
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw})
+	r.dialer, err = rtunnel.NewDialer(rtunnel.DialerConfig{CA: ca, Env: func(string) string { return "" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		r.server.Close()
+	})
+	return r
+}
+
+// want gives the agent a new desired state and waits until it says that it has
+// applied it.
+func (r *rig) want(d wire.TunnelDesired) {
+	r.t.Helper()
+	r.mu.Lock()
+	d.Generation = r.desired.Generation + 1
+	r.desired = d
+	r.mu.Unlock()
+	if err := r.queue.Cast(r.t.Context(), wire.TopicTunnelAgent+"."+string(agentID), wire.MethodAgentWake, wire.AgentWake{Generation: d.Generation}); err != nil {
+		r.t.Fatal(err)
+	}
+	r.await("generation "+strconv.FormatInt(d.Generation, 10), func(s wire.TunnelReport) bool { return s.Generation == d.Generation })
+}
+
+// await waits for a report that is as ok says.
+func (r *rig) await(what string, ok func(wire.TunnelReport) bool) wire.TunnelReport {
+	r.t.Helper()
+	deadline := time.After(5 * time.Second)
+	for {
+		r.mu.Lock()
+		report, told := r.report, r.told
+		r.mu.Unlock()
+		if ok(report) {
+			return report
+		}
+		select {
+		case <-told:
+		case <-deadline:
+			r.t.Fatalf("no report of %s; the last is %+v", what, report)
+		}
+	}
+}
+
+// sign makes a ticket for this agent that is good for a minute, changed by
+// change.
+func (r *rig) sign(t wire.Ticket, change func(*wire.Ticket)) string {
+	t.ID, t.Agent, t.Expires = s4t.NewID(), agentID, time.Now().Add(time.Minute).Unix()
+	if change != nil {
+		change(&t)
+	}
+	return t.Sign(r.key)
+}
+
+// dial opens an rtunnel that is closed at the end of the test.
+func (r *rig) dial(subprotocol, ticket string) (*rtunnel.Conn, error) {
+	conn, err := r.dialer.Dial(r.t.Context(), r.server.URL, rtunnel.Path, subprotocol, ticket)
+	if err == nil {
+		r.t.Cleanup(func() { conn.Close() })
+	}
+	return conn, err
+}
+
+// board runs the pool of a board until the test ends. A ticket's target is
+// what it reaches.
+func (r *rig) board(id s4t.BoardID) *rtunnel.Pool {
+	r.t.Helper()
+	pool, err := rtunnel.NewPool(rtunnel.PoolConfig{
+		Dial: func(ctx context.Context, url, ticket string) (*rtunnel.Conn, error) {
+			return r.dialer.Dial(ctx, url, rtunnel.Path, rtunnel.SubprotocolStreams, ticket)
+		},
+		Tickets: func(_ context.Context, n int) ([]string, error) {
+			var all []string
+			for range n {
+				all = append(all, r.sign(wire.Ticket{Purpose: wire.PurposeStreams, Board: id}, nil))
+			}
+			return all, nil
+		},
+		Authorize: func(text string) (string, error) {
+			t, err := wire.VerifyTicket(r.key.Public().(ed25519.PublicKey), text, time.Now())
+			if err == nil && t.Board != id {
+				err = s4t.Errorf(s4t.Forbidden, "open a stream", "", "another board's ticket")
+			}
+			return t.Target, err
+		},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		pool.Run(ctx)
+	}()
+	r.t.Cleanup(func() { cancel(); <-done })
+	pool.Set(&wire.DesiredStreams{URL: r.server.URL, Warm: 2})
+	r.await("the board's rtunnels", func(s wire.TunnelReport) bool {
+		for _, b := range s.Streams {
+			if b == id {
+				return true
+			}
+		}
+		return false
+	})
+	return pool
+}
+
+// freePort returns a TCP number that was free a moment ago.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// serveTCP runs a TCP service on loopback until the test ends.
+func serveTCP(t *testing.T, handle func(*net.TCPConn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer c.Close()
+				handle(c.(*net.TCPConn))
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); running.Wait() })
+	return l.Addr().String()
+}
+
+func contains(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }
