@@ -193,9 +193,6 @@ func TestNothingIsReservedTwice(t *testing.T) {
 				p.Addresses = w.ports[1].Addresses
 				return tx.InsertPort(p)
 			}},
-				p.Network, p.BoardID, p.Addresses = w.network.ID, w.one.ID, w.ports[1].Addresses
-				p.ID = w.ports[0].ID
-			})},
 			{"a board on a network", "ports.network", port(func(p *Port) { p.Network = w.network.ID })},
 			{"a public port", "services.public_port", func(tx *Tx) error { return service(tx, func(s *Service) { s.TCPPort = 23 }) }},
 			{"a target", "services.target", func(tx *Tx) error { return service(tx, func(s *Service) { s.PublicPort = 50001 }) }},
