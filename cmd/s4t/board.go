@@ -34,7 +34,7 @@ func (a *app) boardCommand() *cobra.Command {
 			if err := c.DeleteBoard(ctx, string(b.ID)); err != nil {
 				return err
 			}
-			return a.printBoard(b)
+			return a.printGone(b, "Board", b.Name)
 		})}
 	return newGroup("board", "Boards: create, watch, change", "  s4t board create kitchen --label room=kitchen\n  s4t board list --status online",
 		a.boardCreate(), a.boardList(), show, a.boardUpdate(), remove, a.boardWait())

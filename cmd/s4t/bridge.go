@@ -68,7 +68,7 @@ func (a *app) bridgeCommand() *cobra.Command {
 			if printed, err := a.await(ctx, c, op, nil); printed || err != nil {
 				return err
 			}
-			return a.printBridge(b)
+			return a.printGone(b, "Bridge", b.Name)
 		})}
 	return newGroup("bridge", "Bridges: boards on one virtual network", "  s4t bridge create lab --board kitchen --board garden\n  s4t bridge add lab --board roof",
 		a.bridgeCreate(), list, show, remove, a.bridgeChange("add"), a.bridgeChange("remove"))

@@ -83,17 +83,7 @@ func (c contexts) write(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return bad(err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".contexts-*") // mode 0600
-	if err != nil {
-		return bad(err)
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
+	if err := replaceFile(path, string(b)); err != nil {
 		return bad(err)
 	}
 	return nil

@@ -52,7 +52,7 @@ func (a *app) projectCommand() *cobra.Command {
 				if err := c.DeleteProject(ctx, string(p.ID)); err != nil {
 					return err
 				}
-				return print(p)
+				return a.printGone(p, "Project", p.Name)
 			})})
 }
 
@@ -116,7 +116,7 @@ func (a *app) userCommand() *cobra.Command {
 				if err := c.DeleteUser(ctx, string(u.ID)); err != nil {
 					return err
 				}
-				return print(u)
+				return a.printGone(u, "User", u.Name)
 			})})
 }
 
@@ -174,6 +174,6 @@ func (a *app) tokenCommand() *cobra.Command {
 				if err := c.RevokeToken(ctx, args[0]); err != nil {
 					return err
 				}
-				return print(t)
+				return a.printGone(t, "Token", string(t.ID))
 			})})
 }

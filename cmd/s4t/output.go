@@ -77,6 +77,15 @@ func (a *app) printOne(v any, name string, fields ...field) error {
 	return nil
 }
 
+// printGone prints an object that was deleted: as JSON and YAML what it was.
+func (a *app) printGone(v any, noun, name string) error {
+	if a.format != "table" {
+		return a.printOne(v, name)
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s %s is gone.\n", noun, oneLine(name))
+	return err
+}
+
 // printData prints v as JSON or YAML, with the fields in the API's order.
 func (a *app) printData(v any) error {
 	var b bytes.Buffer

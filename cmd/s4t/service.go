@@ -71,7 +71,7 @@ func (a *app) serviceCommand() *cobra.Command {
 			}
 			for _, s := range was {
 				if string(s.ID) == op.Object {
-					return a.printService(s)
+					return a.printGone(s, "Service", s.Name)
 				}
 			}
 			return nil

@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,8 +31,9 @@ func (a *app) sshCommand() *cobra.Command {
 		Short: "Log in to a board, or run a command there",
 		Long: `Runs the system's ssh, through the HTTPS port of the cloud: the board needs no
 public port. It exits with the status of the remote command. Host keys are those
-that the board's agent reported, else accepted on first use; they are kept per
-board in ~/.config/s4t/known_hosts.d.`,
+that the board's agent reported, else accepted on first use (which is told when
+the service shows another key than the agent reported); they are kept per board
+in ~/.config/s4t/known_hosts.d.`,
 		Example: "  s4t ssh kitchen --user root\n  s4t ssh kitchen -- uname -a\n  s4t ssh kitchen --ssh-option ForwardAgent=yes",
 		Args:    between(1, -1), ValidArgsFunction: a.completeBoards(1),
 	}
@@ -60,7 +58,7 @@ board in ~/.config/s4t/known_hosts.d.`,
 			return err
 		}
 		defer client.Close()
-		return a.ssh(cmd.Context(), client, args[0], flags, args[1:])
+		return a.ssh(cmd.Context(), at, client, args[0], flags, args[1:])
 	}
 	f := cmd.Flags()
 	f.StringVar(&flags.user, "user", "", "`USER` on the board (default as ssh decides)")
@@ -70,7 +68,7 @@ board in ~/.config/s4t/known_hosts.d.`,
 	return cmd
 }
 
-func (a *app) ssh(ctx context.Context, client *apiclient.Client, ref string, flags sshFlags, command []string) error {
+func (a *app) ssh(ctx context.Context, at cloudContext, client *apiclient.Client, ref string, flags sshFlags, command []string) error {
 	board, err := client.Board(ctx, ref)
 	if err != nil {
 		return err
@@ -94,22 +92,24 @@ func (a *app) ssh(ctx context.Context, client *apiclient.Client, ref string, fla
 	if err != nil {
 		return err
 	}
-	known, reported, err := a.knownHosts(board)
+	keys := a.hostKeys(board, flags.tcpPort)
+	shown := func() (ssh.PublicKey, error) { return a.shownHostKey(ctx, at, client, board, flags.tcpPort) }
+	strict, err := keys.settle(shown, a.stderr)
 	if err != nil {
 		return err
 	}
-	args := append([]string{program}, sshArgs(self, known, reported, board, flags, command)...)
+	args := append([]string{program}, sshArgs(self, keys, strict, board, flags, command)...)
 	// ssh takes this process's place: its exit status, its terminal and its
 	// signals are then the user's own.
 	err = syscall.Exec(program, args, env)
 	return s4t.Errorf(s4t.Internal, op, "", "run %s: %w", program, err)
 }
 
-// sshArgs are the arguments of ssh. Where the agent reported host keys no
-// other is accepted.
-func sshArgs(self, known string, reported bool, board s4t.Board, flags sshFlags, command []string) []string {
+// sshArgs are the arguments of ssh. With strict, no key is accepted but those
+// that are kept.
+func sshArgs(self string, keys hostKeys, strict bool, board s4t.Board, flags sshFlags, command []string) []string {
 	check := "accept-new"
-	if reported {
+	if strict {
 		check = "yes"
 	}
 	var args []string
@@ -119,7 +119,7 @@ func sshArgs(self, known string, reported bool, board s4t.Board, flags sshFlags,
 	args = append(args,
 		"-o", "ProxyCommand="+proxyCommand(self, board.ID),
 		"-o", "HostKeyAlias=s4t-"+string(board.ID),
-		"-o", "UserKnownHostsFile="+sshPath(known),
+		"-o", "UserKnownHostsFile="+sshPath(keys.path),
 		"-o", "StrictHostKeyChecking="+check,
 		"-o", "CheckHostIP=no",
 		"-o", "UpdateHostKeys=no",
@@ -168,52 +168,4 @@ func (a *app) sshEnvironment() ([]string, error) {
 		set("S4T_CONTEXT", a.contextName)
 	}
 	return env, nil
-}
-
-// knownHosts keeps a file of host keys for each board. What the board's agent
-// reported replaces what is there.
-func (a *app) knownHosts(board s4t.Board) (path string, reported bool, err error) {
-	bad := func(err error) (string, bool, error) {
-		return "", false, s4t.Errorf(s4t.Internal, "keep the host keys of board "+board.Name, "check the permissions of "+a.configDir(), "%w", err)
-	}
-	dir := filepath.Join(a.configDir(), "known_hosts.d")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return bad(err)
-	}
-	path = filepath.Join(dir, string(board.ID))
-	lines := hostKeyLines(board)
-	if lines == "" {
-		return path, false, nil
-	}
-	if old, err := os.ReadFile(path); err == nil && string(old) == lines {
-		return path, true, nil
-	}
-	f, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return bad(err)
-	}
-	_, err = f.WriteString(lines)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return bad(err)
-	}
-	return path, true, nil
-}
-
-// hostKeyLines are the reported keys as lines of known_hosts (sshd(8)). A key
-// that is none is left out: nothing that a board says gets into the file as
-// it is.
-func hostKeyLines(board s4t.Board) string {
-	var b strings.Builder
-	for _, text := range board.Info.HostKeys {
-		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(text))
-		if err != nil {
-			continue
-		}
-		fmt.Fprintf(&b, "s4t-%s %s %s\n", board.ID, key.Type(), base64.StdEncoding.EncodeToString(key.Marshal()))
-	}
-	return b.String()
 }

@@ -9,10 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/stack4things/s4t"
 )
 
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE0Ngw0H4nDqC2f3dN1mJ8m3mLsW0m9p1d1x1nK2Xm1e"
+
+const otherKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKWIz5jy/Yk4dkAf6qpBzH7seR4gMCYa2sJsWnnRFLD/"
 
 func TestProxyCommandSurvivesAnyPathOfThisProgram(t *testing.T) {
 	for _, path := range []string{"/usr/bin/s4t", "/home/o'neil/my bin/s4t", "/tmp/$(touch x)`y`;z", `/a\b"c`} {
@@ -34,7 +38,7 @@ func TestProxyCommandSurvivesAnyPathOfThisProgram(t *testing.T) {
 
 func TestSSHArgs(t *testing.T) {
 	board := s4t.Board{ID: kitchenID, Name: "kitchen"}
-	got := sshArgs("/s4t", "/home/u/k", true, board, sshFlags{user: "root", identity: "key", tcpPort: 2222, options: []string{"ForwardAgent=yes"}}, []string{"uname", "-a"})
+	got := sshArgs("/s4t", hostKeys{path: "/home/u/k", alias: "s4t-" + kitchenID}, true, board, sshFlags{user: "root", identity: "key", tcpPort: 2222, options: []string{"ForwardAgent=yes"}}, []string{"uname", "-a"})
 	want := []string{
 		"-o", "ForwardAgent=yes",
 		"-o", "ProxyCommand='/s4t' connect " + kitchenID + " %p",
@@ -46,7 +50,7 @@ func TestSSHArgs(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if got := sshArgs("/s4t", "/k", false, board, sshFlags{tcpPort: 22}, nil); !slices.Contains(got, "StrictHostKeyChecking=accept-new") {
+	if got := sshArgs("/s4t", hostKeys{path: "/k"}, false, board, sshFlags{tcpPort: 22}, nil); !slices.Contains(got, "StrictHostKeyChecking=accept-new") {
 		t.Errorf("without reported keys: %q", got)
 	}
 }
@@ -57,7 +61,7 @@ func TestSSHItselfUnderstandsTheArguments(t *testing.T) {
 		t.Skip("needs OpenSSH: apt-get install openssh-client")
 	}
 	known := filepath.Join(t.TempDir(), `odd "name" 100%`)
-	args := sshArgs("/usr/bin/s4t", known, true, s4t.Board{ID: kitchenID, Name: "kitchen"}, sshFlags{tcpPort: 2222, user: "root"}, nil)
+	args := sshArgs("/usr/bin/s4t", hostKeys{path: known, alias: "s4t-" + kitchenID}, true, s4t.Board{ID: kitchenID, Name: "kitchen"}, sshFlags{tcpPort: 2222, user: "root"}, nil)
 	out, err := exec.CommandContext(context.Background(), program, append([]string{"-G", "-F", "none"}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -69,37 +73,70 @@ func TestSSHItselfUnderstandsTheArguments(t *testing.T) {
 	}
 }
 
-func TestKnownHostsAreWhatTheAgentReported(t *testing.T) {
-	home := t.TempDir()
-	a := &app{env: func(k string) string { return map[string]string{"HOME": home}[k] }}
-	board := s4t.Board{ID: kitchenID, Name: "kitchen"}
-
-	path, reported, err := a.knownHosts(board)
-	if err != nil || reported {
-		t.Fatalf("nothing was reported: %v, %v", reported, err)
-	}
-	if err := os.WriteFile(path, []byte("accepted on first use\n"), 0o600); err != nil {
+func publicKey(t *testing.T, text string) ssh.PublicKey {
+	t.Helper()
+	k, _, _, _, err := ssh.ParseAuthorizedKey([]byte(text))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err = a.knownHosts(board); err != nil {
-		t.Fatal(err)
-	}
-	if b, _ := os.ReadFile(path); string(b) != "accepted on first use\n" {
-		t.Errorf("what was accepted is gone: %q", b)
-	}
+	return k
+}
 
-	// A board cannot slip other lines into the file.
-	board.Info.HostKeys = []string{hostKey + " root@kitchen", "* ssh-rsa AAAA", "junk\n* ssh-ed25519 AAAA"}
-	path, reported, err = a.knownHosts(board)
-	if err != nil || !reported {
-		t.Fatalf("%v, %v", reported, err)
+func TestHostKeysAreThoseTheAgentReportedElseAcceptedOnFirstUse(t *testing.T) {
+	ours, other := publicKey(t, hostKey), publicKey(t, otherKey)
+	line := "s4t-" + kitchenID + " " + hostKey + "\n"
+	for _, tt := range []struct {
+		name     string
+		reported []string
+		kept     string
+		shown    ssh.PublicKey // nil: it must not be asked for
+		strict   bool
+		after    string // what is kept then
+		warned   bool
+	}{
+		{"nothing reported", nil, "", nil, false, "", false},
+		{"nothing reported, and accepted before", nil, "accepted\n", nil, false, "accepted\n", false},
+		{"reported, and shown", []string{hostKey + " root@kitchen"}, "", ours, true, line, false},
+		{"reported, and kept since", []string{hostKey}, line, nil, true, line, false},
+		{"reported anew: the board was set up again", []string{hostKey}, "an older key\n", ours, true, line, false},
+		{"another is shown on first use", []string{hostKey}, "", other, false, "", true},
+		{"another is shown than was accepted: ssh decides", []string{hostKey}, "accepted\n", other, false, "accepted\n", false},
+		{"a board slips in lines", []string{"* ssh-rsa AAAA", "junk\n* ssh-ed25519 AAAA", hostKey + "\nx y z"}, "", ours, true, line, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			home := t.TempDir()
+			a := &app{env: func(k string) string { return map[string]string{"HOME": home}[k] }}
+			keys := a.hostKeys(s4t.Board{ID: kitchenID, Name: "kitchen", Info: s4t.BoardInfo{HostKeys: tt.reported}}, 22)
+			if tt.kept != "" {
+				os.MkdirAll(filepath.Dir(keys.path), 0o700)
+				if err := os.WriteFile(keys.path, []byte(tt.kept), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var warned strings.Builder
+			strict, err := keys.settle(func() (ssh.PublicKey, error) {
+				if tt.shown == nil {
+					t.Error("the service was asked for its key")
+				}
+				return tt.shown, nil
+			}, &warned)
+			if err != nil || strict != tt.strict {
+				t.Errorf("strict %v, %v", strict, err)
+			}
+			if b, _ := os.ReadFile(keys.path); string(b) != tt.after {
+				t.Errorf("kept %q, want %q", b, tt.after)
+			}
+			if (warned.Len() > 0) != tt.warned {
+				t.Errorf("said %q", warned.String())
+			}
+			left, _ := os.ReadDir(filepath.Dir(keys.path))
+			if len(left) > 1 {
+				t.Errorf("%d files are left", len(left))
+			}
+		})
 	}
-	b, err := os.ReadFile(path)
-	if want := "s4t-" + kitchenID + " " + hostKey + "\n"; err != nil || string(b) != want {
-		t.Errorf("the file has %q, want %q", b, want)
-	}
-	left, _ := os.ReadDir(filepath.Dir(path))
-	if len(left) != 1 {
-		t.Errorf("%d files are left", len(left))
+	a := &app{env: func(string) string { return "/home/u" }}
+	if k := a.hostKeys(s4t.Board{ID: kitchenID}, 2222); !strings.HasSuffix(k.path, "/known_hosts.d/"+kitchenID+"-2222") || k.alias != "s4t-"+kitchenID+"-2222" {
+		t.Errorf("another service: %+v", k)
 	}
 }
