@@ -54,6 +54,8 @@ type Router struct {
 	guard guard // slows down who guesses codes
 	ready chan struct{}
 
+	buffers sync.Pool // of gorilla/websocket, for writing
+
 	mu      sync.Mutex // guards the fields below
 	run     *running   // nil: not running
 	peers   map[*peer]struct{}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -306,6 +307,33 @@ func TestShutdownIsTold(t *testing.T) {
 	_, rsp, err := d.Dial("ws://"+w.addr+wamp.Path, nil)
 	if err == nil || rsp == nil || rsp.StatusCode != 503 {
 		t.Errorf("a router that stopped answered %v, %v", rsp, err)
+	}
+}
+
+// TestBoardsThatAreFasterThanTheStart wait for it.
+func TestBoardsThatAreFasterThanTheStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r, err := New(w.r.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrived := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		close(arrived)
+		r.ServeHTTP(rw, req)
+	}))
+	defer srv.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		<-arrived
+		ended <- r.Run(ctx)
+	}()
+	w.open(strings.TrimPrefix(srv.URL, "http://"), 0)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,11 +1,13 @@
 package router
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	nwamp "github.com/gammazero/nexus/v3/wamp"
 	"github.com/gorilla/websocket"
@@ -17,25 +19,26 @@ import (
 // ServeHTTP upgrades a board's connection and lets it join. The session goes
 // on after ServeHTTP returned.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	run, err := r.now("open a control session")
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	run := r.await(req.Context())
+	if run == nil {
+		refuseUpgrade(w, "the WAMP router is not running", http.StatusServiceUnavailable)
 		return
 	}
 	if !offers(req, wamp.Subprotocol) {
-		http.Error(w, "this is for WebSockets with the subprotocol "+wamp.Subprotocol, http.StatusBadRequest)
+		refuseUpgrade(w, "this is for WebSockets with the subprotocol "+wamp.Subprotocol, http.StatusBadRequest)
 		return
 	}
 	up := websocket.Upgrader{
 		HandshakeTimeout: s4t.HandshakeTimeout,
 		Subprotocols:     []string{wamp.Subprotocol},
 		WriteBufferSize:  4096,
+		WriteBufferPool:  &r.buffers, // an idle session holds none
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
-			http.Error(w, reason.Error(), status)
+			refuseUpgrade(w, reason.Error(), status)
 		},
 	}
 	if !r.reserve() {
-		http.Error(w, "too many boards are joining or connected; try again in a moment", http.StatusServiceUnavailable)
+		refuseUpgrade(w, "too many boards are joining or connected", http.StatusServiceUnavailable)
 		return
 	}
 	defer r.ended.Done() // reserve added it; the goroutines below have their own
@@ -65,6 +68,31 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			p.Close()
 		}
 	})
+}
+
+// startWait is how long a board that is faster than this process's start waits
+// for it, instead of being sent away to try again.
+const startWait = 2 * time.Second
+
+// await returns what is running, nil if nothing is.
+func (r *Router) await(ctx context.Context) *running {
+	timer := time.NewTimer(startWait)
+	defer timer.Stop()
+	select {
+	case <-r.ready:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.run
+}
+
+// refuseUpgrade answers with one line, and ends the connection: nothing else
+// is to come on it.
+func refuseUpgrade(w http.ResponseWriter, why string, status int) {
+	w.Header().Set("Connection", "close")
+	http.Error(w, why, status)
 }
 
 // offers reports whether the request offers a WebSocket subprotocol.
