@@ -68,7 +68,7 @@ func TestAViewCannotWriteAndDoesNotWait(t *testing.T) {
 
 func TestReadThenWriteIsSerial(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *DB) {
-		const writers, each = 8, 10
+		const writers, each = 4, 8
 		var wg sync.WaitGroup
 		for range writers {
 			wg.Go(func() {
