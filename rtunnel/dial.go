@@ -188,6 +188,10 @@ func (d *Dialer) dialOnce(ctx context.Context, t target, proxy *proxy, mss int, 
 	return tc, nil
 }
 
+// lookInterval is how often a handshake is looked at for bytes of ours that do
+// not get through: it is known sooner than that nothing comes.
+const lookInterval = 100 * time.Millisecond
+
 // errStalled marks a handshake that made no progress after TCP connected.
 var errStalled = errors.New("no progress")
 
@@ -204,16 +208,23 @@ func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host s
 	watch.Go(func() {
 		t := time.NewTimer(patience)
 		defer t.Stop()
+		look := time.NewTicker(lookInterval)
+		defer look.Stop()
 		for {
 			select {
 			case <-done:
 				return
 			case <-watched.progress:
 				t.Reset(patience)
+				continue
+			case <-look.C:
+				if !unheard(c) {
+					continue
+				}
 			case <-t.C:
-				cancel(errStalled)
-				return
 			}
+			cancel(errStalled)
+			return
 		}
 	})
 	err := tc.HandshakeContext(ctx)

@@ -48,13 +48,25 @@ func setsockopt(c syscall.RawConn, name, value int) error {
 
 // roundTrip is the kernel's smoothed round-trip time of c, 0 if unknown.
 func roundTrip(c net.Conn) time.Duration {
-	var rtt time.Duration
+	return time.Duration(tcpInfo(c).Rtt) * time.Microsecond
+}
+
+// unheard reports whether what we sent was sent again twice (include/net/tcp.h,
+// icsk_backoff) and is still not acknowledged: it does not get through.
+func unheard(c net.Conn) bool {
+	info := tcpInfo(c)
+	return info.Unacked > 0 && info.Backoff >= 2
+}
+
+// tcpInfo is what the kernel knows of c (tcp(7), TCP_INFO), zero if it cannot
+// be had.
+func tcpInfo(c net.Conn) (info unix.TCPInfo) {
 	withSocket(c, func(rc syscall.RawConn) error {
 		return rc.Control(func(fd uintptr) {
-			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-				rtt = time.Duration(info.Rtt) * time.Microsecond
+			if got, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+				info = *got
 			}
 		})
 	})
-	return rtt
+	return info
 }

@@ -17,3 +17,5 @@ func SetUserTimeout(net.Conn, time.Duration) error { return nil }
 func SetNotSentLowAt(net.Conn, int) error { return nil }
 
 func roundTrip(net.Conn) time.Duration { return 0 }
+
+func unheard(net.Conn) bool { return false }
