@@ -1,0 +1,266 @@
+package api_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/api"
+	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/conductor"
+	"github.com/stack4things/s4t/identity"
+	"github.com/stack4things/s4t/queue"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// newCloud is the API in front of the real conductor, identity and store,
+// with a tunnel agent that said hello and no more. It returns the admin's
+// token.
+func newCloud(t *testing.T) (*rig, string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	db, err := store.Open(ctx, store.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "s4t.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.New(identity.Config{Store: db})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var admin string
+	if _, err := id.Bootstrap(ctx, func(f identity.First) error { admin = f.Token.Secret; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	_, key, _ := ed25519.GenerateKey(nil)
+	r := &rig{q: queue.New()}
+	mux := queue.Mux{}
+	id.Register(mux)
+	con, err := conductor.New(conductor.Config{Store: db, Queue: r.q, Mux: mux, TicketKey: key, URLs: []string{"https://cloud.example.org:8812"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := api.New(api.Config{Queue: r.q})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() { con.Run(ctx) })
+	done.Go(func() { a.Run(ctx) })
+	hello := wire.AgentHello{ID: "tunnel-agent-1", Kind: wire.AgentTunnel, Incarnation: "one", URL: "https://cloud.example.org:8812", Host: "cloud.example.org", PublicPorts: "50000-60000"}
+	for r.q.Call(ctx, wire.TopicConductor, wire.MethodAgentHello, hello, nil) != nil {
+	}
+	srv := httptest.NewServer(a.Handler())
+	r.url = srv.URL
+	t.Cleanup(func() { cancel(); done.Wait(); srv.Close(); db.Close() })
+	return r, admin
+}
+
+// must fails the test on an error.
+func must[T any](v T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
+	r, adminToken := newCloud(t)
+	ctx := t.Context()
+	admin := r.client(t, adminToken)
+	home := must(admin.CreateProject(ctx, "home"))(t)
+	must(admin.CreateProject(ctx, "other"))(t)
+	user := must(admin.CreateUser(ctx, apiclient.UserCreate{Name: "maria", Project: "home", Role: s4t.RoleMember}))(t)
+	token := func(project string, role s4t.Role) s4t.Token {
+		return must(admin.CreateToken(ctx, apiclient.TokenCreate{Project: project, Role: role}))(t)
+	}
+	member, reader, foreign, revoked := token("home", s4t.RoleMember), token("home", s4t.RoleReader), token("other", s4t.RoleMember), token("home", s4t.RoleMember)
+	if err := admin.RevokeToken(ctx, string(revoked.ID)); err != nil {
+		t.Fatal(err)
+	}
+
+	c := r.client(t, member.Secret)
+	board := must(c.CreateBoard(ctx, apiclient.BoardCreate{Name: "kitchen"}))(t)
+	must(c.CreateBoard(ctx, apiclient.BoardCreate{Name: "garden"}))(t)
+	op := must(c.CreateBridge(ctx, apiclient.BridgeCreate{Name: "lab", Boards: []string{"kitchen", "garden"}}))(t)
+	exposed := must(c.ExposeService(ctx, "kitchen", apiclient.ServiceExpose{Service: "ssh"}))(t)
+	bridge := must(c.Bridge(ctx, "lab"))(t)
+	network := must(c.Network(ctx, string(bridge.Network)))(t)
+	ids := map[string]string{
+		"{board}": string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{token}": string(member.ID),
+		"/v1/operations/{id}": string(op.ID), "/v1/networks/{id}": string(network.ID), "/v1/subnets/{id}": string(network.Subnets[0].ID), "/v1/ports/{id}": string(bridge.Ports[0].ID),
+	}
+	secrets := []string{"kitchen", "garden", "lab", "maria", home.Name + `"`}
+	for _, id := range ids {
+		secrets = append(secrets, id)
+	}
+
+	// What a request needs so that nothing but the caller is wrong with it.
+	bodies := map[string]string{
+		"POST /v1/boards":                         `{"name":"new"}`,
+		"PATCH /v1/boards/{board}":                `{"type":"x"}`,
+		"POST /v1/boards/{board}/services":        `{"service":"http"}`,
+		"POST /v1/boards/{board}/streams":         `{"port":22}`,
+		"POST /v1/bridges":                        `{"name":"new","boards":["` + string(board.ID) + `"]}`,
+		"POST /v1/bridges/{bridge}/boards":        `{"boards":["` + string(board.ID) + `"]}`,
+		"POST /v1/bridges/{bridge}/boards/remove": `{"boards":["` + string(board.ID) + `"]}`,
+		"POST /v1/projects":                       `{"name":"new"}`,
+		"POST /v1/users":                          `{"name":"new","project":"home","role":"reader"}`,
+		"POST /v1/tokens":                         `{"project":"home"}`,
+	}
+	snapshot := func() string {
+		var s strings.Builder
+		for _, list := range []string{"boards", "bridges", "services", "networks", "subnets", "ports", "projects", "users"} {
+			_, body := r.do(t, "GET", "/v1/"+list, adminToken, "")
+			s.WriteString(body)
+		}
+		return s.String()
+	}
+	before := snapshot()
+
+	_, text := r.do(t, "GET", "/v1/openapi.json", "", "")
+	var doc openAPI
+	if err := json.Unmarshal([]byte(text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	// What is read comes first: what a caller tried in vain stands in the
+	// caller's own audit.
+	type step struct {
+		template, path, method string
+		hasBody                bool
+	}
+	var reads, changes []step
+	for template, methods := range doc.Paths {
+		path := template
+		for name, id := range ids {
+			if strings.HasPrefix(name, "{") {
+				path = strings.ReplaceAll(path, name, id)
+			} else if template == name {
+				path = strings.ReplaceAll(path, "{id}", id)
+			}
+		}
+		if strings.Contains(path, "{") {
+			t.Fatalf("no example for %s", template)
+		}
+		for m, op := range methods {
+			s := step{template, path, strings.ToUpper(m), op.RequestBody != nil}
+			switch {
+			case len(op.Security) == 0:
+			case s.method == "GET":
+				reads = append(reads, s)
+			default:
+				changes = append(changes, s)
+			}
+		}
+	}
+	if n := len(reads) + len(changes); n < 35 {
+		t.Errorf("walked %d routes", n)
+	}
+	for _, s := range append(reads, changes...) {
+		template, path, m := s.template, s.path, s.method
+		name := m + " " + template
+		body := bodies[name]
+		if s.hasBody && body == "" {
+			t.Fatalf("no body for %s", name)
+		}
+		for _, bad := range []string{"", "s4t_bad", revoked.Secret, string(member.ID)} {
+			if res, answer := r.do(t, m, path, bad, body); res.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s with token %q: status %d %s", name, bad, res.StatusCode, answer)
+			}
+		}
+
+		// A member of another project sees nothing of this one. Boards and
+		// tokens of the own project may be made: POST /v1/boards is no
+		// question of this test, a token of this project is.
+		if name != "POST /v1/boards" {
+			res, answer := r.do(t, m, path, foreign.Secret, body)
+			list := m == "GET" && path == template
+			switch {
+			case list && res.StatusCode != 200:
+				t.Errorf("%s by a foreign member: status %d %s", name, res.StatusCode, answer)
+			case list:
+				for _, s := range secrets {
+					if strings.Contains(answer, s) {
+						t.Errorf("%s shows %q to a foreign member: %s", name, s, answer)
+					}
+				}
+			case res.StatusCode != http.StatusNotFound && res.StatusCode != http.StatusForbidden:
+				t.Errorf("%s by a foreign member: status %d %s", name, res.StatusCode, answer)
+			case res.StatusCode == http.StatusForbidden && strings.Contains(answer, "kitchen"):
+				t.Errorf("%s tells a foreign member of kitchen: %s", name, answer)
+			}
+		}
+
+		// A reader of this project sees, and changes nothing.
+		res, answer := r.do(t, m, path, reader.Secret, body)
+		switch {
+		case m == "GET" && res.StatusCode != 200 && !strings.HasPrefix(template, "/v1/users") && !strings.HasPrefix(template, "/v1/tokens"):
+			t.Errorf("%s by a reader: status %d %s", name, res.StatusCode, answer)
+		case m != "GET" && name != "POST /v1/tokens" && res.StatusCode != http.StatusForbidden && res.StatusCode != http.StatusNotFound:
+			t.Errorf("%s by a reader: status %d %s", name, res.StatusCode, answer)
+		case name == "POST /v1/tokens" && strings.Contains(answer, `"role":"member"`):
+			t.Errorf("a reader made a stronger token: %s", answer)
+		}
+	}
+	if after := snapshot(); after != before {
+		t.Errorf("something changed:\n%s\n%s", before, after)
+	}
+	if _, err := c.Boards(ctx, nil, ""); err != nil {
+		t.Errorf("the member's token is gone: %v", err)
+	}
+}
+
+func TestAnOperationOfTheRealCloudIsWaitedForAndToldStepByStep(t *testing.T) {
+	r, adminToken := newCloud(t)
+	c := r.client(t, adminToken)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	must(c.CreateBoard(ctx, apiclient.BoardCreate{Name: "kitchen"}))(t)
+	events := must(c.Events(ctx, apiclient.EventsOptions{After: 0}))(t)
+	defer events.Close()
+
+	// No board is online: the tunnel agent's half is all that is waited for.
+	op := must(c.CreateBridge(ctx, apiclient.BridgeCreate{Name: "lab", Boards: []string{"kitchen"}}))(t)
+	agent := func() {
+		var want wire.TunnelDesired
+		if err := r.q.Call(ctx, wire.TopicConductor, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: "tunnel-agent-1"}, &want); err != nil {
+			t.Error(err)
+			return
+		}
+		report := wire.TunnelReport{Agent: "tunnel-agent-1", Incarnation: "one", Generation: want.Generation}
+		if err := r.q.Call(ctx, wire.TopicConductor, wire.MethodTunnelReport, report, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	agent()
+	var told []int
+	op = must(c.WaitOperation(ctx, op.ID, func(s s4t.Step) { told = append(told, s.Number) }))(t)
+	if op.Status != s4t.OperationSucceeded {
+		t.Fatalf("%+v", op)
+	}
+	if len(told) == 0 || told[len(told)-1] != 10 {
+		t.Errorf("told %v", told)
+	}
+	var kinds []string
+	for e := range events.All() {
+		kinds = append(kinds, e.Kind)
+		if e.Kind == "operation.succeeded" {
+			break
+		}
+	}
+	if !strings.Contains(fmt.Sprint(kinds), "bridge.created") && !strings.Contains(fmt.Sprint(kinds), "operation.started") {
+		t.Errorf("events %v", kinds)
+	}
+}
