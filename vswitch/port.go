@@ -34,6 +34,20 @@ type PortConfig struct {
 	Guards    s4t.PortGuards   // which guards are lifted; StormLimit and RateLimit
 	Out       Writer           // an rtunnel
 	Device    FrameWriter      // anything else
+	Wrap      *Wrapper         // optional, with Out: an encapsulation
+}
+
+// Wrapper lays out the frames for a Writer whose far end wants them in an
+// encapsulation.
+type Wrapper struct {
+	// Put writes pkt, an offload header and a frame, with all headers it has on
+	// the wire, those of Config.Header too, to the start of dst, and returns
+	// their length: at most 64 bytes more than pkt's. It is not called
+	// concurrently for one port, and must not block.
+	Put func(dst, pkt []byte) int
+	// MaxFrame is the longest frame, without offload header, that Put is given.
+	// Longer ones are dropped.
+	MaxFrame int
 }
 
 // Port is a place of a switch. Its goroutines are the caller's: one calls Input

@@ -15,7 +15,7 @@ const (
 	sparseFrame = 2 << 10
 	sparseFlow  = 6 << 10
 	flowCount   = 256
-	headroom    = 16 // for the header of a Writer's frame
+	headroom    = 64 // for the header of a Writer's frame
 )
 
 // placed is one frame in a chunk.
@@ -80,6 +80,7 @@ type queue struct {
 	sleeping bool       // the writer waits for wake
 	closed   bool
 	flows    [flowCount]flow
+	wrap     *Wrapper // nil: none
 
 	wake chan struct{} // capacity 1
 }
@@ -96,16 +97,23 @@ func (q *queue) put(f *frame, lay func(dst []byte, payload int) int) (dropped in
 	if q.closed {
 		return 0, false
 	}
+	if q.wrap != nil && len(f.eth) > q.wrap.MaxFrame {
+		return 1, false
+	}
 	for q.bytes+size > queueLimit && q.dropOldest() {
 		dropped++
 	}
 	c := q.lane(f, size)
 	at := c.end()
 	n := 0
-	if lay != nil {
-		n = lay(c.b[at:], len(f.pkt))
+	if q.wrap != nil {
+		n = q.wrap.Put(c.b[at:], f.pkt)
+	} else {
+		if lay != nil {
+			n = lay(c.b[at:], len(f.pkt))
+		}
+		n += copy(c.b[at+n:], f.pkt)
 	}
-	n += copy(c.b[at+n:], f.pkt)
 	c.frames = append(c.frames, placed{at + n, len(f.eth)})
 	q.bytes += n
 	if q.sleeping {

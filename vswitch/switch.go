@@ -99,7 +99,7 @@ func (s *Switch) Add(cfg PortConfig) (*Port, error) {
 	}
 	p := &Port{sw: s, id: cfg.ID, out: cfg.Out, dev: cfg.Device, q: newQueue(), gone: make(chan struct{})}
 	if p.dev == nil {
-		p.lay = s.header
+		p.lay, p.q.wrap = s.header, cfg.Wrap
 	}
 	p.now = s.now()
 	p.attached.Store(p.now)
