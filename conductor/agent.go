@@ -146,7 +146,7 @@ func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.Emp
 // as away.
 func (c *Conductor) silence(ctx context.Context) error {
 	var gone []s4t.BoardID
-	limit := c.cfg.Now().Add(-agentTimeout)
+	limit := c.now().Add(-agentTimeout)
 	agents, err := view(ctx, c, func(tx *store.Tx) ([]store.Agent, error) { return tx.Agents("") })
 	if err != nil || !slices.ContainsFunc(agents, func(a store.Agent) bool { return a.Online && a.SeenAt.Before(limit) }) {
 		return err

@@ -33,7 +33,7 @@ func (c *Conductor) withCode(b s4t.Board, code string) s4t.Board {
 // presence timeout: that is now.
 func (c *Conductor) shown(b store.Board) s4t.Board {
 	if b.Status == s4t.BoardOnline {
-		now := c.cfg.Now().UTC()
+		now := c.now()
 		b.LastSeen = &now
 	}
 	return b.Board
@@ -73,7 +73,7 @@ func (c *Conductor) boardCreate(ctx context.Context, req wire.BoardCreate) (s4t.
 		made = store.Board{
 			Board: s4t.Board{
 				ID: s4t.BoardID(s4t.NewID()), Name: req.Name, Project: req.Caller.Project, Type: req.Type, Labels: req.Labels, Location: req.Location,
-				Status: s4t.BoardRegistered, Generation: 1, CreatedAt: ch.now.UTC(),
+				Status: s4t.BoardRegistered, Generation: 1, CreatedAt: ch.now,
 			},
 			CodeHash: codeHash(code),
 		}

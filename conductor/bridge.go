@@ -31,7 +31,7 @@ const attempts = 5
 
 // bridgeCreate makes a network with a port for each board.
 func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4t.Operation, error) {
-	received := c.cfg.Now()
+	received := c.now()
 	op := fmt.Sprintf("create bridge %q", req.Name)
 	if err := checkBridge(op, &req); err != nil {
 		return s4t.Operation{}, err
@@ -112,7 +112,7 @@ func met(err error) bool {
 
 // bridgeAdd adds boards to a bridge; the others notice nothing.
 func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.Operation, error) {
-	received := c.cfg.Now()
+	received := c.now()
 	op := fmt.Sprintf("add boards to bridge %q", req.Ref)
 	return c.operate(ctx, req.Caller, kindBridgeAdd, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
 		b, n, present, err := ch.bridge(req.Caller, op, req.Ref, rec)
@@ -174,7 +174,7 @@ func (ch *change) bridge(caller wire.Caller, op, ref string, rec *s4t.AuditRecor
 
 // bridgeRemove takes boards off a bridge; the others notice nothing.
 func (c *Conductor) bridgeRemove(ctx context.Context, req wire.BridgeChange) (s4t.Operation, error) {
-	received := c.cfg.Now()
+	received := c.now()
 	op := fmt.Sprintf("remove boards from bridge %q", req.Ref)
 	return c.operate(ctx, req.Caller, kindBridgeRemove, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
 		b, _, present, err := ch.bridge(req.Caller, op, req.Ref, rec)
@@ -200,7 +200,7 @@ func (c *Conductor) bridgeRemove(ctx context.Context, req wire.BridgeChange) (s4
 
 // bridgeDelete deletes a bridge with its network and ports.
 func (c *Conductor) bridgeDelete(ctx context.Context, req wire.RefRequest) (s4t.Operation, error) {
-	received := c.cfg.Now()
+	received := c.now()
 	op := fmt.Sprintf("delete bridge %q", req.Ref)
 	return c.operate(ctx, req.Caller, kindBridgeDelete, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
 		b, n, present, err := ch.bridge(req.Caller, op, req.Ref, rec)

@@ -94,7 +94,7 @@ func findBridge(tx *store.Tx, caller wire.Caller, op, ref string) (store.Bridge,
 func (c *Conductor) request(ctx context.Context, caller wire.Caller, action, name string, fn func(ch *change, rec *s4t.AuditRecord) error) error {
 	var rec s4t.AuditRecord
 	err := allow(caller, action+" "+quoted(name), s4t.RoleMember)
-	fresh := s4t.AuditRecord{At: c.cfg.Now(), User: caller.User, Project: caller.Project, Action: action, Name: name, Outcome: "ok"}
+	fresh := s4t.AuditRecord{At: c.now(), User: caller.User, Project: caller.Project, Action: action, Name: name, Outcome: "ok"}
 	rec = fresh
 	if err == nil {
 		err = c.change(ctx, func(ch *change) error {

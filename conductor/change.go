@@ -48,7 +48,7 @@ func (c *Conductor) change(ctx context.Context, fn func(ch *change) error) error
 	var ch *change
 	err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
 		ch = &change{
-			Tx: tx, c: c, now: c.cfg.Now(),
+			Tx: tx, c: c, now: c.now(),
 			boards: map[s4t.BoardID]bool{}, agents: map[s4t.AgentID]bool{}, networks: map[s4t.NetworkID]bool{},
 			heardBoards: map[s4t.BoardID]bool{}, heardAgents: map[s4t.AgentID]bool{},
 		}
@@ -66,6 +66,18 @@ func (c *Conductor) change(ctx context.Context, fn func(ch *change) error) error
 
 // finish does, inside the transaction, what follows from what fn did.
 func (ch *change) finish() error {
+	// Tunnel agents are woken first: a board dials them as soon as it knows.
+	for _, id := range slices.Sorted(maps.Keys(ch.agents)) {
+		generation, err := ch.GrowAgent(id)
+		if err != nil {
+			return err
+		}
+		ch.wakeAgent(id, generation)
+		ch.heardAgents[id] = true
+		if ch.start != nil {
+			ch.start.awaits.Agents[id] = generation
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(ch.boards)) {
 		b, err := ch.GrowBoard(id)
 		if err != nil {
@@ -80,17 +92,6 @@ func (ch *change) finish() error {
 			if b.Status == s4t.BoardOnline {
 				ch.start.online[id] = true
 			}
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(ch.agents)) {
-		generation, err := ch.GrowAgent(id)
-		if err != nil {
-			return err
-		}
-		ch.wakeAgent(id, generation)
-		ch.heardAgents[id] = true
-		if ch.start != nil {
-			ch.start.awaits.Agents[id] = generation
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(ch.networks)) {
@@ -129,7 +130,7 @@ func (ch *change) committed(ctx context.Context) {
 		}
 	}
 	if ch.start != nil {
-		c.note(ch.start.op.ID, stepWake, c.cfg.Now())
+		c.note(ch.start.op.ID, stepWake, c.now())
 		c.reconsider(ctx, ch.start.op.ID) // it may have nothing to wait for
 	}
 	for _, v := range ch.judged {

@@ -153,6 +153,9 @@ func (c *Conductor) Register(mux queue.Mux) {
 	})
 }
 
+// now is the conductor's clock, in UTC as everything is shown.
+func (c *Conductor) now() time.Time { return c.cfg.Now().UTC() }
+
 // Run serves the topic [wire.TopicConductor] until ctx ends. Operations that
 // were running when another conductor ended, by whatever way, go on. Everything
 // it started has ended when it returns; it returns nil after ctx has ended. Run

@@ -39,7 +39,7 @@ func (c *Conductor) boardDesired(ctx context.Context, req wire.BoardAsk) (wire.B
 		if err != nil {
 			return wire.BoardDesired{}, err
 		}
-		return c.desiredOf(tx, b, c.cfg.Now())
+		return c.desiredOf(tx, b, c.now())
 	})
 	if err == nil {
 		c.noteBoard(req.Board, d.Generation, true)

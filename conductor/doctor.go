@@ -49,7 +49,7 @@ func (c *Conductor) boardDoctor(ctx context.Context, req wire.RefRequest) (wire.
 
 // examine is what the cloud knows of a board.
 func (c *Conductor) examine(tx *store.Tx, b store.Board) ([]wire.Finding, error) {
-	now := c.cfg.Now()
+	now := c.now()
 	var found []wire.Finding
 	add := func(check, level, cause, cure string, certain bool) {
 		found = append(found, wire.Finding{Check: check, Level: level, Cause: cause, Cure: cure, Certain: certain})

@@ -81,6 +81,30 @@ const (
 	testTarget               = "127.0.0.1"
 )
 
+// blank is the file of a database with the schema and two projects: made once,
+// copied for each test.
+var blank = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "s4t-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "s4t.db")
+	db, err := store.Open(context.Background(), store.Config{URL: "sqlite:" + path})
+	if err != nil {
+		return nil, err
+	}
+	err = db.Tx(context.Background(), func(tx *store.Tx) error {
+		return errors.Join(
+			tx.InsertProject(s4t.Project{ID: projectID, Name: "default", CreatedAt: time.Now()}),
+			tx.InsertProject(s4t.Project{ID: otherID, Name: "other", CreatedAt: time.Now()}))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 func newLab(t testing.TB) *lab {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
@@ -95,15 +119,14 @@ func newLab(t testing.TB) *lab {
 		admin:   wire.Caller{User: "ann", Project: otherID, Role: s4t.RoleAdmin},
 		tunnel:  &fakeTunnel{incarnation: "t1", problems: map[string]string{}, streams: map[s4t.BoardID]bool{}},
 	}
-	l.db, err = store.Open(t.Context(), store.Config{URL: "sqlite:" + l.path})
+	file, err := blank()
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = l.db.Tx(t.Context(), func(tx *store.Tx) error {
-		return errors.Join(
-			tx.InsertProject(s4t.Project{ID: projectID, Name: "default", CreatedAt: time.Now()}),
-			tx.InsertProject(s4t.Project{ID: otherID, Name: "other", CreatedAt: time.Now()}))
-	})
+	if err := os.WriteFile(l.path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.db, err = store.Open(t.Context(), store.Config{URL: "sqlite:" + l.path})
 	if err != nil {
 		t.Fatal(err)
 	}

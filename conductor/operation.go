@@ -139,7 +139,7 @@ func (p *progress) all(extra map[int]time.Time) []s4t.Step {
 func (c *Conductor) adopt(p *progress, received time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p.see(stepReserve, c.cfg.Now())
+	p.see(stepReserve, c.now())
 	c.running[p.op.ID] = p
 }
 
@@ -155,7 +155,7 @@ func (c *Conductor) note(id s4t.OperationID, number int, at time.Time) {
 // noteBoard records that a board was told of a generation (step 5) or has
 // received it (step 6). A step is taken when the last online board took it.
 func (c *Conductor) noteBoard(board s4t.BoardID, generation int64, received bool) {
-	now := c.cfg.Now()
+	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.running {
@@ -173,7 +173,7 @@ func (c *Conductor) noteBoard(board s4t.BoardID, generation int64, received bool
 // notePresence records that a board came or went: those that are away are not
 // waited for.
 func (c *Conductor) notePresence(board s4t.BoardID, online bool) {
-	now := c.cfg.Now()
+	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.running {
@@ -289,7 +289,7 @@ func (c *Conductor) operationList(ctx context.Context, req wire.CallerRequest) (
 // operationDone records step 10: the API has answered the user. It is the one
 // step after the end.
 func (c *Conductor) operationDone(ctx context.Context, req wire.RefRequest) (wire.Empty, error) {
-	now := c.cfg.Now()
+	now := c.now()
 	err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
 		op, err := tx.Operation(s4t.OperationID(req.Ref))
 		if err != nil || !sees(req.Caller, op.Project) || op.Status != s4t.OperationSucceeded {

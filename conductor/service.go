@@ -55,7 +55,7 @@ func parseTarget(op, host string) (string, error) {
 
 // serviceExpose reserves a public port for a TCP service of a board.
 func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (s4t.Operation, error) {
-	received := c.cfg.Now()
+	received := c.now()
 	op := fmt.Sprintf("expose service %s of board %q", clip(req.Service), req.Board)
 	name, tcpPort, err := parseService(op, req.Service)
 	if err != nil {
@@ -138,7 +138,7 @@ func (ch *change) choosePublicPort(op string, a store.Agent, asked int) (int, er
 
 // serviceHide closes a public port.
 func (c *Conductor) serviceHide(ctx context.Context, req wire.ServiceHide) (s4t.Operation, error) {
-	received := c.cfg.Now()
+	received := c.now()
 	op := fmt.Sprintf("hide service %s of board %q", clip(req.Service), req.Board)
 	return c.operate(ctx, req.Caller, kindHide, req.Service, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
 		b, err := findBoard(ch.Tx, req.Caller, op, req.Board)

@@ -55,8 +55,8 @@ func (c *Conductor) resume(ctx context.Context) error {
 		for _, b := range t.online {
 			p.online[b] = true
 		}
-		p.see(stepReserve, c.cfg.Now())
-		p.see(stepWake, c.cfg.Now())
+		p.see(stepReserve, c.now())
+		p.see(stepWake, c.now())
 		c.running[t.op.ID] = p
 	}
 	return nil
@@ -79,7 +79,7 @@ func (c *Conductor) keepUp(ctx context.Context) {
 // upkeep is one round: silent agents, operations that take too long, wake-ups
 // that were lost, what runs out.
 func (c *Conductor) upkeep(ctx context.Context) {
-	now := c.cfg.Now()
+	now := c.now()
 	c.mu.Lock()
 	last := c.swept
 	c.swept = now
@@ -118,7 +118,7 @@ func (c *Conductor) upkeep(ctx context.Context) {
 // deadlines looks at every running operation, and fails those that take too
 // long.
 func (c *Conductor) deadlines(ctx context.Context) error {
-	now := c.cfg.Now()
+	now := c.now()
 	c.mu.Lock()
 	var all []*progress
 	for _, p := range c.running {
@@ -173,7 +173,7 @@ func (c *Conductor) wakeLagging(ctx context.Context) error {
 // revert ends what was wanted for a while: idle data rtunnels after the last
 // stream, the notice of a clone.
 func (c *Conductor) revert(ctx context.Context) error {
-	now := c.cfg.Now()
+	now := c.now()
 	due, err := view(ctx, c, func(tx *store.Tx) ([]store.Board, error) { return tx.ExpiringBoards(now, now.Add(-cloneNotice)) })
 	if err != nil || len(due) == 0 {
 		return err
