@@ -66,7 +66,7 @@ cross:
 		arm=; mips=; [ $$arch = arm ] && arm=$$v; [ $$arch = mipsle ] && mips=$$v; \
 		out=bin/cross/lightning-rod-$$os-$$arch$$([ -n "$$v" ] && echo -$$v); \
 		GOOS=$$os GOARCH=$$arch GOARM=$$arm GOMIPS=$$mips $(BUILD) -o $$out ./cmd/lightning-rod || exit 1; \
-		stat -c '%s %n' $$out | awk '{printf "%6.2f MB of 10.00  %s%s\n", $$1/1e6, $$2, $$1>10e6 ? "  OVER" : ""}'; \
+		stat -c '%s %n' $$out | awk '{printf "%6.2f MB of 10.00  %s%s\n", $$1/1e6, $$2, ($$1 > 10e6) ? "  OVER" : ""}'; \
 	done
 
 ## deps: Debian packages that the tests use

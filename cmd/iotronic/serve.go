@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/store"
 )
 
@@ -101,7 +102,7 @@ func (p *place) settle(cfg config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	p.listener = tls.NewListener(p.listener, p.certs.tlsConfig())
+	p.listener = tls.NewListener(rtunnel.BulkListener(p.listener), p.certs.tlsConfig())
 	return nil
 }
 
