@@ -40,7 +40,7 @@ type authority struct {
 	chain tls.Certificate
 }
 
-func newAuthority(t *testing.T, name string) authority {
+func newAuthority(t testing.TB, name string) authority {
 	t.Helper()
 	make1 := func(tmpl, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) *x509.Certificate {
 		der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, parentKey)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +26,7 @@ import (
 
 // rig is a tunnel agent's Opener and a board's Pool on loopback.
 type rig struct {
-	t        *testing.T
+	t        testing.TB
 	url      string
 	opener   *rtunnel.Opener
 	pool     *rtunnel.Pool
@@ -37,7 +38,15 @@ const rigBoard s4t.BoardID = "3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c11"
 
 // newRig starts them. A ticket is the address of its target; "refuse" is
 // refused.
-func newRig(t *testing.T, warm int) *rig {
+func newRig(t testing.TB, warm int) *rig { return startRig(t, warm, nil) }
+
+// newTLSRig is newRig over TLS.
+func newTLSRig(t testing.TB, warm int) *rig {
+	a := newAuthority(t, "the cloud")
+	return startRig(t, warm, &a)
+}
+
+func startRig(t testing.TB, warm int, a *authority) *rig {
 	t.Helper()
 	r := &rig{t: t, presence: make(chan struct{}, 1)}
 	r.opener = rtunnel.NewOpener(func() {
@@ -54,25 +63,28 @@ func newRig(t *testing.T, warm int) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.url = "http://" + l.Addr().String()
+	cfg := rtunnel.DialerConfig{}
+	if a != nil {
+		r.url = "https://" + l.Addr().String()
+		cfg.CA = a.pem
+		l = tls.NewListener(rtunnel.BulkListener(l), &tls.Config{Certificates: []tls.Certificate{a.chain}})
+	}
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		conn, _, err := accept.Accept(w, req, []string{rtunnel.SubprotocolStreams})
 		if err != nil {
 			return // the board has hung up
 		}
 		mu.Lock()
+		defer mu.Unlock()
 		if over {
 			conn.Close()
-		} else {
-			running.Add(1)
-			defer running.Done()
+			return
 		}
-		mu.Unlock()
-		r.opener.Serve(ctx, rigBoard, conn)
+		running.Go(func() { r.opener.Serve(ctx, rigBoard, conn) })
 	})}
 	running.Go(func() { srv.Serve(l) })
-	r.url = "http://" + l.Addr().String()
-
-	d, err := rtunnel.NewDialer(rtunnel.DialerConfig{})
+	d, err := rtunnel.NewDialer(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +136,7 @@ func (r *rig) connect(target string) (*net.TCPConn, <-chan error) {
 }
 
 // tcpPair is a TCP connection over loopback.
-func tcpPair(t *testing.T) (*net.TCPConn, *net.TCPConn) {
+func tcpPair(t testing.TB) (*net.TCPConn, *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -144,7 +156,7 @@ func tcpPair(t *testing.T) (*net.TCPConn, *net.TCPConn) {
 }
 
 // serveTCP runs a TCP service on loopback until the test ends.
-func serveTCP(t *testing.T, handle func(*net.TCPConn)) string {
+func serveTCP(t testing.TB, handle func(*net.TCPConn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

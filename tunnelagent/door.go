@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -20,31 +21,41 @@ var purposeOf = map[string]string{
 }
 
 // ServeHTTP serves [rtunnel.Path]. Who comes is told why not in the HTTP
-// answer, or gets the upgrade and is served until the rtunnel ends.
+// answer, or gets the upgrade and is served until the rtunnel ends. It returns
+// after the upgrade, so that what net/http holds of the request, 15 KB, is not
+// held for as long as the rtunnel lives.
 func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := a.enter()
 	if ctx == nil {
 		accept.Refuse(w, s4t.Errorf(s4t.Unavailable, "open an rtunnel", "try again in a moment", "the tunnel agent is starting or stopping"))
 		return
 	}
-	defer a.doors.Done()
 	proto, err := accept.Subprotocol(r, []string{rtunnel.SubprotocolPort, rtunnel.SubprotocolStreams, rtunnel.SubprotocolStream})
 	if err != nil {
+		a.doors.Done()
 		accept.Refuse(w, err)
 		return
 	}
-	text := accept.Bearer(r)
+	text := strings.Clone(accept.Bearer(r))
 	t, err := a.admit(ctx, text, purposeOf[proto])
 	if err != nil {
+		a.doors.Done()
 		a.cfg.Log.Info("an rtunnel was refused", "peer", r.RemoteAddr, "board", t.Board, "err", err)
 		accept.Refuse(w, err)
 		return
 	}
 	conn, _, err := accept.Accept(w, r, []string{proto})
 	if err != nil {
+		a.doors.Done()
 		a.cfg.Log.Info("an rtunnel did not come about", "peer", r.RemoteAddr, "board", t.Board, "err", err)
 		return
 	}
+	go a.serve(ctx, t, text, conn)
+}
+
+// serve serves an rtunnel until it ends. enter has counted it.
+func (a *Agent) serve(ctx context.Context, t wire.Ticket, text string, conn *rtunnel.Conn) {
+	defer a.doors.Done()
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
