@@ -65,6 +65,12 @@ func TestReportsThatOvertakeEachOther(t *testing.T) {
 func TestASilentAgent(t *testing.T) {
 	l := newLab(t)
 	f := l.online("one")
+	l.skew.Add(int64(time.Hour)) // the clock jumps, or this process stood still
+	l.c.upkeep(t.Context())
+	l.c.upkeep(t.Context())
+	if b := l.boardNow("one"); b.Status != s4t.BoardOnline {
+		t.Errorf("the agent had no time to be heard and the board is %s", b.Status)
+	}
 	l.ahead(agentTimeout + time.Second)
 	if b := l.boardNow("one"); b.Status != s4t.BoardOffline {
 		t.Errorf("its agent is silent and the board is %s", b.Status)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
@@ -33,7 +34,7 @@ func (c *Conductor) withCode(b s4t.Board, code string) s4t.Board {
 // presence timeout: that is now.
 func (c *Conductor) shown(b store.Board) s4t.Board {
 	if b.Status == s4t.BoardOnline {
-		now := c.now()
+		now := c.now().Truncate(time.Microsecond)
 		b.LastSeen = &now
 	}
 	return b.Board

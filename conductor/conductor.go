@@ -46,6 +46,7 @@ type Conductor struct {
 	running map[s4t.OperationID]*progress // operations that have not ended
 	seq     map[s4t.AgentID]uint64        // of the last report taken from each tunnel agent
 	swept   time.Time                     // when the last round of upkeep began
+	grace   time.Time                     // until when no agent is taken for silent
 	woke    time.Time                     // when who lags was last woken
 	trimmed time.Time                     // when old events were last forgotten
 

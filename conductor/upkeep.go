@@ -81,8 +81,13 @@ func (c *Conductor) keepUp(ctx context.Context) {
 func (c *Conductor) upkeep(ctx context.Context) {
 	now := c.now()
 	c.mu.Lock()
-	last := c.swept
+	// Where this process stood still (SIGSTOP, a suspended machine), where the
+	// clock jumped, and at the start, agents get the time to be heard.
+	if step := now.Sub(c.swept); step < 0 || step >= agentTimeout/2 {
+		c.grace = now.Add(agentTimeout)
+	}
 	c.swept = now
+	graceful := now.Before(c.grace)
 	woke := now.Sub(c.woke) >= wakeAgain
 	if woke {
 		c.woke = now
@@ -97,9 +102,7 @@ func (c *Conductor) upkeep(ctx context.Context) {
 		due  bool
 		do   func(context.Context) error
 	}{
-		// Where this process stood still itself (SIGSTOP, a suspended machine)
-		// the beats of that time are still in the queue.
-		{"look for silent agents", !last.IsZero() && now.Sub(last) < agentTimeout/2, c.silence},
+		{"look for silent agents", !graceful, c.silence},
 		{"look at operations", true, c.deadlines},
 		{"wake who lags", woke, c.wakeLagging},
 		{"revert what ran out", woke, c.revert},
