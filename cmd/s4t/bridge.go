@@ -165,7 +165,7 @@ func (a *app) awaitBridge(ctx context.Context, c *apiclient.Client, op s4t.Opera
 		var l []string
 		for _, p := range b.Ports {
 			if p.Status != s4t.PortUp {
-				l = append(l, p.Board)
+				l = append(l, strings.TrimSuffix(p.Board+" ("+p.Problem+")", " ()"))
 			}
 		}
 		return strings.Join(l, ", ")
@@ -194,7 +194,8 @@ func (a *app) printBridge(b s4t.Bridge) error {
 		column[s4t.Port]{"STATUS", func(p s4t.Port) string { return string(p.Status) }},
 		column[s4t.Port]{"INTERFACE", func(p s4t.Port) string { return p.Interface }},
 		column[s4t.Port]{"ADDRESSES", func(p s4t.Port) string { return strings.Join(p.Addresses, " ") }},
-		column[s4t.Port]{"MAC", func(p s4t.Port) string { return p.MAC }})
+		column[s4t.Port]{"MAC", func(p s4t.Port) string { return p.MAC }},
+		column[s4t.Port]{"PROBLEM", func(p s4t.Port) string { return p.Problem }})
 }
 
 func boardsOf(b s4t.Bridge) string {

@@ -112,7 +112,7 @@ var (
 	}
 	lab = s4t.Bridge{ID: "br1", Name: "lab", Status: s4t.BridgeDegraded, Layer: 2, Encapsulation: s4t.EncapEthernet, MTU: 1500, CIDR: "10.77.0.0/24", Network: "n1", CreatedAt: longAgo, Ports: []s4t.Port{
 		{ID: "po1", Board: "kitchen", Status: s4t.PortUp, Interface: "s4t1", Addresses: []string{"10.77.0.2/24"}, MAC: "02:00:00:00:00:01"},
-		{ID: "po2", Board: "garden", Status: s4t.PortPending, Interface: "s4t1", Addresses: []string{"10.77.0.3/24"}, MAC: "02:00:00:00:00:02"}}}
+		{ID: "po2", Board: "garden", Status: s4t.PortPending, Interface: "s4t1", Addresses: []string{"10.77.0.3/24"}, MAC: "02:00:00:00:00:02", Problem: "it is offline"}}}
 	cannedList = map[string]any{
 		"boards":   []any{cannedOne["boards/kitchen"], cannedOne["boards/garden"]},
 		"services": []any{cannedOne["services/s1"]}, "boards/kitchen/services": []any{cannedOne["services/s1"]},

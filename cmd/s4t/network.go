@@ -108,7 +108,7 @@ func (a *app) portCommand() *cobra.Command {
 func (a *app) printPort(p s4t.Port) error {
 	fields := []field{
 		{"id", string(p.ID)}, {"board", p.Board}, {"network", string(p.Network)}, {"status", string(p.Status)}, {"interface", p.Interface},
-		{"mac", p.MAC}, {"addresses", strings.Join(p.Addresses, " ")}, {"mtu", strconv.Itoa(p.MTU)},
+		{"mac", p.MAC}, {"addresses", strings.Join(p.Addresses, " ")}, {"mtu", strconv.Itoa(p.MTU)}, {"problem", p.Problem},
 	}
 	if g := p.GRE; g != nil {
 		fields = append(fields, field{"gre", fmt.Sprintf("%s to %s, key %d", g.Local, g.Remote, g.Key)})

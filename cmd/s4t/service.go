@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +30,14 @@ func (a *app) serviceCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if printed, err := a.await(ctx, c, op, nil); printed || err != nil {
+		missing := func() string {
+			s, err := c.Service(ctx, op.Object)
+			if err != nil || s.Status == s4t.ServiceUp {
+				return ""
+			}
+			return strings.TrimSuffix("board "+s.Board+" ("+s.Problem+")", " ()")
+		}
+		if printed, err := a.await(ctx, c, op, missing); printed || err != nil {
 			return err
 		}
 		s, err := c.Service(ctx, op.Object)
@@ -84,7 +92,7 @@ func (a *app) printService(s s4t.Service) error {
 		field{"board", s.Board}, field{"name", s.Name}, field{"id", string(s.ID)},
 		field{"target", net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort))},
 		field{"public", net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort))},
-		field{"status", string(s.Status)}, field{"created", since(&s.CreatedAt)})
+		field{"status", string(s.Status)}, field{"problem", s.Problem}, field{"created", since(&s.CreatedAt)})
 }
 
 // tcpPort reads the name of a known service or a TCP port.
