@@ -45,7 +45,6 @@ type lab struct {
 	pings  int
 
 	tunnel  *fakeTunnel
-	reports sync.WaitGroup
 }
 
 // fakeBoard does what lightning-rod does: on a wake-up it asks for its desired
