@@ -38,18 +38,13 @@ leaves nothing behind.`,
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			out, isFile := cmd.OutOrStdout().(*os.File)
-			d := &demo{out: cmd.OutOrStdout(), colour: isFile && isTerminal(out) && os.Getenv("NO_COLOR") == ""}
-			return d.run(ctx, once || !isFile || !isTerminal(out))
+			watched := isFile && terminal(out)
+			d := &demo{out: cmd.OutOrStdout(), colour: watched && os.Getenv("NO_COLOR") == ""}
+			return d.run(ctx, once || !watched)
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "clean up at the end instead of staying up; exit 0 only if every step worked")
 	return cmd
-}
-
-// isTerminal reports whether f is one.
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // demo is one run of it.
