@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -123,7 +124,11 @@ func (t target) hostHeader() string {
 // refusal makes an error of an answer other than 101.
 func refusal(op string, c net.Conn, br *bufio.Reader, head *responseHead) error {
 	c.SetReadDeadline(time.Now().Add(time.Second)) // the body is a courtesy
-	body, _ := io.ReadAll(io.LimitReader(br, 512))
+	most := int64(512)
+	if n, err := strconv.ParseInt(head.get("Content-Length"), 10, 64); err == nil {
+		most = max(0, min(n, most))
+	}
+	body, _ := io.ReadAll(io.LimitReader(br, most))
 	why := firstLine(string(body))
 	if why == "" || strings.HasPrefix(why, "<") {
 		why = "the server answered " + (&statusError{code: head.code, reason: head.reason}).Error()
