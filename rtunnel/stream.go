@@ -193,7 +193,7 @@ func (s *Stream) CloseWithRefusal(err error) error {
 	return s.conn.CloseWithStatus(StatusNormal, "")
 }
 
-// Conn returns the rtunnel underneath.
+// Conn returns the rtunnel underneath, to keep it alive.
 func (s *Stream) Conn() *Conn { return s.conn }
 
 // LocalAddr implements net.Conn.

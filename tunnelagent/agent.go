@@ -82,7 +82,6 @@ type Agent struct {
 	ports      map[s4t.PortID]*port
 	exposures  map[s4t.ServiceID]*exposure
 	problems   map[string]string
-	boards     map[s4t.BoardID]bool // that may have rtunnels for streams; nil: not known
 }
 
 // New returns an Agent that does nothing until Run.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/gre"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/vswitch"
 	"github.com/stack4things/s4t/wire"
@@ -42,9 +43,10 @@ type port struct {
 
 // attachment is a data rtunnel on a switch.
 type attachment struct {
-	conn *rtunnel.Conn
-	port *vswitch.Port
-	done chan struct{} // closed when it is off the switch
+	conn   *rtunnel.Conn
+	port   *vswitch.Port
+	tunnel *gre.Tunnel   // nil: frames come as they are
+	done   chan struct{} // closed when it is off the switch
 }
 
 // cut takes the attachment off the switch at once, tells the board why, and
@@ -78,7 +80,7 @@ func (a *Agent) applyNetworks(want []wire.TunnelNetwork, problems map[string]str
 		networks[w.ID] = n
 		for _, pw := range listed {
 			p := a.ports[pw.ID]
-			if p == nil || p.network != n || p.want.Board != pw.Board || p.want.MAC != pw.MAC {
+			if p == nil || p.network != n || p.want.Board != pw.Board || p.want.MAC != pw.MAC || !reflect.DeepEqual(p.want.GRE, pw.GRE) {
 				p = &port{want: pw, network: n}
 			}
 			if err := p.update(pw); err != nil {
@@ -100,8 +102,8 @@ func (a *Agent) applyNetworks(want []wire.TunnelNetwork, problems map[string]str
 
 // newNetwork makes the switch of a network.
 func (a *Agent) newNetwork(w wire.TunnelNetwork) (*network, error) {
-	if w.Encapsulation != s4t.EncapEthernet {
-		return nil, s4t.Errorf(s4t.Unavailable, "make network "+string(w.ID), "use the encapsulation ethernet", "this tunnel agent does not carry the encapsulation %s", w.Encapsulation)
+	if w.Encapsulation != s4t.EncapEthernet && (w.Encapsulation != s4t.EncapGRE || w.Layer != 2) {
+		return nil, s4t.Errorf(s4t.Unavailable, "make network "+string(w.ID), "use the encapsulation ethernet", "this tunnel agent does not carry the encapsulation %s on layer %d", w.Encapsulation, w.Layer)
 	}
 	sw, err := vswitch.New(vswitch.Config{
 		Layer: w.Layer, Validate: a.cfg.Validate, Header: rtunnel.PutHeader,
@@ -173,7 +175,13 @@ func (a *Agent) servePort(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn
 	})
 	running.Go(func() { conn.Keepalive(ctx, s4t.PresenceInterval, s4t.PresenceTimeout) })
 	err = conn.ReadFrames(offloadHeader+s4t.MaxFrame,
-		func(pkt []byte) error { at.port.Input(pkt); return nil },
+		func(pkt []byte) error {
+			if at.tunnel != nil {
+				pkt, _ = at.tunnel.Unwrap(pkt) // nil is counted as an invalid frame
+			}
+			at.port.Input(pkt)
+			return nil
+		},
 		func() error { at.port.Flush(); return nil })
 	cancel()
 	at.port.Close()
@@ -213,11 +221,15 @@ func (a *Agent) attach(id s4t.PortID, conn *rtunnel.Conn) (*port, *attachment, e
 		return nil, nil, gone
 	}
 	cfg, err := portConfig(p.want)
+	var tunnel *gre.Tunnel
 	if err == nil {
-		cfg.Out = conn
+		tunnel, err = newTunnel(p.network.want.Encapsulation, p.want)
+	}
+	if err == nil {
+		cfg.Out, cfg.Wrap = conn, newWrapper(tunnel)
 		var vp *vswitch.Port
 		if vp, err = p.network.sw.Add(cfg); err == nil {
-			p.attached = &attachment{conn: conn, port: vp, done: make(chan struct{})}
+			p.attached = &attachment{conn: conn, port: vp, tunnel: tunnel, done: make(chan struct{})}
 			p.problem = ""
 			return p, p.attached, nil
 		}

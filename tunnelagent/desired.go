@@ -2,6 +2,7 @@ package tunnelagent
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -125,18 +126,13 @@ func (a *Agent) end(ended []func()) {
 }
 
 // applyBoards closes the rtunnels for streams of boards that are not placed
-// here. nil means that the conductor does not say. a.mu is held.
+// here. nil means that the conductor does not say.
 func (a *Agent) applyBoards(boards []s4t.BoardID) (ended []func()) {
 	if boards == nil {
-		a.boards = nil
 		return nil
 	}
-	a.boards = make(map[s4t.BoardID]bool, len(boards))
-	for _, b := range boards {
-		a.boards[b] = true
-	}
 	for _, b := range a.opener.Boards() {
-		if !a.boards[b] {
+		if !slices.Contains(boards, b) {
 			ended = append(ended, func() { a.opener.Drop(b) })
 		}
 	}

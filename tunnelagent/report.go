@@ -24,7 +24,7 @@ func (a *Agent) tellState(ctx context.Context) {
 		case <-a.report:
 		case <-again.C:
 		}
-		if a.applied0() { // before that we would report the loss of all there was
+		if a.fresh() { // before that we would report the loss of all there was
 			continue
 		}
 		if !a.retry(ctx, "report to the conductor", func(ctx context.Context) error {
@@ -40,8 +40,8 @@ func (a *Agent) tellState(ctx context.Context) {
 	}
 }
 
-// applied0 reports whether no desired state was applied yet.
-func (a *Agent) applied0() bool {
+// fresh reports whether no desired state was applied yet.
+func (a *Agent) fresh() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.done == 0

@@ -51,7 +51,7 @@ type TunnelDesired struct {
 	Generation int64            `json:"generation"`
 	Networks   []TunnelNetwork  `json:"networks"`
 	Exposures  []TunnelExposure `json:"exposures"`
-	Boards     []s4t.BoardID    `json:"boards,omitempty"` // that may have rtunnels for streams here; nil: not said
+	Boards     []s4t.BoardID    `json:"boards"` // that may have rtunnels for streams here; nil: not said
 }
 
 // TunnelNetwork is a switch.
