@@ -59,9 +59,10 @@ const (
 
 // Finding of a doctor. Certain is false where the cause is only likely.
 type Finding struct {
-	Check   string `json:"check"` // "clock", "proxy", "mtu", ...
-	Level   string `json:"level"` // LevelOK, LevelWarning, LevelError
-	Cause   string `json:"cause"` // one line
+	ID      string `json:"id,omitempty"` // of the [Diagnosis]; empty where all is well
+	Check   string `json:"check"`        // "clock", "proxy", "mtu", ...
+	Level   string `json:"level"`        // LevelOK, LevelWarning, LevelError
+	Cause   string `json:"cause"`        // one line
 	Cure    string `json:"cure,omitempty"`
 	Certain bool   `json:"certain"`
 }
@@ -70,6 +71,7 @@ type Finding struct {
 const (
 	MethodBoardAuthenticate = "session.authenticate" // BoardAuthenticate -> BoardIdentity: the key to check a signature with
 	MethodBoardJoin         = "session.join"         // BoardJoin -> BoardJoined: a code becomes a key of a board
+	MethodBoardJoinCheck    = "session.join-check"   // BoardJoin -> Empty: would MethodBoardJoin do it; changes nothing
 	MethodBoardConnected    = "session.connected"    // BoardConnected -> BoardWelcome: a session begins
 	MethodBoardDisconnected = "session.disconnected" // BoardDisconnected (cast): a session ended
 	MethodBoardDesired      = "session.desired"      // BoardAsk -> BoardDesired

@@ -49,6 +49,18 @@ type StreamOpen struct {
 	Board   string `json:"board"`
 	Target  string `json:"target,omitempty"` // host; 127.0.0.1 by default
 	TCPPort int    `json:"port"`
+
+	HostKeys bool `json:"host_keys,omitempty"` // the board is asked for the SSH host keys of the service
+}
+
+// HostKeysAsk asks a board for the host keys of an SSH service of its own.
+type HostKeysAsk struct {
+	TCPPort int `json:"port"`
+}
+
+// HostKeys answers it: authorized_keys form, none where no SSH service answers.
+type HostKeys struct {
+	Keys []string `json:"keys"`
 }
 
 // StreamGrant is where to go and the ticket that opens it, once, within 60 s.
@@ -56,7 +68,7 @@ type StreamGrant struct {
 	URL      string   `json:"url"` // https://host:port of the tunnel agent; the stream is at /rtunnel
 	Ticket   string   `json:"ticket"`
 	BoardID  string   `json:"board_id"`
-	HostKeys []string `json:"host_keys,omitempty"` // as the board's agent reported them
+	HostKeys []string `json:"host_keys,omitempty"` // where they were asked for: as the board's agent saw them just now
 }
 
 // OperationGet returns an operation; with Wait it answers when the operation
