@@ -55,7 +55,7 @@ func (a *API) boardRoutes() {
 			Board string `path:"board" maxLength:"63" doc:"Name or id"`
 			Body  apiclient.StreamOpen
 		}) (*answered[wire.StreamGrant], error) {
-			return get[wire.StreamGrant](ctx, a, wire.MethodStreamOpen, wire.StreamOpen{Caller: callerOf(ctx), Board: in.Board, Target: in.Body.Target, TCPPort: in.Body.TCPPort})
+			return get[wire.StreamGrant](ctx, a, wire.MethodStreamOpen, wire.StreamOpen{Caller: callerOf(ctx), Board: in.Board, Target: in.Body.Target, TCPPort: in.Body.TCPPort, HostKeys: in.Body.HostKeys})
 		})
 }
 

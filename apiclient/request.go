@@ -49,6 +49,8 @@ type BoardUpdate struct {
 type StreamOpen struct {
 	TCPPort int    `json:"port" minimum:"1" maximum:"65535" doc:"TCP port of the service"`
 	Target  string `json:"target,omitempty" maxLength:"255" doc:"Host on the board's LAN, where the board allows it; the board itself by default"`
+
+	HostKeys bool `json:"host_keys,omitempty" doc:"Ask the board for the SSH host keys of the service"`
 }
 
 // ServiceExpose is the body of POST /v1/boards/{board}/services.

@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
+
+// hostKeysTimeout bounds asking a board for its SSH host keys: the board's own
+// bound, and the way there.
+const hostKeysTimeout = 4 * time.Second
 
 // streamOpen grants one stream to a TCP service of a board, and sees to it
 // that the board keeps an idle data rtunnel for it.
@@ -60,5 +65,23 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 		return wire.StreamGrant{}, err
 	}
 	ticket := c.sign(wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Board: b.ID, Target: target, User: req.Caller.User})
-	return wire.StreamGrant{URL: agent.URL, Ticket: ticket, BoardID: string(b.ID), HostKeys: b.Info.HostKeys}, nil
+	grant := wire.StreamGrant{URL: agent.URL, Ticket: ticket, BoardID: string(b.ID)}
+	if req.HostKeys {
+		grant.HostKeys = c.askHostKeys(ctx, b, req.TCPPort)
+	}
+	return grant, nil
+}
+
+// askHostKeys asks a board which keys its SSH service has; none where it does
+// not answer in time, and the user's ssh decides.
+func (c *Conductor) askHostKeys(ctx context.Context, b store.Board, tcpPort int) []string {
+	ctx, cancel := context.WithTimeout(ctx, hostKeysTimeout)
+	defer cancel()
+	var found wire.HostKeys
+	err := c.cfg.Queue.Call(ctx, wire.TopicWAMPAgent+"."+string(b.WAMPAgent), wire.MethodBoardCall,
+		wire.BoardCall{Board: b.ID, Procedure: "hostkeys", Args: wire.Encode(wire.HostKeysAsk{TCPPort: tcpPort})}, &found)
+	if err != nil {
+		return nil
+	}
+	return s4t.BoardInfo{HostKeys: found.Keys}.Clamp().HostKeys
 }

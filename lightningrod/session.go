@@ -155,7 +155,10 @@ func (s *session) offer(ctx context.Context, doctor func(context.Context) wire.D
 	err = s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.Ping), func(context.Context, string) (string, error) {
 		return "{}", nil
 	})
-	if err != nil || doctor == nil {
+	if err != nil {
+		return err
+	}
+	if err := s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.HostKeys), askHostKeys); err != nil || doctor == nil {
 		return err
 	}
 	return s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.Doctor), func(ctx context.Context, _ string) (string, error) {

@@ -24,9 +24,10 @@ const (
 	Ticket    = "cloud.ticket"    // wire.BoardTicket -> wire.BoardTickets
 	Leave     = "cloud.leave"     // wire.Empty -> wire.Empty
 
-	Wake   = "wake"   // topic: wire.BoardWake
-	Ping   = "ping"   // wire.Empty -> wire.Empty
-	Doctor = "doctor" // wire.Empty -> wire.DoctorReport
+	Wake     = "wake"     // topic: wire.BoardWake
+	Ping     = "ping"     // wire.Empty -> wire.Empty
+	Doctor   = "doctor"   // wire.Empty -> wire.DoctorReport
+	HostKeys = "hostkeys" // wire.HostKeysAsk -> wire.HostKeys
 )
 
 // Authentication methods.

@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/crypto/ssh"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
@@ -31,9 +30,8 @@ func (a *app) sshCommand() *cobra.Command {
 		Short: "Log in to a board, or run a command there",
 		Long: `Runs the system's ssh, through the HTTPS port of the cloud: the board needs no
 public port. It exits with the status of the remote command. Host keys are those
-that the board's agent reported, else accepted on first use (which is told when
-the service shows another key than the agent reported); they are kept per board
-in ~/.config/s4t/known_hosts.d.`,
+that the board's agent reports, which asks the service over its loopback, else
+accepted on first use; they are kept per board in ~/.config/s4t/known_hosts.d.`,
 		Example: "  s4t ssh kitchen --user root\n  s4t ssh kitchen -- uname -a\n  s4t ssh kitchen --ssh-option ForwardAgent=yes",
 		Args:    between(1, -1), ValidArgsFunction: a.completeBoards(1),
 	}
@@ -58,7 +56,7 @@ in ~/.config/s4t/known_hosts.d.`,
 			return err
 		}
 		defer client.Close()
-		return a.ssh(cmd.Context(), at, client, args[0], flags, args[1:])
+		return a.ssh(cmd.Context(), client, args[0], flags, args[1:])
 	}
 	f := cmd.Flags()
 	f.StringVar(&flags.user, "user", "", "`USER` on the board (default as ssh decides)")
@@ -68,7 +66,7 @@ in ~/.config/s4t/known_hosts.d.`,
 	return cmd
 }
 
-func (a *app) ssh(ctx context.Context, at cloudContext, client *apiclient.Client, ref string, flags sshFlags, command []string) error {
+func (a *app) ssh(ctx context.Context, client *apiclient.Client, ref string, flags sshFlags, command []string) error {
 	board, err := client.Board(ctx, ref)
 	if err != nil {
 		return err
@@ -92,9 +90,14 @@ func (a *app) ssh(ctx context.Context, at cloudContext, client *apiclient.Client
 	if err != nil {
 		return err
 	}
-	keys := a.hostKeys(board, flags.tcpPort)
-	shown := func() (ssh.PublicKey, error) { return a.shownHostKey(ctx, at, client, board, flags.tcpPort) }
-	strict, err := keys.settle(shown, a.stderr)
+	// The grant itself is not used: the ProxyCommand asks for its own. It makes
+	// the board bring idle rtunnels meanwhile.
+	grant, err := client.OpenStream(ctx, string(board.ID), apiclient.StreamOpen{TCPPort: flags.tcpPort, HostKeys: true})
+	if err != nil {
+		return err
+	}
+	keys := a.hostKeys(board, flags.tcpPort, grant.HostKeys)
+	strict, err := keys.settle()
 	if err != nil {
 		return err
 	}
