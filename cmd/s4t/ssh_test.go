@@ -14,7 +14,6 @@ import (
 
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE0Ngw0H4nDqC2f3dN1mJ8m3mLsW0m9p1d1x1nK2Xm1e"
 
-
 func TestProxyCommandSurvivesAnyPathOfThisProgram(t *testing.T) {
 	for _, path := range []string{"/usr/bin/s4t", "/home/o'neil/my bin/s4t", "/tmp/$(touch x)`y`;z", `/a\b"c`} {
 		got := proxyCommand(path, kitchenID)
