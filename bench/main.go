@@ -20,7 +20,8 @@ func main() {
 		rounds   = flag.Int("rounds", 3, "rounds of each measure; medians are reported")
 		seconds  = flag.Int("seconds", 3, "seconds of a throughput run")
 		only     = flag.String("only", "", "comma-separated: workflow, boards, overlay, tunnel")
-		variant  = flag.String("variant", "", "only the overlay or tunnel variants whose name contains this")
+		variant  = flag.String("variant", "", "only the overlay or tunnel variant of this name, or those whose name contains it")
+		hold     = flag.Bool("hold", false, "bring the overlay -variant up and leave it, for profiling, until interrupted")
 		out      = flag.String("out", "docs", "directory of performance.md and performance.svg; empty: only print")
 		echoAddr = flag.String("echo", "", "internal: serve an echo service")
 		connTo   = flag.String("conns", "", "internal: short connections to it")
@@ -46,7 +47,11 @@ func main() {
 		stop()
 	default:
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		err = run(ctx, *bin, *only, *variant, *out, *rounds, *seconds)
+		if *hold {
+			err = holdOverlay(ctx, *bin, *variant)
+		} else {
+			err = run(ctx, *bin, *only, *variant, *out, *rounds, *seconds)
+		}
 		stop()
 	}
 	if err != nil {
@@ -78,17 +83,7 @@ func run(ctx context.Context, bin, only, variant, out string, rounds, seconds in
 		r.Boards = &b
 	}
 	if want("overlay") {
-		for _, o := range []overlay{
-			{Name: "layer 2, wss", TLS: true, Layer: 2, Encap: "ethernet"},
-			{Name: "layer 2, ws", Layer: 2, Encap: "ethernet"},
-			{Name: "layer 3, wss", TLS: true, Layer: 3, Encap: "ethernet"},
-			{Name: "layer 3, ws", Layer: 3, Encap: "ethernet"},
-			{Name: "gre, wss", TLS: true, Layer: 2, Encap: "gre"},
-			{Name: "gre, ws", Layer: 2, Encap: "gre"},
-		} {
-			if !strings.Contains(o.Name, variant) {
-				continue
-			}
+		for _, o := range overlays(variant) {
 			fmt.Println(o.Name, "...")
 			res := measureOverlay(ctx, bin, o, rounds, seconds)
 			fmt.Println(res.row())
@@ -100,7 +95,7 @@ func run(ctx context.Context, bin, only, variant, out string, rounds, seconds in
 			name string
 			tls  bool
 		}{{"service, wss", true}, {"service, ws", false}} {
-			if !strings.Contains(t.name, variant) {
+			if !strings.Contains(t.name, variant) || variant == "service, ws" && t.tls {
 				continue
 			}
 			fmt.Println(t.name, "...")
@@ -115,6 +110,27 @@ func run(ctx context.Context, bin, only, variant, out string, rounds, seconds in
 		return nil
 	}
 	return r.write(out)
+}
+
+// overlays are the variants that are measured: the one of that name, or those
+// whose name contains it.
+func overlays(name string) (some []overlay) {
+	for _, o := range []overlay{
+		{Name: "layer 2, wss", TLS: true, Layer: 2, Encap: "ethernet"},
+		{Name: "layer 2, ws", Layer: 2, Encap: "ethernet"},
+		{Name: "layer 3, wss", TLS: true, Layer: 3, Encap: "ethernet"},
+		{Name: "layer 3, ws", Layer: 3, Encap: "ethernet"},
+		{Name: "gre, wss", TLS: true, Layer: 2, Encap: "gre"},
+		{Name: "gre, ws", Layer: 2, Encap: "gre"},
+	} {
+		if o.Name == name {
+			return []overlay{o}
+		}
+		if strings.Contains(o.Name, name) {
+			some = append(some, o)
+		}
+	}
+	return some
 }
 
 // sizes of the three programs, in bytes.

@@ -77,34 +77,67 @@ func (f *field) pids() []int {
 	return p
 }
 
-// measureOverlay runs rounds of every measure of one variant, each beside the
-// bare veth.
-func measureOverlay(ctx context.Context, bin string, o overlay, rounds, seconds int) (r overlayResult) {
-	r.overlay = o
-	f, err := newField(ctx, bin, o.TLS, 2)
-	if err != nil {
-		r.Err = err
-		return r
+// bridgeField starts a field with two boards, a bridge between them, and iperf3
+// servers: 5201 on board 2, which has the address to on the bridge, and 5202 on
+// the cloud.
+func bridgeField(ctx context.Context, bin string, o overlay) (f *field, to string, err error) {
+	if f, err = newField(ctx, bin, o.TLS, 2); err != nil {
+		return nil, "", err
 	}
-	defer f.lab.Close()
+	defer func() {
+		if err != nil {
+			f.lab.Close()
+		}
+	}()
 	var br s4t.Bridge
 	args := append([]string{"bridge", "create", "bench", "--board", "board1", "--board", "board2", "--layer", strconv.Itoa(o.Layer), "--encapsulation", o.Encap}, o.Args...)
-	if r.Err = f.JSON(ctx, &br, args...); r.Err != nil {
-		return r
+	if err = f.JSON(ctx, &br, args...); err != nil {
+		return nil, "", err
 	}
-	var to string
 	for _, p := range br.Ports {
 		if p.Board == "board2" {
 			to, _, _ = strings.Cut(p.Addresses[0], "/")
 		}
 	}
-	one, two := f.Boards[0].Host, f.Boards[1].Host
-	if r.Err = startIperf(two, "iperf-overlay", "0.0.0.0", 5201); r.Err != nil {
+	if err = startIperf(f.Boards[1].Host, "iperf-overlay", "0.0.0.0", 5201); err != nil {
+		return nil, "", err
+	}
+	return f, to, startIperf(f.lab.Cloud, "iperf-bare", "10.99.1.1", 5202)
+}
+
+// holdOverlay brings a variant up, says how to use it, and waits for ctx.
+func holdOverlay(ctx context.Context, bin, variant string) error {
+	some := overlays(variant)
+	if len(some) == 0 {
+		return fmt.Errorf("there is no overlay variant %q", variant)
+	}
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return err
+	}
+	f, to, err := bridgeField(ctx, bin, some[0])
+	if err != nil {
+		return err
+	}
+	defer f.lab.Close()
+	fmt.Println("pids of iotronic, board 1, board 2:", f.pids())
+	fmt.Printf("ip netns exec %s iperf3 -c %s -p 5201\n", f.Boards[0].Host.NS, to)
+	fmt.Printf("ip netns exec %s iperf3 -c 10.99.1.1 -p 5202\n", f.Boards[0].Host.NS)
+	<-ctx.Done()
+	return nil
+}
+
+// measureOverlay runs rounds of every measure of one variant, each beside the
+// bare veth.
+func measureOverlay(ctx context.Context, bin string, o overlay, rounds, seconds int) (r overlayResult) {
+	r.overlay = o
+	f, to, err := bridgeField(ctx, bin, o)
+	if err != nil {
+		r.Err = err
 		return r
 	}
-	if r.Err = startIperf(f.lab.Cloud, "iperf-bare", "10.99.1.1", 5202); r.Err != nil {
-		return r
-	}
+	defer f.lab.Close()
+	one := f.Boards[0].Host
 	t := strconv.Itoa(seconds)
 	for range rounds {
 		bare, err := iperf(ctx, one, "10.99.1.1", 5202, "-t", "2")
