@@ -239,5 +239,8 @@ func (ch *change) clearBoard(b store.Board) error {
 			return err
 		}
 	}
+	if b.TunnelAgent != "" {
+		ch.touchAgent(b.TunnelAgent) // it closes the board's idle rtunnels
+	}
 	return nil
 }

@@ -183,6 +183,7 @@ func (ch *change) addPorts(op string, n s4t.Network, boards []store.Board, guard
 	if err != nil {
 		return nil, err
 	}
+	guards.AllowAnySource = guards.AllowAnySource || guards.BridgeTo != "" // what is behind that interface speaks for itself
 	var ids []s4t.PortID
 	for i, b := range boards {
 		p := store.Port{

@@ -109,7 +109,7 @@ func TestStreams(t *testing.T) {
 	l := newLab(t)
 	f := l.online("one")
 	open := func() (wire.StreamGrant, error) {
-		return try[wire.StreamGrant](l, wire.MethodStreamOpen, wire.StreamOpen{Caller: l.member, Board: "one", TCPPort: 22, Target: "localhost"})
+		return try[wire.StreamGrant](l, wire.MethodStreamOpen, wire.StreamOpen{Caller: l.member, Board: "one", TCPPort: 22, Target: "localhost", HostKeys: true})
 	}
 	grant, err := open()
 	if err != nil || grant.URL != tunnelURL || grant.BoardID != string(f.id) || len(grant.HostKeys) != 1 {

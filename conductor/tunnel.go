@@ -46,7 +46,7 @@ func (ch *change) placeBoard(op string, b *store.Board) (store.Agent, error) {
 // tunnelDesired is the whole state that a tunnel agent should have.
 func (c *Conductor) tunnelDesired(ctx context.Context, req wire.TunnelAsk) (wire.TunnelDesired, error) {
 	return view(ctx, c, func(tx *store.Tx) (wire.TunnelDesired, error) {
-		d := wire.TunnelDesired{Networks: []wire.TunnelNetwork{}, Exposures: []wire.TunnelExposure{}}
+		d := wire.TunnelDesired{Networks: []wire.TunnelNetwork{}, Exposures: []wire.TunnelExposure{}, Boards: []s4t.BoardID{}}
 		a, err := tx.Agent(req.Agent)
 		if err != nil {
 			return d, err
@@ -79,6 +79,15 @@ func (c *Conductor) tunnelDesired(ctx context.Context, req wire.TunnelAsk) (wire
 		}
 		for _, s := range services {
 			d.Exposures = append(d.Exposures, wire.TunnelExposure{ID: s.ID, Board: s.BoardID, PublicPort: s.PublicPort, Ticket: c.serviceTicket(s)})
+		}
+		boards, err := tx.BoardsOfTunnelAgent(a.ID)
+		if err != nil {
+			return d, err
+		}
+		for _, b := range boards {
+			if len(b.PublicKey) > 0 { // enrolled
+				d.Boards = append(d.Boards, b.ID)
+			}
 		}
 		return d, nil
 	})
