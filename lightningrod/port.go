@@ -158,8 +158,9 @@ func (p *port) run(ctx context.Context) {
 // life is one device, from its making to its end.
 func (p *port) life(ctx context.Context) error {
 	want := p.desired()
-	if want.Encapsulation != s4t.EncapEthernet && want.Encapsulation != "" {
-		return s4t.Errorf(s4t.Invalid, "make port "+string(p.id), "update lightning-rod", "this version does not know the encapsulation %q", want.Encapsulation)
+	capsule, err := newCapsule(want)
+	if err != nil {
+		return err
 	}
 	ops, err := plan(want)
 	if err != nil {
@@ -182,8 +183,8 @@ func (p *port) life(ctx context.Context) error {
 		return err
 	}
 	p.set(func(s *portState) { s.device = "" })
-	running.Go(func() { cancel(p.pump(dev)) })
-	running.Go(func() { p.keepStream(ctx, dev, want) })
+	running.Go(func() { cancel(p.pump(dev, capsule)) })
+	running.Go(func() { p.keepStream(ctx, dev, capsule, want) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -215,7 +216,7 @@ func plan(d wire.DesiredPort) ([]vnet.Op, error) {
 
 // keepStream is step 7 of the paper's Fig. 3: a ticket, a data rtunnel, again
 // and again.
-func (p *port) keepStream(ctx context.Context, dev device, want wire.DesiredPort) {
+func (p *port) keepStream(ctx context.Context, dev device, capsule *capsule, want wire.DesiredPort) {
 	retry := portBackoff()
 	for ctx.Err() == nil {
 		online, changed := p.cfg.Online()
@@ -231,7 +232,7 @@ func (p *port) keepStream(ctx context.Context, dev device, want wire.DesiredPort
 		conn, err := p.dial(ctx, want)
 		if err == nil {
 			start := time.Now()
-			err = p.carry(ctx, dev, conn)
+			err = p.carry(ctx, dev, capsule, conn)
 			lived = time.Since(start)
 		}
 		if ctx.Err() != nil {
@@ -267,7 +268,7 @@ const notSent = 128 << 10
 var errClosedByAgent = errors.New("the tunnel agent closed the data rtunnel")
 
 // carry lets frames flow until the data rtunnel or ctx ends.
-func (p *port) carry(ctx context.Context, dev device, conn *rtunnel.Conn) error {
+func (p *port) carry(ctx context.Context, dev device, capsule *capsule, conn *rtunnel.Conn) error {
 	rtunnel.SetNotSentLowAt(conn.NetConn(), notSent) // a hint: a kernel that has it not works too
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -284,6 +285,7 @@ func (p *port) carry(ctx context.Context, dev device, conn *rtunnel.Conn) error 
 
 	layer := p.desired().Layer
 	err := conn.ReadFrames(link.MaxPacket, func(packet []byte) error {
+		packet = capsule.unwrap(packet)
 		if link.Validate(packet, layer) != nil {
 			return nil // the switch let through what this kernel might choke on
 		}
@@ -309,9 +311,10 @@ const (
 // pump takes frames from the device to whatever data rtunnel there is, and
 // drops them where there is none, until the device ends. A full uplink stops
 // it: then the device's queue fills and the kernel drops.
-func (p *port) pump(dev device) error {
+func (p *port) pump(dev device, capsule *capsule) error {
 	var (
 		cur   *outlet // where the frames of this batch go; nil: nowhere
+		place []byte  // of the frame that is being read, with head room
 		trash []byte  // where they are read to then
 		full  bool    // the batch had no room for one more
 		calm  int
@@ -329,13 +332,15 @@ func (p *port) pump(dev device) error {
 			}
 			return trash
 		}
-		room := cur.batch.Next(link.MaxPacket)
-		full = room == nil
-		return room
+		place = cur.batch.Next(capsule.room + link.MaxPacket)
+		if full = place == nil; full {
+			return nil
+		}
+		return place[capsule.room:]
 	}
 	done := func(n int) {
-		if cur != nil {
-			cur.batch.Commit(n)
+		if cur != nil && capsule.wrap(place[:capsule.room+n]) {
+			cur.batch.Commit(capsule.room + n)
 		}
 	}
 	for {

@@ -1,0 +1,78 @@
+package lightningrod
+
+import (
+	"net/netip"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/gre"
+	"github.com/stack4things/s4t/wire"
+)
+
+// capsule puts the frames of a port into its network's encapsulation and takes
+// them out. With encapsulation ethernet it does nothing.
+type capsule struct {
+	tunnel *gre.Tunnel // nil: frames travel as they are
+	room   int         // bytes that a frame needs in front of it
+	id     uint16      // of the last outer packet; of the pump only
+}
+
+func newCapsule(want wire.DesiredPort) (*capsule, error) {
+	op := "make port " + string(want.ID)
+	switch want.Encapsulation {
+	case s4t.EncapEthernet, "":
+		return &capsule{}, nil
+	case s4t.EncapGRE:
+	default:
+		return nil, s4t.Errorf(s4t.Invalid, op, "update lightning-rod", "this version does not know the encapsulation %q", want.Encapsulation)
+	}
+	if want.GRE == nil || want.Layer != 2 {
+		return nil, s4t.Errorf(s4t.Invalid, op, "", "gre needs outer addresses and layer 2")
+	}
+	local, err := netip.ParseAddr(want.GRE.Local)
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Invalid, op, "", "%w", err)
+	}
+	remote, err := netip.ParseAddr(want.GRE.Remote)
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Invalid, op, "", "%w", err)
+	}
+	tunnel, err := gre.NewTunnel(local, remote, want.GRE.Key)
+	if err != nil {
+		return nil, err
+	}
+	return &capsule{tunnel: tunnel, room: gre.Overhead}, nil
+}
+
+// wrap encapsulates a packet behind room bytes of head room, in place. It
+// reports false for a frame that does not fit; the device's MaxGSO keeps the
+// kernel from sending any.
+func (c *capsule) wrap(packet []byte) bool {
+	if c.tunnel == nil {
+		return true
+	}
+	c.id++
+	return c.tunnel.Wrap(packet, c.id) == nil
+}
+
+// unwrap returns the offload header and frame in packet, nil if it is not of
+// this port's tunnel.
+func (c *capsule) unwrap(packet []byte) []byte {
+	if c.tunnel == nil {
+		return packet
+	}
+	packet, _ = c.tunnel.Unwrap(packet)
+	return packet
+}
+
+// copyWrapped returns packet in the encapsulation, without touching the ids of
+// the pump: with DF set an id says nothing (RFC 6864).
+func (c *capsule) copyWrapped(packet []byte) []byte {
+	if c.tunnel == nil {
+		return packet
+	}
+	packet = append(make([]byte, gre.Overhead, gre.Overhead+len(packet)), packet...)
+	if c.tunnel.Wrap(packet, 0) != nil {
+		return nil
+	}
+	return packet
+}
