@@ -44,7 +44,7 @@ type lab struct {
 	kicks  []wire.BoardKick
 	pings  int
 
-	tunnel  *fakeTunnel
+	tunnel *fakeTunnel
 }
 
 // fakeBoard does what lightning-rod does: on a wake-up it asks for its desired
