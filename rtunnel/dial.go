@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // DialerConfig configures a [Dialer]. The zero value dials directly and trusts
@@ -23,6 +24,7 @@ import (
 type DialerConfig struct {
 	CA          []byte // PEM, one or more certificates: the only CAs that are trusted; the local clock is then not believed
 	Fingerprint string // SHA-256 of a CA certificate's DER, hex: trusts the CA of that fingerprint that the server sends, besides CA
+	ExtraCA     []byte // PEM: trusted in addition, for the cloud and for an https:// proxy; of a proxy that re-signs TLS, which may then read all of it
 
 	Proxy        string              // http://[user:password@]host:port or https://...; wins over the environment
 	DefaultProxy string              // used where neither Proxy nor the environment names one
@@ -44,7 +46,8 @@ type DialerConfig struct {
 // through and what the proxy wants.
 type Dialer struct {
 	cfg   DialerConfig
-	roots *x509.CertPool // nil: the system's
+	roots *x509.CertPool // of CA and ExtraCA; nil: neither was given
+	extra *x509.CertPool // the system's and ExtraCA; nil: the system's
 
 	mu    sync.Mutex // guards the fields below
 	ca    *x509.Certificate
@@ -75,11 +78,8 @@ func NewDialer(cfg DialerConfig) (*Dialer, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Dialer{cfg: cfg, paths: map[string]pathMemory{}, auth: map[string]*proxyAuth{}}
-	if len(cfg.CA) > 0 {
-		d.roots = x509.NewCertPool()
-		if !d.roots.AppendCertsFromPEM(cfg.CA) {
-			return nil, s4t.Errorf(s4t.Invalid, "read the CA", "give a PEM file with at least one certificate", "no certificate found in it")
-		}
+	if err := d.trust(); err != nil {
+		return nil, err
 	}
 	for _, p := range []string{cfg.Proxy, cfg.DefaultProxy} {
 		if _, err := parseProxy(p); err != nil {
@@ -163,8 +163,8 @@ func (d *Dialer) DialTLS(ctx context.Context, rawURL string) (net.Conn, error) {
 		}
 	}
 	d.stalled(hop)
-	return nil, s4t.Errorf(s4t.Timeout, "dial "+t.url, "the path drops packets, or the server is overloaded",
-		"TCP connects but the TLS handshake gets no answer, with segments of any size")
+	return nil, diagnose(wire.TLSSilent, s4t.Errorf(s4t.Timeout, "dial "+t.url, "the path drops packets, or the server is overloaded",
+		"TCP connects but the TLS handshake gets no answer, with segments of any size"))
 }
 
 // dialOnce makes one attempt with one segment size.
@@ -281,7 +281,7 @@ func (d *Dialer) resolve(ctx context.Context, op, host string) ([]netip.Addr, er
 		if err == nil {
 			err = errors.New("no address")
 		}
-		return nil, s4t.Errorf(s4t.Unavailable, op, "check the name and this machine's DNS server", "the name %q cannot be resolved: %w", host, err)
+		return nil, diagnose(wire.DNSFailing, s4t.Errorf(s4t.Unavailable, op, "check the name and this machine's DNS server", "the name %q cannot be resolved: %w", host, err))
 	}
 	var six, four []netip.Addr
 	for _, a := range addrs {

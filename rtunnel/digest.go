@@ -45,12 +45,30 @@ func chooseAuth(p *proxy, challenges []string) (*proxyAuth, error) {
 		}
 	}
 	if best == nil {
-		return nil, errors.New("wants a kind of login that is not supported (Basic and Digest are)")
+		return nil, fmt.Errorf("wants a kind of login that is not supported: %s (Basic and Digest are)", offered(challenges))
 	}
 	if p.user == "" {
-		return nil, errors.New("wants a login (407)")
+		return nil, errLoginMissing
 	}
 	return best, nil
+}
+
+var errLoginMissing = errors.New("wants a login (407)")
+
+// offered lists the schemes of challenges, bounded.
+func offered(challenges []string) string {
+	var names []string
+	for _, c := range challenges {
+		for _, a := range parseChallenges(c) {
+			if len(names) < 8 {
+				names = append(names, firstLine(a.scheme))
+			}
+		}
+	}
+	if len(names) == 0 {
+		return "it names none"
+	}
+	return strings.Join(names, ", ")
 }
 
 // parseChallenges reads one Proxy-Authenticate field (RFC 9110 section

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // Path and the subprotocols of rtunnels.
@@ -64,12 +65,12 @@ func upgrade(ctx context.Context, c net.Conn, t target, path, subprotocol, beare
 	defer stop()
 	cut := func(err error) error {
 		if errors.Is(err, errHead) {
-			return s4t.Errorf(s4t.Unavailable, op, "check the address and what is in between", "the answer is not HTTP: %w", err)
+			return diagnose(wire.WrongServer, s4t.Errorf(s4t.Unavailable, op, "check the address and what is in between", "the answer is not HTTP: %w", err))
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil {
-			return s4t.Errorf(s4t.Timeout, op, "check the path, or the server's load", "the server does not answer: %w", err)
+			return diagnose(wire.UpgradeSilent, s4t.Errorf(s4t.Timeout, op, "check the path, or the server's load", "the server does not answer: %w", err))
 		}
-		return s4t.Errorf(s4t.Unavailable, op, "something in between may not let WebSockets pass", "the connection was cut: %w", err)
+		return diagnose(wire.UpgradeCut, s4t.Errorf(s4t.Unavailable, op, "something in between may not let WebSockets pass", "the connection was cut: %w", err))
 	}
 	var nonce [16]byte
 	rand.Read(nonce[:])
@@ -97,9 +98,9 @@ func upgrade(ctx context.Context, c net.Conn, t target, path, subprotocol, beare
 	}
 	switch {
 	case !strings.EqualFold(head.get("Upgrade"), "websocket"), head.get("Sec-WebSocket-Accept") != AcceptKey(key):
-		return nil, s4t.Errorf(s4t.Unavailable, op, "check the address", "what answers there is no WebSocket server")
+		return nil, diagnose(wire.WrongServer, s4t.Errorf(s4t.Unavailable, op, "check the address", "what answers there is no WebSocket server"))
 	case head.get("Sec-WebSocket-Protocol") != subprotocol:
-		return nil, s4t.Errorf(s4t.Invalid, op, "bring both sides to the same version", "the server does not speak %s", subprotocol)
+		return nil, diagnose(wire.VersionDiffers, s4t.Errorf(s4t.Invalid, op, "bring both sides to the same version", "the server does not speak %s", subprotocol))
 	case head.get("Sec-WebSocket-Extensions") != "":
 		return nil, s4t.Errorf(s4t.Unavailable, op, "", "the server uses an extension that was not offered")
 	}
@@ -133,27 +134,27 @@ func refusal(op string, c net.Conn, br *bufio.Reader, head *responseHead) error 
 	if why == "" || strings.HasPrefix(why, "<") {
 		why = "the server answered " + (&statusError{code: head.code, reason: head.reason}).Error()
 	}
-	kind, hint := s4t.Unavailable, ""
+	id, kind, hint := wire.UpgradeRefused, s4t.Unavailable, ""
 	switch {
-	case head.code >= 300 && head.code < 400:
-		return s4t.Errorf(kind, op, "open a browser on this network and log in, or check the URL",
-			"it was answered %d to %s: a captive portal?", head.code, quote(head.get("Location")))
+	case head.code >= 300 && head.code < 400, head.code == 511: // RFC 6585 section 6: network authentication required
+		return diagnose(wire.CaptivePortal, s4t.Errorf(kind, op, "open a browser on this network and log in, or check the URL",
+			"it was answered %d to %s: a captive portal?", head.code, quote(head.get("Location"))))
 	case head.code == 200:
-		return s4t.Errorf(kind, op, "check the URL; a captive portal or a proxy may answer in its place", "a web page came instead of a WebSocket")
+		return diagnose(wire.WebPage, s4t.Errorf(kind, op, "check the URL; a captive portal or a proxy may answer in its place", "a web page came instead of a WebSocket"))
 	case head.code == 400, head.code == 426:
-		kind, hint = s4t.Invalid, "something in between may not let WebSockets pass, or the versions differ"
+		id, kind, hint = wire.UpgradeStripped, s4t.Invalid, "something in between may not let WebSockets pass, or the versions differ"
 	case head.code == 401:
 		kind = s4t.Unauthenticated
 	case head.code == 403:
 		kind = s4t.Forbidden
 	case head.code == 404:
-		kind, hint = s4t.NotFound, "check the URL"
+		id, kind, hint = wire.WrongServer, s4t.NotFound, "check the URL"
 	case head.code == 409:
 		kind = s4t.Conflict
 	case head.code == 429:
 		kind = s4t.TooMany
 	case head.code == 502, head.code == 503, head.code == 504:
-		hint = "try again in a moment"
+		id, hint = wire.CloudDown, "try again in a moment"
 	}
-	return s4t.Errorf(kind, op, hint, "%s", why)
+	return diagnose(id, s4t.Errorf(kind, op, hint, "%s", why))
 }

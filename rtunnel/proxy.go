@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // proxy is an HTTP proxy that is asked to CONNECT (RFC 9110 section 9.3.6).
@@ -144,7 +145,7 @@ func (d *Dialer) dialProxy(ctx context.Context, op string, p *proxy, addr string
 			return nil, err
 		}
 		if p.secure {
-			tc, err := d.handshakeTLS(ctx, op+" through proxy "+p.addr(), c, p.host, proxyTLS(p.host), patience)
+			tc, err := d.handshakeTLS(ctx, op+" through proxy "+p.addr(), c, p.host, d.proxyTLS(p.host), patience)
 			if err != nil {
 				c.Close()
 				return nil, err
@@ -165,21 +166,21 @@ func (d *Dialer) dialProxy(ctx context.Context, op string, p *proxy, addr string
 		c.Close()
 		status, ok := errors.AsType[*statusError](err)
 		if !ok {
-			return nil, s4t.Errorf(s4t.Unavailable, op, "check the proxy", "proxy %s does not answer CONNECT: %w", p.addr(), err)
+			return nil, diagnose(wire.ProxyNotHTTP, s4t.Errorf(s4t.Unavailable, op, "check the proxy", "proxy %s does not answer CONNECT: %w", p.addr(), err))
 		}
 		if status.code != 407 {
 			return nil, proxyRefusal(op, p, addr, status)
 		}
 		next, err := chooseAuth(p, challenge)
 		if err != nil {
-			return nil, s4t.Errorf(s4t.Unauthenticated, op, "give user and password in the proxy's URL", "proxy %s: %w", p.addr(), err)
+			return nil, noLogin(op, p, err)
 		}
 		if attempt > 1 || authorization != "" && !next.stale {
 			d.mu.Lock()
 			delete(d.auth, p.addr())
 			d.mu.Unlock()
 			if attempt > 0 { // fresh challenge, fresh answer, still refused
-				return nil, s4t.Errorf(s4t.Unauthenticated, op, "check user and password in the proxy's URL", "proxy %s does not accept user %q (407)", p.addr(), p.user)
+				return nil, diagnose(wire.ProxyLoginWrong, s4t.Errorf(s4t.Unauthenticated, op, "check user and password in the proxy's URL", "proxy %s does not accept user %q (407)", p.addr(), p.user))
 			}
 		}
 		d.mu.Lock()
@@ -190,16 +191,24 @@ func (d *Dialer) dialProxy(ctx context.Context, op string, p *proxy, addr string
 
 // proxyRefusal explains a CONNECT that was answered with an error.
 func proxyRefusal(op string, p *proxy, addr string, status *statusError) error {
-	kind, hint := s4t.Unavailable, "check the proxy"
+	id, kind, hint := wire.ProxyNotHTTP, s4t.Unavailable, "check the proxy"
 	switch {
 	case status.code == 403 || status.code == 405:
-		kind, hint = s4t.Forbidden, "ask its operator to allow CONNECT to "+addr
+		id, kind, hint = wire.ProxyForbids, s4t.Forbidden, "ask its operator to allow CONNECT to "+addr
 	case status.code >= 300 && status.code < 400:
-		hint = "open a browser on this network and log in"
+		id, hint = wire.ProxyPortal, "open a browser on this network and log in"
 	case status.code == 502 || status.code == 503 || status.code == 504:
-		hint = "the proxy cannot reach " + addr + ": check the address as the proxy sees it"
+		id, hint = wire.ProxyCannotReach, "the proxy cannot reach "+addr+": check the address as the proxy sees it"
 	}
-	return s4t.Errorf(kind, op, hint, "proxy %s answered CONNECT %s with %s", p.addr(), addr, status)
+	return diagnose(id, s4t.Errorf(kind, op, hint, "proxy %s answered CONNECT %s with %s", p.addr(), addr, status))
+}
+
+// noLogin explains a 407 that cannot be answered.
+func noLogin(op string, p *proxy, err error) error {
+	if errors.Is(err, errLoginMissing) {
+		return diagnose(wire.ProxyLoginMissing, s4t.Errorf(s4t.Unauthenticated, op, "give user and password in the proxy's URL", "proxy %s %w", p.addr(), err))
+	}
+	return diagnose(wire.ProxyLoginUnsupported, s4t.Errorf(s4t.Unauthenticated, op, "ask its operator for one of them, or for an exception", "proxy %s %w", p.addr(), err))
 }
 
 // connect asks for a tunnel to addr over c. On 407 it returns the challenges.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // raceDelay is the time between the starts of two connection attempts
@@ -78,20 +79,20 @@ func race(ctx context.Context, addrs []netip.Addr, dial func(context.Context, ne
 
 // dialError says why TCP did not connect to addr, for people.
 func dialError(ctx context.Context, op, addr string, err error) error {
-	kind, why, hint := s4t.Unavailable, "cannot connect to "+addr, "check the network"
+	id, kind, why, hint := wire.TCPSilent, s4t.Unavailable, "cannot connect to "+addr, "check the network"
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		why, hint = addr+" refuses connections", "check that it runs, and the TCP port"
+		id, why, hint = wire.TCPRefused, addr+" refuses connections", "check that it runs, and the TCP port"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
-		why, hint = "there is no route to "+addr, "check this machine's network connection"
+		id, why, hint = wire.NoRoute, "there is no route to "+addr, "check this machine's network connection"
 	case errors.Is(err, syscall.EHOSTUNREACH):
-		why, hint = addr+" is unreachable", "check this machine's network connection"
+		id, why, hint = wire.NoRoute, addr+" is unreachable", "check this machine's network connection"
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		why, hint = "a local firewall forbids connecting to "+addr, "allow it"
+		id, why, hint = wire.LocalFirewall, "a local firewall forbids connecting to "+addr, "allow it"
 	case errors.Is(err, context.Canceled):
 		return &s4t.Error{Op: op, Kind: s4t.Unavailable, Msg: "cancelled", Err: err}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT), ctx.Err() != nil:
 		kind, why, hint = s4t.Timeout, addr+" does not answer", "check the address, and firewalls in between"
 	}
-	return &s4t.Error{Op: op, Kind: kind, Msg: why, Hint: hint, Err: err}
+	return diagnose(id, &s4t.Error{Op: op, Kind: kind, Msg: why, Hint: hint, Err: err})
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // tlsConfig returns the client's side for host. With the system's roots
@@ -26,7 +27,8 @@ func (d *Dialer) tlsConfig(op, host string) *tls.Config {
 		ClientSessionCache: nil,                  // resumption would skip VerifyConnection's chain on some servers
 		Time:               d.cfg.Now,
 	}
-	if d.roots == nil && d.cfg.Fingerprint == "" {
+	if len(d.cfg.CA) == 0 && d.cfg.Fingerprint == "" {
+		cfg.RootCAs = d.extra
 		return cfg
 	}
 	cfg.InsecureSkipVerify = true // replaced, not skipped: VerifyConnection runs in every handshake
@@ -88,12 +90,15 @@ func tlsError(op, host string, err error) error {
 	var record tls.RecordHeaderError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		diagnose(wire.TLSSilent, e)
 		e.Kind, e.Msg, e.Hint = s4t.Timeout, "the TLS handshake does not end", "check the path, or the server's load"
 	case errors.Is(err, context.Canceled):
 		e.Msg = "cancelled"
 	case errors.As(err, &record):
+		diagnose(wire.NotTLS, e)
 		e.Msg, e.Hint = "the server does not speak TLS", "check the TCP port, or use http:// if TLS is off there"
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), isReset(err):
+		diagnose(wire.TLSCut, e)
 		e.Msg, e.Hint = "the connection was cut during the TLS handshake", "a firewall may block TLS here, or the server is restarting"
 	default:
 		certificateError(e, host, err)
@@ -109,20 +114,24 @@ func certificateError(e *s4t.Error, host string, err error) {
 		if unknown.Cert != nil {
 			issuer = unknown.Cert.Issuer.String()
 		}
+		diagnose(unknownIssuer(host, unknown.Cert), e)
 		e.Msg = "its certificate is issued by " + quote(issuer) + ", which is not the cloud's CA"
-		e.Hint = "if TLS is re-signed by a proxy on this network, give its CA or have an exception made for " + host
+		e.Hint = "if TLS is re-signed by a proxy on this network, have an exception made for " + host + ", or join with its CA (--ca FILE)"
 		return
 	}
 	if name, ok := errors.AsType[x509.HostnameError](err); ok {
+		diagnose(wire.HostName, e)
 		e.Msg = "its certificate is for " + strings.Join(namesOf(name.Certificate), ", ") + ", not for " + host
 		e.Hint = "use one of these names, or start the cloud with --url https://" + host + ":PORT"
 		return
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		diagnose(wire.CertificateExpired, e)
 		e.Msg = "its certificate is valid from " + invalid.Cert.NotBefore.UTC().Format(time.DateOnly) + " to " + invalid.Cert.NotAfter.UTC().Format(time.DateOnly) + " only"
 		e.Hint = "check this machine's clock"
 		return
 	}
+	diagnose(wire.TLSFails, e)
 	e.Kind = s4t.Unavailable
 	e.Msg = "the TLS handshake fails: " + firstLine(err.Error())
 }
@@ -139,7 +148,49 @@ func namesOf(c *x509.Certificate) []string {
 	return names[:min(len(names), 8)]
 }
 
-// proxyTLS is for the connection to an https:// proxy: the system's roots.
-func proxyTLS(host string) *tls.Config {
-	return &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+// caName begins the common name of every CA that IoTronic makes.
+const caName = "IoTronic CA"
+
+// unknownIssuer tells the reasons for a CA that is not trusted apart, as far
+// as the certificate does.
+func unknownIssuer(host string, c *x509.Certificate) string {
+	switch {
+	case c == nil:
+		return wire.TLSFails
+	case strings.HasPrefix(c.Issuer.CommonName, caName):
+		return wire.CAReplaced
+	case c.VerifyHostname(host) == nil:
+		return wire.TLSResigned
+	}
+	return wire.WrongCertificate
+}
+
+// trust reads the CAs of the configuration.
+func (d *Dialer) trust() error {
+	for _, given := range []struct{ what, text string }{{"the CA", string(d.cfg.CA)}, {"the extra CA", string(d.cfg.ExtraCA)}} {
+		if given.text == "" {
+			continue
+		}
+		if d.roots == nil {
+			d.roots = x509.NewCertPool()
+		}
+		if !d.roots.AppendCertsFromPEM([]byte(given.text)) {
+			return s4t.Errorf(s4t.Invalid, "read "+given.what, "give a PEM file with at least one certificate", "no certificate found in it")
+		}
+	}
+	if len(d.cfg.ExtraCA) > 0 {
+		system, err := x509.SystemCertPool()
+		if err != nil { // a board without roots of its own
+			system = x509.NewCertPool()
+		}
+		system.AppendCertsFromPEM(d.cfg.ExtraCA)
+		d.extra = system
+	}
+	return nil
+}
+
+// proxyTLS is for the connection to an https:// proxy: the system's roots, and
+// the extra CA.
+func (d *Dialer) proxyTLS(host string) *tls.Config {
+	return &tls.Config{ServerName: host, RootCAs: d.extra, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 }
