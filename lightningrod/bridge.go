@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/stack4things/s4t"
@@ -32,6 +34,7 @@ type portsConfig struct {
 	Changed func()                                        // called when a report of a port may be another; must not block
 	Open    func(link.Config) (device, error)             // link.Open
 	Apply   func([]vnet.Op) error                         // link.Apply
+	Sweep   func(keep func(bridge string) bool) error     // link.Sweep
 	Log     *slog.Logger
 }
 
@@ -90,6 +93,16 @@ func closePorts(gone []*port) {
 	for _, p := range gone {
 		<-p.done
 	}
+}
+
+// sweepBridges removes the kernel bridges that an earlier lightning-rod left
+// behind (a kill -9): those without the device of their port. sweep is
+// link.Sweep.
+func sweepBridges(sweep func(keep func(bridge string) bool) error) error {
+	return sweep(func(bridge string) bool {
+		_, err := net.InterfaceByName(vnet.DevicePrefix + strings.TrimPrefix(bridge, vnet.BridgePrefix))
+		return err == nil
+	})
 }
 
 // close ends every port and waits until its device is gone.

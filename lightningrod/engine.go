@@ -124,6 +124,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	background.Go(func() { sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }) })
 	background.Go(func() { e.streams.Run(ctx) })
 	defer e.ports.close()
+	if err := sweepBridges(link.Sweep); err != nil {
+		e.cfg.Log.Warn("a kernel bridge of an earlier run stays", "err", err)
+	}
 	e.restore()
 	e.keepSession(ctx)
 	return nil
@@ -135,7 +138,7 @@ func (e *Engine) build(dial rtunnelDialer, connect func(ctx context.Context, url
 	e.gate = newGate(e.id, &e.clock, e.cfg.AllowTargets)
 	e.ports = newPorts(portsConfig{
 		Dial: dial, Ticket: e.portTicket, Online: e.isOnline, Changed: e.markDirty,
-		Open: func(cfg link.Config) (device, error) { return link.Open(cfg) }, Apply: link.Apply, Log: e.cfg.Log,
+		Open: func(cfg link.Config) (device, error) { return link.Open(cfg) }, Apply: link.Apply, Sweep: link.Sweep, Log: e.cfg.Log,
 	})
 	e.streams, err = e.newStreams(dial)
 	return err

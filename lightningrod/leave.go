@@ -2,11 +2,13 @@ package lightningrod
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -66,7 +68,8 @@ func Leave(ctx context.Context, cfg LeaveConfig) (LeaveResult, error) {
 			res.Told = true
 		}
 	}
-	return res, dir.remove()
+	// Nobody runs any more; what a kill -9 left behind goes too.
+	return res, errors.Join(sweepBridges(link.Sweep), dir.remove())
 }
 
 // lockWithin waits for another process to let go of the state.

@@ -178,6 +178,7 @@ func (p *port) life(ctx context.Context) error {
 		cancel(nil)
 		running.Wait()
 		<-closing
+		p.unbridge(want)
 	}()
 	if err := p.cfg.Apply(ops); err != nil {
 		return err
@@ -185,17 +186,43 @@ func (p *port) life(ctx context.Context) error {
 	p.set(func(s *portState) { s.device = "" })
 	running.Go(func() { cancel(p.pump(dev, capsule)) })
 	running.Go(func() { p.keepStream(ctx, dev, capsule, want) })
+	var check <-chan time.Time
+	if want.Guards.BridgeTo != "" {
+		tick := time.NewTicker(bridgeCheck)
+		defer tick.Stop()
+		check = tick.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-check: // the interface may have been unplugged and come back
+			err := p.cfg.Apply(ops)
+			p.set(func(s *portState) { s.device = text(err) })
 		case <-p.updated:
-			ops, err := plan(p.desired())
+			newer, err := plan(p.desired())
 			if err == nil {
+				ops = newer
 				err = p.cfg.Apply(ops)
 			}
 			p.set(func(s *portState) { s.device = text(err) })
 		}
+	}
+}
+
+// bridgeCheck is how often it is looked whether a bridged interface still is
+// in the port's kernel bridge.
+const bridgeCheck = 5 * time.Second
+
+// unbridge removes the kernel bridge of a port whose device is gone: devices
+// go by themselves, bridges do not.
+func (p *port) unbridge(want wire.DesiredPort) {
+	if want.Guards.BridgeTo == "" {
+		return
+	}
+	own := vnet.BridgeName(want.ID)
+	if err := p.cfg.Sweep(func(bridge string) bool { return bridge != own }); err != nil {
+		p.cfg.Log.Warn("the kernel bridge of a port stays", "port", p.id, "err", err)
 	}
 }
 
@@ -277,6 +304,11 @@ func (p *port) carry(ctx context.Context, dev device, capsule *capsule, conn *rt
 	defer running.Wait()
 	defer cancel()
 
+	running.Go(func() {
+		for _, packet := range announcements(p.desired()) {
+			conn.WriteMessage(rtunnel.OpBinary, capsule.copyWrapped(packet)) // an error ends the reading below too
+		}
+	})
 	o := &outlet{conn: conn}
 	p.out.Store(o)
 	defer p.out.CompareAndSwap(o, nil)

@@ -78,7 +78,47 @@ func (d *pipeDialer) Dial(context.Context, string, string, string, string) (*rtu
 	}
 	board, agent := net.Pipe()
 	d.agents <- rtunnel.NewConn(agent, nil, false)
-	return rtunnel.NewConn(board, nil, true), nil
+	return rtunnel.NewConn(newQueued(board), nil, true), nil
+}
+
+// queued is a connection with a send buffer, as a socket has: writers do not
+// wait for the reader at the other end.
+type queued struct {
+	net.Conn
+	out  chan []byte
+	over chan struct{}
+	once sync.Once
+}
+
+func newQueued(c net.Conn) *queued {
+	q := &queued{Conn: c, out: make(chan []byte, 1024), over: make(chan struct{})}
+	go func() {
+		for {
+			select {
+			case <-q.over:
+				return
+			case p := <-q.out:
+				if _, err := q.Conn.Write(p); err != nil {
+					return
+				}
+			}
+		}
+	}()
+	return q
+}
+
+func (q *queued) Write(p []byte) (int, error) {
+	select {
+	case <-q.over:
+		return 0, net.ErrClosed
+	case q.out <- append([]byte(nil), p...):
+		return len(p), nil
+	}
+}
+
+func (q *queued) Close() error {
+	q.once.Do(func() { close(q.over) })
+	return q.Conn.Close()
 }
 
 // portBench is ports with everything around them faked.
@@ -158,6 +198,20 @@ func frame(mark byte) []byte {
 	return f
 }
 
+// readFrame returns the next frame that is not the port's announcement.
+func readFrame(t *testing.T, agent *rtunnel.Conn) []byte {
+	t.Helper()
+	for {
+		op, got, err := agent.ReadMessage()
+		if err != nil || op != rtunnel.OpBinary || len(got) < markAt {
+			t.Fatalf("the agent read %v %x %v", op, got, err)
+		}
+		if got[link.HeaderLen+12] == 0x88 {
+			return got
+		}
+	}
+}
+
 const markAt = link.HeaderLen + 20
 
 func (b *portBench) only(t *testing.T) wire.PortReport {
@@ -181,9 +235,8 @@ func TestPortCarriesFramesBothWays(t *testing.T) {
 			t.Fatalf("report = %+v, want up", r)
 		}
 		dev.sent <- frame(1)
-		op, got, err := agent.ReadMessage()
-		if err != nil || op != rtunnel.OpBinary || got[markAt] != 1 {
-			t.Fatalf("the agent read %v %x %v", op, got, err)
+		if got := readFrame(t, agent); got[markAt] != 1 {
+			t.Fatalf("the agent read %x", got)
 		}
 		bad := frame(9)
 		bad[1] = 0x7f // no such kind of super-frame
@@ -223,8 +276,8 @@ func TestDeviceStaysWhileTheRtunnelIsAway(t *testing.T) {
 		}
 		synctest.Wait()
 		dev.sent <- frame(2)
-		if _, got, err := agent.ReadMessage(); err != nil || got[markAt] != 2 {
-			t.Errorf("the agent read %x, %v; want frame 2", got, err)
+		if got := readFrame(t, agent); got[markAt] != 2 {
+			t.Errorf("the agent read %x, want frame 2", got)
 		}
 	})
 }
