@@ -26,7 +26,13 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{Cloud: newCloud(t, 2)}
+	return newWorldOn(t, newCloud(t, 2))
+}
+
+// newWorldOn makes the world on a cloud with two boards.
+func newWorldOn(t *testing.T, c *cloudlab.Cloud) *world {
+	t.Helper()
+	w := &world{Cloud: c}
 	s4tJSON(t, w.Cloud, &w.bridge, "bridge", "create", "lab", "--board", "board1", "--board", "board2")
 	if _, err := w.Boards[0].Host.StartSSHD(); err != nil {
 		t.Skip(err)
@@ -167,7 +173,6 @@ func TestFault(t *testing.T) {
 			healed(tt.name, took)
 		})
 	}
-	t.Cleanup(func() { writeReliability(t) })
 }
 
 func must(t *testing.T, err error) {

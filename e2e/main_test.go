@@ -36,19 +36,35 @@ func TestMain(m *testing.M) {
 			}
 			bin = dir
 		}
-		return m.Run()
+		status := m.Run()
+		if err := writeReliability(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return status
 	}())
 }
 
 // newCloud makes a lab with a running cloud and boards named board1, board2, ...
 func newCloud(t *testing.T, boards int, args ...string) *cloudlab.Cloud {
 	t.Helper()
-	lab := newLab(t, boards)
+	return joinBoards(t, startCloud(t, newLab(t, boards), args...), boards)
+}
+
+// startCloud starts a cloud in a lab.
+func startCloud(t *testing.T, lab *netlab.Lab, args ...string) *cloudlab.Cloud {
+	t.Helper()
 	c, err := cloudlab.Start(lab, bin, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	showLogs(t, c)
+	return c
+}
+
+// joinBoards joins boards named board1, board2, ...
+func joinBoards(t *testing.T, c *cloudlab.Cloud, boards int) *cloudlab.Cloud {
+	t.Helper()
 	for i := range boards {
 		if _, err := c.AddBoard(t.Context(), fmt.Sprintf("board%d", i+1)); err != nil {
 			t.Fatal(err)
