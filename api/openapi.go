@@ -12,6 +12,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/wire"
 )
 
 // access says whether a route needs a token.
@@ -82,7 +83,7 @@ func finishOpenAPI(doc *huma.OpenAPI) {
 	body := map[string]*huma.MediaType{"application/problem+json": {Schema: schema}}
 	kinds := map[int][]string{}
 	for _, k := range []s4t.Kind{s4t.Invalid, s4t.Unauthenticated, s4t.Forbidden, s4t.NotFound, s4t.Conflict, s4t.TooMany, s4t.Offline, s4t.Unavailable, s4t.Timeout, s4t.Internal} {
-		kinds[statusOf(k)] = append(kinds[statusOf(k)], string(k))
+		kinds[wire.HTTPStatus(k)] = append(kinds[wire.HTTPStatus(k)], string(k))
 	}
 	for _, item := range doc.Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete, item.Put} {

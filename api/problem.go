@@ -13,29 +13,6 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// statusOf maps kinds to status codes: the one place where that is decided.
-func statusOf(kind s4t.Kind) int {
-	switch kind {
-	case s4t.Invalid:
-		return http.StatusBadRequest
-	case s4t.Unauthenticated:
-		return http.StatusUnauthorized
-	case s4t.Forbidden:
-		return http.StatusForbidden
-	case s4t.NotFound:
-		return http.StatusNotFound
-	case s4t.Conflict:
-		return http.StatusConflict
-	case s4t.TooMany:
-		return http.StatusTooManyRequests
-	case s4t.Offline, s4t.Unavailable:
-		return http.StatusServiceUnavailable
-	case s4t.Timeout:
-		return http.StatusGatewayTimeout
-	}
-	return http.StatusInternalServerError
-}
-
 // problem is an error answer. It satisfies huma's StatusError and
 // ContentTypeFilter.
 type problem struct{ apiclient.Problem }
@@ -57,7 +34,7 @@ func problemOf(err error) *problem {
 	if e.Op != "" {
 		detail = e.Op + ": " + e.Msg
 	}
-	return newProblem(statusOf(e.Kind), e.Kind, detail, e.Hint)
+	return newProblem(wire.HTTPStatus(e.Kind), e.Kind, detail, e.Hint)
 }
 
 func newProblem(status int, kind s4t.Kind, detail, hint string) *problem {

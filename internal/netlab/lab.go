@@ -90,28 +90,15 @@ func Missing() string {
 }
 
 // New makes a lab with a cloud, a user and that many boards. Close it.
-func New(boards int) (*Lab, error) {
-	if why := Missing(); why != "" {
-		return nil, fmt.Errorf("make a lab: %s", why)
-	}
-	sweep()
-	dir, err := os.MkdirTemp("", "s4t-lab-")
-	if err != nil {
-		return nil, err
-	}
-	l := &Lab{Dir: dir, name: fmt.Sprintf("%s%d-%d-", prefix, os.Getpid(), labs.Add(1))}
-	if err := l.build(boards); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
-}
+func New(boards int) (*Lab, error) { return newLab(boards, (*Lab).build) }
 
 // NewFlat makes a lab for measuring: each board has a veth of its own to the
 // cloud (10.99.N.2 to 10.99.N.1), no NAT, no bridge; the cloud does not
 // forward. What a board reaches of another goes through the overlay, and the
 // bare veth is what it is measured against.
-func NewFlat(boards int) (*Lab, error) {
+func NewFlat(boards int) (*Lab, error) { return newLab(boards, (*Lab).buildFlat) }
+
+func newLab(boards int, build func(*Lab, int) error) (*Lab, error) {
 	if why := Missing(); why != "" {
 		return nil, fmt.Errorf("make a lab: %s", why)
 	}
@@ -121,7 +108,7 @@ func NewFlat(boards int) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{Dir: dir, name: fmt.Sprintf("%s%d-%d-", prefix, os.Getpid(), labs.Add(1))}
-	if err := l.buildFlat(boards); err != nil {
+	if err := build(l, boards); err != nil {
 		l.Close()
 		return nil, err
 	}

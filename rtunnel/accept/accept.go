@@ -89,30 +89,8 @@ func Refuse(w http.ResponseWriter, err error) {
 	e := wire.FromError(err)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Connection", "close")
-	w.WriteHeader(status(e.Kind))
+	w.WriteHeader(wire.HTTPStatus(e.Kind)) // rtunnel.Dialer maps it back
 	w.Write([]byte(e.Err().Error() + "\n"))
-}
-
-// status maps a kind to HTTP for an upgrade that is refused; rtunnel.Dialer
-// maps it back.
-func status(kind s4t.Kind) int {
-	switch kind {
-	case s4t.Invalid:
-		return http.StatusBadRequest
-	case s4t.Unauthenticated:
-		return http.StatusUnauthorized
-	case s4t.Forbidden:
-		return http.StatusForbidden
-	case s4t.NotFound:
-		return http.StatusNotFound
-	case s4t.Conflict:
-		return http.StatusConflict
-	case s4t.TooMany:
-		return http.StatusTooManyRequests
-	case s4t.Internal:
-		return http.StatusInternalServerError
-	}
-	return http.StatusServiceUnavailable
 }
 
 // hasToken reports whether a comma-separated field holds token, in any case.
