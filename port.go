@@ -36,7 +36,7 @@ type PortGuards struct {
 	AllowDHCP      bool   `json:"allow_dhcp"`           // a DHCP server may sit behind this port, and leased addresses are allowed as source
 	AllowRA        bool   `json:"allow_ra"`             // an IPv6 router may sit behind this port
 	StormLimit     int    `json:"storm_limit,omitzero"` // frames/s of broadcast, multicast and unknown unicast; 0 means the default
-	BridgeTo       string `json:"bridge_to,omitempty"`  // interface of the board that is put into the network
+	BridgeTo       string `json:"bridge_to,omitempty"`  // interface of the board that is put into the network; implies AllowAnySource
 	RateLimit      int64  `json:"rate_limit,omitzero"`  // bytes/s towards the board; 0 means none
 }
 

@@ -4,6 +4,7 @@ package link
 
 import (
 	"errors"
+	"net"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -60,13 +61,23 @@ func applyMaster(op vnet.Master) error {
 				return errOwnAddresses
 			}
 		}
+		if l.Attrs().Flags&net.FlagUp == 0 && l.Type() != "tuntap" {
+			// For Sweep, which may run in another process.
+			if err := netlink.LinkSetAlias(master, wasDown+op.Name); err != nil {
+				return err
+			}
+		}
 		return netlink.LinkSetMaster(l, master)
 	})
 }
 
+// wasDown begins the alias of a kernel bridge of ours whose interface was down
+// before it was put there; its name follows.
+const wasDown = "was down: "
+
 // Sweep removes the kernel bridges that a plan of ours made and that keep does
 // not name: devices go by themselves with the process that opened them, bridges
-// do not. Their members are set free.
+// do not. Their members are set free, and down if they were before.
 func Sweep(keep func(name string) bool) error {
 	links, err := netlink.LinkList()
 	if err != nil {
@@ -79,6 +90,11 @@ func Sweep(keep func(name string) bool) error {
 		}
 		if err := netlink.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
 			return s4t.Errorf(s4t.Internal, "remove kernel bridge "+name, "", "%w", err)
+		}
+		if member, ok := strings.CutPrefix(l.Attrs().Alias, wasDown); ok {
+			if m, err := netlink.LinkByName(member); err == nil && m.Attrs().MasterIndex == 0 {
+				netlink.LinkSetDown(m) // at worst it stays up
+			}
 		}
 	}
 	return nil

@@ -84,9 +84,6 @@ func (s *Switch) begin(p *Port, r *rules) {
 
 // watch looks at a frame from a port with any source.
 func (l *loops) watch(p *Port, f *frame) reason {
-	if l.anyCut.Load() {
-		l.retest(p)
-	}
 	if f.typ == typeProbe && f.src == p.sw.mac {
 		l.probe(p, f)
 		return answered
@@ -183,7 +180,8 @@ func (l *loops) probe(p *Port, f *frame) {
 }
 
 // retest looks whether the loops of cut ports are still there, and takes the
-// ports in use again where not.
+// ports in use again where not. Every port's frames bring it about: what is
+// behind a cut port may be silent until it is asked.
 func (l *loops) retest(p *Port) {
 	test := false
 	l.mu.Lock()

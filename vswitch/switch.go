@@ -219,6 +219,9 @@ func (p *Port) forward(pkt []byte) reason {
 	if f.src.groupMAC() {
 		return invalid
 	}
+	if s.loops.anyCut.Load() {
+		s.loops.retest(p)
+	}
 	if r.guards.AllowAnySource {
 		if why := s.loops.watch(p, f); why != pass {
 			return why

@@ -20,6 +20,7 @@ func (g *guardFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&g.AllowAnySource, "allow-any-source", false, "any source address may come from these ports: they bridge a LAN")
 	f.BoolVar(&g.AllowDHCP, "allow-dhcp", false, "a DHCP server may sit behind these ports, and leased addresses are allowed")
 	f.BoolVar(&g.AllowRA, "allow-ra", false, "an IPv6 router may sit behind these ports")
+	f.StringVar(&g.BridgeTo, "bridge-to", "", "put `INTERFACE` of the board, and what is behind it, into the network; implies --allow-any-source")
 	f.IntVar(&g.StormLimit, "storm-limit", 0, "`N` frames/s of broadcast, multicast and unknown unicast a port (default 500)")
 }
 
