@@ -12,6 +12,7 @@ import (
 type Capabilities struct {
 	Networks bool     // may create devices
 	Reason   string   // what is missing, where Networks is false: one line
+	Kind     s4t.Kind // of that: Unavailable without /dev/net/tun, Forbidden without the right
 	Offloads Offloads // of a device made now
 }
 
@@ -22,7 +23,7 @@ func Probe() Capabilities {
 	fd, caps, err := openTun("s4t-probe%d", 2, false)
 	if err != nil {
 		reason := openError(op, err).(*s4t.Error)
-		return Capabilities{Reason: reason.Error()}
+		return Capabilities{Reason: reason.Error(), Kind: reason.Kind}
 	}
 	unix.Close(fd)
 	return Capabilities{Networks: true, Offloads: caps}

@@ -1,0 +1,48 @@
+//go:build linux
+
+package link
+
+import (
+	"net/netip"
+	"os/exec"
+	"slices"
+	"testing"
+)
+
+func TestLookSeesInterfacesAddressesAndRoutes(t *testing.T) {
+	inNamespace(t)
+	for _, argv := range [][]string{
+		{"ip", "link", "set", "lo", "up"},
+		{"ip", "link", "add", "a", "type", "veth", "peer", "name", "b"},
+		{"ip", "link", "set", "a", "up"}, // its peer is down: no carrier
+		{"ip", "link", "add", "d", "type", "dummy"},
+		{"ip", "link", "set", "d", "up"},
+		{"ip", "addr", "add", "192.0.2.7/24", "dev", "d"},
+		{"ip", "-6", "addr", "add", "2001:db8::7/64", "dev", "d", "nodad"},
+		{"ip", "route", "add", "default", "via", "192.0.2.1"},
+	} {
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%v: %s", argv, out)
+		}
+	}
+	s, err := Look()
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := map[string]bool{}
+	for _, i := range s.Interfaces {
+		up[i.Name] = i.Up && !i.Loopback
+		if i.Name == "d" && (!slices.Contains(i.Addresses, netip.MustParsePrefix("192.0.2.7/24")) || !slices.Contains(i.Addresses, netip.MustParsePrefix("2001:db8::7/64"))) {
+			t.Errorf("addresses of d: %v", i.Addresses)
+		}
+	}
+	if !up["d"] || up["a"] || up["b"] || up["lo"] {
+		t.Errorf("up: %v, want d only", up)
+	}
+	if !s.Default(false) || s.Default(true) {
+		t.Errorf("routes %v: want a default route of IPv4 only", s.Routes)
+	}
+	if !slices.Contains(s.Routes, Route{To: netip.MustParsePrefix("192.0.2.0/24"), Interface: "d"}) {
+		t.Errorf("routes %v: the connected one is missing", s.Routes)
+	}
+}
