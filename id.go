@@ -19,6 +19,7 @@ type (
 	PortID      string // a board's attachment to a network
 	BridgeID    string // the user's request "put these boards on one network"
 	ServiceID   string // an exposed service of a board
+	EndpointID  string // a GRE endpoint of the data centre on a network
 	OperationID string // a recorded request that changes desired state
 	AgentID     string // a WAMP agent or a tunnel agent, for example "tunnel-agent-1"
 )

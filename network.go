@@ -16,6 +16,7 @@ type Network struct {
 	Key           uint32        `json:"key"`           // GRE key (RFC 2890); unique per cloud
 	TunnelAgent   AgentID       `json:"tunnel_agent"`  // where its switch runs
 	Subnets       []Subnet      `json:"subnets"`
+	AttachGRE     []GREEndpoint `json:"attach_gre,omitempty"` // of the data centre
 	CreatedAt     time.Time     `json:"created_at"`
 }
 
@@ -43,3 +44,19 @@ const (
 	MaxMTU     = 9000
 	DefaultMTU = 1500
 )
+
+// GREEndpoint is a GRE endpoint of the data centre on a layer-2 network: a
+// VM's gretap, a router. The tunnel agent exchanges Ethernet in GRE in IPv4
+// with it (RFC 2784, RFC 2890, protocol type 0x6558), always with a key.
+type GREEndpoint struct {
+	ID      EndpointID `json:"id"`
+	Remote  string     `json:"remote"`          // its IPv4 address
+	Local   string     `json:"local,omitempty"` // IPv4 address of the cloud host; empty: the one the route to Remote has
+	Key     uint32     `json:"key"`             // the network's own by default
+	Guards  PortGuards `json:"guards"`          // AllowAnySource always
+	Status  PortStatus `json:"status"`          // up: the tunnel agent listens and sends; GRE has no notion of a peer being there
+	Problem string     `json:"problem,omitempty"`
+}
+
+// MaxGREEndpoints bounds the endpoints of a network.
+const MaxGREEndpoints = 16

@@ -79,9 +79,11 @@ type TunnelPort struct {
 
 // GREAttachment is a GRE endpoint of the data centre on a network.
 type GREAttachment struct {
-	Remote string `json:"remote"`
-	Local  string `json:"local,omitempty"`
-	Key    uint32 `json:"key"`
+	ID     s4t.EndpointID `json:"id"`
+	Remote string         `json:"remote"`
+	Local  string         `json:"local,omitempty"`
+	Key    uint32         `json:"key"`
+	Guards s4t.PortGuards `json:"guards"`
 }
 
 // TunnelExposure is a public port. Its ticket (PurposeService) goes with every
@@ -103,7 +105,8 @@ type TunnelReport struct {
 	Ports       []s4t.PortID      `json:"ports"`
 	Exposures   []s4t.ServiceID   `json:"exposures"`
 	Streams     []s4t.BoardID     `json:"streams"`
-	Problems    map[string]string `json:"problems,omitempty"` // port or service id -> what stands in the way
+	Endpoints   []s4t.EndpointID  `json:"endpoints,omitempty"` // of GRE that are attached; a whole list too
+	Problems    map[string]string `json:"problems,omitempty"`  // port, service or endpoint id -> what stands in the way
 }
 
 // TunnelEvent is something that only the data path sees.

@@ -4,18 +4,20 @@ import "github.com/stack4things/s4t"
 
 // Methods of the conductor: bridges and what is underneath.
 const (
-	MethodBridgeCreate = "bridge.create" // BridgeCreate -> s4t.Operation
-	MethodBridgeList   = "bridge.list"   // CallerRequest -> []s4t.Bridge
-	MethodBridgeGet    = "bridge.get"    // RefRequest -> s4t.Bridge
-	MethodBridgeDelete = "bridge.delete" // RefRequest -> s4t.Operation
-	MethodBridgeAdd    = "bridge.add"    // BridgeChange -> s4t.Operation
-	MethodBridgeRemove = "bridge.remove" // BridgeChange -> s4t.Operation
-	MethodNetworkList  = "network.list"  // CallerRequest -> []s4t.Network
-	MethodNetworkGet   = "network.get"   // RefRequest -> s4t.Network
-	MethodSubnetList   = "subnet.list"   // CallerRequest -> []s4t.Subnet
-	MethodSubnetGet    = "subnet.get"    // RefRequest -> s4t.Subnet
-	MethodPortList     = "port.list"     // CallerRequest -> []s4t.Port
-	MethodPortGet      = "port.get"      // RefRequest -> s4t.Port, with counters
+	MethodBridgeCreate = "bridge.create"      // BridgeCreate -> s4t.Operation
+	MethodBridgeList   = "bridge.list"        // CallerRequest -> []s4t.Bridge
+	MethodBridgeGet    = "bridge.get"         // RefRequest -> s4t.Bridge
+	MethodBridgeDelete = "bridge.delete"      // RefRequest -> s4t.Operation
+	MethodBridgeAdd    = "bridge.add"         // BridgeChange -> s4t.Operation
+	MethodBridgeRemove = "bridge.remove"      // BridgeChange -> s4t.Operation
+	MethodNetworkList  = "network.list"       // CallerRequest -> []s4t.Network
+	MethodNetworkGet   = "network.get"        // RefRequest -> s4t.Network
+	MethodAttachGRE    = "network.attach_gre" // NetworkGRE -> s4t.Operation
+	MethodDetachGRE    = "network.detach_gre" // NetworkGRE -> s4t.Operation
+	MethodSubnetList   = "subnet.list"        // CallerRequest -> []s4t.Subnet
+	MethodSubnetGet    = "subnet.get"         // RefRequest -> s4t.Subnet
+	MethodPortList     = "port.list"          // CallerRequest -> []s4t.Port
+	MethodPortGet      = "port.get"           // RefRequest -> s4t.Port, with counters
 )
 
 // BridgeCreate is step 2 of the paper's Fig. 3.
@@ -39,4 +41,15 @@ type BridgeChange struct {
 	Boards        []string       `json:"boards"`
 	Guards        s4t.PortGuards `json:"guards"` // of the added ports
 	RequireOnline bool           `json:"require_online,omitempty"`
+}
+
+// NetworkGRE attaches a GRE endpoint of the data centre to a network, or takes
+// it off: then Remote and Key say which.
+type NetworkGRE struct {
+	Caller Caller         `json:"caller"`
+	Ref    string         `json:"ref"`
+	Remote string         `json:"remote"`
+	Local  string         `json:"local,omitempty"`
+	Key    uint32         `json:"key,omitempty"` // 0: the network's own
+	Guards s4t.PortGuards `json:"guards"`        // AllowDHCP and AllowRA only
 }
