@@ -75,8 +75,9 @@ func readConfig(path string) (config, error) {
 	return cfg, parseConfig(op, text, &cfg)
 }
 
-// maxConfig bounds the file, in bytes.
-const maxConfig = 1 << 20
+// maxConfig bounds the file, in bytes; what parses TOML takes memory for each
+// level of nesting.
+const maxConfig = 256 << 10
 
 func parseConfig(op string, text []byte, cfg *config) error {
 	const hint = "`iotronic config` prints all keys"
@@ -87,11 +88,11 @@ func parseConfig(op string, text []byte, cfg *config) error {
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		e := strict.Errors[0]
 		row, _ := e.Position()
-		return s4t.Errorf(s4t.Invalid, op, hint, "line %d: there is no key %s", row, strings.Join(e.Key(), "."))
+		return s4t.Errorf(s4t.Invalid, op, hint, "line %d: there is no key %.80s", row, strings.Join(e.Key(), "."))
 	}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		row, col := e.Position()
-		return s4t.Errorf(s4t.Invalid, op, hint, "line %d, column %d: %s", row, col, strings.TrimPrefix(e.Error(), "toml: "))
+		return s4t.Errorf(s4t.Invalid, op, hint, "line %d, column %d: %.200s", row, col, strings.TrimPrefix(e.Error(), "toml: "))
 	}
 	if err != nil {
 		return s4t.Errorf(s4t.Invalid, op, hint, "%w", err)

@@ -51,6 +51,10 @@ func (a *app) contextPath() (path string, given bool) {
 // configDir is ~/.config/s4t.
 func (a *app) configDir() string { return filepath.Join(a.env("HOME"), ".config", "s4t") }
 
+// maxContexts bounds the file, in bytes: each context is about 1 KB, and what
+// parses TOML takes memory for each level of nesting.
+const maxContexts = 256 << 10
+
 // readContexts reads the file; one that does not exist holds none.
 func readContexts(path string) (contexts, error) {
 	const op = "read the contexts"
@@ -60,6 +64,9 @@ func readContexts(path string) (contexts, error) {
 	}
 	if err != nil {
 		return contexts{}, s4t.Errorf(s4t.Internal, op, "check its permissions, or give another with --context-file", "%w", err)
+	}
+	if len(b) > maxContexts {
+		return contexts{}, s4t.Errorf(s4t.Invalid, op, "repair it, or log in again with another --context-file", "%s is longer than %d bytes", path, maxContexts)
 	}
 	var c contexts
 	if err := toml.Unmarshal(b, &c); err != nil {

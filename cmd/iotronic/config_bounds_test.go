@@ -1,0 +1,24 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stack4things/s4t"
+)
+
+func TestAConfigurationIsBounded(t *testing.T) {
+	for name, text := range map[string]string{
+		"arrays in arrays":   "data=" + strings.Repeat("[", maxConfig-10),
+		"tables in tables":   "data=" + strings.Repeat("{a=", maxConfig/3-10),
+		"a key of many dots": "a" + strings.Repeat(".b", maxConfig/2-10) + "=1",
+		"too long":           strings.Repeat("#", maxConfig+1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var cfg config
+			if err := parseConfig("read the configuration", []byte(text), &cfg); s4t.KindOf(err) != s4t.Invalid || len(err.Error()) > 2000 {
+				t.Errorf("error %.200v", err)
+			}
+		})
+	}
+}

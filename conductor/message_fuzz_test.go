@@ -1,0 +1,64 @@
+package conductor
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+// FuzzMessage sends arbitrary bodies to the methods that users and boards
+// reach. Each is done or refused with a reason: it never is an internal error,
+// and never does what another project's caller may not.
+func FuzzMessage(f *testing.F) {
+	methods := []string{
+		wire.MethodBoardCreate, wire.MethodBoardUpdate, wire.MethodBoardGet, wire.MethodBoardList, wire.MethodBridgeCreate, wire.MethodBridgeAdd,
+		wire.MethodBridgeRemove, wire.MethodServiceExpose, wire.MethodServiceHide, wire.MethodStreamOpen, wire.MethodAuditList, wire.MethodEventList,
+		wire.MethodBoardJoin, wire.MethodBoardAuthenticate, wire.MethodBoardConnected, wire.MethodBoardReport, wire.MethodBoardDesired, wire.MethodBoardTicket,
+		wire.MethodTunnelReport, wire.MethodTunnelEvent, wire.MethodAgentBeat,
+	}
+	l := newLab(f)
+	k := l.online("kitchen")
+	for i := range methods {
+		f.Add(uint8(i), `{}`)
+	}
+	for _, s := range []struct {
+		m    uint8
+		body string
+	}{
+		{0, `{"name":"x","labels":{"a":"b"},"type":"t","location":{"latitude":91}}`},
+		{1, `{"ref":"kitchen","name":"kitchen","labels":{"":""}}`},
+		{4, `{"name":"n","boards":["kitchen"],"cidr":"10.0.0.0/31","cidr6":"none","layer":3,"mtu":1280}`},
+		{4, `{"name":"n","boards":["kitchen","kitchen"],"cidr":"0.0.0.0/0"}`},
+		{7, `{"board":"kitchen","service":"22","public_port":50000,"target":"::1"}`},
+		{9, `{"board":"kitchen","port":22}`},
+		{10, `{"since":-1}`},
+		{12, `{"code":"x","public_key":"AAAA"}`},
+		{15, `{"board":"` + string(k.id) + `","epoch":1,"generation":9,"ports":[{"id":"x","up":true}],"problems":["a","a"],"recovered":"x"}`},
+		{17, `{"board":"` + string(k.id) + `","epoch":1,"purpose":"port","count":1,"port":"x"}`},
+		{18, `{"agent":"tunnel-agent-1","incarnation":"t1","seq":18446744073709551615,"problems":{"x":"y"}}`},
+	} {
+		f.Add(s.m, s.body)
+	}
+	caller, err := json.Marshal(l.member)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, m uint8, body string) {
+		var fields map[string]json.RawMessage
+		if json.Unmarshal([]byte(body), &fields) != nil || fields == nil {
+			return // the queue's own decoder refuses it
+		}
+		fields["caller"] = caller
+		delete(fields, "wait")
+		req, err := json.Marshal(fields)
+		if err != nil {
+			return
+		}
+		method := methods[int(m)%len(methods)]
+		if _, err := try[json.RawMessage](l, method, json.RawMessage(req)); s4t.KindOf(err) == s4t.Internal {
+			t.Errorf("%s %s: %v", method, req, err)
+		}
+	})
+}
