@@ -61,10 +61,12 @@ func Join(ctx context.Context, cfg JoinConfig) (Identity, error) {
 		return Identity{}, err
 	}
 	var failed error
-	for _, url := range join.URLs {
+	for i, url := range join.URLs {
 		joined, ca, err := joinAt(ctx, dialer, url, wamp.JoinConfig{Code: join.Code, Name: name, Key: key})
 		if err != nil {
-			cfg.Log.Warn("join", "peer", url, "err", err)
+			if i+1 < len(join.URLs) {
+				cfg.Log.Warn("join; trying the next URL", "peer", url, "err", err)
+			}
 			failed = err
 			continue
 		}
