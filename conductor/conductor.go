@@ -113,6 +113,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 
 		wire.MethodBoardAuthenticate: queue.Handle(c.boardAuthenticate),
 		wire.MethodBoardJoin:         queue.Handle(c.boardJoin),
+		wire.MethodBoardJoinCheck:    queue.Handle(c.boardJoinCheck),
 		wire.MethodBoardConnected:    queue.Handle(c.boardConnected),
 		wire.MethodBoardDisconnected: queue.Handle(c.boardDisconnected),
 		wire.MethodBoardDesired:      queue.Handle(c.boardDesired),
@@ -136,6 +137,8 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodBridgeRemove: queue.Handle(c.bridgeRemove),
 		wire.MethodNetworkList:  queue.Handle(c.networkList),
 		wire.MethodNetworkGet:   queue.Handle(c.networkGet),
+		wire.MethodAttachGRE:    queue.Handle(c.attachGRE),
+		wire.MethodDetachGRE:    queue.Handle(c.detachGRE),
 		wire.MethodSubnetList:   queue.Handle(c.subnetList),
 		wire.MethodSubnetGet:    queue.Handle(c.subnetGet),
 		wire.MethodPortList:     queue.Handle(c.portList),

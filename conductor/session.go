@@ -50,21 +50,13 @@ func (c *Conductor) boardJoin(ctx context.Context, req wire.BoardJoin) (wire.Boa
 	}
 	var joined wire.BoardJoined
 	err := c.change(ctx, func(ch *change) error {
-		b, err := ch.BoardByCode(codeHash(req.Code))
-		switch {
-		case s4t.KindOf(err) == s4t.NotFound:
-			return s4t.Errorf(s4t.Unauthenticated, op, "make a new one with `s4t board create`", "the code is not known")
-		case err != nil:
+		b, again, err := boardOfCode(ch.Tx, op, req)
+		if err != nil {
 			return err
-		case req.Name != "" && req.Name != b.Name:
-			return s4t.Errorf(s4t.Invalid, op, "leave --name out", "the code belongs to board %q, not to %q", b.Name, req.Name)
 		}
 		joined = wire.BoardJoined{Board: b.ID, Name: b.Name, TicketKey: c.ticketKey()}
-		if b.CodeUsed {
-			if len(b.PublicKey) > 0 && bytes.Equal(b.PublicKey, req.PublicKey) {
-				return nil
-			}
-			return s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("make a new one: `s4t board update %s --new-code` after the board has left, or `s4t board create`", b.Name), "the code was used")
+		if again {
+			return nil
 		}
 		b.CodeUsed, b.PublicKey = true, req.PublicKey
 		if err := ch.UpdateBoard(b); err != nil {
@@ -74,6 +66,33 @@ func (c *Conductor) boardJoin(ctx context.Context, req wire.BoardJoin) (wire.Boa
 		return ch.InsertAudit(boardAudit(ch.now, b, "board.join"))
 	})
 	return joined, err
+}
+
+// boardJoinCheck says whether a join would succeed, and uses nothing up.
+func (c *Conductor) boardJoinCheck(ctx context.Context, req wire.BoardJoin) (wire.Empty, error) {
+	return view(ctx, c, func(tx *store.Tx) (wire.Empty, error) {
+		_, _, err := boardOfCode(tx, "check the code", req)
+		return wire.Empty{}, err
+	})
+}
+
+// boardOfCode finds the board that a code lets in. again is true when the same
+// key has used it already.
+func boardOfCode(tx *store.Tx, op string, req wire.BoardJoin) (b store.Board, again bool, err error) {
+	b, err = tx.BoardByCode(codeHash(req.Code))
+	switch {
+	case s4t.KindOf(err) == s4t.NotFound:
+		return b, false, s4t.Errorf(s4t.Unauthenticated, op, "make a new one with `s4t board create`", "the code is not known")
+	case err != nil:
+		return b, false, err
+	case req.Name != "" && req.Name != b.Name:
+		return b, false, s4t.Errorf(s4t.Invalid, op, "leave --name out", "the code belongs to board %q, not to %q", b.Name, req.Name)
+	case !b.CodeUsed:
+		return b, false, nil
+	case len(b.PublicKey) > 0 && bytes.Equal(b.PublicKey, req.PublicKey):
+		return b, true, nil
+	}
+	return b, false, s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("make a new one: `s4t board update %s --new-code` after the board has left, or `s4t board create`", b.Name), "the code was used")
 }
 
 // boardAudit is the record of something that a board did itself.

@@ -68,6 +68,7 @@ func newTestCloudFrom(t *testing.T, from time.Time) *testCloud {
 	r, err := router.New(router.Config{
 		Identify:   c.identify,
 		Join:       c.join,
+		Check:      c.check,
 		Procedures: []string{wamp.Connected, wamp.Desired, wamp.Report, wamp.Ticket, wamp.Leave},
 		Serve:      c.serve,
 		Joined:     func(s router.Session) { c.mu.Lock(); c.session = s; c.mu.Unlock() },
@@ -166,6 +167,18 @@ func (c *testCloud) join(_ context.Context, code string, key ed25519.PublicKey, 
 		return wire.BoardJoined{}, s4t.Errorf(s4t.Unavailable, "join", "try again", "the answer was lost")
 	}
 	return wire.BoardJoined{Board: boardA, Name: "kitchen", TicketKey: conductorKey.Public().(ed25519.PublicKey)}, nil
+}
+
+func (c *testCloud) check(_ context.Context, code string, key ed25519.PublicKey, _ string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case code != c.code:
+		return s4t.Errorf(s4t.Unauthenticated, "check", "ask for a new one", "the code is not known")
+	case c.key != nil && !c.key.Equal(key):
+		return s4t.Errorf(s4t.Conflict, "check", "ask for a new one", "the code was used")
+	}
+	return nil
 }
 
 func (c *testCloud) serve(_ context.Context, _ router.Session, procedure, arg string) (string, error) {

@@ -19,6 +19,8 @@ type JoinConfig struct {
 	Code  string             // one-time registration code
 	Name  string             // optional with Code: the name the board should have (fleet codes)
 	Realm string             // optional: [s4t.Realm]
+
+	check bool // [CheckCode]
 }
 
 // Welcome is what the cloud answered.
@@ -62,8 +64,28 @@ func Join(ctx context.Context, t Messages, cfg JoinConfig) (*Session, *Welcome, 
 	return newSession(t, w.Session), w, nil
 }
 
+// CheckCode asks whether a join with cfg.Code would succeed, and uses nothing
+// up; a key made for the occasion will do. It takes t over and closes it. The
+// errors are those of [Join]: [s4t.Unauthenticated] for a code that does not
+// exist, [s4t.Conflict] for one that was used.
+func CheckCode(ctx context.Context, t Messages, cfg JoinConfig) error {
+	cfg.check = true
+	s, _, err := Join(ctx, t, cfg)
+	if err == nil {
+		s.Close()
+		return s4t.Errorf(s4t.Invalid, cfg.op(), "", "the cloud began a session")
+	}
+	if ReasonOf(err) == ReasonCodeGood {
+		return nil
+	}
+	return err
+}
+
 // op is what is attempted, for errors. A code is never in it.
 func (c JoinConfig) op() string {
+	if c.check {
+		return "check the code"
+	}
 	if c.Code != "" {
 		return "join with a code"
 	}
@@ -91,6 +113,9 @@ func (c JoinConfig) handshake(t Messages) (*Welcome, error) {
 	extra := dict{}
 	if c.Code != "" {
 		hello["authmethods"] = list{MethodJoin}
+		if c.check {
+			hello["authmethods"] = list{MethodCheckCode}
+		}
 		extra = dict{"code": c.Code, "pubkey": public, "name": c.Name}
 	} else {
 		hello["authid"] = string(c.Board)

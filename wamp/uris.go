@@ -34,6 +34,7 @@ const (
 const (
 	MethodCryptosign = "cryptosign" // a board proves its key (WAMP-Cryptosign, without channel binding)
 	MethodJoin       = "s4t-join"   // a code and a new key in one exchange
+	MethodCheckCode  = "s4t-check"  // the same exchange; the code is looked at and not used, and the answer is an ABORT
 )
 
 // Reasons for which the cloud ends a session, besides WAMP's own. See
@@ -43,6 +44,7 @@ const (
 	ReasonCloned   = "s4t.error.cloned"           // another board with the same key is there and answers
 	ReasonLeft     = "s4t.error.left"             // the board was un-enrolled or deleted
 	ReasonStale    = "s4t.error.stale"            // the cloud no longer knows this session: open a new one
+	ReasonCodeGood = "s4t.error.code_good"        // answer of MethodCheckCode: a join would succeed
 	ReasonShutdown = "wamp.close.system_shutdown" // the cloud stops
 	ReasonClosed   = "wamp.close.normal"
 	ReasonAck      = "wamp.close.goodbye_and_out" // answer to a GOODBYE

@@ -71,6 +71,7 @@ func New(cfg Config) (*Agent, error) {
 	r, err := router.New(router.Config{
 		Identify:   a.identify,
 		Join:       a.join,
+		Check:      a.check,
 		Procedures: []string{wamp.Connected, wamp.Desired, wamp.Report, wamp.Ticket, wamp.Leave},
 		Serve:      a.serve,
 		Joined:     a.sessions.joined,
@@ -178,6 +179,11 @@ func (a *Agent) conduct(ctx context.Context, timeout time.Duration, method strin
 func (a *Agent) identify(ctx context.Context, board s4t.BoardID) (who wire.BoardIdentity, err error) {
 	err = a.conduct(ctx, callTimeout, wire.MethodBoardAuthenticate, wire.BoardAuthenticate{Board: board}, &who)
 	return who, err
+}
+
+// check is the router's question whether join would succeed.
+func (a *Agent) check(ctx context.Context, code string, key ed25519.PublicKey, name string) error {
+	return a.conduct(ctx, callTimeout, wire.MethodBoardJoinCheck, wire.BoardJoin{Code: code, PublicKey: key, Name: name}, nil)
 }
 
 // join is the router's question what a code is worth.

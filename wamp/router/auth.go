@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	nwamp "github.com/gammazero/nexus/v3/wamp"
@@ -66,12 +67,18 @@ func (a *cryptosign) Authenticate(_ nwamp.ID, details nwamp.Dict, client nwamp.P
 // joiner lets a new board in with a code. The key is proven in the same
 // exchange, so that nobody can bind a key that is not his.
 type joiner struct {
-	r   *Router
-	ctx context.Context // of Run
+	r     *Router
+	ctx   context.Context // of Run
+	check bool            // the code is looked at only: [wamp.MethodCheckCode]
 }
 
 // AuthMethod names the method.
-func (a *joiner) AuthMethod() string { return wamp.MethodJoin }
+func (a *joiner) AuthMethod() string {
+	if a.check {
+		return wamp.MethodCheckCode
+	}
+	return wamp.MethodJoin
+}
 
 // Authenticate is called by nexus once a HELLO has come.
 func (a *joiner) Authenticate(_ nwamp.ID, _ nwamp.Dict, client nwamp.Peer) (*nwamp.Welcome, error) {
@@ -99,7 +106,12 @@ func (a *joiner) Authenticate(_ nwamp.ID, _ nwamp.Dict, client nwamp.Peer) (*nwa
 	}
 	ctx, cancel := context.WithTimeout(a.ctx, authTimeout)
 	defer cancel()
-	j, err := a.r.cfg.Join(ctx, code, key, name)
+	var j wire.BoardJoined
+	if a.check {
+		err = a.r.cfg.Check(ctx, code, key, name)
+	} else {
+		j, err = a.r.cfg.Join(ctx, code, key, name)
+	}
 	if err != nil {
 		switch s4t.KindOf(err) {
 		case s4t.NotFound, s4t.Unauthenticated, s4t.Conflict, s4t.Invalid:
@@ -107,8 +119,17 @@ func (a *joiner) Authenticate(_ nwamp.ID, _ nwamp.Dict, client nwamp.Peer) (*nwa
 		}
 		return nil, refuse(client, err)
 	}
+	if a.check {
+		if p, ok := client.(*peer); ok {
+			p.codeGood = true
+		}
+		return nil, errCodeGood
+	}
 	return welcome(j.Board, nwamp.Dict{"joined": string(wire.Encode(j))}), nil
 }
+
+// errCodeGood ends the exchange of a code that is good.
+var errCodeGood = errors.New("the code is good")
 
 // refuse keeps err for the ABORT, of which nexus knows the text only.
 func refuse(client nwamp.Peer, err error) error {

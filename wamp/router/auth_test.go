@@ -35,6 +35,12 @@ func TestJoinWithCode(t *testing.T) {
 	if s4t.KindOf(err) != s4t.Conflict || err.Error() != "join: the code was used; ask for a new one" {
 		t.Errorf("a used code gave %v (%s)", err, s4t.KindOf(err))
 	}
+	if err := wamp.CheckCode(t.Context(), w.dial(w.addr), wamp.JoinConfig{Code: "GOOD", Key: key}); err != nil {
+		t.Errorf("the check of a good code gave %v", err)
+	}
+	if err := wamp.CheckCode(t.Context(), w.dial(w.addr), wamp.JoinConfig{Code: "USED", Key: key}); s4t.KindOf(err) != s4t.Conflict {
+		t.Errorf("the check of a used code gave %v", err)
+	}
 	for range guardFailures {
 		_, _, err = wamp.Join(t.Context(), w.dial(w.addr), wamp.JoinConfig{Code: "GUESS", Key: key})
 	}

@@ -44,7 +44,8 @@ type peer struct {
 	cancel context.CancelFunc
 	gone   chan struct{} // the reader has ended
 
-	refusal *wire.Error // why the authenticator said no; set before nexus queues the ABORT
+	codeGood bool        // the authenticator found nothing wrong with a code; set before nexus queues the ABORT
+	refusal  *wire.Error // why the authenticator said no; set before nexus queues the ABORT
 
 	welcomed bool    // guarded by r.mu, as is session
 	session  Session // valid once welcomed
@@ -140,7 +141,9 @@ func (p *peer) send(m nwamp.Message, wait time.Duration) error {
 	case *nwamp.Welcome:
 		p.r.welcome(p, m)
 	case *nwamp.Abort:
-		if p.refusal != nil {
+		if p.codeGood {
+			m.Reason, m.Details = nwamp.URI(wamp.ReasonCodeGood), nwamp.Dict{}
+		} else if p.refusal != nil {
 			m.Reason = nwamp.URI(wamp.ErrorURI(p.refusal.Kind))
 			m.Details = nwamp.Dict{nwamp.OptMessage: p.refusal.Err().Error(), wamp.ErrorKey: string(wire.Encode(p.refusal))}
 		}

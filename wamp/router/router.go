@@ -29,6 +29,8 @@ type Config struct {
 	// Join binds a key to the board of a code. The key's owner is proven, the
 	// code is not. Required.
 	Join func(ctx context.Context, code string, key ed25519.PublicKey, name string) (wire.BoardJoined, error)
+	// Check tells whether Join would, and changes nothing. Required.
+	Check func(ctx context.Context, code string, key ed25519.PublicKey, name string) error
 	// Procedures that the cloud serves: names with wamp.CloudPrefix. Required.
 	Procedures []string
 	// Serve serves them. ctx ends with Run, not with the session. Required.
@@ -74,8 +76,8 @@ type running struct {
 
 // New returns a Router that turns everybody away until Run.
 func New(cfg Config) (*Router, error) {
-	if cfg.Identify == nil || cfg.Join == nil || cfg.Serve == nil || cfg.Joined == nil || cfg.Left == nil || len(cfg.Procedures) == 0 {
-		return nil, s4t.Errorf(s4t.Invalid, "make the WAMP router", "", "Identify, Join, Serve, Joined, Left and Procedures are required")
+	if cfg.Identify == nil || cfg.Join == nil || cfg.Check == nil || cfg.Serve == nil || cfg.Joined == nil || cfg.Left == nil || len(cfg.Procedures) == 0 {
+		return nil, s4t.Errorf(s4t.Invalid, "make the WAMP router", "", "Identify, Join, Check, Serve, Joined, Left and Procedures are required")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -120,7 +122,7 @@ func (r *Router) start(ctx context.Context) (*running, error) {
 	const op = "start the WAMP router"
 	nx, err := nexus.NewRouter(&nexus.Config{RealmConfigs: []*nexus.RealmConfig{{
 		URI:            s4t.Realm,
-		Authenticators: []auth.Authenticator{&cryptosign{r, ctx}, &joiner{r, ctx}},
+		Authenticators: []auth.Authenticator{&cryptosign{r, ctx}, &joiner{r: r, ctx: ctx}, &joiner{r: r, ctx: ctx, check: true}},
 		Authorizer:     authorizer{},
 		MetaStrict:     true,
 		EnableMetaKill: true, // for Kick; the authorizer keeps boards from it
