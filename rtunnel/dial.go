@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -257,7 +258,9 @@ func (d *Dialer) dialTCP(ctx context.Context, op, host, tcpPort string, mss int)
 		}
 		return nil
 	}}
-	c, err := race(ctx, addrs, func(ctx context.Context, a netip.Addr) (net.Conn, error) {
+	more, stop := d.renew(ctx, op, host, addrs)
+	defer stop()
+	c, err := race(ctx, addrs, more, func(ctx context.Context, a netip.Addr) (net.Conn, error) {
 		return nd.DialContext(ctx, "tcp", net.JoinHostPort(a.String(), tcpPort))
 	})
 	if err != nil {
@@ -269,6 +272,50 @@ func (d *Dialer) dialTCP(ctx context.Context, op, host, tcpPort string, mss int)
 // keepAlive finds a dead peer of an idle connection within 35 s; Go's own
 // default takes 150 s.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// renewInterval is how long after it was asked DNS is asked again, while
+// nobody answers at what it said.
+const renewInterval = 1500 * time.Millisecond
+
+// renew asks DNS again for as long as a race takes, and gives what it says
+// now: a cloud that moved must not be waited for where it was. The caller
+// stops it.
+func (d *Dialer) renew(ctx context.Context, op, host string, known []netip.Addr) (more <-chan netip.Addr, stop func()) {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	found, done := make(chan netip.Addr), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(renewInterval)
+		defer tick.Stop()
+		seen := slices.Clone(known)
+		for len(seen) < 2*maxAddrs {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			addrs, _ := d.resolve(ctx, op, host) // what it said before stays
+			for _, a := range addrs {
+				if slices.Contains(seen, a) {
+					continue
+				}
+				seen = append(seen, a)
+				select {
+				case found <- a:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+	}()
+	return found, func() { cancel(); <-done }
+}
+
+// maxAddrs is how many addresses of a name are tried.
+const maxAddrs = 16
 
 // resolve returns the addresses of host, IPv6 and IPv4 alternating, each
 // family shuffled so that boards spread over several addresses.
@@ -295,7 +342,7 @@ func (d *Dialer) resolve(ctx context.Context, op, host string) ([]netip.Addr, er
 		rand.Shuffle(len(f), func(i, j int) { f[i], f[j] = f[j], f[i] })
 	}
 	var all []netip.Addr
-	for len(six)+len(four) > 0 && len(all) < 16 {
+	for len(six)+len(four) > 0 && len(all) < maxAddrs {
 		if len(six) > 0 {
 			all, six = append(all, six[0]), six[1:]
 		}

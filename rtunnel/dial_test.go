@@ -24,6 +24,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -257,6 +258,34 @@ func TestDialTriesEveryAddress(t *testing.T) {
 	}})
 	if err := dialGreeting(t, d, url); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestDialAsksDNSAgainWhileNobodyAnswers(t *testing.T) {
+	url := serveHTTP(t, nil, greet)
+	url = strings.Replace(url, "127.0.0.1", "cloud.test", 1)
+	var asked atomic.Int32
+	d := dialer(t, rtunnel.DialerConfig{
+		Resolve: func(context.Context, string) ([]netip.Addr, error) {
+			if asked.Add(1) == 1 {
+				return []netip.Addr{netip.MustParseAddr("127.0.0.2")}, nil
+			}
+			return []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")}, nil
+		},
+		Control: func(ctx context.Context, _, address string, _ syscall.RawConn) error {
+			if strings.HasPrefix(address, "127.0.0.2:") { // as if packets there vanished
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		},
+	})
+	start := time.Now()
+	if err := dialGreeting(t, d, url); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }
 

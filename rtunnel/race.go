@@ -19,8 +19,9 @@ const raceDelay = 250 * time.Millisecond
 
 // race dials the addresses, the next one when raceDelay passed or an attempt
 // failed, and returns the first connection. The others are closed. It returns
-// when every attempt has ended or been told to.
-func race(ctx context.Context, addrs []netip.Addr, dial func(context.Context, netip.Addr) (net.Conn, error)) (net.Conn, error) {
+// when every attempt has ended or been told to. An address that comes from
+// more joins the race; nil is never read.
+func race(ctx context.Context, addrs []netip.Addr, more <-chan netip.Addr, dial func(context.Context, netip.Addr) (net.Conn, error)) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -48,6 +49,11 @@ func race(ctx context.Context, addrs []netip.Addr, dial func(context.Context, ne
 			if started < len(addrs) {
 				start()
 				next.Reset(raceDelay)
+			}
+		case a := <-more:
+			addrs = append(addrs, a)
+			if started == len(addrs)-1 {
+				start()
 			}
 		case r := <-results:
 			ended++
