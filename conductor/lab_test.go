@@ -350,6 +350,13 @@ func (l *lab) tunnelReport() {
 				r.Ports = append(r.Ports, p.ID)
 			}
 		}
+		for _, e := range n.AttachGRE {
+			if problem := tun.problems[e.Remote]; problem != "" {
+				r.Problems[string(e.ID)] = problem
+				continue
+			}
+			r.Endpoints = append(r.Endpoints, e.ID)
+		}
 	}
 	for _, e := range tun.desired.Exposures {
 		if tun.problems[string(e.ID)] == "" {

@@ -14,7 +14,14 @@ func (c *Conductor) networkList(ctx context.Context, req wire.CallerRequest) ([]
 	if err := allow(req.Caller, "list networks", s4t.RoleReader); err != nil {
 		return nil, err
 	}
-	return view(ctx, c, func(tx *store.Tx) ([]s4t.Network, error) { return tx.Networks(scope(req.Caller)) })
+	return view(ctx, c, func(tx *store.Tx) ([]s4t.Network, error) {
+		networks, err := tx.Networks(scope(req.Caller))
+		if err != nil {
+			return nil, err
+		}
+		endpoints, err := tx.Endpoints(scope(req.Caller))
+		return withEndpoints(networks, endpoints), err
+	})
 }
 
 // networkGet returns a network by name or id.
@@ -24,18 +31,29 @@ func (c *Conductor) networkGet(ctx context.Context, req wire.RefRequest) (s4t.Ne
 		return s4t.Network{}, err
 	}
 	return view(ctx, c, func(tx *store.Tx) (s4t.Network, error) {
-		var found []s4t.Network
-		all, err := tx.Networks(scope(req.Caller))
+		n, err := findNetwork(tx, req.Caller, op, req.Ref)
 		if err != nil {
-			return s4t.Network{}, err
+			return n, err
 		}
-		for _, n := range all {
-			if n.Name == req.Ref || string(n.ID) == req.Ref {
-				found = append(found, n)
-			}
-		}
-		return choose(req.Caller, op, "network", req.Ref, found, func(n s4t.Network) string { return string(n.ID) }, func(n s4t.Network) s4t.ProjectID { return n.Project })
+		endpoints, err := tx.EndpointsOfNetwork(n.ID)
+		return withEndpoints([]s4t.Network{n}, endpoints)[0], err
 	})
+}
+
+// findNetwork returns the network that ref, a name or an id, means for the
+// caller.
+func findNetwork(tx *store.Tx, caller wire.Caller, op, ref string) (s4t.Network, error) {
+	all, err := tx.Networks(scope(caller))
+	if err != nil {
+		return s4t.Network{}, err
+	}
+	var found []s4t.Network
+	for _, n := range all {
+		if n.Name == ref || string(n.ID) == ref {
+			found = append(found, n)
+		}
+	}
+	return choose(caller, op, "network", ref, found, func(n s4t.Network) string { return string(n.ID) }, func(n s4t.Network) s4t.ProjectID { return n.Project })
 }
 
 // subnetList returns the subnets that the caller sees.

@@ -32,11 +32,12 @@ const operationTimeout = 60 * time.Second
 // awaits is what an operation waits for. It is kept with the operation, so
 // that another conductor can take over.
 type awaits struct {
-	Boards  map[s4t.BoardID]int64 `json:"boards"` // generation that each is to apply, while it is online
-	Agents  map[s4t.AgentID]int64 `json:"agents"`
-	Network s4t.NetworkID         `json:"network,omitempty"` // of the ports
-	Ports   []s4t.PortID          `json:"ports,omitempty"`   // to be up, while their board is online
-	Service s4t.ServiceID         `json:"service,omitempty"` // to be up, while its board is online
+	Boards   map[s4t.BoardID]int64 `json:"boards"` // generation that each is to apply, while it is online
+	Agents   map[s4t.AgentID]int64 `json:"agents"`
+	Network  s4t.NetworkID         `json:"network,omitempty"`  // of the ports
+	Ports    []s4t.PortID          `json:"ports,omitempty"`    // to be up, while their board is online
+	Service  s4t.ServiceID         `json:"service,omitempty"`  // to be up, while its board is online
+	Endpoint s4t.EndpointID        `json:"endpoint,omitempty"` // of GRE on Network, to be up
 }
 
 func (a awaits) encode() string { return string(wire.Encode(a)) }

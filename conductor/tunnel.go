@@ -60,11 +60,16 @@ func (c *Conductor) tunnelDesired(ctx context.Context, req wire.TunnelAsk) (wire
 		if err != nil {
 			return d, err
 		}
+		endpoints, err := tx.EndpointsOfAgent(a.ID)
+		if err != nil {
+			return d, err
+		}
+		attached := attachments(endpoints)
 		at := map[s4t.NetworkID]int{}
 		for i, n := range networks {
 			at[n.ID] = i
 			d.Networks = append(d.Networks, wire.TunnelNetwork{
-				ID: n.ID, Layer: n.Layer, Encapsulation: n.Encapsulation, MTU: n.MTU, Key: n.Key, Ports: []wire.TunnelPort{},
+				ID: n.ID, Layer: n.Layer, Encapsulation: n.Encapsulation, MTU: n.MTU, Key: n.Key, Ports: []wire.TunnelPort{}, AttachGRE: attached[n.ID],
 			})
 		}
 		for _, p := range ports {
@@ -150,6 +155,9 @@ func (ch *change) tunnelHas(agent s4t.AgentID, has wire.TunnelReport) error {
 		if err := ch.setPort(p); err != nil {
 			return err
 		}
+	}
+	if err := ch.endpointsAre(agent, has); err != nil {
+		return err
 	}
 	boards, err := ch.BoardsOfTunnelAgent(agent)
 	if err != nil {

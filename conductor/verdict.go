@@ -51,6 +51,8 @@ func (ch *change) look(p *progress) (verdict, error) {
 	switch {
 	case p.awaits.Service != "" && p.op.Kind == kindExpose:
 		return v, ch.lookService(p, &v)
+	case p.awaits.Endpoint != "":
+		return v, ch.lookEndpoint(p, &v)
 	case len(p.awaits.Ports) > 0:
 		return v, ch.lookPorts(p, &v)
 	}
