@@ -17,6 +17,7 @@ type Network struct {
 	TunnelAgent   AgentID       `json:"tunnel_agent"`  // where its switch runs
 	Subnets       []Subnet      `json:"subnets"`
 	AttachGRE     []GREEndpoint `json:"attach_gre,omitempty"` // of the data centre
+	Uplink        *Uplink       `json:"uplink,omitempty"`     // to a Linux bridge of the cloud host
 	CreatedAt     time.Time     `json:"created_at"`
 }
 

@@ -139,6 +139,8 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodNetworkGet:   queue.Handle(c.networkGet),
 		wire.MethodAttachGRE:    queue.Handle(c.attachGRE),
 		wire.MethodDetachGRE:    queue.Handle(c.detachGRE),
+		wire.MethodUplinkSet:    queue.Handle(c.uplinkSet),
+		wire.MethodUplinkRemove: queue.Handle(c.uplinkRemove),
 		wire.MethodSubnetList:   queue.Handle(c.subnetList),
 		wire.MethodSubnetGet:    queue.Handle(c.subnetGet),
 		wire.MethodPortList:     queue.Handle(c.portList),

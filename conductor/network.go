@@ -30,7 +30,7 @@ func (c *Conductor) networkGet(ctx context.Context, req wire.RefRequest) (s4t.Ne
 	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
 		return s4t.Network{}, err
 	}
-	return view(ctx, c, func(tx *store.Tx) (s4t.Network, error) {
+	n, err := view(ctx, c, func(tx *store.Tx) (s4t.Network, error) {
 		n, err := findNetwork(tx, req.Caller, op, req.Ref)
 		if err != nil {
 			return n, err
@@ -38,6 +38,10 @@ func (c *Conductor) networkGet(ctx context.Context, req wire.RefRequest) (s4t.Ne
 		endpoints, err := tx.EndpointsOfNetwork(n.ID)
 		return withEndpoints([]s4t.Network{n}, endpoints)[0], err
 	})
+	if err == nil && n.Uplink != nil {
+		n.Uplink.Counters = c.countersOf(ctx, n.TunnelAgent, s4t.PortID(n.ID))
+	}
+	return n, err
 }
 
 // findNetwork returns the network that ref, a name or an id, means for the

@@ -37,6 +37,7 @@ type awaits struct {
 	Network  s4t.NetworkID         `json:"network,omitempty"`  // of the ports
 	Ports    []s4t.PortID          `json:"ports,omitempty"`    // to be up, while their board is online
 	Service  s4t.ServiceID         `json:"service,omitempty"`  // to be up, while its board is online
+	Uplink   s4t.NetworkID         `json:"uplink,omitempty"`   // to be in its Linux bridge
 	Endpoint s4t.EndpointID        `json:"endpoint,omitempty"` // of GRE on Network, to be up
 }
 

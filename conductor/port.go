@@ -53,13 +53,20 @@ func (c *Conductor) portGet(ctx context.Context, req wire.RefRequest) (s4t.Port,
 		return s4t.Port{}, s4t.Errorf(s4t.NotFound, op, "`s4t port list` shows what there is", "it does not exist")
 	}
 	p := shownPort(stored)
+	p.Counters = c.countersOf(ctx, stored.TunnelAgent, p.ID)
+	return p, nil
+}
+
+// countersOf asks a tunnel agent what a port, or the uplink of a network,
+// counted; nil where it does not answer.
+func (c *Conductor) countersOf(ctx context.Context, agent s4t.AgentID, port s4t.PortID) *s4t.PortCounters {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var counters s4t.PortCounters
-	if err := c.cfg.Queue.Call(ctx, wire.TopicTunnelAgent+"."+string(stored.TunnelAgent), wire.MethodPortCounters, wire.PortCountersAsk{Port: p.ID}, &counters); err == nil {
-		p.Counters = &counters
+	if c.cfg.Queue.Call(ctx, wire.TopicTunnelAgent+"."+string(agent), wire.MethodPortCounters, wire.PortCountersAsk{Port: port}, &counters) != nil {
+		return nil
 	}
-	return p, nil
+	return &counters
 }
 
 // removePort removes a port from desired state; its addresses are free again.

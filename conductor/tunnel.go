@@ -72,6 +72,14 @@ func (c *Conductor) tunnelDesired(ctx context.Context, req wire.TunnelAsk) (wire
 				ID: n.ID, Layer: n.Layer, Encapsulation: n.Encapsulation, MTU: n.MTU, Key: n.Key, Ports: []wire.TunnelPort{}, AttachGRE: attached[n.ID],
 			})
 		}
+		uplinks, err := tx.UplinksOfAgent(a.ID)
+		if err != nil {
+			return d, err
+		}
+		for _, u := range uplinks {
+			n := &d.Networks[at[u.Network]]
+			n.Uplink, n.UplinkGuards = u.Bridge, u.Guards
+		}
 		for _, p := range ports {
 			n := &d.Networks[at[p.Network]]
 			n.Ports = append(n.Ports, wire.TunnelPort{
@@ -159,6 +167,9 @@ func (ch *change) tunnelHas(agent s4t.AgentID, has wire.TunnelReport) error {
 	if err := ch.endpointsAre(agent, has); err != nil {
 		return err
 	}
+	if err := ch.uplinksHave(agent, has); err != nil {
+		return err
+	}
 	boards, err := ch.BoardsOfTunnelAgent(agent)
 	if err != nil {
 		return err
@@ -194,7 +205,11 @@ func (c *Conductor) tunnelEvent(ctx context.Context, req wire.TunnelEvent) (wire
 	return wire.Empty{}, c.change(ctx, func(ch *change) error {
 		p, err := ch.Port(req.Port)
 		if s4t.KindOf(err) == s4t.NotFound {
-			return nil // it went meanwhile
+			u, err := ch.Uplink(s4t.NetworkID(req.Port))
+			if err == nil && u.Agent == req.Agent {
+				ch.uplinkEvent(req.Kind, u, req.Detail)
+			}
+			return nil // else it went meanwhile
 		}
 		if err != nil || p.TunnelAgent != req.Agent {
 			return err

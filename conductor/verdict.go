@@ -53,6 +53,8 @@ func (ch *change) look(p *progress) (verdict, error) {
 		return v, ch.lookService(p, &v)
 	case p.awaits.Endpoint != "":
 		return v, ch.lookEndpoint(p, &v)
+	case p.awaits.Uplink != "":
+		return v, ch.lookUplink(p, &v)
 	case len(p.awaits.Ports) > 0:
 		return v, ch.lookPorts(p, &v)
 	}

@@ -61,7 +61,14 @@ func (tx *Tx) Network(id s4t.NetworkID) (s4t.Network, error) {
 	if err != nil {
 		return n, err
 	}
-	n.Subnets, err = many(tx, "list subnets of a network", scanSubnet, `SELECT `+subnetColumns+` FROM subnets WHERE network = ? ORDER BY cidr`, id)
+	if n.Subnets, err = many(tx, "list subnets of a network", scanSubnet, `SELECT `+subnetColumns+` FROM subnets WHERE network = ? ORDER BY cidr`, id); err != nil {
+		return n, err
+	}
+	u, err := tx.Uplink(id)
+	if s4t.KindOf(err) == s4t.NotFound {
+		return n, nil
+	}
+	n.Uplink = &u.Uplink
 	return n, err
 }
 
@@ -97,6 +104,15 @@ func (tx *Tx) networks(where string, args ...any) ([]s4t.Network, error) {
 	for _, sn := range subnets {
 		if i, ok := at[sn.Network]; ok {
 			networks[i].Subnets = append(networks[i].Subnets, sn)
+		}
+	}
+	uplinks, err := many(tx, "list uplinks of networks", scanUplink, uplinkSelect+`WHERE u.network IN (SELECT id FROM networks WHERE `+where+`)`, args...)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range uplinks {
+		if i, ok := at[u.Network]; ok {
+			networks[i].Uplink = &u.Uplink
 		}
 	}
 	return networks, nil

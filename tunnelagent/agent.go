@@ -12,8 +12,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/vswitch"
 	"github.com/stack4things/s4t/wire"
 )
@@ -34,23 +36,26 @@ type Config struct {
 	Host        string                            // optional: host of public ports, as users are told it; default the URL's
 	ListenHost  string                            // optional: address that public ports bind to; default all
 	PublicPorts string                            // optional: range of public ports; default "50000-60000"
+	Open        func(link.Config) (device, error) // optional: makes the TAP of an uplink; default link.Open
+	Apply       func([]vnet.Op) error             // optional: default link.Apply
 	Log         *slog.Logger                      // optional: default discards
 }
 
 // Times of an agent.
 const (
-	beatInterval  = 5 * time.Second // the conductor counts on it
-	callTimeout   = 5 * time.Second
-	fetchInterval = 30 * time.Second       // desired state is asked for even if no wake-up came
-	cureInterval  = 2 * time.Second        // the same while something does not work
-	sweepInterval = 5 * time.Second        //
-	minRetry      = 50 * time.Millisecond  // doubled up to maxRetry, +-20 %
-	maxRetry      = 2 * time.Second        //
-	endTimeout    = 250 * time.Millisecond // for what left desired state to be closed before the next is looked at
-	reportGap     = 20 * time.Millisecond  // between two reports
-	comeFirst     = 2 * time.Second        // how long a board may be ahead of our desired state
-	workers       = 16                     // messages of the queue served at a time
-	maxEvents     = 256                    // events of switches that wait to be told
+	beatInterval   = 5 * time.Second // the conductor counts on it
+	callTimeout    = 5 * time.Second
+	fetchInterval  = 30 * time.Second       // desired state is asked for even if no wake-up came
+	cureInterval   = 2 * time.Second        // the same while something does not work
+	uplinkInterval = 5 * time.Second        // the same while a network is in a Linux bridge, which others may take away
+	sweepInterval  = 5 * time.Second        //
+	minRetry       = 50 * time.Millisecond  // doubled up to maxRetry, +-20 %
+	maxRetry       = 2 * time.Second        //
+	endTimeout     = 250 * time.Millisecond // for what left desired state to be closed before the next is looked at
+	reportGap      = 20 * time.Millisecond  // between two reports
+	comeFirst      = 2 * time.Second        // how long a board may be ahead of our desired state
+	workers        = 16                     // messages of the queue served at a time
+	maxEvents      = 256                    // events of switches that wait to be told
 )
 
 // Agent is a tunnel agent. It serves [rtunnel.Path] with ServeHTTP, once
@@ -95,6 +100,12 @@ func New(cfg Config) (*Agent, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Open == nil {
+		cfg.Open = func(cfg link.Config) (device, error) { return link.Open(cfg) }
+	}
+	if cfg.Apply == nil {
+		cfg.Apply = link.Apply
 	}
 	cfg.Log = cfg.Log.With("agent", cfg.ID)
 	if cfg.Host == "" {
@@ -152,6 +163,12 @@ func (a *Agent) close() {
 	for id, e := range a.exposures {
 		delete(a.exposures, id)
 		e.cancel()
+	}
+	for _, n := range a.networks {
+		if n.uplink != nil {
+			n.uplink.close()
+			n.uplink = nil
+		}
 	}
 	a.mu.Unlock()
 	a.doors.Wait()

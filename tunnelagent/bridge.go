@@ -26,8 +26,9 @@ const (
 
 // network is the switch of one network.
 type network struct {
-	want wire.TunnelNetwork // but for the ports
-	sw   *vswitch.Switch
+	want   wire.TunnelNetwork // but for the ports
+	sw     *vswitch.Switch
+	uplink *uplink // nil: it is in no Linux bridge; guarded by Agent.mu
 }
 
 // port is the cloud half of a port. Its fields are guarded by Agent.mu, but
@@ -94,6 +95,17 @@ func (a *Agent) applyNetworks(want []wire.TunnelNetwork, problems map[string]str
 			at := p.attached
 			p.attached = nil
 			ended = append(ended, func() { at.cut("the port was removed or changed") })
+		}
+	}
+	for id, n := range a.networks {
+		if networks[id] != n && n.uplink != nil {
+			n.uplink.close()
+			n.uplink = nil
+		}
+	}
+	for _, w := range want {
+		if n := networks[w.ID]; n != nil {
+			a.applyUplink(n, w, problems)
 		}
 	}
 	a.networks, a.ports = networks, ports
@@ -243,6 +255,9 @@ func (a *Agent) attach(id s4t.PortID, conn *rtunnel.Conn) (*port, *attachment, e
 func (a *Agent) portCounters(_ context.Context, req wire.PortCountersAsk) (s4t.PortCounters, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if n := a.networks[s4t.NetworkID(req.Port)]; n != nil && n.uplink != nil {
+		return n.uplink.port.Counters(), nil
+	}
 	p := a.ports[req.Port]
 	if p == nil || p.attached == nil {
 		return s4t.PortCounters{}, s4t.Errorf(s4t.NotFound, "count port "+string(req.Port), "", "its data rtunnel is not here")

@@ -40,6 +40,8 @@ func (a *Agent) follow(ctx context.Context) {
 		a.mu.Lock()
 		if len(a.problems) > 0 {
 			timer.Reset(cureInterval)
+		} else if len(a.uplinks()) > 0 {
+			timer.Reset(uplinkInterval)
 		}
 		a.mu.Unlock()
 	}

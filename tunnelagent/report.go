@@ -68,6 +68,8 @@ func (a *Agent) state() wire.TunnelReport {
 	for id := range a.exposures {
 		r.Exposures = append(r.Exposures, id)
 	}
+	r.Uplinks = a.uplinks()
+	slices.Sort(r.Uplinks)
 	slices.Sort(r.Ports)
 	slices.Sort(r.Exposures)
 	return r

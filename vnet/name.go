@@ -34,6 +34,10 @@ func digits(id s4t.PortID) string {
 	return fmt.Sprintf("%08x", sum(id))
 }
 
+// UplinkName returns the name of the TAP of a network that is in a Linux
+// bridge of the cloud host.
+func UplinkName(id s4t.NetworkID) string { return "s4tu-" + digits(s4t.PortID(id)) }
+
 // MAC returns the MAC address of a port, "02:" and 5 bytes of the id that are
 // random in a version 4 UUID: locally administered, unicast. The database
 // keeps it unique; on a collision a fresh id gives a fresh MAC.

@@ -64,6 +64,7 @@ type TunnelNetwork struct {
 	Ports         []TunnelPort      `json:"ports"`
 	AttachGRE     []GREAttachment   `json:"attach_gre,omitempty"`
 	Uplink        string            `json:"uplink,omitempty"` // name of a Linux bridge of the cloud host
+	UplinkGuards  s4t.PortGuards    `json:"uplink_guards,omitzero"`
 }
 
 // TunnelPort is the cloud half of a port.
@@ -106,6 +107,7 @@ type TunnelReport struct {
 	Exposures   []s4t.ServiceID   `json:"exposures"`
 	Streams     []s4t.BoardID     `json:"streams"`
 	Endpoints   []s4t.EndpointID  `json:"endpoints,omitempty"` // of GRE that are attached; a whole list too
+	Uplinks     []s4t.NetworkID   `json:"uplinks,omitempty"`   // networks that are in their Linux bridge; a whole list too
 	Problems    map[string]string `json:"problems,omitempty"`  // port, service or endpoint id -> what stands in the way
 }
 
@@ -129,7 +131,8 @@ type AgentWake struct {
 	Generation int64 `json:"generation"`
 }
 
-// PortCountersAsk asks for the counters of a port.
+// PortCountersAsk asks for the counters of a port; with the id of a network,
+// for those of its uplink.
 type PortCountersAsk struct {
 	Port s4t.PortID `json:"port"`
 }
