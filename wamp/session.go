@@ -29,6 +29,11 @@ type Session struct {
 	id uint64
 	t  Messages
 
+	// sending is held from the numbering of a request until it is written:
+	// requests arrive in the order of their ids (WAMP, session scope ids). It
+	// is taken before mu.
+	sending sync.Mutex
+
 	mu      sync.Mutex // guards the fields below
 	next    uint64     // last request id
 	pending map[uint64]*request
@@ -166,32 +171,15 @@ func (s *Session) end(why error) {
 // ask sends a request and waits for its answer.
 func (s *Session) ask(ctx context.Context, op string, r *request, build func(id uint64) list) (message, error) {
 	r.answer = make(chan message, 1)
-	s.mu.Lock()
-	if s.why != nil || len(s.pending) >= maxPending {
-		why := s.why
-		s.mu.Unlock()
-		if why != nil {
-			return message{}, s.lost(op, why)
-		}
-		return message{}, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "%d requests wait for the cloud already", maxPending)
+	id, err := s.send(op, r, build)
+	if err != nil {
+		return message{}, err
 	}
-	s.next++
-	id := s.next
-	s.pending[id] = r
-	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		delete(s.pending, id)
 		s.mu.Unlock()
 	}()
-
-	b := appendValue(nil, build(id))
-	if len(b) > s4t.MaxMessage {
-		return message{}, s4t.Errorf(s4t.TooMany, op, "", "the message has %d bytes, %d are allowed", len(b), s4t.MaxMessage)
-	}
-	if err := s.t.Write(b); err != nil {
-		return message{}, s.lost(op, err)
-	}
 	select {
 	case m := <-r.answer:
 		if m.kind == msgError {
@@ -207,6 +195,37 @@ func (s *Session) ask(ctx context.Context, op string, r *request, build func(id 
 		}
 		return message{}, s4t.Errorf(s4t.Timeout, op, "it may still get done", "no answer in the time given: %w", context.Cause(ctx))
 	}
+}
+
+// send numbers a request, notes it as pending and writes it.
+func (s *Session) send(op string, r *request, build func(id uint64) list) (id uint64, err error) {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	s.mu.Lock()
+	if s.why != nil || len(s.pending) >= maxPending {
+		why := s.why
+		s.mu.Unlock()
+		if why != nil {
+			return 0, s.lost(op, why)
+		}
+		return 0, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "%d requests wait for the cloud already", maxPending)
+	}
+	id = s.next + 1
+	b := appendValue(nil, build(id))
+	if len(b) > s4t.MaxMessage {
+		s.mu.Unlock()
+		return 0, s4t.Errorf(s4t.TooMany, op, "", "the message has %d bytes, %d are allowed", len(b), s4t.MaxMessage)
+	}
+	s.next = id
+	s.pending[id] = r
+	s.mu.Unlock()
+	if err := s.t.Write(b); err != nil {
+		s.mu.Lock()
+		delete(s.pending, id)
+		s.mu.Unlock()
+		return 0, s.lost(op, err)
+	}
+	return id, nil
 }
 
 // lost is the error of a request whose session ended: the cloud's reason where

@@ -102,6 +102,25 @@ func TestCallsAreBounded(t *testing.T) {
 	})
 }
 
+// Routers refuse a session whose request ids do not grow one by one.
+func TestRequestsArriveInTheOrderOfTheirIds(t *testing.T) {
+	s, p, ended := running(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range maxPending {
+		wg.Go(func() { s.Call(ctx, "u", "") })
+	}
+	for want := range maxPending {
+		if m := p.hear(t); m[1] != int64(want+1) {
+			t.Errorf("request %v arrived in place of %d", m[1], want+1)
+		}
+	}
+	cancel()
+	wg.Wait()
+	p.Close()
+	<-ended
+}
+
 func TestGoodbyeOfTheCloudEndsEveryWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p, ended := running(t)
