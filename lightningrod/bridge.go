@@ -32,7 +32,7 @@ type portsConfig struct {
 	Ticket  func(ctx context.Context, port s4t.PortID) (string, error)
 	Online  func() (online bool, changed <-chan struct{}) // is there a session; changed is closed when that may have changed
 	Changed func()                                        // called when a report of a port may be another; must not block
-	Open    func(link.Config) (device, error)             // link.Open
+	Open    func(link.Config) (Device, error)             // link.Open
 	Apply   func([]vnet.Op) error                         // link.Apply
 	Sweep   func(keep func(bridge string) bool) error     // link.Sweep
 	Log     *slog.Logger

@@ -30,6 +30,7 @@ type Config struct {
 	AllowTargets []netip.Prefix                       // optional: what streams may reach besides the board itself
 	Version      string                               // optional: of lightning-rod, as the cloud is told it
 	SSHDir       string                               // optional: where the public SSH host keys are; default /etc/ssh
+	Devices      *Devices                             // optional: where devices are made; default the kernel
 	Ready        func(board string, generation int64) // optional: called each time the board is connected and has applied its desired state
 	Log          *slog.Logger                         // optional: default discards
 }
@@ -76,6 +77,9 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Devices == nil {
+		cfg.Devices = kernelDevices()
+	}
 	for _, p := range cfg.AllowTargets {
 		if !p.IsValid() {
 			return nil, s4t.Errorf(s4t.Invalid, "run lightning-rod", "use --allow-target CIDR", "a network of --allow-target is not valid")
@@ -101,7 +105,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.id, err = e.dir.identity(); err != nil {
 		return err
 	}
-	e.caps = link.Probe()
+	e.caps = e.cfg.Devices.Capabilities()
 	if !e.caps.Networks {
 		e.cfg.Log.Warn("virtual networks are not possible here; tunnels and commands work", "err", e.caps.Reason)
 	}
@@ -124,7 +128,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	background.Go(func() { sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }) })
 	background.Go(func() { e.streams.Run(ctx) })
 	defer e.ports.close()
-	if err := sweepBridges(link.Sweep); err != nil {
+	if err := sweepBridges(e.cfg.Devices.Sweep); err != nil {
 		e.cfg.Log.Warn("a kernel bridge of an earlier run stays", "err", err)
 	}
 	e.restore()
@@ -138,7 +142,7 @@ func (e *Engine) build(dial rtunnelDialer, connect func(ctx context.Context, url
 	e.gate = newGate(e.id, &e.clock, e.cfg.AllowTargets)
 	e.ports = newPorts(portsConfig{
 		Dial: dial, Ticket: e.portTicket, Online: e.isOnline, Changed: e.markDirty,
-		Open: func(cfg link.Config) (device, error) { return link.Open(cfg) }, Apply: link.Apply, Sweep: link.Sweep, Log: e.cfg.Log,
+		Open: e.cfg.Devices.Open, Apply: e.cfg.Devices.Apply, Sweep: e.cfg.Devices.Sweep, Log: e.cfg.Log,
 	})
 	e.streams, err = e.newStreams(dial)
 	return err

@@ -42,7 +42,7 @@ func TestPortIsARealDevice(t *testing.T) {
 		t.Skip(caps.Reason)
 	}
 	b := newPortBench()
-	b.cfg.Open = func(cfg link.Config) (device, error) { return link.Open(cfg) }
+	b.cfg.Open = func(cfg link.Config) (Device, error) { return link.Open(cfg) }
 	b.cfg.Apply = link.Apply
 	p := testPort()
 	b.apply([]wire.DesiredPort{p})

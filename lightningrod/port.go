@@ -16,13 +16,6 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// device is a TAP or TUN (*link.Device).
-type device interface {
-	ReadFrames(next func() []byte, done func(n int)) (int, error)
-	Write(packet []byte) error
-	Close() error
-}
-
 // portState is how a port is.
 type portState struct {
 	device  string // what is wrong with the device; "" if it is up with its addresses
@@ -243,7 +236,7 @@ func plan(d wire.DesiredPort) ([]vnet.Op, error) {
 
 // keepStream is step 7 of the paper's Fig. 3: a ticket, a data rtunnel, again
 // and again.
-func (p *port) keepStream(ctx context.Context, dev device, capsule *capsule, want wire.DesiredPort) {
+func (p *port) keepStream(ctx context.Context, dev Device, capsule *capsule, want wire.DesiredPort) {
 	retry := portBackoff()
 	for ctx.Err() == nil {
 		online, changed := p.cfg.Online()
@@ -295,7 +288,7 @@ const notSent = 128 << 10
 var errClosedByAgent = errors.New("the tunnel agent closed the data rtunnel")
 
 // carry lets frames flow until the data rtunnel or ctx ends.
-func (p *port) carry(ctx context.Context, dev device, capsule *capsule, conn *rtunnel.Conn) error {
+func (p *port) carry(ctx context.Context, dev Device, capsule *capsule, conn *rtunnel.Conn) error {
 	rtunnel.SetNotSentLowAt(conn.NetConn(), notSent) // a hint: a kernel that has it not works too
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -343,7 +336,7 @@ const (
 // pump takes frames from the device to whatever data rtunnel there is, and
 // drops them where there is none, until the device ends. A full uplink stops
 // it: then the device's queue fills and the kernel drops.
-func (p *port) pump(dev device, capsule *capsule) error {
+func (p *port) pump(dev Device, capsule *capsule) error {
 	var (
 		cur   *outlet // where the frames of this batch go; nil: nowhere
 		place []byte  // of the frame that is being read, with head room

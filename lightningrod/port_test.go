@@ -155,7 +155,7 @@ func newPortBench() *portBench {
 			return b.online, b.changed
 		},
 		Changed: func() {},
-		Open: func(link.Config) (device, error) {
+		Open: func(link.Config) (Device, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			if b.openErr != nil {
