@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -88,16 +89,27 @@ func parseConfig(op string, text []byte, cfg *config) error {
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		e := strict.Errors[0]
 		row, _ := e.Position()
-		return s4t.Errorf(s4t.Invalid, op, hint, "line %d: there is no key %.80s", row, strings.Join(e.Key(), "."))
+		return s4t.Errorf(s4t.Invalid, op, hint, "line %d: there is no key %s", row, oneLine(strings.Join(e.Key(), ".")))
 	}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		row, col := e.Position()
-		return s4t.Errorf(s4t.Invalid, op, hint, "line %d, column %d: %.200s", row, col, strings.TrimPrefix(e.Error(), "toml: "))
+		return s4t.Errorf(s4t.Invalid, op, hint, "line %d, column %d: %s", row, col, oneLine(strings.TrimPrefix(e.Error(), "toml: ")))
 	}
 	if err != nil {
 		return s4t.Errorf(s4t.Invalid, op, hint, "%w", err)
 	}
 	return nil
+}
+
+// oneLine makes text out of a file fit for one line of an error.
+func oneLine(text string) string {
+	text = text[:min(len(text), 200)]
+	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text), "")
 }
 
 // check says what is wrong with a configuration before anything is made.
