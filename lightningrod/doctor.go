@@ -3,6 +3,7 @@ package lightningrod
 import (
 	"cmp"
 	"context"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -23,6 +24,8 @@ type DoctorConfig struct {
 	State  string // optional: default DefaultState
 	Target string // optional: a join string or a URL of a cloud; default: the cloud of the identity
 	Proxy  string // optional: HTTP proxy URL; default is the environment's, then the identity's
+
+	ExtraCA []byte // optional: PEM, trusted in addition, as JoinConfig.ExtraCA is
 }
 
 // check is one thing that may stand in the way. It appends what it found; a
@@ -39,35 +42,41 @@ func checks() []check {
 	return []check{
 		{"state", checkState},
 		{"agent", checkAgent},
-		{"clock", checkClock},
+		{"port", checkPorts},
 		{"disk", checkDisk},
 		{"networks", checkNetworks},
 		{"proxy", onTheWay(checkProxy)},
+		{"link", onTheWay(checkLink)},
 		{"dns", onTheWay(checkDNS)},
 		{"tcp", onTheWay(checkTCP)},
 		{"tls", onTheWay(checkTLS)},
 		{"mtu", onTheWay(checkMTU)},
 		{"upgrade", onTheWay(checkUpgrade)},
 		{"auth", onTheWay(checkAuth)},
+		{"clock", checkClock}, // last: the way to the cloud tells its time
 	}
 }
 
 // examination is what the checks know so far.
 type examination struct {
 	dir      stateDir
-	id       *Identity          // nil: not joined, or not readable
+	id       *Identity          // nil: not joined, not readable, or the question is about another cloud
+	code     string             // of a join string; "": none was given
 	running  *Status            // nil: no lightning-rod runs on the state
 	caps     *link.Capabilities // nil: to be probed
 	now      time.Time          // of this board
 	cloudNow time.Time          // zero: not known
+	look     func() (link.Survey, error)
+	resolv   string // path of resolv.conf
 
 	url     string // of the cloud; "": not known
 	host    string
 	tcpPort string
 	dialer  *rtunnel.Dialer // nil: not on the way to a cloud
-	pinned  bool            // its CA is known
+	bare    bool            // a URL was given that says nothing of its CA
 	proxy   string          // host:port; "": none
 	blocked bool            // an error on the way was found
+	addrs   []netip.Addr    // of the next hop, as far as it was a name
 
 	mu      sync.Mutex // guards segment
 	segment int        // the TCP segment size of the last connection; 0: what the kernel thinks
@@ -80,8 +89,16 @@ func (x *examination) ok(cause string) {
 	x.findings = append(x.findings, wire.Finding{Check: x.check, Level: wire.LevelOK, Cause: cause, Certain: true})
 }
 
-func (x *examination) found(level string, certain bool, cause, cure string) {
-	x.findings = append(x.findings, wire.Finding{Check: x.check, Level: level, Cause: cause, Cure: cure, Certain: certain})
+// found is a diagnosis with what was seen in this case. cure may be empty: the
+// diagnosis has one.
+func (x *examination) found(id, cause, cure string) {
+	x.findings = append(x.findings, wire.NewFinding(id, cause, cure))
+}
+
+// likely is found where something else may explain what was seen.
+func (x *examination) likely(id, cause, cure string) {
+	x.found(id, cause, cure)
+	x.findings[len(x.findings)-1].Certain = false
 }
 
 // onTheWay makes a check of the way to the cloud.
@@ -93,7 +110,7 @@ func onTheWay(run func(context.Context, *examination)) func(context.Context, *ex
 		before := len(x.findings)
 		run(ctx, x)
 		for _, f := range x.findings[before:] {
-			x.blocked = x.blocked || f.Level == wire.LevelError
+			x.blocked = x.blocked || f.Level == wire.LevelError || f.ID == wire.CAUnknown
 		}
 	}
 }
@@ -105,7 +122,7 @@ func Doctor(ctx context.Context, cfg DoctorConfig) ([]wire.Finding, error) {
 	if cfg.State == "" {
 		cfg.State = DefaultState
 	}
-	x := &examination{dir: stateDir(cfg.State), now: time.Now()}
+	x := &examination{dir: stateDir(cfg.State), now: time.Now(), look: link.Look, resolv: "/etc/resolv.conf"}
 	if id, err := x.dir.identity(); err == nil {
 		x.id = &id
 		var s Status
@@ -121,12 +138,13 @@ func Doctor(ctx context.Context, cfg DoctorConfig) ([]wire.Finding, error) {
 
 // aim settles where the cloud is and whom to trust.
 func (x *examination) aim(cfg DoctorConfig) error {
-	dial := rtunnel.DialerConfig{Proxy: cfg.Proxy, Timeout: 8 * time.Second, Control: x.watchSegments}
+	dial := rtunnel.DialerConfig{Proxy: cfg.Proxy, ExtraCA: cfg.ExtraCA, Timeout: 8 * time.Second, Control: x.watchSegments}
 	switch {
 	case strings.Contains(cfg.Target, "://"):
-		x.url = cfg.Target
-		if x.id != nil && slices.Contains(x.id.URLs, cfg.Target) {
-			dial.CA = []byte(x.id.CA)
+		x.url, x.bare = cfg.Target, true
+		if x.id != nil && slices.Contains(x.id.URLs, strings.TrimSuffix(cfg.Target, "/")) {
+			x.bare = false
+			x.id.trust(&dial)
 		}
 		x.id = nil // another cloud's business
 	case cfg.Target != "":
@@ -134,10 +152,11 @@ func (x *examination) aim(cfg DoctorConfig) error {
 		if err != nil {
 			return err
 		}
-		x.url, dial.Fingerprint = join.URLs[0], join.Fingerprint
+		x.url, dial.Fingerprint, x.code = join.URLs[0], join.Fingerprint, join.Code
 		x.id = nil
 	case x.id != nil:
-		x.url, dial.CA, dial.DefaultProxy = x.id.URLs[0], []byte(x.id.CA), x.id.Proxy
+		x.url, dial.DefaultProxy = x.id.URLs[0], x.id.Proxy
+		x.id.trust(&dial)
 	default:
 		return nil
 	}
@@ -145,7 +164,6 @@ func (x *examination) aim(cfg DoctorConfig) error {
 	if err != nil || u.Hostname() == "" {
 		return s4t.Errorf(s4t.Invalid, "examine the way to "+x.url, "use https://HOST:PORT", "it is not a URL")
 	}
-	x.pinned = len(dial.CA) > 0 || dial.Fingerprint != ""
 	x.host, x.tcpPort = u.Hostname(), cmp.Or(u.Port(), map[bool]string{true: "443", false: "80"}[u.Scheme == "https"])
 	if x.dialer, err = rtunnel.NewDialer(dial); err != nil {
 		return err
@@ -188,7 +206,7 @@ func (x *examination) examine(ctx context.Context, all []check) []wire.Finding {
 // way to the cloud is evidently there.
 func (e *Engine) doctor(ctx context.Context) wire.DoctorReport {
 	s := e.Status()
-	x := &examination{dir: e.dir, id: &e.id, running: &s, now: time.Now(), caps: &e.caps}
+	x := &examination{dir: e.dir, id: &e.id, running: &s, now: time.Now(), caps: &e.caps, look: link.Look}
 	if e.clock.known() {
 		x.cloudNow = e.clock.now()
 	}

@@ -61,21 +61,25 @@ func TestDoctorNamesCauseAndCure(t *testing.T) {
 			os.WriteFile(filepath.Join(state, identityFile), []byte("{"), 0o600)
 			return DoctorConfig{}
 		}, check: "state", level: wire.LevelError, certain: true, says: "damaged"},
+		{name: "a code that was used", prepare: func(t *testing.T, c *testCloud, state string) DoctorConfig {
+			joinAndLeaveItThere(t, c, t.TempDir())
+			return DoctorConfig{Target: c.joinString("")}
+		}, check: "auth", level: wire.LevelError, certain: true, says: "was used"},
 		{name: "nothing listens", prepare: func(t *testing.T, _ *testCloud, _ string) DoctorConfig {
 			return DoctorConfig{Target: "https://127.0.0.1:1"}
 		}, check: "tcp", level: wire.LevelError, says: "nothing listens"},
 		{name: "TLS of another CA", prepare: func(t *testing.T, c *testCloud, _ string) DoctorConfig {
 			return DoctorConfig{Target: s4t.JoinString{URLs: []string{c.url}, Code: "C", Fingerprint: newTestCloud(t).fingerprint}.String()}
-		}, check: "tls", level: wire.LevelError, certain: true, says: "not the cloud's CA"},
+		}, check: "tls", level: wire.LevelError, says: "join --ca FILE"},
 		{name: "a CA that only a join string could name", prepare: func(t *testing.T, c *testCloud, _ string) DoctorConfig {
 			return DoctorConfig{Target: c.url}
 		}, check: "tls", level: wire.LevelWarning, says: "join string"},
 		{name: "no TLS", prepare: func(t *testing.T, _ *testCloud, _ string) DoctorConfig {
 			return DoctorConfig{Target: strings.Replace(answering(t, 200, "", "", ""), "http:", "https:", 1)}
-		}, check: "tls", level: wire.LevelError, says: "does not speak TLS"},
+		}, check: "tls", level: wire.LevelError, certain: true, says: "does not speak TLS"},
 		{name: "a captive portal", prepare: func(t *testing.T, _ *testCloud, _ string) DoctorConfig {
 			return DoctorConfig{Target: answering(t, 302, "Location", "http://login.example/", "")}
-		}, check: "upgrade", level: wire.LevelError, says: "captive portal"},
+		}, check: "portal", level: wire.LevelError, says: "captive portal"},
 		{name: "a web page in its place", prepare: func(t *testing.T, _ *testCloud, _ string) DoctorConfig {
 			return DoctorConfig{Target: answering(t, 200, "", "", "<html>")}
 		}, check: "upgrade", level: wire.LevelError, says: "web page"},
@@ -159,7 +163,10 @@ func TestChecksOfTheBoardItself(t *testing.T) {
 		{"devices can be made", &examination{caps: &link.Capabilities{Networks: true}}, func(x *examination) { checkNetworks(t.Context(), x) }, wire.LevelOK, "devices"},
 		{"the path drops big packets", &examination{segment: 1220}, func(x *examination) { checkMTU(t.Context(), x) }, wire.LevelWarning, "1220"},
 		{"a port is down", &examination{id: &Identity{}, running: &Status{Connected: true, Ports: []PortStatus{{Interface: "s4t-1", Problem: "the agent is away"}}}},
-			func(x *examination) { checkAgent(t.Context(), x) }, wire.LevelError, "s4t-1: the agent is away"},
+			func(x *examination) {
+				x.look = link.Look
+				checkPorts(t.Context(), x)
+			}, wire.LevelError, "s4t-1: the agent is away"},
 		{"connected", &examination{id: &Identity{}, running: &Status{Connected: true}}, func(x *examination) { checkAgent(t.Context(), x) }, wire.LevelOK, "connected"},
 		{"not connected yet", &examination{id: &Identity{}, running: &Status{}}, func(x *examination) { checkAgent(t.Context(), x) }, wire.LevelWarning, "not connected yet"},
 		{"the disk of the state", &examination{dir: stateDir(t.TempDir())}, func(x *examination) { checkDisk(t.Context(), x) }, wire.LevelOK, "MiB"},

@@ -59,6 +59,7 @@ type Engine struct {
 	epoch     int64
 	change    chan struct{} // closed when session changes, and replaced
 	trouble   string        // why there is no session
+	cause     string        // of the trouble: the ID of a diagnosis
 	saving    string        // why desired state could not be kept
 	recovered string        // what was lost on disk, until the cloud was told
 }
@@ -182,7 +183,7 @@ func (e *Engine) keepSession(ctx context.Context) {
 		}
 		flapping = lived > 0 && lived < settledAfter
 		e.mu.Lock()
-		e.trouble = troubleOf(err)
+		e.trouble, e.cause = troubleOf(err), diagnosisOf(err)
 		e.mu.Unlock()
 		e.cfg.Log.Warn("no session with the cloud", "err", err, "retry_in", wait.Round(time.Millisecond))
 		select {
@@ -276,7 +277,7 @@ func (e *Engine) setSession(c cloud, epoch int64) {
 	defer e.mu.Unlock()
 	e.session, e.epoch = c, epoch
 	if c != nil {
-		e.trouble = ""
+		e.trouble, e.cause = "", ""
 	}
 	close(e.change)
 	e.change = make(chan struct{})
@@ -582,6 +583,7 @@ func (e *Engine) Status() Status {
 	s := statusOf(e.id, e.desired)
 	s.Running, s.Connected, s.Epoch = true, e.session != nil, e.epoch
 	s.Generation, s.AppliedGeneration = e.heard, e.applied
+	s.Trouble, s.Cause = e.trouble, e.cause
 	if e.session != nil {
 		s.URL = e.session.URL()
 	}

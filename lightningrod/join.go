@@ -18,11 +18,17 @@ const joinTimeout = 20 * time.Second
 
 // JoinConfig says how to enrol a board.
 type JoinConfig struct {
-	State string       // optional: the state directory; default DefaultState
-	Join  string       // required: the join string
-	Name  string       // optional: the board's name, where the code belongs to no named board
-	Proxy string       // optional: HTTP proxy URL, kept in the identity
-	Log   *slog.Logger // optional: default discards
+	State string // optional: the state directory; default DefaultState
+	Join  string // required: the join string
+	Name  string // optional: the board's name, where the code belongs to no named board
+	Proxy string // optional: HTTP proxy URL, kept in the identity
+
+	// ExtraCA is trusted in addition to the cloud's CA, and kept: PEM of the CA
+	// of a proxy that re-signs TLS. Who holds its key can read and change what
+	// the board and the cloud say to each other. Optional.
+	ExtraCA []byte
+
+	Log *slog.Logger // optional: default discards
 }
 
 // Join enrols this board: it makes a key, binds it to the code, and keeps the
@@ -56,7 +62,7 @@ func Join(ctx context.Context, cfg JoinConfig) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	dialer, err := rtunnel.NewDialer(rtunnel.DialerConfig{Fingerprint: join.Fingerprint, Proxy: cfg.Proxy, Log: cfg.Log})
+	dialer, err := rtunnel.NewDialer(rtunnel.DialerConfig{Fingerprint: join.Fingerprint, ExtraCA: cfg.ExtraCA, Proxy: cfg.Proxy, Log: cfg.Log})
 	if err != nil {
 		return Identity{}, err
 	}
@@ -72,7 +78,10 @@ func Join(ctx context.Context, cfg JoinConfig) (Identity, error) {
 		}
 		id := Identity{
 			Board: joined.Board, Name: joined.Name, Key: key.Seed(), URLs: join.URLs, CA: ca,
-			TicketKey: joined.TicketKey, Proxy: cfg.Proxy, JoinedAt: time.Now().UTC().Truncate(time.Second),
+			TicketKey: joined.TicketKey, ExtraCA: string(cfg.ExtraCA), Proxy: cfg.Proxy, JoinedAt: time.Now().UTC().Truncate(time.Second),
+		}
+		if ca == "" {
+			id.Fingerprint = join.Fingerprint
 		}
 		if err := id.check(); err != nil {
 			return Identity{}, s4t.Errorf(s4t.Internal, "join at "+url, "the cloud's version may be too old", "its answer is not complete: %w", err)

@@ -58,7 +58,15 @@ func newConnector(cfg connectorConfig) (*connector, error) {
 
 // newDialer makes the dialler that trusts what the identity says.
 func newDialer(id Identity, log *slog.Logger) (*rtunnel.Dialer, error) {
-	return rtunnel.NewDialer(rtunnel.DialerConfig{CA: []byte(id.CA), DefaultProxy: id.Proxy, Log: log})
+	cfg := rtunnel.DialerConfig{DefaultProxy: id.Proxy, Log: log}
+	id.trust(&cfg)
+	return rtunnel.NewDialer(cfg)
+}
+
+// trust says whom a board believes: the cloud's CA, or the one of the
+// fingerprint as long as a proxy that re-signs TLS hid it, and the extra CA.
+func (i Identity) trust(cfg *rtunnel.DialerConfig) {
+	cfg.CA, cfg.Fingerprint, cfg.ExtraCA = []byte(i.CA), i.Fingerprint, []byte(i.ExtraCA)
 }
 
 // connect tries the URLs in order, that of the last session first.

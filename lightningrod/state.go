@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -39,12 +40,18 @@ const maxStateFile = 8 << 20
 type Identity struct {
 	Board     s4t.BoardID `json:"board"`
 	Name      string      `json:"name"`
-	Key       []byte      `json:"key"`             // seed of the board's Ed25519 key, 32 bytes; made on the board, never sent
-	URLs      []string    `json:"urls"`            // of the cloud, from the join string
-	CA        string      `json:"ca,omitempty"`    // PEM of the CA that the join string named; empty: the system's roots
-	TicketKey []byte      `json:"ticket_key"`      // Ed25519 public key that signs tickets
-	Proxy     string      `json:"proxy,omitempty"` // of `join --proxy`
-	JoinedAt  time.Time   `json:"joined_at"`       // the board's own clock
+	Key       []byte      `json:"key"`                // seed of the board's Ed25519 key, 32 bytes; made on the board, never sent
+	URLs      []string    `json:"urls"`               // of the cloud, from the join string
+	CA        string      `json:"ca,omitempty"`       // PEM of the CA that the join string named; empty: the system's roots
+	ExtraCA   string      `json:"extra_ca,omitempty"` // PEM of `join --ca`, trusted in addition
+	TicketKey []byte      `json:"ticket_key"`         // Ed25519 public key that signs tickets
+	Proxy     string      `json:"proxy,omitempty"`    // of `join --proxy`
+
+	// Fingerprint is the join string's, kept while the CA itself was not seen:
+	// a proxy re-signs TLS. Once it does not any more, the cloud's CA is known by it.
+	Fingerprint string `json:"fingerprint,omitempty"`
+
+	JoinedAt time.Time `json:"joined_at"` // the board's own clock
 }
 
 // PrivateKey returns the board's key.
@@ -59,11 +66,16 @@ func (i Identity) check() error {
 		return errors.New("it holds no key")
 	case len(i.URLs) == 0:
 		return errors.New("it holds no URL")
+	case i.CA != "" && !isPEM(i.CA), i.ExtraCA != "" && !isPEM(i.ExtraCA):
+		return errors.New("its CA is not a certificate in PEM")
 	case len(i.TicketKey) != ed25519.PublicKeySize:
 		return errors.New("it holds no ticket key")
 	}
 	return nil
 }
+
+// isPEM reports whether text holds a certificate.
+func isPEM(text string) bool { return x509.NewCertPool().AppendCertsFromPEM([]byte(text)) }
 
 // pending is a join under way. The key is on disk before it is sent, so that a
 // lost answer is repaired by joining again with the same code.

@@ -31,6 +31,8 @@ type Status struct {
 	Ports             []PortStatus    `json:"ports"`
 	Services          []ServiceStatus `json:"services"`
 	Problems          []string        `json:"problems"`
+	Trouble           string          `json:"trouble,omitempty"` // the one of the problems that is why there is no session
+	Cause             string          `json:"cause,omitempty"`   // of the trouble: the ID of a [wire.Diagnosis]; empty: not known
 }
 
 // PortStatus is the board's half of one port.

@@ -62,7 +62,7 @@ func (d *Dialer) verifyPinned(op, host string, chain []*x509.Certificate) error 
 	opts := x509.VerifyOptions{Roots: roots, Intermediates: inter, DNSName: host,
 		CurrentTime: clamp(d.cfg.Now(), leaf.NotBefore, leaf.NotAfter), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	if _, err := leaf.Verify(opts); err != nil {
-		return err
+		return &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: err} // as crypto/tls itself does
 	}
 	if pinned != nil {
 		d.mu.Lock()
@@ -110,11 +110,15 @@ func tlsError(op, host string, err error) error {
 func certificateError(e *s4t.Error, host string, err error) {
 	e.Kind = s4t.Unauthenticated
 	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		issuer := "someone unknown"
-		if unknown.Cert != nil {
-			issuer = unknown.Cert.Issuer.String()
+		leaf := unknown.Cert // of any place in the chain
+		if v, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(v.UnverifiedCertificates) > 0 {
+			leaf = v.UnverifiedCertificates[0]
 		}
-		diagnose(unknownIssuer(host, unknown.Cert), e)
+		issuer := "someone unknown"
+		if leaf != nil {
+			issuer = leaf.Issuer.String()
+		}
+		diagnose(unknownIssuer(host, leaf), e)
 		e.Msg = "its certificate is issued by " + quote(issuer) + ", which is not the cloud's CA"
 		e.Hint = "if TLS is re-signed by a proxy on this network, have an exception made for " + host + ", or join with its CA (--ca FILE)"
 		return
@@ -152,7 +156,7 @@ func namesOf(c *x509.Certificate) []string {
 const caName = "IoTronic CA"
 
 // unknownIssuer tells the reasons for a CA that is not trusted apart, as far
-// as the certificate does.
+// as the server's certificate does.
 func unknownIssuer(host string, c *x509.Certificate) string {
 	switch {
 	case c == nil:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -40,7 +41,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{name: "join", args: "JOIN-STRING", min: 1, max: 1, run: join,
-			flags:   []string{"state", "name", "proxy", "no-run", "allow-target", "verbose"},
+			flags:   []string{"state", "name", "proxy", "ca", "no-run", "allow-target", "verbose"},
 			short:   "enrol this board, then run",
 			example: "lightning-rod join s4t1.eyJ1IjpbImh0dHBzOi8v...\n  lightning-rod join JOIN-STRING --proxy http://10.0.0.1:3128 --no-run"},
 		{name: "run", run: serve,
@@ -56,7 +57,7 @@ func commands() []command {
 			short:   "un-enrol and remove what was set up, also offline",
 			example: "lightning-rod leave"},
 		{name: "doctor", args: "[JOIN-STRING | URL]", max: 1, run: doctor,
-			flags:   []string{"state", "proxy", "output", "verbose"},
+			flags:   []string{"state", "proxy", "ca", "output", "verbose"},
 			short:   "say what stands between this board and the cloud",
 			example: "lightning-rod doctor\n  lightning-rod doctor https://cloud.example.org:8812"},
 		{name: "version", run: printVersion,
@@ -71,6 +72,7 @@ type options struct {
 	state   string
 	name    string
 	proxy   string
+	ca      string
 	noRun   bool
 	allow   []string
 	output  string
@@ -87,6 +89,7 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.StringVar(&o.state, "state", lightningrod.DefaultState, "`directory` of the board's identity and state")
 	f.StringVar(&o.name, "name", "", "the board's `name`, where the code belongs to no named board")
 	f.StringVar(&o.proxy, "proxy", "", "HTTP proxy `URL` to the cloud, kept for later; default is HTTPS_PROXY")
+	f.StringVar(&o.ca, "ca", "", "PEM `file` of one more CA to trust: of a proxy that re-signs TLS, which may then read all of it; join keeps it")
 	f.BoolVar(&o.noRun, "no-run", false, "enrol only")
 	f.StringArrayVar(&o.allow, "allow-target", nil, "`CIDR` on the board's LAN that streams may reach besides the board itself; repeat it for more")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
@@ -179,7 +182,11 @@ func join(ctx context.Context, o options) error {
 	if _, err := o.allowed(); err != nil { // before anything is changed
 		return err
 	}
-	id, err := lightningrod.Join(ctx, lightningrod.JoinConfig{State: o.state, Join: o.args[0], Name: o.name, Proxy: o.proxy, Log: o.log()})
+	ca, err := o.extraCA()
+	if err != nil {
+		return err
+	}
+	id, err := lightningrod.Join(ctx, lightningrod.JoinConfig{State: o.state, Join: o.args[0], Name: o.name, Proxy: o.proxy, ExtraCA: ca, Log: o.log()})
 	if err != nil {
 		return err
 	}
@@ -188,6 +195,31 @@ func join(ctx context.Context, o options) error {
 		return nil
 	}
 	return serve(ctx, o)
+}
+
+// maxCA bounds the file of --ca, in bytes.
+const maxCA = 64 << 10
+
+// extraCA reads the file of --ca.
+func (o options) extraCA() ([]byte, error) {
+	if o.ca == "" {
+		return nil, nil
+	}
+	f, err := os.Open(o.ca)
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Invalid, "read --ca", "name a PEM file", "%w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxCA+1))
+	switch {
+	case err != nil:
+		return nil, s4t.Errorf(s4t.Invalid, "read --ca "+o.ca, "name a PEM file", "%w", err)
+	case len(b) > maxCA:
+		return nil, s4t.Errorf(s4t.Invalid, "read --ca "+o.ca, "name a PEM file with that CA only", "it is longer than %d bytes", maxCA)
+	case len(b) == 0:
+		return nil, s4t.Errorf(s4t.Invalid, "read --ca "+o.ca, "name a PEM file", "it is empty")
+	}
+	return b, nil
 }
 
 // allowed parses --allow-target.
@@ -268,7 +300,11 @@ func leave(ctx context.Context, o options) error {
 }
 
 func doctor(ctx context.Context, o options) error {
-	cfg := lightningrod.DoctorConfig{State: o.state, Proxy: o.proxy}
+	ca, err := o.extraCA()
+	if err != nil {
+		return err
+	}
+	cfg := lightningrod.DoctorConfig{State: o.state, Proxy: o.proxy, ExtraCA: ca}
 	if len(o.args) == 1 {
 		cfg.Target = o.args[0]
 	}
