@@ -24,7 +24,12 @@ type bulk struct {
 	mu     sync.Mutex // guards the fields below
 	gather bool       // between cork and uncork
 	out    *buffer
+	sent   int // bytes of it that a try has written
 	n      int // bytes in it
+
+	try    func(fd uintptr) bool // for tryFlush
+	tryN   int
+	tryErr error
 }
 
 // Bulk wraps c, a TCP connection that TLS is about to run over, so that it
@@ -101,6 +106,9 @@ func (b *bulk) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.gather {
+		if err := b.flush(); err != nil { // what a try has left
+			return 0, err
+		}
 		return b.Conn.Write(p)
 	}
 	if b.out != nil && len(b.out.b)-b.n < len(p) {
@@ -123,10 +131,43 @@ func (b *bulk) flush() error {
 	if b.out == nil {
 		return nil
 	}
-	_, err := b.Conn.Write(b.out.b[:b.n])
-	giveBack(b.out)
-	b.out, b.n = nil, 0
+	_, err := b.Conn.Write(b.out.b[b.sent:b.n])
+	b.empty()
 	return err
+}
+
+// empty gives the buffer back. The caller holds mu.
+func (b *bulk) empty() {
+	giveBack(b.out)
+	b.out, b.sent, b.n = nil, 0, 0
+}
+
+// tryFlush writes what was kept as far as the kernel takes it at once, and
+// reports whether that was all.
+func (b *bulk) tryFlush() (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.out == nil {
+		return true, nil
+	}
+	n, err := b.tryRawWrite()
+	if err != nil {
+		b.empty()
+		return false, err
+	}
+	if b.sent += n; b.sent < b.n {
+		return false, nil
+	}
+	b.empty()
+	return true, nil
+}
+
+// tryUncork is uncork that does not wait; the rest is for a later flush.
+func (b *bulk) tryUncork() (bool, error) {
+	b.mu.Lock()
+	b.gather = false
+	b.mu.Unlock()
+	return b.tryFlush()
 }
 
 // cork makes writes wait for uncork.

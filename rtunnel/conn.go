@@ -40,7 +40,13 @@ type Conn struct {
 	wmu       sync.Mutex // held while writing; guards the fields below
 	keys      *keys      // of the client
 	sentClose bool
-	writeGone bool // the writing direction was detached
+	writeGone bool                  // the writing direction was detached
+	tail      []byte                // what a try has left to write before anything else; see TryWriteFrames
+	try       func(fd uintptr) bool // for tryRawWrite
+	tryBytes  []byte
+	tryN      int
+	tryErr    error
+	unsent    unsentLimit
 
 	pending atomic.Bool // there is a control frame to send; see flushControl
 	pmu     sync.Mutex  // guards the fields below
@@ -166,6 +172,9 @@ func (c *Conn) DetachWrite() error {
 	defer c.wmu.Unlock()
 	if c.sentClose || c.writeGone {
 		return errDetached
+	}
+	if err := c.finish(); err != nil {
+		return err
 	}
 	c.writeGone = true
 	return nil

@@ -21,6 +21,10 @@ func (c *Conn) initRaw() {
 		return
 	}
 	c.raw = raw
+	c.try = func(fd uintptr) bool {
+		c.tryN, c.tryErr = writeNow(int(fd), c.tryBytes)
+		return true
+	}
 	c.tryRead = func(fd uintptr) bool {
 		if c.buf == nil {
 			c.buf = lend(c.class)
@@ -46,6 +50,44 @@ func (c *Conn) fillRaw() (int, error) {
 		return 0, err
 	}
 	return result(c.nc, c.readN, c.readErr)
+}
+
+// tryRawWrite writes as much of p as the kernel takes at once. The caller holds
+// wmu.
+func (c *Conn) tryRawWrite(p []byte) (int, error) {
+	c.tryBytes = p
+	err := c.raw.Write(c.try)
+	c.tryBytes = nil
+	if err == nil {
+		err = c.tryErr
+	}
+	return c.tryN, err
+}
+
+// tryRawWrite does the same with what was kept. The caller holds mu.
+func (b *bulk) tryRawWrite() (int, error) {
+	err := b.raw.Write(b.try)
+	if err == nil {
+		err = b.tryErr
+	}
+	return b.tryN, err
+}
+
+// writeNow is one write(2) to a descriptor that does not block; 0 bytes is that
+// the kernel takes none now.
+func writeNow(fd int, p []byte) (int, error) {
+	for {
+		n, err := syscall.Write(fd, p)
+		switch err {
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			return 0, nil
+		case nil:
+			return n, nil
+		}
+		return 0, os.NewSyscallError("write", err)
+	}
 }
 
 // result is what net.Conn's Read returns after such a read(2).
@@ -79,6 +121,10 @@ func (b *bulk) initRaw() {
 		return
 	}
 	b.raw = raw
+	b.try = func(fd uintptr) bool {
+		b.tryN, b.tryErr = writeNow(int(fd), b.out.b[b.sent:b.n])
+		return true
+	}
 	b.tryRead = func(fd uintptr) bool {
 		b.buf = lend(b.class)
 		for {

@@ -57,13 +57,24 @@ func (c *Conn) write(p []byte) error {
 	if c.sentClose || c.writeGone {
 		return s4t.Errorf(s4t.Unavailable, writeOp, "", "%w", errDetached)
 	}
-	if err := c.writeAll(p); err != nil {
-		if cause := c.cause.Load(); cause != nil {
-			return cause
+	if c.tail != nil || c.bulk != nil {
+		if err := c.finish(); err != nil {
+			return c.writeError(err)
 		}
-		return s4t.Errorf(s4t.Unavailable, writeOp, "", "%w", err)
 	}
+	if err := c.writeAll(p); err != nil {
+		return c.writeError(err)
+	}
+	c.unsent.wrote(c, len(p))
 	return nil
+}
+
+// writeError turns an error of the connection into what callers see.
+func (c *Conn) writeError(err error) error {
+	if cause := c.cause.Load(); cause != nil {
+		return cause
+	}
+	return s4t.Errorf(s4t.Unavailable, writeOp, "", "%w", err)
 }
 
 // oneRecord is about what TLS sends as one record anyway.

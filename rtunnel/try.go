@@ -1,0 +1,165 @@
+package rtunnel
+
+import "time"
+
+// TryWriteFrames writes p, a run of whole frames that are laid out already, as
+// [Conn.WriteFrames] does, but waits for nothing. took says that the frames are
+// on their way; without it none of p was written, and the caller comes again
+// with WriteFrames. all says that they have left. took without all means that
+// the path is full: p must stay as it is until [Conn.Finish] returns or the
+// Conn is closed, and Finish should be called soon.
+//
+// One goroutine at a time may use TryWriteFrames and Finish. Where writing
+// cannot be tried, because the connection has no descriptor, it waits.
+func (c *Conn) TryWriteFrames(p []byte) (took, all bool, err error) {
+	if !c.wmu.TryLock() {
+		return false, false, nil
+	}
+	defer c.unlock()
+	if c.sentClose || c.writeGone || c.tail != nil { // WriteFrames waits for the last, and says what is wrong
+		return false, false, nil
+	}
+	switch {
+	case c.raw != nil:
+		took, all, err = c.tryPlain(p)
+	case c.bulk != nil && c.bulk.raw != nil:
+		took, all, err = c.tryTLS(p)
+	default:
+		err = c.write(p)
+		return err == nil, err == nil, err
+	}
+	if err != nil {
+		return false, false, c.writeError(err)
+	}
+	if took {
+		c.unsent.wrote(c, len(p))
+	}
+	return took, all, nil
+}
+
+// tryPlain is TryWriteFrames over TCP. The caller holds wmu.
+func (c *Conn) tryPlain(p []byte) (took, all bool, err error) {
+	n, err := c.tryRawWrite(p)
+	if err != nil || n == 0 {
+		return false, false, err
+	}
+	if n < len(p) {
+		c.tail = p[n:]
+	}
+	return true, n == len(p), nil
+}
+
+// tryTLS is TryWriteFrames over TLS: what is sealed is kept by bulk, and p is
+// free at once. The caller holds wmu.
+func (c *Conn) tryTLS(p []byte) (took, all bool, err error) {
+	if len(p) > maxTry {
+		return false, false, nil
+	}
+	if all, err = c.bulk.tryFlush(); err != nil || !all {
+		return false, false, err
+	}
+	c.bulk.cork()
+	if _, err = c.nc.Write(p); err != nil {
+		return false, false, err
+	}
+	all, err = c.bulk.tryUncork()
+	return true, all, err
+}
+
+// maxTry is the most that TLS seals into one buffer of the top class.
+const maxTry = 288 << 10
+
+// TryWriteBatch is TryWriteFrames for a Batch of this Conn's NewBatch. The
+// Batch is emptied when all of it has left; with took alone it is the Conn's
+// until Finish returns, and the caller empties it then.
+func (c *Conn) TryWriteBatch(b *Batch) (took, all bool, err error) {
+	if b.n == 0 {
+		return true, true, nil
+	}
+	took, all, err = c.TryWriteFrames(b.buf[:b.n])
+	if all {
+		b.n = 0
+	}
+	return took, all, err
+}
+
+// Finish waits until what [Conn.TryWriteFrames] took has left.
+func (c *Conn) Finish() error {
+	c.wmu.Lock()
+	defer c.unlock()
+	if err := c.finish(); err != nil {
+		return c.writeError(err)
+	}
+	return nil
+}
+
+// finish writes what is left of the last try. The caller holds wmu.
+func (c *Conn) finish() error {
+	if t := c.tail; t != nil {
+		c.tail = nil
+		_, err := c.nc.Write(t)
+		return err
+	}
+	if c.bulk != nil {
+		return c.bulk.uncork()
+	}
+	return nil
+}
+
+// LimitUnsent keeps what waits unsent in the kernel short, so that queues stay
+// where frames can be chosen and dropped: to what is sent in about 2 ms, but at
+// least 128 KiB, for a fast path needs more to stay busy. On a kernel without
+// TCP_NOTSENT_LOWAT it does nothing.
+func (c *Conn) LimitUnsent() {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	c.unsent = unsentLimit{on: true}
+	c.unsent.set(c, minUnsent)
+}
+
+const (
+	minUnsent  = 128 << 10
+	maxUnsent  = 1 << 20
+	unsentTime = 2 * time.Millisecond
+	rateWindow = 100 * time.Millisecond
+)
+
+// unsentLimit chooses TCP_NOTSENT_LOWAT by the rate of the last window. It is
+// guarded by Conn.wmu.
+type unsentLimit struct {
+	on    bool
+	limit int
+	since time.Time
+	bytes int
+}
+
+// wrote counts n bytes.
+func (u *unsentLimit) wrote(c *Conn, n int) {
+	if !u.on {
+		return
+	}
+	u.bytes += n
+	if u.bytes < minUnsent/2 && u.limit == minUnsent { // too little to matter, at whatever rate
+		return
+	}
+	now := time.Now()
+	window := now.Sub(u.since)
+	if window < rateWindow {
+		return
+	}
+	perTime := int(float64(u.bytes) / window.Seconds() * unsentTime.Seconds())
+	u.since, u.bytes = now, 0
+	limit := minUnsent
+	for limit < perTime && limit < maxUnsent {
+		limit *= 2
+	}
+	if limit != u.limit {
+		u.set(c, limit)
+	}
+}
+
+// set tells the kernel. A kernel that has no such option works without.
+func (u *unsentLimit) set(c *Conn, limit int) {
+	u.limit = limit
+	SetNotSentLowAt(c.nc, limit)
+}

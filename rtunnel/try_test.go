@@ -1,0 +1,106 @@
+package rtunnel
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+)
+
+func TestATryTakesWhatThePathTakesAndKeepsTheOrder(t *testing.T) {
+	for _, over := range []string{"tcp", "tls"} {
+		t.Run(over, func(t *testing.T) {
+			a, b := pairs[over](t)
+			from, to := NewConn(a, nil, true), NewConn(b, nil, false)
+			defer from.Close()
+			defer to.Close()
+			from.LimitUnsent()
+			const size, total = 60_000, 400
+			batch := from.NewBatch(256 << 10)
+			sent, parts, refusals := 0, 0, 0
+			fill := func() {
+				for sent < total {
+					room := batch.Next(size)
+					if room == nil {
+						return
+					}
+					binary.BigEndian.PutUint32(room, uint32(sent))
+					batch.Commit(size)
+					sent++
+				}
+			}
+			got := make(chan error, 1)
+			read := func() {
+				next := uint32(0)
+				err := to.ReadFrames(size, func(p []byte) error {
+					if len(p) != size || binary.BigEndian.Uint32(p) != next {
+						t.Errorf("frame %d has %d bytes and says %d", next, len(p), binary.BigEndian.Uint32(p))
+					}
+					next++
+					return nil
+				}, nil)
+				if next != total {
+					t.Errorf("%d frames came", next)
+				}
+				got <- err
+			}
+			for reading := false; sent < total; {
+				fill()
+				took, all, err := from.TryWriteBatch(batch)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !all && !reading { // nobody reads: a try must come back, and full
+					reading = true
+					from.sendPing() // waits for its turn
+					go read()
+				}
+				switch {
+				case all:
+				case took:
+					parts++
+					if err := from.Finish(); err != nil {
+						t.Fatal(err)
+					}
+					batch.Reset()
+				default:
+					refusals++
+					if err := from.WriteBatch(batch); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if parts+refusals == 0 {
+				t.Error("the path was never full")
+			}
+			from.CloseWithStatus(StatusNormal, "")
+			if err := <-got; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestTheUnsentLimitFollowsTheRate(t *testing.T) {
+	a, b := tcpPair(t)
+	c := NewConn(a, nil, true)
+	defer c.Close()
+	defer b.Close()
+	c.LimitUnsent()
+	for _, step := range []struct {
+		bytes int
+		after time.Duration
+		want  int
+	}{
+		{1 << 10, time.Second, minUnsent},
+		{1 << 20, 10 * time.Millisecond, minUnsent}, // the window is not over
+		{100 << 20, 100 * time.Millisecond, maxUnsent},
+		{10 << 20, 100 * time.Millisecond, 256 << 10},
+		{1 << 10, time.Second, minUnsent},
+	} {
+		c.unsent.since = time.Now().Add(-step.after)
+		c.unsent.wrote(c, step.bytes)
+		if c.unsent.limit != step.want {
+			t.Errorf("%d bytes in %v: limit %d, want %d", step.bytes, step.after, c.unsent.limit, step.want)
+		}
+	}
+}
