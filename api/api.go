@@ -59,6 +59,8 @@ func New(c Config) (*API, error) {
 	a.boardRoutes()
 	a.serviceRoutes()
 	a.bridgeRoutes()
+	a.uplinkRoutes()
+	a.metricsRoutes()
 	a.operationRoutes()
 	a.eventRoutes()
 	finishOpenAPI(a.huma.OpenAPI())

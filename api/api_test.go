@@ -53,6 +53,7 @@ var changing = map[string]any{
 	wire.MethodBoardCreate: s4t.Board{ID: "b1", Name: "marker-board", Join: "s4t1.x"}, wire.MethodBoardUpdate: s4t.Board{ID: "b1", Name: "marker-board"}, wire.MethodBoardDelete: wire.Empty{},
 	wire.MethodStreamOpen:    wire.StreamGrant{URL: "https://x", Ticket: "marker-ticket"},
 	wire.MethodServiceExpose: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodServiceHide: s4t.Operation{ID: "o1", Object: "marker"},
+	wire.MethodUplinkSet: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodUplinkRemove: s4t.Operation{ID: "o1", Object: "marker"},
 	wire.MethodBridgeCreate: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeDelete: s4t.Operation{ID: "o1", Object: "marker"},
 	wire.MethodBridgeAdd: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeRemove: s4t.Operation{ID: "o1", Object: "marker"},
 }
@@ -77,6 +78,7 @@ var listed = map[string]any{
 	wire.MethodServiceList: []s4t.Service{{ID: "s1", Board: "marker-board"}}, wire.MethodBridgeList: []s4t.Bridge{{ID: "br1", Name: "marker-bridge"}},
 	wire.MethodNetworkList: []s4t.Network{{ID: "n1", Name: "marker-network"}}, wire.MethodSubnetList: []s4t.Subnet{{ID: "marker"}},
 	wire.MethodPortList: []s4t.Port{{ID: "marker"}}, wire.MethodOperationList: []s4t.Operation{{ID: "o1", Kind: "marker"}},
+	wire.MethodMetrics:   wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
 	wire.MethodAuditList: []s4t.AuditRecord{{User: "marker-user"}},
 }
 

@@ -116,6 +116,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		"POST /v1/bridges":                        `{"name":"new","boards":["` + string(board.ID) + `"]}`,
 		"POST /v1/bridges/{bridge}/boards":        `{"boards":["` + string(board.ID) + `"]}`,
 		"POST /v1/bridges/{bridge}/boards/remove": `{"boards":["` + string(board.ID) + `"]}`,
+		"POST /v1/networks/{id}/uplink":           `{"bridge":"br0"}`,
 		"POST /v1/projects":                       `{"name":"new"}`,
 		"POST /v1/users":                          `{"name":"new","project":"home","role":"reader"}`,
 		"POST /v1/tokens":                         `{"project":"home"}`,
@@ -147,7 +148,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		for name, id := range ids {
 			if strings.HasPrefix(name, "{") {
 				path = strings.ReplaceAll(path, name, id)
-			} else if template == name {
+			} else if template == name || strings.HasPrefix(template, name+"/") {
 				path = strings.ReplaceAll(path, "{id}", id)
 			}
 		}

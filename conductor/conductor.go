@@ -34,6 +34,7 @@ type Config struct {
 	CAFingerprint string             // optional: SHA-256 of the CA certificate's DER, hex; empty: boards trust their system's roots
 	Mux           queue.Mux          // optional: what else is served on the conductor's topic (identity registers its methods there); New adds the conductor's own
 	Name          string             // optional: server name on the topic, when there are several conductors
+	Version       string             // optional: of the cloud; boards with an older one are told of
 	Now           func() time.Time   // optional: default time.Now
 	Log           *slog.Logger       // optional: default discards
 }
@@ -155,6 +156,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodOperationList: queue.Handle(c.operationList),
 		wire.MethodOperationGet:  queue.Handle(c.operationGet),
 		wire.MethodOperationDone: queue.Handle(c.operationDone),
+		wire.MethodMetrics:       queue.Handle(c.metrics),
 		wire.MethodEventList:     queue.Handle(c.eventList),
 	})
 }

@@ -144,6 +144,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return a.cfg.Queue.Serve(ctx, wire.TopicTunnelAgent, string(a.cfg.ID), workers, queue.Mux{
 			wire.MethodAgentWake:    queue.Handle(a.agentWake),
 			wire.MethodPortCounters: queue.Handle(a.portCounters),
+			wire.MethodCounters:     queue.Handle(a.counters),
 		}.Serve)
 	})
 	group.Go(func() error { a.announce(ctx); return nil })

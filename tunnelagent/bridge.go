@@ -250,17 +250,3 @@ func (a *Agent) attach(id s4t.PortID, conn *rtunnel.Conn) (*port, *attachment, e
 	poke(a.report)
 	return nil, nil, err
 }
-
-// portCounters answers what a port counted since its data rtunnel came.
-func (a *Agent) portCounters(_ context.Context, req wire.PortCountersAsk) (s4t.PortCounters, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if n := a.networks[s4t.NetworkID(req.Port)]; n != nil && n.uplink != nil {
-		return n.uplink.port.Counters(), nil
-	}
-	p := a.ports[req.Port]
-	if p == nil || p.attached == nil {
-		return s4t.PortCounters{}, s4t.Errorf(s4t.NotFound, "count port "+string(req.Port), "", "its data rtunnel is not here")
-	}
-	return p.attached.port.Counters(), nil
-}

@@ -20,7 +20,7 @@ var messages = []any{
 	Error{}, Caller{}, LoginRequest{}, VerifyRequest{}, CallerRequest{}, RefRequest{}, NameRequest{}, UserCreate{}, TokenCreate{},
 	BoardCreate{}, BoardList{}, BoardUpdate{}, DoctorReport{}, BoardAuthenticate{}, BoardIdentity{}, BoardJoin{}, BoardJoined{},
 	BoardConnected{}, BoardWelcome{}, BoardDisconnected{}, BoardAsk{}, BoardDesired{}, BoardReport{}, BoardTicket{}, BoardTickets{},
-	BoardWake{}, BoardKick{}, BoardPing{}, BoardCall{}, BridgeCreate{}, BridgeChange{}, NetworkGRE{}, UplinkSet{}, ServiceExpose{}, ServiceList{}, ServiceHide{},
+	BoardWake{}, BoardKick{}, BoardPing{}, BoardCall{}, BridgeCreate{}, BridgeChange{}, NetworkGRE{}, UplinkSet{}, MetricsAsk{}, Metrics{}, CountersAsk{}, Counters{}, ServiceExpose{}, ServiceList{}, ServiceHide{},
 	StreamOpen{}, StreamGrant{}, HostKeysAsk{}, HostKeys{}, OperationGet{}, EventList{}, AuditList{}, AgentHello{}, AgentWelcome{},
 	AgentBeat{}, TunnelAsk{}, TunnelDesired{}, TunnelReport{}, TunnelEvent{}, AgentWake{}, PortCountersAsk{}, Ticket{},
 }

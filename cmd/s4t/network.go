@@ -16,15 +16,13 @@ import (
 func (a *app) networkCommand() *cobra.Command {
 	name := func(n s4t.Network) string { return n.Name }
 	show := &cobra.Command{Use: "show NETWORK", Short: "Show a network", Example: "  s4t network show lab", Args: exactly(1),
-		ValidArgsFunction: names(a, 1, func(ctx context.Context, c *apiclient.Client) ([]s4t.Network, error) { return c.Networks(ctx) }, name),
+		ValidArgsFunction: a.completeNetworks(),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
 			n, err := c.Network(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			return a.printOne(n, n.Name, field{"name", n.Name}, field{"id", string(n.ID)}, field{"layer", strconv.Itoa(n.Layer)},
-				field{"encapsulation", string(n.Encapsulation)}, field{"mtu", strconv.Itoa(n.MTU)}, field{"key", strconv.FormatUint(uint64(n.Key), 10)},
-				field{"subnets", subnetsOf(n)}, field{"tunnel agent", string(n.TunnelAgent)}, field{"created", since(&n.CreatedAt)})
+			return a.printNetwork(n)
 		})}
 	list := &cobra.Command{Use: "list", Short: "List networks", Example: "  s4t network list", Args: exactly(0),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
@@ -41,7 +39,18 @@ func (a *app) networkCommand() *cobra.Command {
 				column[s4t.Network]{"SUBNETS", subnetsOf},
 				column[s4t.Network]{"TUNNEL AGENT", func(n s4t.Network) string { return string(n.TunnelAgent) }})
 		})}
-	return newGroup("network", "Networks underneath bridges", "  s4t network list", list, show)
+	return newGroup("network", "Networks underneath bridges", "  s4t network list", list, show, a.networkUplink())
+}
+
+// completeNetworks completes the name of one network.
+func (a *app) completeNetworks() cobra.CompletionFunc {
+	return names(a, 1, func(ctx context.Context, c *apiclient.Client) ([]s4t.Network, error) { return c.Networks(ctx) }, func(n s4t.Network) string { return n.Name })
+}
+
+func (a *app) printNetwork(n s4t.Network) error {
+	return a.printOne(n, n.Name, field{"name", n.Name}, field{"id", string(n.ID)}, field{"layer", strconv.Itoa(n.Layer)},
+		field{"encapsulation", string(n.Encapsulation)}, field{"mtu", strconv.Itoa(n.MTU)}, field{"key", strconv.FormatUint(uint64(n.Key), 10)},
+		field{"subnets", subnetsOf(n)}, field{"tunnel agent", string(n.TunnelAgent)}, field{"uplink", uplinkText(n.Uplink)}, field{"created", since(&n.CreatedAt)})
 }
 
 func subnetsOf(n s4t.Network) string {

@@ -1,0 +1,130 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+// metricsText is the content type of the Prometheus text format, which is
+// small enough to write by hand.
+const metricsText = "text/plain; version=0.0.4; charset=utf-8"
+
+// metricsRoutes show figures to a Prometheus server.
+func (a *API) metricsRoutes() {
+	register(a, guarded, "GET /v1/metrics", "metrics", "Read metrics", "Boards, ports and uplinks that the caller may see, in the text format of Prometheus.",
+		func(ctx context.Context, _ *nothing) (*struct {
+			ContentType string `header:"Content-Type"`
+			Body        []byte
+		}, error) {
+			all, err := a.metrics(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return &struct {
+				ContentType string `header:"Content-Type"`
+				Body        []byte
+			}{metricsText, renderMetrics(all)}, nil
+		})
+}
+
+// metrics asks for page after page.
+func (a *API) metrics(ctx context.Context) (wire.Metrics, error) {
+	var all wire.Metrics
+	for after := s4t.PortID(""); ; {
+		page, err := call[wire.Metrics](ctx, a, wire.MethodMetrics, wire.MetricsAsk{Caller: callerOf(ctx), After: after})
+		if err != nil {
+			return all, err
+		}
+		if after == "" {
+			all.Boards, all.Uplinks = page.Boards, page.Uplinks
+		}
+		all.Ports = append(all.Ports, page.Ports...)
+		if page.Next <= after { // it grows: this ends
+			return all, nil
+		}
+		after = page.Next
+	}
+}
+
+// family is one metric with its samples.
+type family struct {
+	name, kind, help string
+	samples          strings.Builder
+}
+
+// families collects samples of each metric: the format wants them together.
+type families struct {
+	order []string
+	m     map[string]*family
+}
+
+func (f *families) add(name, kind, help string, value any, labels ...string) {
+	if f.m[name] == nil {
+		f.m[name] = &family{name: name, kind: kind, help: help}
+		f.order = append(f.order, name)
+	}
+	b := &f.m[name].samples
+	b.WriteString(name)
+	for i := 0; i+1 < len(labels); i += 2 {
+		fmt.Fprintf(b, "%c%s=%q", "{,"[min(i, 1)], labels[i], labels[i+1])
+	}
+	fmt.Fprintf(b, "} %v\n", value)
+}
+
+// counters adds what a port or uplink counted. Rx is from the far end.
+func (f *families) counters(noun string, n *s4t.PortCounters, labels []string) {
+	if n == nil {
+		return
+	}
+	with := func(more ...string) []string { return append(slices.Clip(labels), more...) }
+	const frames, bytes, dropped = "Ethernet frames or IP packets; a super-frame is one", "Bytes of frames", "Frames that did not pass, by reason"
+	f.add("s4t_"+noun+"_frames_total", "counter", frames, n.RxFrames, with("direction", "in")...)
+	f.add("s4t_"+noun+"_frames_total", "counter", frames, n.TxFrames, with("direction", "out")...)
+	f.add("s4t_"+noun+"_bytes_total", "counter", bytes, n.RxBytes, with("direction", "in")...)
+	f.add("s4t_"+noun+"_bytes_total", "counter", bytes, n.TxBytes, with("direction", "out")...)
+	v := reflect.ValueOf(n.Dropped)
+	for i := range v.NumField() {
+		reason, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		f.add("s4t_"+noun+"_dropped_frames_total", "counter", dropped, v.Field(i).Uint(), with("reason", reason)...)
+	}
+}
+
+// renderMetrics writes the text format.
+func renderMetrics(all wire.Metrics) []byte {
+	f := families{m: map[string]*family{}}
+	for _, status := range slices.Sorted(maps.Keys(all.Boards)) {
+		f.add("s4t_boards", "gauge", "Boards, by status", all.Boards[status], "status", string(status))
+	}
+	up := func(s s4t.PortStatus) int {
+		if s == s4t.PortUp {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(all.Ports, func(a, b wire.PortMetrics) int { return cmp.Compare(a.Board, b.Board) })
+	for _, p := range all.Ports {
+		labels := []string{"port", string(p.ID), "board", p.Board, "network", string(p.Network), "project", string(p.Project)}
+		f.add("s4t_port_up", "gauge", "Whether both halves of a port are up", up(p.Status), labels...)
+		f.counters("port", p.Counters, labels)
+	}
+	for _, u := range all.Uplinks {
+		labels := []string{"network", string(u.Network), "name", u.Name, "bridge", u.Bridge, "project", string(u.Project)}
+		f.add("s4t_uplink_up", "gauge", "Whether a network is in its Linux bridge", up(u.Status), labels...)
+		f.counters("uplink", u.Counters, labels)
+	}
+	var b bytes.Buffer
+	for _, name := range f.order {
+		m := f.m[name]
+		fmt.Fprintf(&b, "# HELP %s %s.\n# TYPE %s %s\n%s", m.name, m.help, m.name, m.kind, m.samples.String())
+	}
+	return b.Bytes()
+}

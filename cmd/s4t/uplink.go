@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
+)
+
+// networkUplink is `network uplink`.
+func (a *app) networkUplink() *cobra.Command {
+	var req apiclient.UplinkCreate
+	var guards s4t.PortGuards
+	var remove bool
+	cmd := &cobra.Command{Use: "uplink NETWORK (--bridge BR | --remove)", Short: "Put a network into a Linux bridge of the cloud host",
+		Long: `Puts a layer-2 network into a Linux bridge of the cloud host, so that virtual
+machines, containers and LANs there join it. It takes an admin's token, and an
+iotronic that runs as root or with CAP_NET_ADMIN. It lasts until --remove.`,
+		Example: "  s4t network uplink lab --bridge br0\n  s4t network uplink lab --bridge br0 --allow-dhcp --allow-ra\n  s4t network uplink lab --remove",
+		Args:    exactly(1), ValidArgsFunction: a.completeNetworks()}
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if remove == (req.Bridge != "") {
+			return usage(cmd, "say --bridge BR or --remove")
+		}
+		if guards != (s4t.PortGuards{}) {
+			req.Guards = &guards
+		}
+		return nil
+	}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+		change := func() (s4t.Operation, error) { return c.SetUplink(ctx, args[0], req) }
+		if remove {
+			change = func() (s4t.Operation, error) { return c.RemoveUplink(ctx, args[0]) }
+		}
+		op, err := change()
+		if err != nil {
+			return err
+		}
+		missing := func() string {
+			if n, err := c.Network(ctx, op.Object); err == nil && n.Uplink != nil {
+				return n.Uplink.Problem
+			}
+			return ""
+		}
+		if printed, err := a.await(ctx, c, op, missing); printed || err != nil {
+			return err
+		}
+		n, err := c.Network(ctx, op.Object)
+		if err != nil {
+			return err
+		}
+		return a.printNetwork(n)
+	})
+	f := cmd.Flags()
+	f.StringVar(&req.Bridge, "bridge", "", "name of a Linux bridge `BR` on the host of the network's tunnel agent")
+	f.BoolVar(&remove, "remove", false, "take the network out of its bridge")
+	f.BoolVar(&guards.AllowDHCP, "allow-dhcp", false, "a DHCP server may sit on the bridge, and addresses it leases are allowed")
+	f.BoolVar(&guards.AllowRA, "allow-ra", false, "an IPv6 router may sit on the bridge")
+	f.IntVar(&guards.StormLimit, "storm-limit", 0, "`N` frames/s of broadcast, multicast and unknown unicast from the bridge (default 500)")
+	return cmd
+}
+
+// uplinkText is an uplink in one line.
+func uplinkText(u *s4t.Uplink) string {
+	switch {
+	case u == nil:
+		return ""
+	case u.Problem != "":
+		return u.Bridge + " (" + string(u.Status) + ": " + u.Problem + ")"
+	}
+	return u.Bridge + " (" + string(u.Status) + ")"
+}
