@@ -16,7 +16,7 @@ import (
 const doctorTimeout = 8 * time.Second
 
 // Levels of a finding, worst first.
-var levels = []string{"error", "warning", "ok"}
+var levels = []string{wire.LevelError, wire.LevelWarning, wire.LevelOK}
 
 // boardDoctor says what stands between a board and its work: what the cloud
 // knows, and, where the board is online, what it finds itself.
@@ -39,7 +39,7 @@ func (c *Conductor) boardDoctor(ctx context.Context, req wire.RefRequest) (wire.
 	}
 	report.Board, report.Status, report.Findings = b.Name, b.Status, found
 	if b.Status == s4t.BoardOnline {
-		report.Findings = append(report.Findings, c.askBoard(ctx, b)...)
+		report.Findings = merge(report.Findings, c.askBoard(ctx, b))
 	}
 	slices.SortStableFunc(report.Findings, func(x, y wire.Finding) int {
 		return slices.Index(levels, x.Level) - slices.Index(levels, y.Level)
@@ -47,36 +47,49 @@ func (c *Conductor) boardDoctor(ctx context.Context, req wire.RefRequest) (wire.
 	return report, nil
 }
 
+// merge puts what a board finds itself beside what the cloud knows of it. The
+// board knows better why it cannot carry networks, and what it told once is not
+// said twice.
+func merge(cloud, board []wire.Finding) []wire.Finding {
+	sees := func(f wire.Finding) bool {
+		return slices.ContainsFunc(board, func(b wire.Finding) bool {
+			return b.Check == "networks" && f.Check == b.Check || b.ID == f.ID && b.Cause == f.Cause
+		})
+	}
+	return append(slices.DeleteFunc(cloud, sees), board...)
+}
+
 // examine is what the cloud knows of a board.
 func (c *Conductor) examine(tx *store.Tx, b store.Board) ([]wire.Finding, error) {
 	now := c.now()
 	var found []wire.Finding
-	add := func(check, level, cause, cure string, certain bool) {
-		found = append(found, wire.Finding{Check: check, Level: level, Cause: cause, Cure: cure, Certain: certain})
-	}
+	add := func(id, cause, cure string) { found = append(found, wire.NewFinding(id, cause, cure)) }
 	switch {
 	case b.Status == s4t.BoardOnline:
-		add("session", "ok", "the board is connected", "", true)
+		found = append(found, wire.Finding{Check: "session", Level: wire.LevelOK, Cause: "the board is connected", Certain: true})
 	case len(b.PublicKey) == 0 && b.CodeUsed:
-		add("session", "error", "the board has left: it is not enrolled any more", fmt.Sprintf("`s4t board update %s --new-code`, then join with the new join string", b.Name), true)
+		add(wire.BoardLeft, "the board has left: it is not enrolled any more", fmt.Sprintf("`s4t board update %s --new-code`, then join with the new join string", b.Name))
 	case len(b.PublicKey) == 0:
-		add("session", "error", "no board has joined with this board's code yet", "run `lightning-rod join` on the board with its join string", true)
+		add(wire.NeverJoined, "no board has joined with this board's code yet", "")
 	case b.LastSeen == nil:
-		add("session", "error", "the board has joined and never connected", "run `lightning-rod doctor` on the board", true)
+		add(wire.NeverConnected, "the board has joined and never connected", "")
 	default:
-		add("session", "error", fmt.Sprintf("the board is offline since %s", b.LastSeen.UTC().Format(time.RFC3339)), "check its power and its link; `lightning-rod doctor` on the board names the cause", true)
+		add(wire.BoardOffline, fmt.Sprintf("the board is offline since %s", b.LastSeen.UTC().Format(time.RFC3339)), "")
 	}
 	if b.Status == s4t.BoardOnline && b.AppliedGeneration < b.Generation {
-		add("generation", "warning", fmt.Sprintf("the board has applied generation %d of %d", b.AppliedGeneration, b.Generation), "wait a moment; if it stays so, see the problems that the board tells", true)
+		add(wire.BoardBehind, fmt.Sprintf("the board has applied generation %d of %d", b.AppliedGeneration, b.Generation), "")
 	}
 	for _, p := range b.Problems {
-		add("problem", "error", p, "", true)
+		add(wire.AgentProblem, p, "")
 	}
 	if !b.ClonedAt.IsZero() && now.Sub(b.ClonedAt) < cloneNotice {
-		add("clone", "error", "another board connects with this board's key and is refused", "on the copy: `lightning-rod leave`, then join with a code of its own", true)
+		add(wire.BoardCloned, "another board connects with this board's key and is refused", "")
+	}
+	if older(b.Info.Version, c.cfg.Version) {
+		add(wire.OldVersion, fmt.Sprintf("the board runs lightning-rod %s, the cloud is %s", b.Info.Version, c.cfg.Version), "")
 	}
 	if b.Status == s4t.BoardOnline && !b.Info.Networks {
-		add("networks", "warning", "the board cannot carry virtual networks: it may not create devices", "run lightning-rod as root (or with CAP_NET_ADMIN) and see that /dev/net/tun is there", true)
+		add(wire.NoNetworks, "the board cannot carry virtual networks: it may not create devices", "run lightning-rod as root (or with CAP_NET_ADMIN) and see that /dev/net/tun is there")
 	}
 	ports, err := tx.PortsOfBoard(b.ID)
 	if err != nil {
@@ -84,7 +97,7 @@ func (c *Conductor) examine(tx *store.Tx, b store.Board) ([]wire.Finding, error)
 	}
 	for _, p := range ports {
 		if p.Status != s4t.PortUp && b.Status == s4t.BoardOnline {
-			add("port", "error", missing(fmt.Sprintf("port %s (%s) is %s", p.ID, p.Interface, p.Status), p.Problem), "", true)
+			add(wire.PortDown, missing(fmt.Sprintf("port %s (%s) is %s", p.ID, p.Interface, p.Status), p.Problem), "")
 		}
 	}
 	services, err := tx.ServicesOfBoard(b.ID)
@@ -93,7 +106,7 @@ func (c *Conductor) examine(tx *store.Tx, b store.Board) ([]wire.Finding, error)
 	}
 	for _, s := range services {
 		if s.Problem != "" {
-			add("service", "error", fmt.Sprintf("service %s: %s", s.Name, s.Problem), fmt.Sprintf("`s4t service hide %s %s`, then expose it with another public port", b.Name, s.Name), true)
+			add(wire.ServiceDown, fmt.Sprintf("service %s: %s", s.Name, s.Problem), fmt.Sprintf("`s4t service hide %s %s`, then expose it with another public port", b.Name, s.Name))
 		}
 	}
 	if b.TunnelAgent != "" {
@@ -102,7 +115,7 @@ func (c *Conductor) examine(tx *store.Tx, b store.Board) ([]wire.Finding, error)
 			return nil, err
 		}
 		if !a.Online {
-			add("tunnel agent", "error", fmt.Sprintf("tunnel agent %s is away since %s", a.ID, a.SeenAt.UTC().Format(time.RFC3339)), "the operator has to look at it", true)
+			add(wire.TunnelAgentAway, fmt.Sprintf("tunnel agent %s is away since %s", a.ID, a.SeenAt.UTC().Format(time.RFC3339)), "")
 		}
 	}
 	return found, nil
@@ -119,7 +132,7 @@ func (c *Conductor) askBoard(ctx context.Context, b store.Board) []wire.Finding 
 		err = json.Unmarshal(raw, &report)
 	}
 	if err != nil {
-		return []wire.Finding{{Check: "board", Level: "warning", Cause: "the board did not say what it finds itself", Cure: "run `lightning-rod doctor` on the board", Certain: false}}
+		return []wire.Finding{wire.NewFinding(wire.BoardSilent, "the board did not say what it finds itself", "")}
 	}
 	return report.Findings
 }

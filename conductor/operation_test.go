@@ -100,7 +100,7 @@ func TestABoardThatCannotCarryNetworksSaysSo(t *testing.T) {
 	for _, finding := range d.Findings {
 		checks = append(checks, finding.Check)
 	}
-	for _, want := range []string{"session", "problem", "networks", "port", "clock"} {
+	for _, want := range []string{"session", "agent", "networks", "port", "clock"} {
 		if !slices.Contains(checks, want) {
 			t.Errorf("the doctor does not speak of %s: %v", want, checks)
 		}

@@ -62,7 +62,7 @@ func build(ctx context.Context, cfg config, at *place, db *store.DB, log *slog.L
 	id.Register(mux)
 	con, err := conductor.New(conductor.Config{
 		Store: db, Queue: q, Mux: mux, TicketKey: key,
-		URLs: []string{at.url}, CAFingerprint: at.certs.fingerprint(), Log: log,
+		URLs: []string{at.url}, CAFingerprint: at.certs.fingerprint(), Version: version, Log: log,
 	})
 	if err != nil {
 		return nil, err

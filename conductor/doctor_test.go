@@ -1,0 +1,107 @@
+package conductor
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+func TestOlder(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"v0.1.0", "v0.2.0", true},
+		{"v0.2.0", "v0.1.9", false},
+		{"v0.2.0", "v0.2.0", false},
+		{"v0.2.0-3-gabcdef0", "v0.2.0-14-g0123456", true},
+		{"v0.2.0", "v0.2.0-1-g0123456", true},
+		{"v1.0.0", "v0.9.9-100-gabcdef0-dirty", false},
+		{"dev", "v0.2.0", false},
+		{"v0.2.0", "1a2b3c4", false},
+		{"", "", false},
+	} {
+		if got := older(tt.a, tt.b); got != tt.want {
+			t.Errorf("older(%q, %q) = %v", tt.a, tt.b, got)
+		}
+	}
+}
+
+// TestDoctorOfTheCloud changes one board's row at a time and asks what the
+// doctor sees in it.
+func TestDoctorOfTheCloud(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		prepare func(l *lab)
+		want    string // ID
+	}{
+		{"no board has joined yet", func(l *lab) { row(l, func(b *store.Board) { b.CodeUsed, b.PublicKey = false, nil }) }, wire.NeverJoined},
+		{"the board has left", func(l *lab) {
+			row(l, func(b *store.Board) { b.CodeUsed, b.PublicKey = true, nil })
+		}, wire.BoardLeft},
+		{"the board has joined and never connected", func(l *lab) {
+			row(l, func(b *store.Board) { b.CodeUsed, b.PublicKey = true, make([]byte, 32) })
+		}, wire.NeverConnected},
+		{"the board is offline", func(l *lab) {
+			seen := time.Now().Add(-time.Hour)
+			row(l, func(b *store.Board) { b.CodeUsed, b.PublicKey, b.LastSeen = true, make([]byte, 32), &seen })
+		}, wire.BoardOffline},
+		{"the board is behind", func(l *lab) {
+			row(l, func(b *store.Board) { b.Status, b.WAMPAgent, b.AppliedGeneration = s4t.BoardOnline, wampID, -1 })
+		}, wire.BoardBehind},
+		{"the board tells a problem", func(l *lab) {
+			row(l, func(b *store.Board) {
+				b.Status, b.WAMPAgent, b.Problems = s4t.BoardOnline, wampID, []string{"the disk is slow"}
+			})
+		}, wire.AgentProblem},
+		{"a clone knocks", func(l *lab) {
+			row(l, func(b *store.Board) { b.ClonedAt = time.Now() })
+		}, wire.BoardCloned},
+		{"the board cannot make devices", func(l *lab) {
+			row(l, func(b *store.Board) { b.Status, b.WAMPAgent, b.Info.Networks = s4t.BoardOnline, wampID, false })
+		}, wire.NoNetworks},
+		{"an old lightning-rod", func(l *lab) {
+			row(l, func(b *store.Board) { b.Info.Version = "v0.1.0" })
+			l.c.cfg.Version = "v0.2.0"
+		}, wire.OldVersion},
+		{"the board says nothing", func(l *lab) {
+			row(l, func(b *store.Board) { b.Status, b.WAMPAgent = s4t.BoardOnline, "nobody" })
+		}, wire.BoardSilent},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLab(t)
+			l.board("one")
+			tt.prepare(l)
+			d := call[wire.DoctorReport](l, wire.MethodBoardDoctor, wire.RefRequest{Caller: l.reader, Ref: "one"})
+			for _, f := range d.Findings {
+				if f.ID == tt.want {
+					if known, ok := wire.Diagnose(f.ID); !ok || f.Level != known.Level || f.Certain && !known.Certain || f.Cause == "" || f.Cure == "" {
+						t.Errorf("%+v", f)
+					}
+					return
+				}
+			}
+			t.Errorf("no %s in %+v", tt.want, d.Findings)
+		})
+	}
+}
+
+// row changes the row of board "one".
+func row(l *lab, change func(*store.Board)) {
+	l.t.Helper()
+	one := l.boardNow("one").ID
+	err := l.db.Tx(l.t.Context(), func(tx *store.Tx) error {
+		b, err := tx.Board(one)
+		if err != nil {
+			return err
+		}
+		change(&b)
+		return tx.UpdateBoard(b)
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
