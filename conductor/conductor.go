@@ -35,7 +35,6 @@ type Config struct {
 	Mux           queue.Mux          // optional: what else is served on the conductor's topic (identity registers its methods there); New adds the conductor's own
 	Name          string             // optional: server name on the topic, when there are several conductors
 	Version       string             // optional: of the cloud; boards with an older one are told of
-	Version       string             // optional: of the cloud; boards with an older one are told of
 	Now           func() time.Time   // optional: default time.Now
 	Log           *slog.Logger       // optional: default discards
 }
