@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -29,16 +30,17 @@ type Queue interface {
 
 // Config configures an [Agent].
 type Config struct {
-	ID          s4t.AgentID                       // required: "tunnel-agent-1"
-	URL         string                            // required: that boards and users reach it at: https://host:port
-	Queue       Queue                             // required
-	Validate    func(pkt []byte, layer int) error // required: checks an offload header against its frame (link.Validate)
-	Host        string                            // optional: host of public ports, as users are told it; default the URL's
-	ListenHost  string                            // optional: address that public ports bind to; default all
-	PublicPorts string                            // optional: range of public ports; default "50000-60000"
-	Open        func(link.Config) (device, error) // optional: makes the TAP of an uplink; default link.Open
-	Apply       func([]vnet.Op) error             // optional: default link.Apply
-	Log         *slog.Logger                      // optional: default discards
+	ID          s4t.AgentID                                       // required: "tunnel-agent-1"
+	URL         string                                            // required: that boards and users reach it at: https://host:port
+	Queue       Queue                                             // required
+	Validate    func(pkt []byte, layer int) error                 // required: checks an offload header against its frame (link.Validate)
+	Host        string                                            // optional: host of public ports, as users are told it; default the URL's
+	ListenHost  string                                            // optional: address that public ports bind to; default all
+	PublicPorts string                                            // optional: range of public ports; default "50000-60000"
+	OpenGRE     func(local, remote netip.Addr) (greSocket, error) // optional: makes the socket of a GRE endpoint; default link.OpenGRE
+	Open        func(link.Config) (device, error)                 // optional: makes the TAP of an uplink; default link.Open
+	Apply       func([]vnet.Op) error                             // optional: default link.Apply
+	Log         *slog.Logger                                      // optional: default discards
 }
 
 // Times of an agent.
@@ -94,6 +96,9 @@ func New(cfg Config) (*Agent, error) {
 	const op = "make a tunnel agent"
 	if cfg.ID == "" || cfg.URL == "" || cfg.Queue == nil || cfg.Validate == nil {
 		return nil, s4t.Errorf(s4t.Invalid, op, "", "ID, URL, Queue and Validate are required")
+	}
+	if cfg.OpenGRE == nil {
+		cfg.OpenGRE = openGRE
 	}
 	if cfg.PublicPorts == "" {
 		cfg.PublicPorts = "50000-60000"
@@ -166,10 +171,7 @@ func (a *Agent) close() {
 		e.cancel()
 	}
 	for _, n := range a.networks {
-		if n.uplink != nil {
-			n.uplink.close()
-			n.uplink = nil
-		}
+		n.close()
 	}
 	a.mu.Unlock()
 	a.doors.Wait()

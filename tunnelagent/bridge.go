@@ -21,7 +21,6 @@ import (
 const (
 	offloadHeader = 10               // bytes of virtio_net_hdr before each frame
 	portUnacked   = 10 * time.Second // a data rtunnel whose bytes are not acknowledged for this long is dead
-	portUnsent    = 128 << 10        // bytes that may wait in the kernel, behind which the switch chooses and drops
 )
 
 // network is the switch of one network.
@@ -29,6 +28,8 @@ type network struct {
 	want   wire.TunnelNetwork // but for the ports
 	sw     *vswitch.Switch
 	uplink *uplink // nil: it is in no Linux bridge; guarded by Agent.mu
+
+	endpoints map[s4t.EndpointID]*endpoint // of GRE that are attached; guarded by Agent.mu
 }
 
 // port is the cloud half of a port. Its fields are guarded by Agent.mu, but
@@ -98,14 +99,14 @@ func (a *Agent) applyNetworks(want []wire.TunnelNetwork, problems map[string]str
 		}
 	}
 	for id, n := range a.networks {
-		if networks[id] != n && n.uplink != nil {
-			n.uplink.close()
-			n.uplink = nil
+		if networks[id] != n {
+			n.close()
 		}
 	}
 	for _, w := range want {
 		if n := networks[w.ID]; n != nil {
 			a.applyUplink(n, w, problems)
+			a.applyEndpoints(n, w.AttachGRE, w.MTU, problems)
 		}
 	}
 	a.networks, a.ports = networks, ports
@@ -124,7 +125,19 @@ func (a *Agent) newNetwork(w wire.TunnelNetwork) (*network, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &network{sw: sw}, nil
+	return &network{sw: sw, endpoints: map[s4t.EndpointID]*endpoint{}}, nil
+}
+
+// close ends what is on the switch besides ports. Agent.mu is held.
+func (n *network) close() {
+	if n.uplink != nil {
+		n.uplink.close()
+		n.uplink = nil
+	}
+	for id, e := range n.endpoints {
+		e.close()
+		delete(n.endpoints, id)
+	}
 }
 
 // update gives a port new addresses and guards, in place.
@@ -168,7 +181,7 @@ func portConfig(w wire.TunnelPort) (vswitch.PortConfig, error) {
 // the place of an older one, for the board knows best which of them lives.
 func (a *Agent) servePort(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn) {
 	rtunnel.SetUserTimeout(conn.NetConn(), portUnacked)
-	rtunnel.SetNotSentLowAt(conn.NetConn(), portUnsent)
+	conn.LimitUnsent() // behind what waits in the kernel the switch chooses and drops
 	p, at, err := a.attach(id, conn)
 	if err != nil {
 		a.cfg.Log.Warn("a port cannot be attached", "port", id, "err", err)

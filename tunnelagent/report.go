@@ -70,6 +70,8 @@ func (a *Agent) state() wire.TunnelReport {
 	}
 	r.Uplinks = a.uplinks()
 	slices.Sort(r.Uplinks)
+	r.Endpoints = a.endpoints()
+	slices.Sort(r.Endpoints)
 	slices.Sort(r.Ports)
 	slices.Sort(r.Exposures)
 	return r
