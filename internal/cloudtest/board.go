@@ -1,0 +1,143 @@
+package cloudtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"sync"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lightningrod"
+	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/vnet"
+)
+
+// Board is a real board but for its devices. Its methods are for one
+// goroutine, but [Board.Devices].
+type Board struct {
+	Name string
+	Way  *Way
+
+	state string
+	stop  func() // nil while it does not run
+
+	mu      sync.Mutex // guards devices
+	devices map[string]*device
+}
+
+// Enrol joins a board under a join string, and does not start it.
+func (c *Cloud) Enrol(ctx context.Context, b s4t.Board) (*Board, error) {
+	way, err := newWay(c)
+	if err != nil {
+		return nil, err
+	}
+	board := &Board{Name: b.Name, Way: way, state: filepath.Join(c.Dir, b.Name), devices: map[string]*device{}}
+	if err := os.MkdirAll(board.state, 0o700); err != nil {
+		way.close()
+		return nil, err
+	}
+	if _, err := lightningrod.Join(ctx, lightningrod.JoinConfig{State: board.state, Join: b.Join, Proxy: way.url()}); err != nil {
+		way.close()
+		return nil, err
+	}
+	return board, nil
+}
+
+// Running reports whether it runs.
+func (b *Board) Running() bool { return b.stop != nil }
+
+// Reachable reports whether it runs and its way is not cut.
+func (b *Board) Reachable() bool { return b.Running() && !b.Way.isCut() }
+
+// Start starts its lightning-rod.
+func (b *Board) Start() error {
+	e, err := lightningrod.New(lightningrod.Config{State: b.state, Devices: &lightningrod.Devices{
+		Capabilities: func() link.Capabilities { return link.Capabilities{Networks: true} },
+		Open:         b.open,
+		Apply:        func([]vnet.Op) error { return nil },
+		Sweep:        func(func(string) bool) error { return nil },
+	}})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	b.stop = func() { cancel(); <-ended }
+	return nil
+}
+
+// Stop ends it as SIGTERM does.
+func (b *Board) Stop() {
+	if b.stop != nil {
+		b.stop()
+		b.stop = nil
+	}
+}
+
+// Kill ends it without a word to the cloud.
+func (b *Board) Kill() {
+	cut := b.Way.isCut()
+	b.Way.Cut()
+	b.Stop()
+	if !cut {
+		b.Way.Heal()
+	}
+}
+
+// Close stops the board and takes its way.
+func (b *Board) Close() {
+	b.Stop()
+	b.Way.close()
+}
+
+// Devices are the names of the devices that are there, sorted.
+func (b *Board) Devices() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	names := make([]string, 0, len(b.devices))
+	for n := range b.devices {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// open makes a device, unless there is one of the name.
+func (b *Board) open(cfg link.Config) (lightningrod.Device, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.devices[cfg.Name] != nil {
+		return nil, fmt.Errorf("device %s: it is there already", cfg.Name)
+	}
+	d := &device{board: b, name: cfg.Name, closed: make(chan struct{})}
+	b.devices[cfg.Name] = d
+	return d, nil
+}
+
+// device is a wire that nobody speaks on.
+type device struct {
+	board  *Board
+	name   string
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (d *device) ReadFrames(func() []byte, func(int)) (int, error) {
+	<-d.closed
+	return 0, os.ErrClosed
+}
+
+func (d *device) Write([]byte) error { return nil }
+
+func (d *device) Close() error {
+	d.once.Do(func() {
+		close(d.closed)
+		d.board.mu.Lock()
+		defer d.board.mu.Unlock()
+		delete(d.board.devices, d.name)
+	})
+	return nil
+}
