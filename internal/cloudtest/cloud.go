@@ -36,7 +36,7 @@ type Cloud struct {
 	Dir         string // database and state of boards
 	PublicPorts string // FROM-TO
 
-	addr  string // of the listener: the same from the first start on
+	addr  string // of the listener: set by the first start
 	key   ed25519.PrivateKey
 	token string
 	stop  func() // nil while it does not run
@@ -78,7 +78,9 @@ func (c *Cloud) Start() (err error) {
 	if err != nil {
 		return err
 	}
-	c.addr = l.Addr().String()
+	if c.token == "" { // the first start; ways read it from then on
+		c.addr = l.Addr().String()
+	}
 	_, tcpPort, _ := net.SplitHostPort(c.addr)
 	url := "http://" + net.JoinHostPort(Name, tcpPort)
 
