@@ -9,7 +9,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults fuzz bench lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults fuzz corpus bench lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -45,6 +45,10 @@ test-faults: build
 ## fuzz: every fuzz target for 60 s (FUZZTIME=10s for less)
 fuzz:
 	scripts/fuzz $(FUZZTIME)
+
+## corpus: keeps what fuzzing found on this machine in testdata/fuzz
+corpus:
+	scripts/corpus
 
 ## bench: throughput, latency, memory, connections/s; writes docs/performance.md
 bench:

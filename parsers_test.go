@@ -1,0 +1,75 @@
+package s4t_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// parsers lists what reads bytes that somebody else wrote, and the fuzz target
+// that feeds it; the target's corpus is in testdata/fuzz beside it.
+var parsers = []struct{ reads, target string }{
+	{"the body of a REST request", "api FuzzBody"},
+	{"the id in Last-Event-ID and the queue's events", "api FuzzDecode"},
+	{"a request as it reaches the conductor, and what boards and agents say", "conductor FuzzMessage"},
+	{"services, targets and ranges of ports, as a user types them", "conductor FuzzParse"},
+	{"the events that the API streams", "apiclient FuzzEvents"},
+	{"a kept password's hash", "identity FuzzParse"},
+	{"a WAMP message on the board", "wamp FuzzDecode"},
+	{"a WAMP message in the router", "wamp/router FuzzDecode"},
+	{"a WebSocket frame's header", "rtunnel FuzzParseHeader"},
+	{"a WebSocket message, also in pieces", "rtunnel FuzzReadMessage"},
+	{"a control message of a stream", "rtunnel FuzzControl"},
+	{"the head of a server's or proxy's answer", "rtunnel FuzzReadHead"},
+	{"what a proxy asks for (Basic, Digest)", "rtunnel FuzzChallenges"},
+	{"an offload header and the packet that it describes", "link FuzzValidate"},
+	{"the same, with the kernel as judge", "link FuzzValidateAgainstTheKernel"},
+	{"a frame from a kernel that has no offload headers", "link FuzzDescribe"},
+	{"a GRE header", "gre FuzzParse"},
+	{"a GRE packet in IP", "gre FuzzUnwrap"},
+	{"an Ethernet frame in GRE", "gre FuzzFrame"},
+	{"Ethernet, IP, ARP, ND, DHCP, IGMP and MLD in a switch", "vswitch FuzzInput"},
+	{"a join string", ". FuzzParseJoin"},
+	{"a ticket", "wire FuzzVerifyTicket"},
+	{"the configuration of iotronic", "cmd/iotronic FuzzParseConfig"},
+	{"a file of contexts", "cmd/s4t FuzzReadContexts"},
+	{"the identity of a board", "lightningrod FuzzIdentity"},
+	{"the saved desired state of a board", "lightningrod FuzzDesired"},
+	{"what a broken join left", "lightningrod FuzzPending"},
+}
+
+var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
+
+func TestEveryParserHasAFuzzTargetWithACorpus(t *testing.T) {
+	var there []string
+	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range fuzzTarget.FindAllSubmatch(text, -1) {
+			there = append(there, filepath.ToSlash(filepath.Dir(path))+" "+string(m[1]))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range parsers {
+		dir, name, _ := strings.Cut(p.target, " ")
+		if !slices.Contains(there, p.target) {
+			t.Errorf("%s: there is no %s", p.reads, p.target)
+		}
+		if seeds, _ := filepath.Glob(filepath.Join(dir, "testdata", "fuzz", name, "*")); len(seeds) == 0 {
+			t.Errorf("%s: %s has no corpus: `make fuzz FUZZTIME=10s corpus`", p.reads, p.target)
+		}
+	}
+	for _, target := range there {
+		if !slices.ContainsFunc(parsers, func(p struct{ reads, target string }) bool { return p.target == target }) {
+			t.Errorf("%s is not listed in parsers_test.go: say what it reads", target)
+		}
+	}
+}
