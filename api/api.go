@@ -60,6 +60,7 @@ func New(c Config) (*API, error) {
 	a.serviceRoutes()
 	a.bridgeRoutes()
 	a.uplinkRoutes()
+	a.greRoutes()
 	a.metricsRoutes()
 	a.operationRoutes()
 	a.eventRoutes()

@@ -54,6 +54,7 @@ var changing = map[string]any{
 	wire.MethodStreamOpen:    wire.StreamGrant{URL: "https://x", Ticket: "marker-ticket"},
 	wire.MethodServiceExpose: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodServiceHide: s4t.Operation{ID: "o1", Object: "marker"},
 	wire.MethodUplinkSet: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodUplinkRemove: s4t.Operation{ID: "o1", Object: "marker"},
+	wire.MethodAttachGRE: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodDetachGRE: s4t.Operation{ID: "o1", Object: "marker"},
 	wire.MethodBridgeCreate: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeDelete: s4t.Operation{ID: "o1", Object: "marker"},
 	wire.MethodBridgeAdd: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeRemove: s4t.Operation{ID: "o1", Object: "marker"},
 }

@@ -117,6 +117,8 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		"POST /v1/bridges/{bridge}/boards":        `{"boards":["` + string(board.ID) + `"]}`,
 		"POST /v1/bridges/{bridge}/boards/remove": `{"boards":["` + string(board.ID) + `"]}`,
 		"POST /v1/networks/{id}/uplink":           `{"bridge":"br0"}`,
+		"POST /v1/networks/{id}/gre":              `{"remote":"192.0.2.7"}`,
+		"POST /v1/networks/{id}/gre/remove":       `{"remote":"192.0.2.7"}`,
 		"POST /v1/projects":                       `{"name":"new"}`,
 		"POST /v1/users":                          `{"name":"new","project":"home","role":"reader"}`,
 		"POST /v1/tokens":                         `{"project":"home"}`,

@@ -33,9 +33,6 @@ func checkOuter(op, flag, text string) (netip.Addr, error) {
 func (c *Conductor) attachGRE(ctx context.Context, req wire.NetworkGRE) (s4t.Operation, error) {
 	received := c.now()
 	op := fmt.Sprintf("attach GRE endpoint %s to network %q", clip(req.Remote), req.Ref)
-	if err := allow(req.Caller, op, s4t.RoleAdmin); err != nil {
-		return s4t.Operation{}, err
-	}
 	remote, err := checkOuter(op, "--remote", req.Remote)
 	if err != nil {
 		return s4t.Operation{}, err
@@ -83,9 +80,6 @@ func (c *Conductor) attachGRE(ctx context.Context, req wire.NetworkGRE) (s4t.Ope
 func (c *Conductor) detachGRE(ctx context.Context, req wire.NetworkGRE) (s4t.Operation, error) {
 	received := c.now()
 	op := fmt.Sprintf("detach GRE endpoint %s from network %q", clip(req.Remote), req.Ref)
-	if err := allow(req.Caller, op, s4t.RoleAdmin); err != nil {
-		return s4t.Operation{}, err
-	}
 	return c.operate(ctx, req.Caller, kindDetachGRE, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
 		n, present, err := ch.networkWithEndpoints(req.Caller, op, req.Ref, rec)
 		if err != nil {
@@ -122,11 +116,10 @@ func keyOf(req wire.NetworkGRE, n s4t.Network) uint32 {
 
 // networkWithEndpoints finds the network of a changing request.
 func (ch *change) networkWithEndpoints(caller wire.Caller, op, ref string, rec *s4t.AuditRecord) (s4t.Network, []store.Endpoint, error) {
-	n, err := findNetwork(ch.Tx, caller, op, ref)
+	n, err := ch.networkForOperator(caller, op, ref, rec)
 	if err != nil {
 		return n, nil, err
 	}
-	rec.Object, rec.Name, rec.Project = string(n.ID), n.Name, n.Project
 	present, err := ch.EndpointsOfNetwork(n.ID)
 	return n, present, err
 }

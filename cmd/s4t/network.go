@@ -39,7 +39,7 @@ func (a *app) networkCommand() *cobra.Command {
 				column[s4t.Network]{"SUBNETS", subnetsOf},
 				column[s4t.Network]{"TUNNEL AGENT", func(n s4t.Network) string { return string(n.TunnelAgent) }})
 		})}
-	return newGroup("network", "Networks underneath bridges", "  s4t network list", list, show, a.networkUplink())
+	return newGroup("network", "Networks underneath bridges", "  s4t network list", list, show, a.networkUplink(), a.networkGRE("attach-gre"), a.networkGRE("detach-gre"))
 }
 
 // completeNetworks completes the name of one network.
@@ -48,9 +48,14 @@ func (a *app) completeNetworks() cobra.CompletionFunc {
 }
 
 func (a *app) printNetwork(n s4t.Network) error {
-	return a.printOne(n, n.Name, field{"name", n.Name}, field{"id", string(n.ID)}, field{"layer", strconv.Itoa(n.Layer)},
+	err := a.printOne(n, n.Name, field{"name", n.Name}, field{"id", string(n.ID)}, field{"layer", strconv.Itoa(n.Layer)},
 		field{"encapsulation", string(n.Encapsulation)}, field{"mtu", strconv.Itoa(n.MTU)}, field{"key", strconv.FormatUint(uint64(n.Key), 10)},
 		field{"subnets", subnetsOf(n)}, field{"tunnel agent", string(n.TunnelAgent)}, field{"uplink", uplinkText(n.Uplink)}, field{"created", since(&n.CreatedAt)})
+	if err != nil || a.format != "table" || len(n.AttachGRE) == 0 {
+		return err
+	}
+	fmt.Fprintln(a.stdout)
+	return a.printEndpoints(n.AttachGRE)
 }
 
 func subnetsOf(n s4t.Network) string {
