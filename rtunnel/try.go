@@ -10,7 +10,7 @@ import "time"
 // Conn is closed, and Finish should be called soon.
 //
 // One goroutine at a time may use TryWriteFrames and Finish. Where writing
-// cannot be tried, because the connection has no descriptor, it waits.
+// cannot be tried, because the connection has no descriptor, it takes nothing.
 func (c *Conn) TryWriteFrames(p []byte) (took, all bool, err error) {
 	if !c.wmu.TryLock() {
 		return false, false, nil
@@ -24,9 +24,6 @@ func (c *Conn) TryWriteFrames(p []byte) (took, all bool, err error) {
 		took, all, err = c.tryPlain(p)
 	case c.bulk != nil && c.bulk.raw != nil:
 		took, all, err = c.tryTLS(p)
-	default:
-		err = c.write(p)
-		return err == nil, err == nil, err
 	}
 	if err != nil {
 		return false, false, c.writeError(err)

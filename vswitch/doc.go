@@ -15,7 +15,7 @@
 //	                storm limit, groups, loops                storm.go, snoop.go, loop.go
 //	                table: address -> port                    table.go
 //	                copy into the queue of the destination    queue.go
-//	Port.Flush      wake the writers
+//	Port.Flush      write what little there is, or wake the writers     now.go
 //	Port.Run        write runs of frames to the port's Writer port.go
 //
 // Input is called by one goroutine a port, the one that reads; Run is the one

@@ -77,9 +77,10 @@ func (s *Switch) begin(p *Port, r *rules) {
 	}
 	p.attached.Store(s.now())
 	for _, q := range s.queries() {
-		p.q.put(&frame{pkt: q, eth: q[offloadLen:]}, p.lay)
+		if _, wake := p.q.put(&frame{pkt: q, eth: q[offloadLen:]}, p.lay); wake {
+			p.q.wakeUp()
+		}
 	}
-	p.q.wakeUp()
 }
 
 // watch looks at a frame from a port with any source.

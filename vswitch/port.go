@@ -18,6 +18,17 @@ type Writer interface {
 	WriteFrames(p []byte) error
 }
 
+// TryWriter is a Writer that can also write without waiting; see
+// rtunnel.Conn. took says that the frames are on their way, without it none of
+// p was written; all says that they have left. After took without all p stays
+// as it is until Finish returned. Little frames are written by the goroutine
+// that brought them then, which saves waking another.
+type TryWriter interface {
+	Writer
+	TryWriteFrames(p []byte) (took, all bool, err error)
+	Finish() error
+}
+
 // FrameWriter is for a port that is no rtunnel: a device, or an encapsulation.
 // WriteFrame gets one offload header and frame, valid and changeable during the
 // call; Flush ends a run.
@@ -56,7 +67,10 @@ type Port struct {
 	sw    *Switch
 	id    string
 	out   Writer
+	try   TryWriter // out, if it is one
 	dev   FrameWriter
+	begun run // what writeNow could not end, for Run; of who is in the writer's place
+	took  bool
 	lay   func(dst []byte, payload int) int // nil for a device
 	q     *queue
 	rules atomic.Pointer[rules]
@@ -175,6 +189,9 @@ func (p *Port) Close() { p.sw.remove(p) }
 func (p *Port) Run(ctx context.Context) error {
 	pace := pacer{limit: chunkSize}
 	for {
+		if err := p.finish(); err != nil {
+			return err
+		}
 		run, ok := p.q.take(pace.piece(p.rules.Load().rate))
 		if !ok {
 			select {
@@ -234,10 +251,6 @@ func (p *Port) write(pace *pacer, r run) error {
 // writeFrames sends frames, the first of which begins at b[at]; whole are the
 // same bytes in one piece.
 func (p *Port) writeFrames(whole, b []byte, frames []placed, at int) error {
-	bytes := 0
-	for _, f := range frames {
-		bytes += f.size
-	}
 	if p.dev == nil {
 		if err := p.out.WriteFrames(whole); err != nil {
 			return err
@@ -253,9 +266,18 @@ func (p *Port) writeFrames(whole, b []byte, frames []placed, at int) error {
 			return err
 		}
 	}
+	p.count(frames)
+	return nil
+}
+
+// count counts frames that were sent.
+func (p *Port) count(frames []placed) {
+	bytes := 0
+	for _, f := range frames {
+		bytes += f.size
+	}
 	p.counts.txFrames.Add(uint64(len(frames)))
 	p.counts.txBytes.Add(uint64(bytes))
-	return nil
 }
 
 // pacer chooses how much of the bulk lane goes to one write. Sparse flows can

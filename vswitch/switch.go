@@ -100,6 +100,7 @@ func (s *Switch) Add(cfg PortConfig) (*Port, error) {
 	p := &Port{sw: s, id: cfg.ID, out: cfg.Out, dev: cfg.Device, q: newQueue(), gone: make(chan struct{})}
 	if p.dev == nil {
 		p.lay, p.q.wrap = s.header, cfg.Wrap
+		p.try, _ = cfg.Out.(TryWriter)
 	}
 	p.now = s.now()
 	p.attached.Store(p.now)
@@ -190,12 +191,14 @@ func (p *Port) Input(pkt []byte) {
 	}
 }
 
-// Flush ends a batch of Input: it wakes the writers of the ports that got
-// frames.
+// Flush ends a batch of Input: it writes the little that can be written without
+// waiting, and wakes the writers of the ports that got more.
 func (p *Port) Flush() {
 	p.inBatch = false
 	for i, d := range p.wakes {
-		d.q.wakeUp()
+		if !d.writeNow() {
+			d.q.wakeUp()
+		}
 		p.wakes[i] = nil
 	}
 	p.wakes = p.wakes[:0]
