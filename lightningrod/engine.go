@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"reflect"
-	"strings"
 	"sync"
 	"time"
 
@@ -164,96 +162,6 @@ func (e *Engine) restore() {
 	}
 }
 
-// keepSession opens session after session until ctx ends.
-func (e *Engine) keepSession(ctx context.Context) {
-	retry := sessionBackoff()
-	flapping := false // the last session was a short one
-	for ctx.Err() == nil {
-		lived, err := e.oneSession(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		wait := retry.wait()
-		switch {
-		case refused(err):
-			wait = jitter(slowRetry)
-		case lived >= settledAfter, lived > 0 && !flapping:
-			retry.reset()
-			wait = firstRetry()
-		}
-		flapping = lived > 0 && lived < settledAfter
-		e.mu.Lock()
-		e.trouble, e.cause = troubleOf(err), diagnosisOf(err)
-		e.mu.Unlock()
-		e.cfg.Log.Warn("no session with the cloud", "err", err, "retry_in", wait.Round(time.Millisecond))
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-	}
-}
-
-// refused reports whether the cloud turned the board away for a reason that
-// does not pass by itself. That the way there does not let the board pass is
-// none: it may from one second to the next.
-func refused(err error) bool {
-	switch reason := wamp.ReasonOf(err); reason {
-	case wamp.ReasonCloned, wamp.ReasonLeft:
-		return true
-	default:
-		return reason != "" && s4t.KindOf(err) == s4t.Unauthenticated
-	}
-}
-
-// troubleOf says in the board's words why there is no session.
-func troubleOf(err error) string {
-	switch {
-	case err == nil:
-		return "the cloud closed the session"
-	case wamp.ReasonOf(err) == wamp.ReasonCloned:
-		return "another board uses this board's identity; stop it, or run `lightning-rod leave` on one of them and join it with a code of its own"
-	case refused(err):
-		return "the cloud does not know this board (any more); run `lightning-rod leave` and join with a new code (" + err.Error() + ")"
-	}
-	return err.Error()
-}
-
-// oneSession connects and serves. lived is how long the session lasted, 0 if
-// none came about.
-func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, err error) {
-	c, err := e.connect(ctx, e.urls())
-	if err != nil {
-		return 0, err
-	}
-	defer c.Close()
-	start := time.Now()
-	var w wire.BoardWelcome
-	info := boardInfo(e.cfg.Version, e.cfg.SSHDir, e.caps)
-	if err := c.Call(ctx, wamp.Connected, wire.BoardConnected{Instance: e.instance, Info: info}, &w); err != nil {
-		return 0, firstOf(c, err)
-	}
-	e.setSession(c, w.Epoch)
-	defer e.setSession(nil, 0)
-	e.ports.retry()
-	e.streams.Wake()
-	e.cfg.Log.Info("connected", "peer", c.URL(), "session", w.Epoch)
-	err = e.serve(ctx, c, w)
-	return max(time.Since(start), 1), err
-}
-
-// firstOf prefers the reason why a session ended to the error of a call that
-// ended with it.
-func firstOf(c cloud, err error) error {
-	select {
-	case <-c.Done():
-		if e := c.Err(); e != nil {
-			return e
-		}
-	default:
-	}
-	return err
-}
-
 // urls returns where the cloud may be: what it said last, then what the join
 // string said.
 func (e *Engine) urls() []string {
@@ -299,109 +207,6 @@ func (e *Engine) isOnline() (bool, <-chan struct{}) {
 
 func (e *Engine) markDirty() { notify(e.dirty) }
 
-// serve follows one session until it ends.
-func (e *Engine) serve(ctx context.Context, c cloud, w wire.BoardWelcome) error {
-	if err := e.adopt(w.Desired); err != nil {
-		return err
-	}
-	s := serving{engine: e, cloud: c, epoch: w.Epoch}
-	refresh := time.NewTicker(jitter(refreshInterval))
-	defer refresh.Stop()
-	again := time.NewTimer(0) // when to look at the report again
-	defer again.Stop()
-	for {
-		var fetch bool
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-c.Done():
-			return c.Err()
-		case g := <-c.Wake():
-			e.hear(g)
-			fetch = true
-		case <-refresh.C:
-			fetch = true
-		case <-e.dirty:
-		case <-again.C:
-			fetch = s.missed
-		}
-		if fetch {
-			s.missed = s.fetch(ctx) != nil
-		}
-		if wait := s.report(ctx); s.missed {
-			again.Reset(retryCall)
-		} else if wait > 0 {
-			again.Reset(wait)
-		}
-	}
-}
-
-// hear notes a generation that the cloud spoke of.
-func (e *Engine) hear(generation int64) {
-	e.mu.Lock()
-	e.heard = max(e.heard, generation)
-	e.mu.Unlock()
-}
-
-// serving is what one session has been told so far.
-type serving struct {
-	engine *Engine
-	cloud  cloud
-	epoch  int64
-
-	missed  bool              // the last fetch failed
-	since   time.Time         // when the report began to wait for ports on their way; zero: it does not
-	told    *wire.BoardReport // the last report that arrived
-	ready   int64             // generation of the last ready line
-	printed bool
-}
-
-// fetch asks for the desired state and applies it.
-func (s *serving) fetch(ctx context.Context) error {
-	var d wire.BoardDesired
-	err := s.cloud.Call(ctx, wamp.Desired, wire.Empty{}, &d)
-	if err == nil {
-		err = s.engine.adopt(d)
-	}
-	if err != nil && ctx.Err() == nil {
-		s.engine.cfg.Log.Warn("ask for the desired state", "err", err, "retry_in", retryCall)
-	}
-	return err
-}
-
-// report tells the cloud what the board has, unless it knows. Ports on their
-// way are given a moment, so that one report tells of many. wait is when to
-// try again; 0 when there is nothing to wait for.
-func (s *serving) report(ctx context.Context) (wait time.Duration) {
-	e := s.engine
-	r, settled := e.report(s.epoch)
-	if !settled {
-		if s.since.IsZero() {
-			s.since = time.Now()
-		}
-		if wait := reportDelay - time.Since(s.since); wait > 0 {
-			return wait
-		}
-	}
-	s.since = time.Time{}
-	if s.told == nil || !reflect.DeepEqual(*s.told, r) {
-		if err := s.cloud.Call(ctx, wamp.Report, r, nil); err != nil {
-			if ctx.Err() == nil {
-				e.cfg.Log.Warn("report to the cloud", "err", err, "retry_in", retryCall)
-			}
-			return retryCall
-		}
-		e.told(r)
-		r.Recovered = "" // told once
-		s.told = &r
-	}
-	if settled && (!s.printed || s.ready != r.Generation) {
-		s.printed, s.ready = true, r.Generation
-		e.cfg.Ready(e.name(), r.Generation)
-	}
-	return 0
-}
-
 // name is the board's name as the cloud last said it.
 func (e *Engine) name() string {
 	e.mu.Lock()
@@ -446,60 +251,6 @@ func (e *Engine) apply(d wire.BoardDesired) {
 	e.heard = max(e.heard, d.Generation)
 	e.mu.Unlock()
 }
-
-// report is the state the board has. settled is false while a port is on its
-// way for the first time.
-func (e *Engine) report(epoch int64) (r wire.BoardReport, settled bool) {
-	ports, settled := e.ports.reports()
-	problems := e.problems()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return wire.BoardReport{
-		Board: e.id.Board, Epoch: epoch, Generation: e.applied, Ports: ports,
-		Problems: clampLines(problems), Recovered: e.recovered,
-	}, settled
-}
-
-// told notes that a report arrived.
-func (e *Engine) told(r wire.BoardReport) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.recovered == r.Recovered {
-		e.recovered = ""
-	}
-}
-
-// problems lists what stands in the way, besides what is one port's own.
-func (e *Engine) problems() []string {
-	streams := e.streams.Status().Problem
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var out []string
-	if streams != "" && e.session != nil && e.desired.Streams != nil {
-		out = append(out, streams)
-	}
-	if e.trouble != "" {
-		out = append(out, e.trouble)
-	}
-	if e.saving != "" {
-		out = append(out, e.saving)
-	}
-	if !e.caps.Networks && len(e.desired.Ports) > 0 {
-		out = append(out, "virtual networks are not possible here: "+e.caps.Reason)
-	}
-	return append(out, e.desired.Notices...)
-}
-
-// clampLines holds the bounds of [wire.BoardReport].
-func clampLines(lines []string) []string {
-	lines = lines[:min(len(lines), 16)]
-	for i, l := range lines {
-		lines[i] = clampLine(l)
-	}
-	return lines
-}
-
-func clampLine(l string) string { return strings.ToValidUTF8(l[:min(len(l), 255)], "") }
 
 // portTicket asks for a ticket for the data rtunnel of a port.
 func (e *Engine) portTicket(ctx context.Context, port s4t.PortID) (string, error) {
