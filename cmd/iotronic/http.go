@@ -1,7 +1,6 @@
 package main
 
 import (
-	"container/list"
 	"context"
 	_ "embed"
 	"log"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -26,12 +24,6 @@ const (
 	// answerTimeout is how long a client may take to read an answer; a long
 	// poll's wait counts. Event streams set their own at each event.
 	answerTimeout = 2 * time.Minute
-	// maxSilent is how many connections may be silent at a time; one more ends
-	// the oldest. Each costs some 20 KB, most of it the TLS handshake's.
-	maxSilent = 4096
-	// silence ends a connection on which no byte of HTTP has come: the TLS
-	// handshake counts too.
-	silence = s4t.HandshakeTimeout
 )
 
 // frontPage is what a browser sees at /.
@@ -73,55 +65,15 @@ func (d doors) handler() http.Handler {
 
 // newHTTPServer bounds what a peer may cost before it has said who it is.
 func newHTTPServer(h http.Handler, logger *slog.Logger) *http.Server {
-	s := &silent{conns: map[net.Conn]*list.Element{}, order: list.New()}
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: s4t.HandshakeTimeout, // the TLS handshake's bound too
 		WriteTimeout:      answerTimeout,        // what is hijacked is free of it
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ConnState:         s.state,
+		ConnState:         newAdmission().state,
 		// What strangers do to the listener is no operator's concern.
 		ErrorLog: log.New(debugWriter{logger}, "", 0),
-	}
-}
-
-// silent closes connections on which nothing is said.
-type silent struct {
-	mu    sync.Mutex // guards the fields below
-	conns map[net.Conn]*list.Element
-	order *list.List // of waiting, oldest first
-}
-
-// waiting is a connection and the clock that ends it.
-type waiting struct {
-	conn  net.Conn
-	clock *time.Timer
-}
-
-// state follows a connection: the clock runs from accept to the first byte of
-// a request (HTTP/2: to the client's preface).
-func (s *silent) state(c net.Conn, st http.ConnState) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if st != http.StateNew {
-		s.forget(c)
-		return
-	}
-	if s.order.Len() >= maxSilent {
-		oldest := s.order.Front().Value.(waiting).conn
-		s.forget(oldest)
-		go oldest.Close() // TLS may take its time to say goodbye
-	}
-	s.conns[c] = s.order.PushBack(waiting{c, time.AfterFunc(silence, func() { c.Close() })})
-}
-
-// forget stops the clock of a connection, if it has one. mu is held.
-func (s *silent) forget(c net.Conn) {
-	if e, ok := s.conns[c]; ok {
-		e.Value.(waiting).clock.Stop()
-		s.order.Remove(e)
-		delete(s.conns, c)
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"container/list"
 	"crypto/tls"
 	"io"
 	"net"
@@ -135,23 +134,5 @@ func TestDoorsRouteByPath(t *testing.T) {
 		if res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %d", path, res.StatusCode)
 		}
-	}
-}
-
-func TestOneSilentPeerTooManyEndsTheOldest(t *testing.T) {
-	s := &silent{conns: map[net.Conn]*list.Element{}, order: list.New()}
-	var far []net.Conn
-	for range maxSilent + 1 {
-		near, peer := net.Pipe()
-		far = append(far, peer)
-		s.state(near, http.StateNew)
-		defer s.state(near, http.StateClosed)
-		defer near.Close()
-	}
-	if _, err := far[0].Read(make([]byte, 1)); err != io.EOF { // waits until it is closed
-		t.Errorf("the oldest: %v", err)
-	}
-	if len(s.conns) != maxSilent || s.order.Len() != maxSilent {
-		t.Errorf("%d and %d are kept", len(s.conns), s.order.Len())
 	}
 }
