@@ -49,6 +49,10 @@ func checkTLS(ctx context.Context, x *examination) {
 		if id != wire.CAReplaced {
 			x.suspectPortal(ctx)
 		}
+	case x.bare && id == wire.HostName: // whose certificate it is was not asked
+		x.found(wire.WrongCertificate, bare(err), "")
+		x.suspectPortal(ctx)
+		x.suspectDNS()
 	case id == wire.CertificateExpired:
 		x.datedTLS(ctx, err)
 	case id == wire.NotTLS, id == wire.TLSCut, id == wire.TLSSilent, id == wire.WrongCertificate, id == wire.TLSResigned:

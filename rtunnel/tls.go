@@ -59,9 +59,13 @@ func (d *Dialer) verifyPinned(op, host string, chain []*x509.Certificate) error 
 		}
 		inter.AddCert(c)
 	}
-	opts := x509.VerifyOptions{Roots: roots, Intermediates: inter, DNSName: host,
+	opts := x509.VerifyOptions{Roots: roots, Intermediates: inter,
 		CurrentTime: clamp(d.cfg.Now(), leaf.NotBefore, leaf.NotAfter), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	if _, err := leaf.Verify(opts); err != nil {
+	_, err := leaf.Verify(opts)
+	if err == nil { // who issued it comes first: another's certificate is no wrong name of the cloud's
+		err = leaf.VerifyHostname(host)
+	}
+	if err != nil {
 		return &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: err} // as crypto/tls itself does
 	}
 	if pinned != nil {

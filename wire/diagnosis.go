@@ -151,7 +151,7 @@ func Diagnoses() []Diagnosis {
 		{FamilyDead, "tcp", LevelWarning, true, "of IPv6 and IPv4 one does not connect; the other is used", "mend this network's route for the dead family, or have its addresses taken out of the DNS"},
 		{AddressDead, "tcp", LevelWarning, true, "some of the addresses do not connect; the others are used", "have them taken out of the DNS, or mend this board's route to them"},
 		{CaptivePortal, "portal", LevelError, false, "requests to the cloud are sent on to another host", "open a browser on this network and log in"},
-		{NotTLS, "tls", LevelError, true, "what answers there does not speak TLS", "check the TCP port; a captive portal may answer in its place"},
+		{NotTLS, "tls", LevelError, false, "what answers there does not speak TLS", "check the TCP port; a captive portal may answer in its place"},
 		{TLSCut, "tls", LevelError, false, "the connection is cut during the TLS handshake", "a firewall may filter TLS by name; or the cloud restarts"},
 		{TLSSilent, "tls", LevelError, false, "TCP connects, but the TLS handshake gets no answer with segments of any size", "a firewall may hold TLS back, or the cloud is overloaded"},
 		{TLSFails, "tls", LevelError, false, "the TLS handshake fails for another reason", "see the reason"},

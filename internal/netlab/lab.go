@@ -379,6 +379,9 @@ func removeNamespaces(p string) error {
 		if e := run("ip", "netns", "del", ns); e != nil {
 			err = e
 		}
+		if e := removeEtc(ns); e != nil {
+			err = e
+		}
 	}
 	return err
 }

@@ -37,19 +37,19 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			refuseUpgrade(w, reason.Error(), status)
 		},
 	}
-	if !r.reserve() {
+	remote, _, err := net.SplitHostPort(req.RemoteAddr)
+	if err != nil {
+		remote = req.RemoteAddr
+	}
+	if !r.reserve(remote) {
 		refuseUpgrade(w, "too many boards are joining or connected", http.StatusServiceUnavailable)
 		return
 	}
 	defer r.ended.Done() // reserve added it; the goroutines below have their own
 	ws, err := up.Upgrade(w, req, nil)
 	if err != nil {
-		r.release()
+		r.release(remote)
 		return // Upgrade has answered
-	}
-	remote, _, err := net.SplitHostPort(req.RemoteAddr)
-	if err != nil {
-		remote = req.RemoteAddr
 	}
 	p := newPeer(r, run.ctx, ws, remote)
 	if !r.add(p, run) {
@@ -64,7 +64,9 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	})
 	r.attaching.Go(func() {
 		if err := run.nexus.Attach(p); err != nil {
-			p.log.Info("a board could not join", "err", err)
+			if !p.codeGood {
+				p.log.Info("a board could not join", "err", err)
+			}
 			p.Close()
 		}
 	})
@@ -108,22 +110,62 @@ func offers(req *http.Request, subprotocol string) bool {
 }
 
 // reserve makes room for a peer that is not welcomed yet, and has Run wait for
-// the caller.
-func (r *Router) reserve() bool {
+// the caller. Where too many are on their way, who comes from an address with
+// few takes the place of the oldest from the address with the most: one address
+// cannot keep the others' boards out.
+func (r *Router) reserve(remote string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.run == nil || r.joining >= maxHandshakes || len(r.peers) >= maxSessions {
+	if r.run == nil || len(r.peers) >= maxSessions {
 		return false
 	}
+	if r.joining >= maxHandshakes {
+		crowd, most := "", r.joiners[remote]+1
+		for from, n := range r.joiners {
+			if n > most {
+				crowd, most = from, n
+			}
+		}
+		if !r.evict(crowd) {
+			return false
+		}
+	}
 	r.joining++
+	r.joiners[remote]++
 	r.ended.Add(1)
 	return true
 }
 
-func (r *Router) release() {
+// evict ends the peer of an address that has been joining for longest, and
+// makes its place free at once. r.mu is held.
+func (r *Router) evict(remote string) bool {
+	var oldest *peer
+	for p := range r.peers {
+		if p.remote == remote && !p.welcomed && !p.evicted && (oldest == nil || p.since.Before(oldest.since)) {
+			oldest = p
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	oldest.evicted = true
+	oldest.Close()
+	r.joined(remote)
+	return true
+}
+
+// joined notes that a peer is not joining any more. r.mu is held.
+func (r *Router) joined(remote string) {
+	r.joining--
+	if r.joiners[remote]--; r.joiners[remote] == 0 {
+		delete(r.joiners, remote)
+	}
+}
+
+func (r *Router) release(remote string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.joining--
+	r.joined(remote)
 }
 
 // add notes the peer, unless the router was stopped meanwhile, and has Run wait
@@ -132,7 +174,7 @@ func (r *Router) add(p *peer, run *running) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.run != run {
-		r.joining--
+		r.joined(p.remote)
 		return false
 	}
 	r.peers[p] = struct{}{}
@@ -151,7 +193,9 @@ func (r *Router) welcome(p *peer, w *nwamp.Welcome) {
 	}
 	p.welcomed = true
 	p.session = Session{ID: uint64(w.ID), Board: s4t.BoardID(authid)}
-	r.joining--
+	if !p.evicted {
+		r.joined(p.remote)
+	}
 	r.cfg.Joined(p.session)
 	p.log.Debug("control session begins", "board", p.session.Board, "session", p.session.ID)
 }
@@ -171,8 +215,8 @@ func (r *Router) remove(p *peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.peers, p)
-	if !p.welcomed {
-		r.joining--
+	if !p.welcomed && !p.evicted {
+		r.joined(p.remote)
 	}
 }
 
