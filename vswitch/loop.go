@@ -203,8 +203,14 @@ func (l *loops) retest(p *Port) {
 	}
 }
 
-// restore takes a cut port in use again. The caller holds mu.
+// restore takes a cut port in use again. What was learned of the others may
+// have been learned around the loop. The caller holds mu.
 func (l *loops) restore(d *Port) {
+	if d.loop.since != 0 {
+		for _, o := range l.ports {
+			d.sw.table.unlearn(o)
+		}
+	}
 	d.loop.since, d.loop.tested = 0, 0
 	d.cut.Store(false)
 	l.anyCut.Store(slices.ContainsFunc(l.ports, func(o *Port) bool { return o.loop.since != 0 }))

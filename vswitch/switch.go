@@ -230,7 +230,8 @@ func (p *Port) forward(pkt []byte) reason {
 			return why
 		}
 		switch s.table.learn(p, f.src) {
-		case refused:
+		case refused: // of a guarded port: spoofed, or around a loop
+			s.loops.suspect(p)
 			return spoofedMAC
 		case full:
 			return macLimited
