@@ -47,14 +47,16 @@ type peer struct {
 	codeGood bool        // the authenticator found nothing wrong with a code; set before nexus queues the ABORT
 	refusal  *wire.Error // why the authenticator said no; set before nexus queues the ABORT
 
-	welcomed bool    // guarded by r.mu, as is session
-	session  Session // valid once welcomed
+	since    time.Time // when it came
+	welcomed bool      // guarded by r.mu, as are the next two
+	evicted  bool      // closed before it was welcomed, and not counted any more
+	session  Session   // valid once welcomed
 }
 
 // newPeer starts the reader; run must be called.
 func newPeer(r *Router, ctx context.Context, ws *websocket.Conn, remote string) *peer {
 	p := &peer{
-		r: r, ws: ws, remote: remote, log: r.cfg.Log.With("peer", remote),
+		r: r, ws: ws, remote: remote, since: time.Now(), log: r.cfg.Log.With("peer", remote),
 		rd:   make(chan nwamp.Message),
 		wr:   make(chan nwamp.Message, outQueue),
 		gone: make(chan struct{}),

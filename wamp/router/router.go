@@ -61,7 +61,8 @@ type Router struct {
 	mu      sync.Mutex // guards the fields below
 	run     *running   // nil: not running
 	peers   map[*peer]struct{}
-	joining int // peers that are not welcomed yet
+	joining int            // peers that are not welcomed yet
+	joiners map[string]int // the same by remote address
 
 	ended     sync.WaitGroup // goroutines of connections
 	attaching sync.WaitGroup // of those that nexus is letting in
@@ -82,7 +83,7 @@ func New(cfg Config) (*Router, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Router{cfg: cfg, ready: make(chan struct{}), peers: make(map[*peer]struct{})}, nil
+	return &Router{cfg: cfg, ready: make(chan struct{}), peers: make(map[*peer]struct{}), joiners: make(map[string]int)}, nil
 }
 
 // Ready is closed when Run lets boards in.
