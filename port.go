@@ -37,7 +37,7 @@ type PortGuards struct {
 	AllowRA        bool   `json:"allow_ra"`             // an IPv6 router may sit behind this port
 	StormLimit     int    `json:"storm_limit,omitzero"` // frames/s of broadcast, multicast and unknown unicast; 0 means the default
 	BridgeTo       string `json:"bridge_to,omitempty"`  // interface of the board that is put into the network; implies AllowAnySource
-	RateLimit      int64  `json:"rate_limit,omitzero"`  // bytes/s towards the board; 0 means none
+	RateLimit      int64  `json:"rate_limit,omitzero"`  // bytes/s each way; 0 means none
 }
 
 // PortGRE are the outer addresses of a port with encapsulation gre.

@@ -72,10 +72,17 @@ func checkBridge(op string, req *wire.BridgeCreate) error {
 	return checkGuards(op, req.Layer, req.Guards)
 }
 
+// minRate is the least rate limit, bytes/s: below it a super-frame of 64 KB
+// takes longer than a TCP connection waits for.
+const minRate = 12_500
+
 // checkGuards checks what a user lifts for a port.
 func checkGuards(op string, layer int, g s4t.PortGuards) error {
 	if g.StormLimit < 0 || g.RateLimit < 0 {
 		return s4t.Errorf(s4t.Invalid, op, "use 0 for the default", "a limit is negative")
+	}
+	if g.RateLimit > 0 && g.RateLimit < minRate {
+		return s4t.Errorf(s4t.Invalid, op, "use 0 for no limit", "a rate limit of %d bytes/s is less than %d", g.RateLimit, minRate)
 	}
 	if g.BridgeTo == "" {
 		return nil

@@ -207,7 +207,11 @@ func (a *Agent) servePort(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn
 			at.port.Input(pkt)
 			return nil
 		},
-		func() error { at.port.Flush(); return nil })
+		func() error {
+			at.port.Flush()
+			at.port.Throttle(ctx) // the path fills, and then the board's own queue
+			return nil
+		})
 	cancel()
 	at.port.Close()
 	conn.Close()

@@ -155,6 +155,7 @@ func (u *uplink) run(ctx context.Context) error {
 		taken = 0
 		_, err := u.dev.ReadFrames(next, done)
 		u.port.Flush()
+		u.port.Throttle(ctx)
 		if err != nil {
 			return err
 		}

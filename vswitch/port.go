@@ -91,6 +91,8 @@ type Port struct {
 	claimed      [8]address // IP sources that claims let pass last
 	claimedGen   uint64
 	storm        bucket
+	brought      int // bytes since Throttle
+	pace         pacer
 	reply        [replyLen]byte
 	loop         loopWatch
 
@@ -108,7 +110,7 @@ type rules struct {
 	own6     []address
 	directed []uint32 // broadcast addresses of the port's IPv4 subnets
 	storm    int      // frames/s
-	rate     int64    // bytes/s towards the port; 0: no limit
+	rate     int64    // bytes/s each way; 0: no limit
 }
 
 // newRules checks a configuration.
@@ -170,6 +172,22 @@ func (p *Port) Update(cfg PortConfig) error {
 		p.sw.begin(p, r)
 	}
 	return nil
+}
+
+// Throttle waits for as long as the port's rate limit says before the caller of
+// Input brings more, at most until ctx ends or the port is closed. Nothing is
+// lost here meanwhile, and no other port waits.
+func (p *Port) Throttle(ctx context.Context) {
+	wait := p.pace.debt(p.rules.Load().rate, p.brought)
+	p.brought = 0
+	if wait == 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-p.gone:
+	case <-time.After(wait):
+	}
 }
 
 // Counters returns what the port counted so far.

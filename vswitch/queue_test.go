@@ -171,3 +171,31 @@ func TestRateLimit(t *testing.T) {
 		}
 	})
 }
+
+func TestRateLimitFromThePort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 2)
+		p, err := l.sw.Add(PortConfig{ID: "1", MAC: mac(1), Guards: s4t.PortGuards{RateLimit: 100_000}, Out: nowhere{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		frame := append(make([]byte, offloadLen), ether(mac(2), mac(1), 0x1234, make([]byte, 976))...)
+		for range 200 {
+			p.Input(frame)
+			p.Flush()
+			p.Throttle(t.Context())
+		}
+		if took := time.Since(start); took < 1900*time.Millisecond || took > 2100*time.Millisecond {
+			t.Errorf("200 kB took %v at 100 kB/s", took)
+		}
+		for range 1000 {
+			p.Input(frame)
+		}
+		go func() { time.Sleep(time.Second); p.Close() }()
+		start = time.Now()
+		if p.Throttle(t.Context()); time.Since(start) != time.Second {
+			t.Error("a closed port still waits")
+		}
+	})
+}

@@ -184,6 +184,7 @@ func (p *Port) Input(pkt []byte) {
 		p.inBatch = true
 		p.now = p.sw.now()
 	}
+	p.brought += len(pkt)
 	p.counts.rxFrames.Add(1)
 	p.counts.rxBytes.Add(uint64(max(0, len(pkt)-offloadLen)))
 	if why := p.forward(pkt); why != pass {

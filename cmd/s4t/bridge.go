@@ -22,7 +22,27 @@ func (g *guardFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&g.AllowRA, "allow-ra", false, "an IPv6 router may sit behind these ports")
 	f.StringVar(&g.BridgeTo, "bridge-to", "", "put `INTERFACE` of the board, and what is behind it, into the network; implies --allow-any-source")
 	f.IntVar(&g.StormLimit, "storm-limit", 0, "`N` frames/s of broadcast, multicast and unknown unicast a port (default 500)")
+	f.Var((*megabits)(&g.RateLimit), "rate-limit", "at most `MBIT` megabits a second each way through a port (default: no limit)")
 }
+
+// megabits is a rate in bytes/s, written in Mbit/s.
+type megabits int64
+
+// String implements pflag.Value.
+func (m *megabits) String() string { return strconv.FormatFloat(float64(*m)*8/1e6, 'f', -1, 64) }
+
+// Set implements pflag.Value.
+func (m *megabits) Set(text string) error {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(v >= 0.1 && v <= 1e6) {
+		return fmt.Errorf("write megabits a second from 0.1 to 1000000, for example 20")
+	}
+	*m = megabits(v * 1e6 / 8)
+	return nil
+}
+
+// Type implements pflag.Value.
+func (m *megabits) Type() string { return "MBIT" }
 
 // lifted returns nil where every guard stays on.
 func (g *guardFlags) lifted() *s4t.PortGuards {

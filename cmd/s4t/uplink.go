@@ -59,6 +59,7 @@ iotronic that runs as root or with CAP_NET_ADMIN. It lasts until --remove.`,
 	f.BoolVar(&guards.AllowDHCP, "allow-dhcp", false, "a DHCP server may sit on the bridge, and addresses it leases are allowed")
 	f.BoolVar(&guards.AllowRA, "allow-ra", false, "an IPv6 router may sit on the bridge")
 	f.IntVar(&guards.StormLimit, "storm-limit", 0, "`N` frames/s of broadcast, multicast and unknown unicast from the bridge (default 500)")
+	f.Var((*megabits)(&guards.RateLimit), "rate-limit", "at most `MBIT` megabits a second each way (default: no limit)")
 	return cmd
 }
 
