@@ -9,7 +9,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults fuzz corpus bench lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-vm fuzz corpus bench lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -41,6 +41,12 @@ e2e: build
 ## test-faults: kills, cuts and floods; writes docs/reliability.md
 test-faults: build
 	S4T_BIN=$(CURDIR)/bin S4T_RELIABILITY=$(CURDIR)/docs/reliability.md $(GO) test -v -count 1 -timeout 30m -run 'TestFault' ./e2e
+
+## test-vm: a kernel's gretap in a virtual machine against a board (installs qemu; GOLDEN=gre/testdata keeps its packets)
+test-vm: build
+	@scripts/deps vm
+	@scripts/vm-kernel bin/vm
+	S4T_BIN=$(CURDIR)/bin S4T_VM=$(CURDIR)/bin/vm S4T_GRE_GOLDEN=$(if $(GOLDEN),$(abspath $(GOLDEN))) $(GO) test -v -count 1 -timeout 5m -run TestVM ./e2e
 
 ## fuzz: every fuzz target for 60 s (FUZZTIME=10s for less)
 fuzz:
