@@ -153,6 +153,13 @@ func newLab(t testing.TB) *lab {
 		wire.MethodPortCounters: queue.Handle(func(context.Context, wire.PortCountersAsk) (s4t.PortCounters, error) {
 			return s4t.PortCounters{RxFrames: 7}, nil
 		}),
+		wire.MethodCounters: queue.Handle(func(_ context.Context, req wire.CountersAsk) (wire.Counters, error) {
+			answer := wire.Counters{Ports: map[s4t.PortID]s4t.PortCounters{}}
+			for _, id := range req.Ports {
+				answer.Ports[id] = s4t.PortCounters{RxFrames: 7}
+			}
+			return answer, nil
+		}),
 	})
 	running.Go(func() { l.q.Serve(ctx, wire.TopicEvents, "", 1, l.event) })
 	l.start()
@@ -356,6 +363,13 @@ func (l *lab) tunnelReport() {
 				continue
 			}
 			r.Endpoints = append(r.Endpoints, e.ID)
+		}
+	}
+	for _, n := range tun.desired.Networks {
+		if problem := tun.problems[n.Uplink]; n.Uplink != "" && problem != "" {
+			r.Problems[string(n.ID)] = problem
+		} else if n.Uplink != "" {
+			r.Uplinks = append(r.Uplinks, n.ID)
 		}
 	}
 	for _, e := range tun.desired.Exposures {

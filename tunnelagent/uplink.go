@@ -81,9 +81,10 @@ func (a *Agent) newUplink(n *network, w wire.TunnelNetwork) (*uplink, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Highest of all: a Linux bridge takes the lowest MAC of its members for
-	// its own, and must not change it because of us.
-	mac := net.HardwareAddr{0xfe, w.ID[0], w.ID[1], w.ID[2], w.ID[3], w.ID[4]}
+	mac, err := net.ParseMAC(vnet.UplinkMAC(w.ID))
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Internal, "make device "+name, "", "%w", err)
+	}
 	dev, err := a.cfg.Open(link.Config{Name: name, Layer: 2, MAC: mac, Log: a.cfg.Log})
 	if err != nil {
 		return nil, err

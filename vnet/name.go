@@ -38,6 +38,11 @@ func digits(id s4t.PortID) string {
 // bridge of the cloud host.
 func UplinkName(id s4t.NetworkID) string { return "s4tu-" + digits(s4t.PortID(id)) }
 
+// UplinkMAC returns the MAC address of that TAP. It begins with fe: a Linux
+// bridge takes the lowest address of its members for its own, and must not
+// change it because of us.
+func UplinkMAC(id s4t.NetworkID) string { return "fe" + MAC(s4t.PortID(id))[2:] }
+
 // MAC returns the MAC address of a port, "02:" and 5 bytes of the id that are
 // random in a version 4 UUID: locally administered, unicast. The database
 // keeps it unique; on a collision a fresh id gives a fresh MAC.
