@@ -105,6 +105,7 @@ func silent(c net.Conn) { io.Copy(io.Discard, c) }
 // TestDoctorNamesTheCause makes each thing that may stand in a board's way
 // happen, for real, and asks the doctor. What it calls certain must be it.
 func TestDoctorNamesTheCause(t *testing.T) {
+	t.Parallel()
 	for _, tt := range doctorCases() {
 		if _, ok := wire.Diagnose(tt.want); !ok && tt.want != "" {
 			t.Fatalf("there is no diagnosis %q", tt.want)

@@ -148,7 +148,7 @@ func serveProxy(t *testing.T, h *netlab.Host, addr string, ways proxyWays) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		up, err := h.DialContext(ctx, "tcp", req.RequestURI)
+		up, err := h.DialContext(ctx, "tcp", strings.Replace(req.RequestURI, cloudName, netlab.CloudAddr, 1))
 		cancel()
 		if err != nil {
 			io.WriteString(c, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
