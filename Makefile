@@ -9,7 +9,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-vm fuzz corpus bench lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-idle test-vm fuzz corpus bench lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -41,6 +41,10 @@ e2e: build
 ## test-faults: kills, cuts and floods; writes docs/reliability.md
 test-faults: build
 	S4T_BIN=$(CURDIR)/bin S4T_RELIABILITY=$(CURDIR)/docs/reliability.md $(GO) test -v -count 1 -timeout 30m -run 'TestFault' ./e2e
+
+## test-idle: what an idle layer-2 network of 50 boards costs each of them
+test-idle: build
+	S4T_BIN=$(CURDIR)/bin S4T_IDLE_BOARDS=50 $(GO) test -v -count 1 -run 'TestAnIdleNetworkCostsLittle' ./e2e
 
 ## test-vm: a kernel's gretap in a virtual machine against a board (installs qemu; GOLDEN=gre/testdata keeps its packets)
 test-vm: build

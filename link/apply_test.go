@@ -4,6 +4,7 @@ package link
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -225,10 +226,16 @@ func TestBridgeToAnInterface(t *testing.T) {
 	if out, err := exec.Command("ip", "address", "flush", "dev", "eth1").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	if out, err := exec.Command("ip", "link", "set", "eth1", "down").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	for _, pass := range []string{"first", "again"} {
 		if err := Apply(ops); err != nil {
 			t.Fatalf("%s: %v", pass, err)
 		}
+	}
+	if l, _ := netlink.LinkByName("eth1"); l.Attrs().Flags&net.FlagUp == 0 {
+		t.Error("eth1 is not up")
 	}
 	bridge, err := netlink.LinkByName(vnet.BridgeName(id))
 	if err != nil {
@@ -256,6 +263,8 @@ func TestBridgeToAnInterface(t *testing.T) {
 	}
 	if l, err := netlink.LinkByName("eth1"); err != nil || l.Attrs().MasterIndex != 0 {
 		t.Errorf("the interface is not free: %v", err)
+	} else if l.Attrs().Flags&net.FlagUp != 0 {
+		t.Error("the interface was down before, and is not now")
 	}
 }
 

@@ -192,6 +192,36 @@ func TestACutPortIsUsedAgainWhenTheLoopIsGone(t *testing.T) {
 	}
 }
 
+func TestALoopThatIsGoneIsNoticedByTheFramesOfAnyPort(t *testing.T) {
+	l := newLab(t, 2)
+	board := l.add(1, s4t.PortGuards{})
+	n := &lan{l: l, limit: 200}
+	n.ports = append(n.ports, l.add(2, open), l.add(3, open))
+	l.later(10e9)
+	n.hosts(ether(all, mac(77), 0x1234))
+	if len(l.events) != 1 {
+		t.Fatalf("events %v", l.events)
+	}
+	cut := l.ports[l.events[0].Port]
+	for _, p := range n.ports { // what is behind the other port was learned around the loop
+		if p != cut {
+			l.send(p, ether(all, mac(77), 0x1234, []byte{1}))
+		}
+	}
+	for range 4 { // the LAN is silent: the cable is pulled
+		l.later(6e9)
+		l.send(board, ether(all, mac(1), 0x1234))
+	}
+	if len(l.events) != 2 || l.events[1].Kind != EventLoopEnded {
+		t.Fatalf("events %v, want that the port is in use again", l.events)
+	}
+	l.drain(cut)
+	l.send(board, ether(mac(77), mac(1), 0x1234))
+	if got := l.drain(cut); len(got) != 1 {
+		t.Errorf("a host that is behind the port now gets %d frames, want 1", len(got))
+	}
+}
+
 func TestWhatIsNoLoopIsNotCut(t *testing.T) {
 	l := newLab(t, 2)
 	a, b := l.add(2, open), l.add(3, open)

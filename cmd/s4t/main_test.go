@@ -106,6 +106,8 @@ var (
 		"operations/o2":            s4t.Operation{ID: "o2", Kind: "service.expose", Object: "s1", Status: s4t.OperationSucceeded, Steps: steps, CreatedAt: longAgo},
 		"operations/o3":            s4t.Operation{ID: "o3", Kind: "bridge.create", Object: "br1", Status: s4t.OperationFailed, Error: `create bridge "bad": board "garden" did not answer`, ErrorKind: s4t.Timeout, CreatedAt: longAgo},
 		"ports/po1":                s4t.Port{ID: "po1", Board: "kitchen", Status: s4t.PortUp, Interface: "s4t1", Addresses: []string{"10.77.0.2/24"}, MTU: 1500, Counters: &s4t.PortCounters{RxFrames: 7, RxBytes: 1234567, Dropped: s4t.PortDropped{SpoofedMAC: 3, Loop: 1}}},
+		"networks/n1":              s4t.Network{ID: "n1", Name: "lab", Layer: 2, Encapsulation: s4t.EncapEthernet, MTU: 1500, Uplink: &s4t.Uplink{Bridge: "br0", Status: s4t.PortDown, Problem: "no br0"}, CreatedAt: longAgo},
+		"operations/o6":            s4t.Operation{ID: "o6", Kind: "network.uplink", Object: "n1", Status: s4t.OperationSucceeded, CreatedAt: longAgo},
 		"version":                  apiclient.Version{Version: "9.9.9", API: "v1"},
 		"boards/kitchen/doctor":    wire.DoctorReport{Board: "kitchen", Status: s4t.BoardOnline, Findings: []wire.Finding{{Check: "mtu", Level: "warning", Cause: "a small link is in the path", Cure: "lower the MTU"}}},
 		"projects/default-project": s4t.Project{ID: "default-project", Name: "default", CreatedAt: longAgo},
@@ -194,6 +196,9 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		<-r.Context().Done()
+		return
+	case "POST networks/lab/uplink", "DELETE networks/lab/uplink":
+		say(202, s4t.Operation{ID: "o6", Object: "n1", Status: s4t.OperationRunning})
 		return
 	case "POST bridges/lab/boards", "POST bridges/lab/boards/remove", "DELETE bridges/br1":
 		say(202, s4t.Operation{ID: "o1", Object: "br1", Status: s4t.OperationRunning})
