@@ -12,6 +12,8 @@
 //	door.go     /rtunnel: who may come in, for what
 //	ticket.go   tickets are good once
 //	bridge.go   networks, and the cloud half of ports
+//	gre.go      what travels in GRE between boards and switch
+//	endpoint.go GRE endpoints of the data centre
 //	service.go  public ports and users' streams
 //	report.go   what the conductor is told
 package tunnelagent

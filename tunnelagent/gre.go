@@ -11,7 +11,7 @@ import (
 )
 
 // Encapsulation gre: between board and switch every frame travels in GRE in
-// IPv4 (docs/decisions/006). The switch itself sees Ethernet frames.
+// IPv4 (docs/decisions/009). The switch itself sees Ethernet frames.
 
 // newTunnel returns this end of a port's GRE tunnel, nil where the network has
 // another encapsulation.
