@@ -66,6 +66,7 @@ type Agent struct {
 	cfg         Config
 	incarnation string
 	first, last int // public ports
+	turns       *turns
 	opener      *rtunnel.Opener
 	spent       spent
 
@@ -131,6 +132,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, s4t.Errorf(s4t.Invalid, op, "give FIRST-LAST, for example 50000-60000", "%q is not a range of public ports", cfg.PublicPorts)
 	}
 	a.opener = rtunnel.NewOpener(func() { poke(a.report) })
+	a.turns = cpuTurns()
 	return a, nil
 }
 

@@ -45,10 +45,11 @@ type port struct {
 
 // attachment is a data rtunnel on a switch.
 type attachment struct {
-	conn   *rtunnel.Conn
-	port   *vswitch.Port
-	tunnel *gre.Tunnel   // nil: frames come as they are
-	done   chan struct{} // closed when it is off the switch
+	project s4t.ProjectID
+	conn    *rtunnel.Conn
+	port    *vswitch.Port
+	tunnel  *gre.Tunnel   // nil: frames come as they are
+	done    chan struct{} // closed when it is off the switch
 }
 
 // cut takes the attachment off the switch at once, tells the board why, and
@@ -199,8 +200,13 @@ func (a *Agent) servePort(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn
 		}
 	})
 	running.Go(func() { conn.Keepalive(ctx, s4t.PresenceInterval, s4t.PresenceTimeout) })
+	brought := 0 // bytes of this batch
 	err = conn.ReadFrames(offloadHeader+s4t.MaxFrame,
 		func(pkt []byte) error {
+			if brought == 0 {
+				a.turns.take(at.project)
+			}
+			brought += len(pkt) + 1
 			if at.tunnel != nil {
 				pkt, _ = at.tunnel.Unwrap(pkt) // nil is counted as an invalid frame
 			}
@@ -209,6 +215,8 @@ func (a *Agent) servePort(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn
 		},
 		func() error {
 			at.port.Flush()
+			a.turns.done(at.project, brought)
+			brought = 0
 			at.port.Throttle(ctx) // the path fills, and then the board's own queue
 			return nil
 		})
@@ -258,7 +266,7 @@ func (a *Agent) attach(id s4t.PortID, conn *rtunnel.Conn) (*port, *attachment, e
 		cfg.Out, cfg.Wrap = conn, newWrapper(tunnel)
 		var vp *vswitch.Port
 		if vp, err = p.network.sw.Add(cfg); err == nil {
-			p.attached = &attachment{conn: conn, port: vp, tunnel: tunnel, done: make(chan struct{})}
+			p.attached = &attachment{project: p.want.Project, conn: conn, port: vp, tunnel: tunnel, done: make(chan struct{})}
 			p.problem = ""
 			return p, p.attached, nil
 		}
