@@ -30,7 +30,7 @@ const guest = `
 ip=/tools/ip
 $ip addr add ` + vmAddr + `/24 dev eth0
 $ip link set eth0 up
-$ip link add gt0 type gretap local ` + vmAddr + ` remote ` + netlab.CloudAddr + ` key %d
+$ip link add gt0 type gretap local ` + vmAddr + ` remote ` + netlab.CloudAddr + ` key %d %s
 $ip addr add ` + vmInner + `/24 dev gt0
 $ip link set gt0 up
 $ip -d link show gt0
@@ -53,10 +53,22 @@ func TestVMGretap(t *testing.T) {
 	if why := labvm.Missing(dir); why != "" {
 		t.Skip(why)
 	}
+	for _, tt := range []struct {
+		encapsulation s4t.Encapsulation
+		gretap        string // what is not the default of the kernel's gretap
+	}{
+		{s4t.EncapGRE, ""},
+		{s4t.EncapEthernet, "nopmtudisc\n$ip link set gt0 mtu 1500"}, // outer packets of 1,542 bytes: fragments
+	} {
+		t.Run(string(tt.encapsulation), func(t *testing.T) { vmGretap(t, dir, tt.encapsulation, tt.gretap) })
+	}
+}
+
+func vmGretap(t *testing.T, dir string, encapsulation s4t.Encapsulation, gretap string) {
 	c := newCloud(t, 1)
 	board := c.Boards[0].Host
 	var b s4t.Bridge
-	s4tJSON(t, c, &b, "bridge", "create", "lab", "--board", "board1", "--cidr", "10.77.0.0/24", "--encapsulation", "gre")
+	s4tJSON(t, c, &b, "bridge", "create", "lab", "--board", "board1", "--cidr", "10.77.0.0/24", "--encapsulation", string(encapsulation))
 	boardAddr, key := addressOf(t, b, "board1", false), greNetwork(t, c, "lab").Key
 
 	inet, err := c.Lab.AddTAP("vm")
@@ -69,7 +81,7 @@ func TestVMGretap(t *testing.T) {
 		t.Fatal(err)
 	}
 	argv, err := labvm.Command(labvm.Config{
-		Dir: dir, Modules: []string{"ip_gre"}, Tools: []string{"iperf3"}, Script: fmt.Sprintf(guest, key, boardAddr),
+		Dir: dir, Modules: []string{"ip_gre"}, Tools: []string{"iperf3"}, Script: fmt.Sprintf(guest, key, gretap, boardAddr),
 		TAP: "vm", MAC: "02:00:00:00:00:50",
 	}, filepath.Join(c.Lab.Dir, "initrd"))
 	if err != nil {
@@ -119,6 +131,9 @@ func TestVMGretap(t *testing.T) {
 	<-dump.Done()
 	packets := greIn(t, capture)
 	t.Run("every field is what the RFCs say", func(t *testing.T) { decode(t, capture, key) })
+	if encapsulation != s4t.EncapGRE {
+		return
+	}
 	t.Run("the kernel's packets", func(t *testing.T) { keepGolden(t, packets, key) })
 }
 
