@@ -102,16 +102,16 @@ func latencies(t *testing.T, from *netlab.Host, to string, while func()) (r rtts
 	must(t, err)
 	must(t, os.Remove(p.Log)) // the next starts afresh
 	for line := range strings.Lines(string(text)) {
+		if _, rest, ok := strings.Cut(line, " icmp_seq="); ok {
+			fmt.Sscanf(rest, "%d", &r.sent)
+		}
 		if _, rest, ok := strings.Cut(line, " time="); ok {
 			if ms, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " ms"), 64); err == nil {
 				r.all = append(r.all, time.Duration(ms*float64(time.Millisecond)))
 			}
 		}
-		var sent, received int
-		if n, _ := fmt.Sscanf(line, "%d packets transmitted, %d received", &sent, &received); n == 2 {
-			r.sent, r.lost = sent, sent-received
-		}
 	}
+	r.lost = r.sent - len(r.all) // what came after the last answer was still on its way
 	slices.Sort(r.all)
 	return r
 }

@@ -102,7 +102,9 @@ func (p *place) settle(cfg config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	p.listener = tls.NewListener(rtunnel.BulkListener(p.listener), p.certs.tlsConfig())
+	conf := p.certs.tlsConfig()
+	conf.GetConfigForClient = newHandshakes().wait
+	p.listener = tls.NewListener(rtunnel.BulkListener(p.listener), conf)
 	return nil
 }
 

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/stack4things/s4t"
+)
+
+const (
+	// handshakeRate is how many TLS handshakes a second one source may begin,
+	// and handshakeRush how many at once; more wait for their turn. A handshake
+	// costs half a millisecond of a core: one source cannot take the time that
+	// everybody's frames need. A site with 500 boards behind one address is
+	// served at once after a restart of the cloud.
+	handshakeRate = 500
+	handshakeRush = 500
+	// maxRemembered is how many sources are remembered.
+	maxRemembered = 4096
+)
+
+// handshakes has the TLS handshakes of each source wait for their turn.
+type handshakes struct {
+	now func() time.Time
+
+	mu      sync.Mutex // guards sources
+	sources map[netip.Prefix]*rate.Limiter
+}
+
+func newHandshakes() *handshakes {
+	return &handshakes{now: time.Now, sources: map[netip.Prefix]*rate.Limiter{}}
+}
+
+// wait is [tls.Config.GetConfigForClient]: it is called when the client's
+// first message is there, before anything is computed for it.
+func (h *handshakes) wait(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	return nil, h.turn(hello.Context(), sourceOf(hello.Conn.RemoteAddr()))
+}
+
+// turn waits until a source may begin one more.
+func (h *handshakes) turn(ctx context.Context, source netip.Prefix) error {
+	turn := h.of(source).ReserveN(h.now(), 1)
+	delay := turn.DelayFrom(h.now())
+	switch {
+	case delay == 0:
+		return nil
+	case delay > silence:
+		turn.CancelAt(h.now())
+		return s4t.Errorf(s4t.TooMany, "begin TLS", "", "too many handshakes of one source")
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// of returns the limiter of a source. Who is forgotten begins afresh: that is
+// for the benefit of an attacker with thousands of addresses only.
+func (h *handshakes) of(source netip.Prefix) *rate.Limiter {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := h.sources[source]
+	if l != nil {
+		return l
+	}
+	if len(h.sources) >= maxRemembered {
+		now := h.now()
+		for s, l := range h.sources {
+			if l.TokensAt(now) >= handshakeRush {
+				delete(h.sources, s)
+			}
+		}
+		for s := range h.sources { // in random order
+			if len(h.sources) < maxRemembered {
+				break
+			}
+			delete(h.sources, s)
+		}
+	}
+	l = rate.NewLimiter(handshakeRate, handshakeRush)
+	h.sources[source] = l
+	return l
+}
