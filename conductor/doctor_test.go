@@ -67,6 +67,38 @@ func TestDoctorOfTheCloud(t *testing.T) {
 			row(l, func(b *store.Board) { b.Info.Version = "v0.1.0" })
 			l.c.cfg.Version = "v0.2.0"
 		}, wire.OldVersion},
+		{"a public port cannot be had", func(l *lab) {
+			call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "ssh"})
+			err := l.db.Tx(l.t.Context(), func(tx *store.Tx) error {
+				all, err := tx.Services(l.member.Project)
+				if err != nil || len(all) == 0 {
+					return err
+				}
+				all[0].Problem = "the port is in use"
+				return tx.UpdateServiceState(all[0])
+			})
+			if err != nil {
+				l.t.Fatal(err)
+			}
+		}, wire.ServiceDown},
+		{"the board's tunnel agent is away", func(l *lab) {
+			err := l.db.Tx(l.t.Context(), func(tx *store.Tx) error {
+				a, err := tx.Agent(tunnelID)
+				if err != nil {
+					return err
+				}
+				a.Online = false
+				return tx.PutAgent(a)
+			})
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			row(l, func(b *store.Board) { b.TunnelAgent = tunnelID })
+		}, wire.TunnelAgentAway},
+		{"a port of the board is down", func(l *lab) {
+			call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}})
+			row(l, func(b *store.Board) { b.Status, b.WAMPAgent = s4t.BoardOnline, wampID })
+		}, wire.PortDown},
 		{"the board says nothing", func(l *lab) {
 			row(l, func(b *store.Board) { b.Status, b.WAMPAgent = s4t.BoardOnline, "nobody" })
 		}, wire.BoardSilent},

@@ -29,6 +29,7 @@ type patient struct {
 	env   []string
 	args  []string // of `lightning-rod doctor`
 	state string
+	as    []string // command line before lightning-rod's own
 
 	tcpPort func() int // one that nobody listens on, on every host of the lab
 }
@@ -78,8 +79,8 @@ func (p *patient) in(argv ...string) {
 // examine runs the doctor and returns what it finds.
 func (p *patient) examine() []wire.Finding {
 	p.Helper()
-	argv := append([]string{filepath.Join(bin, "lightning-rod"), "doctor", "-o", "json", "--state", p.state}, p.args...)
-	cmd := p.Host.Command(p.Context(), argv...)
+	argv := append(append([]string{}, p.as...), filepath.Join(bin, "lightning-rod"), "doctor", "-o", "json", "--state", p.state)
+	cmd := p.Host.Command(p.Context(), append(argv, p.args...)...)
 	cmd.Env = append(os.Environ(), p.env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -97,6 +98,17 @@ func (p *patient) joined() {
 	_, err := p.Host.Run(p.Context(), filepath.Join(bin, "lightning-rod"), "join", p.join.String(), "--state", p.state, "--no-run")
 	must(p.T, err)
 	p.args = nil
+}
+
+// nobody lets the doctor run as a user without any right.
+func (p *patient) nobody() {
+	p.Helper()
+	must(p.T, os.Chmod(p.cloud.Lab.Dir, 0o711))
+	cmd := p.Host.Command(p.Context(), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", filepath.Join(bin, "lightning-rod"), "version")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		p.Skipf("nobody cannot run lightning-rod here: %v: %s", err, out)
+	}
+	p.as = []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}
 }
 
 // silent takes a connection and says nothing.
@@ -193,6 +205,15 @@ func doctorCases() []doctorCase {
 			runS4T(p.T, p.cloud, "board", "delete", p.join.Name)
 		}, wire.BoardUnknown, "join with a new code"},
 		{"a board that does not run", func(p *patient) { p.joined() }, wire.NotRunning, ""},
+		{"a state that only root may read", func(p *patient) { p.joined(); p.nobody() }, wire.StateUnreadable, ""},
+		{"a state that only root may write", func(p *patient) {
+			p.nobody()
+			must(p.T, os.Mkdir(p.state, 0o755))
+		}, wire.StateNotWritable, ""},
+		{"no right to make devices", func(p *patient) { p.nobody() }, wire.NoNetAdmin, "CAP_NET_ADMIN"},
+		{"no /dev/net/tun", func(p *patient) {
+			p.as = []string{"unshare", "-m", "sh", "-c", "mount -t tmpfs none /dev/net && exec \"$@\"", "sh"}
+		}, wire.NoTun, "/dev/net/tun"},
 	}
 	cases = append(cases, linkCases()...)
 	cases = append(cases, proxyCases()...)

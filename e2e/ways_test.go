@@ -177,7 +177,7 @@ func wayCases() []wayCase {
 			b.join()
 			b.works()
 			epoch := b.epoch()
-			b.idleStream(35 * time.Second) // longer than the NAT remembers
+			b.idleStream(35 * time.Second)      // longer than the NAT remembers
 			if err := b.connect(); err != nil { // at once: nothing had to be mended
 				b.Error(err)
 			}

@@ -43,6 +43,7 @@ type testCloud struct {
 	code       string
 	key        ed25519.PublicKey // that the code belongs to
 	loseAnswer bool              // of the next join
+	unsure     bool              // about codes
 	name       string            // that the join asked for
 	desired    wire.BoardDesired
 	epoch      int64
@@ -173,6 +174,8 @@ func (c *testCloud) check(_ context.Context, code string, key ed25519.PublicKey,
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case c.unsure:
+		return s4t.Errorf(s4t.Unavailable, "check", "try again", "the conductor is away")
 	case code != c.code:
 		return s4t.Errorf(s4t.Unauthenticated, "check", "ask for a new one", "the code is not known")
 	case c.key != nil && !c.key.Equal(key):
