@@ -19,7 +19,7 @@ func main() {
 		bin      = flag.String("bin", "bin", "directory of the three programs")
 		rounds   = flag.Int("rounds", 3, "rounds of each measure; medians are reported")
 		seconds  = flag.Int("seconds", 3, "seconds of a throughput run")
-		only     = flag.String("only", "", "comma-separated: workflow, boards, overlay, tunnel")
+		only     = flag.String("only", "", "comma-separated: workflow, boards, overlay, path, small, tunnel")
 		variant  = flag.String("variant", "", "only the overlay or tunnel variant of this name, or those whose name contains it")
 		hold     = flag.Bool("hold", false, "bring the overlay -variant up and leave it, for profiling, until interrupted")
 		out      = flag.String("out", "docs", "directory of performance.md and performance.svg; empty: only print")
@@ -28,6 +28,9 @@ func main() {
 		rrTo     = flag.String("rr", "", "internal: requests to it")
 		idleTo   = flag.String("idle", "", "internal: idle connections to it")
 		boards   = flag.String("boards", "", "internal: boards to simulate, a file of join strings")
+		relayOf  = flag.String("relay", "", "internal: two namespaces to join by a path")
+		delay    = flag.Duration("delay", 0, "internal: of the path, each way")
+		loss     = flag.Float64("loss", 0, "internal: of the path, each way, from 0 to 1")
 		n        = flag.Int("n", 2000, "internal: how many")
 	)
 	flag.Parse()
@@ -41,6 +44,11 @@ func main() {
 		err = requests(*rrTo)
 	case *idleTo != "":
 		err = idle(*idleTo, *n)
+	case *relayOf != "":
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		a, b, _ := strings.Cut(*relayOf, ",")
+		err = relay(ctx, a, b, *delay, *loss)
+		stop()
 	case *boards != "":
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		err = simulate(ctx, *boards)
@@ -89,6 +97,20 @@ func run(ctx context.Context, bin, only, variant, out string, rounds, seconds in
 			fmt.Println(res.row())
 			r.Overlays = append(r.Overlays, res)
 		}
+	}
+	if want("path") {
+		for _, p := range paths(variant) {
+			fmt.Println("path,", p.Name, "...")
+			p = measurePath(ctx, bin, self, p, rounds, seconds)
+			fmt.Println(p.row())
+			r.Paths = append(r.Paths, p)
+		}
+	}
+	if want("small") {
+		fmt.Println("small board ...")
+		s := measureSmall(ctx, bin, self)
+		fmt.Println(s.row())
+		r.Small = &s
 	}
 	if want("tunnel") {
 		for _, t := range []struct {

@@ -16,6 +16,8 @@ type report struct {
 	Workflow        *workflowResult
 	Boards          *boardsResult
 	Overlays        []overlayResult
+	Paths           []pathResult
+	Small           *smallResult
 	Tunnels         []tunnelResult
 }
 
@@ -58,6 +60,21 @@ func (r report) markdown() string {
 			p("%s", o.row())
 		}
 		p("\n![throughput](performance.svg)\n")
+	}
+	if len(r.Paths) > 0 {
+		p("## Long and lossy paths\n")
+		p("One TCP stream from board 1 across the bridge (layer 2, wss), beside one bare TCP stream from board 1 to the cloud, Mbit/s. Board 1 reaches the cloud over a wire of ours that delays and drops packets of at most 1500 bytes one by one, both ways. Congestion control: %s.\n", r.Paths[0].Congestion)
+		p("| path | round trip | loss each way | bare TCP | through the bridge | ratio |\n|---|---|---|---|---|---|")
+		for _, path := range r.Paths {
+			p("%s", path.row())
+		}
+		p("")
+	}
+	if r.Small != nil {
+		p("## A small board: half a core, 64 MB\n")
+		p("Its bridge is saturated both ways (layer 2, wss) while services are exposed and hidden, which the control channel carries.\n")
+		p("| towards the other board, Gbit/s | peak memory of its control group, MiB | killed for memory | `service expose` to first byte, ms, p50 / p99 |\n|---|---|---|---|")
+		p("%s\n", r.Small.row())
 	}
 	if len(r.Tunnels) > 0 {
 		p("## Reverse tunnels: an exposed service\n")
