@@ -13,12 +13,13 @@ func TestLookSeesInterfacesAddressesAndRoutes(t *testing.T) {
 	inNamespace(t)
 	for _, argv := range [][]string{
 		{"ip", "link", "set", "lo", "up"},
-		{"ip", "link", "add", "a", "type", "veth", "peer", "name", "b"},
-		{"ip", "link", "set", "a", "up"}, // its peer is down: no carrier
-		{"ip", "link", "add", "d", "type", "dummy"},
-		{"ip", "link", "set", "d", "up"},
-		{"ip", "addr", "add", "192.0.2.7/24", "dev", "d"},
-		{"ip", "-6", "addr", "add", "2001:db8::7/64", "dev", "d", "nodad"},
+		{"ip", "link", "add", "va0", "type", "veth", "peer", "name", "vb0"},
+		{"ip", "link", "set", "va0", "up"}, // its peer is down: no carrier
+		{"ip", "link", "add", "vd0", "type", "veth", "peer", "name", "ve0"},
+		{"ip", "link", "set", "vd0", "up"},
+		{"ip", "link", "set", "ve0", "up"},
+		{"ip", "addr", "add", "192.0.2.7/24", "dev", "vd0"},
+		{"ip", "-6", "addr", "add", "2001:db8::7/64", "dev", "vd0", "nodad"},
 		{"ip", "route", "add", "default", "via", "192.0.2.1"},
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
@@ -32,17 +33,17 @@ func TestLookSeesInterfacesAddressesAndRoutes(t *testing.T) {
 	up := map[string]bool{}
 	for _, i := range s.Interfaces {
 		up[i.Name] = i.Up && !i.Loopback
-		if i.Name == "d" && (!slices.Contains(i.Addresses, netip.MustParsePrefix("192.0.2.7/24")) || !slices.Contains(i.Addresses, netip.MustParsePrefix("2001:db8::7/64"))) {
-			t.Errorf("addresses of d: %v", i.Addresses)
+		if i.Name == "vd0" && (!slices.Contains(i.Addresses, netip.MustParsePrefix("192.0.2.7/24")) || !slices.Contains(i.Addresses, netip.MustParsePrefix("2001:db8::7/64"))) {
+			t.Errorf("addresses of vd0: %v", i.Addresses)
 		}
 	}
-	if !up["d"] || up["a"] || up["b"] || up["lo"] {
-		t.Errorf("up: %v, want d only", up)
+	if !up["vd0"] || !up["ve0"] || up["va0"] || up["vb0"] || up["lo"] {
+		t.Errorf("up: %v, want vd0 and ve0", up)
 	}
 	if !s.Default(false) || s.Default(true) {
 		t.Errorf("routes %v: want a default route of IPv4 only", s.Routes)
 	}
-	if !slices.Contains(s.Routes, Route{To: netip.MustParsePrefix("192.0.2.0/24"), Interface: "d"}) {
+	if !slices.Contains(s.Routes, Route{To: netip.MustParsePrefix("192.0.2.0/24"), Interface: "vd0"}) {
 		t.Errorf("routes %v: the connected one is missing", s.Routes)
 	}
 }

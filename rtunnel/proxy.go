@@ -197,7 +197,7 @@ func proxyRefusal(op string, p *proxy, addr string, status *statusError) error {
 		id, kind, hint = wire.ProxyForbids, s4t.Forbidden, "ask its operator to allow CONNECT to "+addr
 	case status.code >= 300 && status.code < 400:
 		id, hint = wire.ProxyPortal, "open a browser on this network and log in"
-	case status.code == 502 || status.code == 503 || status.code == 504:
+	case status.code == 500 || status.code == 502 || status.code == 503 || status.code == 504: // 500 is tinyproxy's
 		id, hint = wire.ProxyCannotReach, "the proxy cannot reach "+addr+": check the address as the proxy sees it"
 	}
 	return diagnose(id, s4t.Errorf(kind, op, hint, "proxy %s answered CONNECT %s with %s", p.addr(), addr, status))

@@ -145,7 +145,7 @@ func Diagnoses() []Diagnosis {
 		{ProxyLoginUnsupported, "proxy", LevelError, true, "the proxy takes only a kind of login that is not spoken here (Negotiate, NTLM)", "ask its operator for Basic or Digest, or for an exception; or run a local proxy that speaks it, such as cntlm"},
 		{ProxyForbids, "proxy", LevelError, true, "the proxy answers CONNECT with 403 or 405", "ask its operator to allow CONNECT to the cloud's host and port; port 443 is often the only one allowed"},
 		{ProxyPortal, "proxy", LevelError, false, "the proxy answers CONNECT with a redirect or a page", "open a browser on this network and log in"},
-		{ProxyCannotReach, "proxy", LevelError, true, "the proxy says that it cannot reach the cloud (502, 503 or 504)", "check that the cloud runs, and its name and address as the proxy sees them"},
+		{ProxyCannotReach, "proxy", LevelError, false, "the proxy says that it cannot connect (500, 502, 503 or 504)", "check that the cloud runs, and its name and address as the proxy sees them"},
 		{TCPRefused, "tcp", LevelError, false, "the TCP connection is refused", "check that iotronic runs there, and the port"},
 		{TCPSilent, "tcp", LevelError, false, "TCP gets no answer", "let outgoing TCP to that port pass, or use an HTTP proxy (--proxy); or the cloud's machine is down"},
 		{FamilyDead, "tcp", LevelWarning, true, "of IPv6 and IPv4 one does not connect; the other is used", "mend this network's route for the dead family, or have its addresses taken out of the DNS"},
