@@ -16,7 +16,7 @@ import (
 )
 
 // GRESocket exchanges GRE (IPv4 protocol 47) with one remote address. It needs
-// CAP_NET_RAW and no kernel module. One goroutine may read while others write.
+// CAP_NET_RAW and no kernel module. One goroutine may read while another writes.
 type GRESocket struct {
 	local netip.Addr
 	file  *os.File
@@ -29,9 +29,14 @@ type GRESocket struct {
 	next  func() []byte
 	done  func(n int)
 	count int
+
+	// Writer's.
+	push func(fd uintptr) bool
+	out  []byte
 }
 
-// greBuffer is what a burst may fill while the reader is not scheduled, bytes.
+// greBuffer is what a burst may fill, bytes: of what comes while the reader is
+// not scheduled, and of what a slow interface has still to send.
 const greBuffer = 4 << 20
 
 // OpenGRE opens a socket to remote. A zero local means the address that the
@@ -59,7 +64,7 @@ func OpenGRE(local, remote netip.Addr) (*GRESocket, error) {
 		s.file.Close()
 		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
 	}
-	s.pull = s.drain
+	s.pull, s.push = s.drain, s.send
 	return s, nil
 }
 
@@ -67,8 +72,10 @@ func greConnect(fd int, local, remote netip.Addr) (netip.Addr, error) {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT); err != nil {
 		return local, err
 	}
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, greBuffer) != nil { // without CAP_NET_ADMIN
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, greBuffer)
+	for force, option := range map[int]int{unix.SO_RCVBUFFORCE: unix.SO_RCVBUF, unix.SO_SNDBUFFORCE: unix.SO_SNDBUF} {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, greBuffer) != nil { // without CAP_NET_ADMIN
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, greBuffer)
+		}
 	}
 	if local.IsValid() {
 		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: local.As4()}); err != nil {
@@ -142,13 +149,25 @@ func (s *GRESocket) drain(fd uintptr) bool {
 }
 
 // Write sends a GRE header and what follows it; the kernel writes the IPv4
-// header. A packet that cannot be sent is lost, as on any wire: only
-// [io.ErrClosedPipe] is returned, after Close.
+// header. It never waits. A packet that cannot be sent now is lost, as on any
+// wire: only [io.ErrClosedPipe] is returned, after Close.
 func (s *GRESocket) Write(packet []byte) error {
-	if _, err := s.file.Write(packet); err != nil && s.closed.Load() {
+	s.out = packet
+	err := s.raw.Write(s.push)
+	s.out = nil
+	if err != nil && s.closed.Load() {
 		return io.ErrClosedPipe
 	}
 	return nil
+}
+
+// send is called by the poller: true means do not wait.
+func (s *GRESocket) send(fd uintptr) bool {
+	for {
+		if _, err := unix.Write(int(fd), s.out); err != unix.EINTR {
+			return true
+		}
+	}
 }
 
 // Close ends ReadPackets. It may be called twice.

@@ -58,6 +58,10 @@ func TestGRESocketsExchangePackets(t *testing.T) {
 	if one.Local() != a {
 		t.Errorf("local address %v", one.Local())
 	}
+	packet := make([]byte, 100)
+	if n := testing.AllocsPerRun(100, func() { _ = one.Write(packet) }); n != 0 {
+		t.Errorf("Write allocates %v times", n)
+	}
 	one.Close()
 	if _, err := one.ReadPackets(func() []byte { return buf }, func(int) {}); err != io.EOF {
 		t.Errorf("read after Close: %v", err)
