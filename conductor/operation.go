@@ -48,6 +48,7 @@ func (a awaits) encode() string { return string(wire.Encode(a)) }
 type progress struct {
 	op      store.Operation
 	awaits  awaits
+	since   time.Time            // its time counts from here, by the clock of this process
 	online  map[s4t.BoardID]bool // of awaits.Boards: those that take steps 5 to 7
 	told    map[s4t.BoardID]bool // took step 5
 	fetched map[s4t.BoardID]bool // took step 6
@@ -63,7 +64,7 @@ func newProgress(op store.Operation, a awaits) *progress {
 		a.Agents = map[s4t.AgentID]int64{}
 	}
 	return &progress{
-		op: op, awaits: a,
+		op: op, awaits: a, since: op.CreatedAt,
 		online: map[s4t.BoardID]bool{}, told: map[s4t.BoardID]bool{}, fetched: map[s4t.BoardID]bool{},
 		seen: map[int]time.Time{}, more: make(chan struct{}),
 	}
@@ -80,6 +81,7 @@ func (ch *change) begin(kind string, project s4t.ProjectID, object, name string,
 		},
 		Name: name,
 	}, a)
+	ch.start.since = ch.now // has the monotonic clock: what was received by wire has not
 	ch.started = received
 	return &ch.start.op.Operation
 }

@@ -52,6 +52,9 @@ func (c *Conductor) resume(ctx context.Context) error {
 	defer c.mu.Unlock()
 	for _, t := range all {
 		p := newProgress(t.op, t.awaits)
+		if now := c.now(); p.since.After(now) { // the clock jumped back meanwhile
+			p.since = now
+		}
 		for _, b := range t.online {
 			p.online[b] = true
 		}
@@ -82,9 +85,16 @@ func (c *Conductor) upkeep(ctx context.Context) {
 	now := c.now()
 	c.mu.Lock()
 	// Where this process stood still (SIGSTOP, a suspended machine), where the
-	// clock jumped, and at the start, agents get the time to be heard.
+	// clock jumped, and at the start, agents get the time to be heard, and
+	// operations their time again.
 	if step := now.Sub(c.swept); step < 0 || step >= agentTimeout/2 {
 		c.grace = now.Add(agentTimeout)
+		if step < 0 {
+			c.woke, c.trimmed = now, now
+		}
+		for _, p := range c.running {
+			p.since = now
+		}
 	}
 	c.swept = now
 	graceful := now.Before(c.grace)
@@ -130,7 +140,7 @@ func (c *Conductor) deadlines(ctx context.Context) error {
 	c.mu.Unlock()
 	for _, p := range all {
 		c.reconsider(ctx, p.op.ID)
-		if now.Sub(p.op.CreatedAt) < operationTimeout {
+		if now.Sub(p.since) < operationTimeout {
 			continue
 		}
 		if _, more := c.operationNow(p.op.ID); more == nil {
