@@ -82,6 +82,9 @@ func (ch *change) lookPorts(p *progress, v *verdict) error {
 			if s.BoardProblem != "" && s.BoardHasLatest && json.Unmarshal([]byte(s.BoardInfo), &info) == nil && !info.Networks {
 				v.failed = fmt.Sprintf("board %s cannot carry a network: %s", s.Board, s.BoardProblem)
 			}
+			if s.BridgeTo != "" && s.BoardHasLatest && strings.Contains(s.BoardProblem, s.BridgeTo) {
+				v.failed = fmt.Sprintf("board %s cannot bridge %s: %s (it is tried again until the port is removed)", s.Board, s.BridgeTo, s.BoardProblem)
+			}
 		}
 		if !s.AgentUp {
 			v.agents = false

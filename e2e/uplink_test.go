@@ -184,10 +184,32 @@ func TestBridgeToPutsTheLANBehindABoardIntoTheNetwork(t *testing.T) {
 	if err := undone(); err != nil {
 		t.Fatalf("before: %v", err)
 	}
+	start := time.Now()
+	msg := s4tFails(t, c, 6, "bridge", "add", "plant", "--board", "board1", "--bridge-to", "eth7")
+	if took := time.Since(start); !strings.Contains(msg, "eth7") || took > 3*time.Second {
+		t.Errorf("after %v: %s", took, msg)
+	}
+	msg = func() string { // the board's own way to the cloud
+		runS4T(t, c, "bridge", "remove", "plant", "--board", "board1")
+		return s4tFails(t, c, 6, "bridge", "add", "plant", "--board", "board1", "--bridge-to", "eth0")
+	}()
+	if !strings.Contains(msg, "addresses of its own") {
+		t.Errorf("the error is %s", msg)
+	}
+	runS4T(t, c, "bridge", "remove", "plant", "--board", "board1")
+	within(t, time.Second, "a refusal leaves nothing", undone)
 	add()
 	if p := portOf(t, c, b, "board1"); !p.Guards.AllowAnySource || p.Guards.BridgeTo != "eth1" {
 		t.Errorf("guards = %+v", p.Guards)
 	}
+
+	mac := strings.TrimSpace(hostRun(t, plc, "cat /sys/class/net/plc0/address"))
+	hostRun(t, one.Host, "ip link del eth1") // it is unplugged
+	cable(t, one.Host, "eth1", plc, "plc0")
+	hostRun(t, plc, "ip link set plc0 address %s", mac)
+	hostRun(t, plc, "ip addr add %v dev plc0", at)
+	hostRun(t, plc, "ip link set plc0 up")
+	t.Logf("back after it was unplugged in %v", within(t, 8*time.Second, "the PLC is back when it is plugged in", works).Round(time.Millisecond))
 
 	one.Process.Kill()
 	if err := one.Run(); err != nil {

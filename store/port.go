@@ -160,6 +160,7 @@ type PortState struct {
 	AgentProblem   string
 	BoardInfo      string // JSON of s4t.BoardInfo
 	BoardHasLatest bool   // the board has applied its desired state
+	BridgeTo       string // interface of the board that the port bridges
 }
 
 // PortStates returns how far the ports of a network are, without what it takes
@@ -168,10 +169,16 @@ func (tx *Tx) PortStates(id s4t.NetworkID) ([]PortState, error) {
 	return many(tx, "list the states of ports", func(s scanner) (p PortState, err error) {
 		var board s4t.BoardStatus
 		var applied, generation int64
-		err = s.Scan(&p.ID, &p.Board, &p.BoardID, &board, flag(&p.BoardUp), flag(&p.AgentUp), &p.Status, &p.BoardProblem, &p.AgentProblem, &p.BoardInfo, &applied, &generation)
+		var text string
+		if err = s.Scan(&p.ID, &p.Board, &p.BoardID, &board, flag(&p.BoardUp), flag(&p.AgentUp), &p.Status, &p.BoardProblem, &p.AgentProblem, &p.BoardInfo, &applied, &generation, &text); err != nil {
+			return
+		}
 		p.BoardOnline, p.BoardHasLatest = board == s4t.BoardOnline, applied >= generation
+		var guards s4t.PortGuards
+		err = fromJSON(text, &guards)
+		p.BridgeTo = guards.BridgeTo
 		return
-	}, `SELECT p.id, b.name, b.id, b.status, p.board_up, p.agent_up, p.status, p.board_problem, p.agent_problem, b.info, b.applied, b.generation
+	}, `SELECT p.id, b.name, b.id, b.status, p.board_up, p.agent_up, p.status, p.board_problem, p.agent_problem, b.info, b.applied, b.generation, p.guards
 		FROM ports p JOIN boards b ON b.id = p.board WHERE p.network = ? ORDER BY b.name`, id)
 }
 
