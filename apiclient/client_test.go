@@ -59,7 +59,9 @@ func TestErrorsSayWhatCanBeDone(t *testing.T) {
 			w.WriteHeader(409)
 			json.NewEncoder(w).Encode(Problem{Kind: s4t.Conflict, Detail: "create board x: there is one", Hint: "choose another name"})
 		}, s4t.Conflict, "create board x: there is one; choose another name"},
-		{"a captive portal is named", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://portal.example/login", http.StatusFound) },
+		{"a captive portal is named", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://portal.example/login", http.StatusFound)
+		},
 			s4t.Unavailable, "captive portal"},
 		{"a proxy's page is not an answer of a cloud", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) },
 			s4t.Unavailable, "not as an IoTronic does"},
