@@ -1,6 +1,7 @@
 package lightningrod
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net/http"
@@ -79,6 +80,14 @@ func TestDiagnosesOfTheBoardItself(t *testing.T) {
 			tt.run(tt.x)
 			expect(t, tt.x.findings, tt.want, tt.says)
 		})
+	}
+}
+
+func TestAnObstacleThatLightningRodDoesNotMeetIsNoError(t *testing.T) {
+	x := &examination{running: &Status{Connected: true}, dialer: new(rtunnel.Dialer)}
+	onTheWay(func(_ context.Context, x *examination) { x.found(wire.LocalFirewall, "forbidden", "") })(t.Context(), x)
+	if f := x.findings[0]; f.Level != wire.LevelWarning || f.Certain || !strings.Contains(f.Cure, "HTTPS_PROXY") || !x.blocked {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -109,11 +109,18 @@ func onTheWay(run func(context.Context, *examination)) func(context.Context, *ex
 		}
 		before := len(x.findings)
 		run(ctx, x)
-		for _, f := range x.findings[before:] {
+		for i := before; i < len(x.findings); i++ {
+			f := &x.findings[i]
 			x.blocked = x.blocked || f.Level == wire.LevelError || f.ID == wire.CAUnknown
+			if f.Level == wire.LevelError && x.running != nil && x.running.Connected {
+				f.Level, f.Certain, f.Cure = wire.LevelWarning, false, otherWay
+			}
 		}
 	}
 }
+
+// otherWay is what to do about an obstacle that lightning-rod does not meet.
+const otherWay = "nothing, for now: lightning-rod itself is connected, perhaps through a proxy of its own environment; give the doctor the same HTTPS_PROXY"
 
 // Doctor says what stands between this board and the cloud: one or more
 // findings a check, in the order in which a connection would fail. It changes
