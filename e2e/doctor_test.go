@@ -181,65 +181,6 @@ func judge(t *testing.T, findings []wire.Finding, want, says string) {
 	}
 }
 
-// TestDoctorFromAfar asks the cloud about boards that are online.
-func TestDoctorFromAfar(t *testing.T) {
-	t.Parallel()
-	c := newCloud(t, 2)
-	b := c.Boards[0]
-	afar := func(board string) []wire.Finding {
-		var r wire.DoctorReport
-		s4tJSON(t, c, &r, "doctor", board)
-		return r.Findings
-	}
-	judge(t, afar("board1"), "", "")
-
-	// A network that the board's LAN has too.
-	var br s4t.Bridge
-	s4tJSON(t, c, &br, "bridge", "create", "lab", "--board", "board1", "--board", "board2", "--cidr", "192.168.1.0/24")
-	if err := hasFinding(afar("board1"), wire.AddressOverlap); err != nil {
-		t.Error(err)
-	}
-	runS4T(t, c, "bridge", "delete", "lab")
-
-	// A device that somebody else made.
-	s4tJSON(t, c, &br, "bridge", "create", "lab", "--board", "board1", "--board", "board2")
-	must(t, b.Process.Stop())
-	device := interfaceOf(t, br, "board1")
-	_, err := b.Host.Run(t.Context(), "ip", "link", "add", device, "type", "veth", "peer", "name", "other")
-	must(t, err)
-	must(t, b.Run())
-	within(t, 10*time.Second, "the doctor names the device", func() error { return hasFinding(afar("board1"), wire.DeviceNameTaken) })
-	_, err = b.Host.Run(t.Context(), "ip", "link", "del", device)
-	must(t, err)
-	took := within(t, healLimit, "the port is back", func() error { return ping(t.Context(), b.Host, addressOf(t, br, "board2", false)) })
-	t.Logf("back after %v", took.Round(10*time.Millisecond))
-
-	// A copy of the board: it is told, the first one works on.
-	must(t, os.Mkdir(b.State+"-copy", 0o700))
-	identity, err := os.ReadFile(filepath.Join(b.State, "identity.json"))
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(b.State+"-copy", "identity.json"), identity, 0o600))
-	copied := &cloudlab.Board{Board: c.Boards[1].Board, Name: "copy", State: b.State + "-copy"}
-	c.Adopt(copied)
-	must(t, copied.Run())
-	p := &patient{T: t, Board: copied.Board, cloud: c, state: copied.State}
-	within(t, 10*time.Second, "the copy's doctor names it", func() error { return hasFinding(p.examine(), wire.BoardCloned) })
-	if err := hasFinding(afar("board1"), wire.BoardCloned); err != nil {
-		t.Error(err)
-	}
-	must(t, ping(t.Context(), b.Host, addressOf(t, br, "board2", false)))
-}
-
-// hasFinding fails unless a diagnosis is among the findings.
-func hasFinding(findings []wire.Finding, want string) error {
-	for _, f := range findings {
-		if f.ID == want {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s is not among %+v", want, findings)
-}
-
 // doctorCase is one thing in the way.
 type doctorCase struct {
 	name    string
