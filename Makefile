@@ -41,6 +41,7 @@ e2e: build
 ## test-faults: kills, cuts and floods; writes docs/reliability.md
 test-faults: build
 	S4T_BIN=$(CURDIR)/bin S4T_RELIABILITY=$(CURDIR)/docs/reliability.md $(GO) test -v -count 1 -timeout 30m -run 'TestFault' ./e2e
+	$(GO) test -count 1 -timeout 20m ./internal/cloudtest -rapid.checks 100 -rapid.steps 50
 
 ## test-idle: what an idle layer-2 network of 50 boards costs each of them
 test-idle: build
