@@ -126,6 +126,7 @@ func (d stateDir) lock() (*os.File, error) {
 		}
 		return nil, d.failed("lock", lockFile, err)
 	}
+	d.removeHalves()
 	return f, nil
 }
 
@@ -239,6 +240,7 @@ func (d stateDir) saveIdentity(id Identity) error {
 // is in it. The identity goes first: what is left after a crash is not a
 // board any more.
 func (d stateDir) remove() error {
+	d.removeHalves()
 	for _, name := range []string{identityFile, pendingFile, desiredFile, socketFile, lockFile} {
 		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return d.failed("remove", name, err)
@@ -246,6 +248,17 @@ func (d stateDir) remove() error {
 	}
 	os.Remove(string(d)) // stays where somebody else's file is in it
 	return nil
+}
+
+// removeHalves deletes files that a process was writing when it was killed:
+// they may hold a key. The lock is held, or no lightning-rod runs.
+func (d stateDir) removeHalves() {
+	for _, name := range []string{identityFile, pendingFile, desiredFile} {
+		halves, _ := filepath.Glob(d.path("." + name + ".*")) // fails for a malformed pattern only
+		for _, half := range halves {
+			os.Remove(half) // what cannot be removed stays, as before
+		}
+	}
 }
 
 // read reads a whole file of bounded size.

@@ -202,6 +202,38 @@ func TestRemoveLeavesWhatIsNotOurs(t *testing.T) {
 	}
 }
 
+func TestWhatAKilledProcessWasWritingIsRemoved(t *testing.T) {
+	for name, act := range map[string]func(stateDir) error{
+		"at the next start": func(d stateDir) error {
+			f, err := d.lock()
+			if err == nil {
+				err = f.Close()
+			}
+			return err
+		},
+		"when the board leaves": stateDir.remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := stateDir(t.TempDir())
+			half, other := dir.path("."+identityFile+".123"), dir.path(".notes.123")
+			for _, f := range []string{half, other} {
+				if err := os.WriteFile(f, []byte("{"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := act(dir); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(half); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("it is still there: %v", err)
+			}
+			if _, err := os.Stat(other); err != nil {
+				t.Errorf("somebody else's file: %v", err)
+			}
+		})
+	}
+}
+
 // FuzzDesired checks that no content of desired.json makes the board panic,
 // nor take a state that was not saved with its checksum.
 func FuzzDesired(f *testing.F) {
