@@ -101,9 +101,12 @@ func cpu(pids ...int) float64 {
 }
 
 // rss returns the resident memory of a process in MiB.
-func rss(pid int) float64 {
+func rss(pid int) float64 { return status(pid, "VmRSS:") }
+
+// status returns a size of proc_pid_status(5) in MiB.
+func status(pid int, field string) float64 {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(b), "VmRSS:")
+	_, rest, _ := strings.Cut(string(b), field)
 	if f := strings.Fields(rest); len(f) > 0 {
 		kb, _ := strconv.ParseFloat(f[0], 64)
 		return kb / 1024

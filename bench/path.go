@@ -69,7 +69,12 @@ func measurePath(ctx context.Context, bin, self string, r pathResult, rounds, se
 	if cc, err := one.Run(ctx, "cat", "/proc/sys/net/ipv4/tcp_congestion_control"); err == nil {
 		r.Congestion = strings.TrimSpace(cc)
 	}
-	for start := time.Now(); ; { // the rtunnels find the new way, or are opened again
+	// New connections, for those that were open know another path.
+	f.Boards[0].Process.Stop()
+	if err := f.Boards[0].Run(); err != nil {
+		return fail(err)
+	}
+	for start := time.Now(); ; {
 		if _, err = one.Run(ctx, "ping", "-n", "-c", "1", "-W", "1", to); err == nil {
 			break
 		}
@@ -79,11 +84,11 @@ func measurePath(ctx context.Context, bin, self string, r pathResult, rounds, se
 	}
 	t := strconv.Itoa(seconds)
 	for range rounds {
-		bare, err := iperf(ctx, one, "10.99.1.1", 5202, "-t", t)
+		bare, err := iperf(ctx, one, "10.99.1.1", 5202, "-t", t, "-O", "2") // past slow start
 		if err != nil {
 			return fail(err)
 		}
-		over, err := iperf(ctx, one, to, 5201, "-t", t)
+		over, err := iperf(ctx, one, to, 5201, "-t", t, "-O", "2")
 		if err != nil {
 			return fail(err)
 		}

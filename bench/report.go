@@ -73,7 +73,7 @@ func (r report) markdown() string {
 	if r.Small != nil {
 		p("## A small board: half a core, 64 MB\n")
 		p("Its bridge is saturated both ways (layer 2, wss) while services are exposed and hidden, which the control channel carries.\n")
-		p("| towards the other board, Gbit/s | peak memory of its control group, MiB | killed for memory | `service expose` to first byte, ms, p50 / p99 |\n|---|---|---|---|")
+		p("| towards the other board, Gbit/s | peak resident memory, MiB | killed for memory | `service expose` to first byte, ms, p50 / p99 |\n|---|---|---|---|")
 		p("%s\n", r.Small.row())
 	}
 	if len(r.Tunnels) > 0 {

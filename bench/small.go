@@ -15,7 +15,7 @@ import (
 // bridge is saturated.
 type smallResult struct {
 	Gbps     float64
-	PeakMiB  float64   // of the control group, its page cache and kernel memory too
+	PeakMiB  float64   // most that was resident
 	Control  []float64 // ms: `service expose` to the first byte, which passes the control channel twice
 	OOMKills int
 	Err      error
@@ -76,8 +76,7 @@ func measureSmall(ctx context.Context, bin, self string) (r smallResult) {
 		b, _ := os.ReadFile(filepath.Join("/sys/fs/cgroup/memory", group, file))
 		return strings.TrimSpace(string(b))
 	}
-	peak, _ := strconv.ParseFloat(read("memory.max_usage_in_bytes"), 64)
-	r.PeakMiB = peak / (1 << 20)
+	r.PeakMiB = status(board.Process.Pid(), "VmHWM:")
 	if _, kills, ok := strings.Cut(read("memory.oom_control"), "oom_kill "); ok {
 		r.OOMKills, _ = strconv.Atoi(strings.TrimSpace(kills))
 	}

@@ -281,15 +281,11 @@ func (p *port) dial(ctx context.Context, want wire.DesiredPort) (*rtunnel.Conn, 
 	return p.cfg.Dial.Dial(ctx, want.URL, rtunnel.Path, rtunnel.SubprotocolPort, ticket)
 }
 
-// notSent bounds what waits unsent in the kernel, so that under load the wait
-// is in the device's queue, which drops, and not in a socket, which grows.
-const notSent = 128 << 10
-
 var errClosedByAgent = errors.New("the tunnel agent closed the data rtunnel")
 
 // carry lets frames flow until the data rtunnel or ctx ends.
 func (p *port) carry(ctx context.Context, dev Device, capsule *capsule, conn *rtunnel.Conn) error {
-	rtunnel.SetNotSentLowAt(conn.NetConn(), notSent) // a hint: a kernel that has it not works too
+	conn.CarryFrames()
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { conn.Keepalive(ctx, s4t.PresenceInterval, s4t.PresenceTimeout) })

@@ -36,6 +36,20 @@ func SetNotSentLowAt(c net.Conn, bytes int) error {
 	})
 }
 
+// SetCongestion chooses the congestion control of c (tcp(7), TCP_CONGESTION).
+// It fails where the kernel has no such one, or keeps it for root.
+func SetCongestion(c net.Conn, name string) error {
+	return withSocket(c, func(rc syscall.RawConn) error {
+		var err error
+		if cerr := rc.Control(func(fd uintptr) {
+			err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, name)
+		}); cerr != nil {
+			return cerr
+		}
+		return err
+	})
+}
+
 func setsockopt(c syscall.RawConn, name, value int) error {
 	var err error
 	if cerr := c.Control(func(fd uintptr) {

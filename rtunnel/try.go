@@ -103,15 +103,22 @@ func (c *Conn) finish() error {
 	return nil
 }
 
-// LimitUnsent keeps what waits unsent in the kernel short, so that queues stay
-// where frames can be chosen and dropped: to what is sent in about 2 ms, but at
-// least 128 KiB, for a fast path needs more to stay busy. On a kernel without
-// TCP_NOTSENT_LOWAT it does nothing.
-func (c *Conn) LimitUnsent() {
+// CarryFrames prepares the connection for the frames of a network, as far as
+// the kernel can.
+//
+// What waits unsent is kept short, so that queues stay where frames can be
+// chosen and dropped: to what is sent in about 2 ms, but at least 128 KiB, for
+// a fast path needs more to stay busy.
+//
+// Lost packets are not taken for congestion: with BBR one inner TCP stream gets
+// half of what a bare one does at 1 % loss, with CUBIC a hundredth (bench
+// -only path).
+func (c *Conn) CarryFrames() {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	c.unsent = unsentLimit{on: true}
 	c.unsent.set(c, minUnsent)
+	SetCongestion(c.nc, "bbr") // where it is not to be had, the system's default works too
 }
 
 const (

@@ -14,7 +14,7 @@ func TestATryTakesWhatThePathTakesAndKeepsTheOrder(t *testing.T) {
 			from, to := NewConn(a, nil, true), NewConn(b, nil, false)
 			defer from.Close()
 			defer to.Close()
-			from.LimitUnsent()
+			from.CarryFrames()
 			const size, total = 60_000, 400
 			enough := errors.New("enough")
 			batch := from.NewBatch(256 << 10)
@@ -88,7 +88,7 @@ func TestTheUnsentLimitFollowsTheRate(t *testing.T) {
 	c := NewConn(a, nil, true)
 	defer c.Close()
 	defer b.Close()
-	c.LimitUnsent()
+	c.CarryFrames()
 	for _, step := range []struct {
 		bytes int
 		after time.Duration

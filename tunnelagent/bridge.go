@@ -182,7 +182,7 @@ func portConfig(w wire.TunnelPort) (vswitch.PortConfig, error) {
 // the place of an older one, for the board knows best which of them lives.
 func (a *Agent) servePort(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn) {
 	rtunnel.SetUserTimeout(conn.NetConn(), portUnacked)
-	conn.LimitUnsent() // behind what waits in the kernel the switch chooses and drops
+	conn.CarryFrames()
 	p, at, err := a.attach(id, conn)
 	if err != nil {
 		a.cfg.Log.Warn("a port cannot be attached", "port", id, "err", err)
