@@ -91,6 +91,27 @@ func TestAnObstacleThatLightningRodDoesNotMeetIsNoError(t *testing.T) {
 	}
 }
 
+func TestDoctorGoesWhereTheBoardGoes(t *testing.T) {
+	state := stateDir(t.TempDir())
+	id := testIdentity()
+	x := &examination{dir: state, id: &id}
+	if got := x.ownCloud(); got != id.URLs[0] {
+		t.Errorf("after the join: %s", got)
+	}
+	d := testDesired(1)
+	d.URLs = []string{"https://moved.test"}
+	if err := state.saveDesired(d, wire.BoardDesired{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := x.ownCloud(); got != "https://moved.test" {
+		t.Errorf("after the cloud moved: %s", got)
+	}
+	x.running = &Status{Connected: true, URL: "https://second.test"}
+	if got := x.ownCloud(); got != "https://second.test" {
+		t.Errorf("while it is connected elsewhere: %s", got)
+	}
+}
+
 // expect fails unless the diagnosis is the only one among findings that says
 // something is wrong.
 func expect(t *testing.T, findings []wire.Finding, want, says string) {

@@ -162,7 +162,7 @@ func (x *examination) aim(cfg DoctorConfig) error {
 		x.url, dial.Fingerprint, x.code = join.URLs[0], join.Fingerprint, join.Code
 		x.id = nil
 	case x.id != nil:
-		x.url, dial.DefaultProxy = x.id.URLs[0], x.id.Proxy
+		x.url, dial.DefaultProxy = x.ownCloud(), x.id.Proxy
 		x.id.trust(&dial)
 	default:
 		return nil
@@ -177,6 +177,18 @@ func (x *examination) aim(cfg DoctorConfig) error {
 	}
 	x.proxy, err = x.dialer.ProxyFor(x.url)
 	return err
+}
+
+// ownCloud returns the URL that the board uses, or would try first: the cloud
+// may have moved since the join.
+func (x *examination) ownCloud() string {
+	if x.running != nil && x.running.Connected {
+		return x.running.URL
+	}
+	if d, found, _ := x.dir.desired(x.id.Board); found && len(d.URLs) > 0 {
+		return d.URLs[0]
+	}
+	return x.id.URLs[0]
 }
 
 // watchSegments notes when the dialler takes to smaller TCP segments: before a
