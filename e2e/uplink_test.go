@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -258,12 +259,14 @@ func TestALoopThroughALANIsCut(t *testing.T) {
 	back := startCapture(t, sender, iface, c.Lab.Dir)
 	within(t, 3*time.Second, "ping across", func() error { return ping(t.Context(), sender, addressOf(t, b, "board1", false)) })
 
-	frame := h.udp4(h.ip4, 4000, 4001, nil)
-	sent := make(chan struct{})
-	go func() { // a broadcast every 20 ms for 24 s
-		defer close(sent)
-		sendFrames(t, sender, iface, frame, 1200, 20*time.Millisecond)
-	}()
+	stranger := attacker(t, portOf(t, c, b, "board3")) // a machine of the LAN, with a MAC and a marker of its own
+	stranger.mac = strangerMAC
+	heard := startCapture(t, lan, "lan", c.Lab.Dir)
+	var sent sync.WaitGroup // broadcasts every 20 ms for 20 s
+	sent.Go(func() { sendFrames(t, sender, iface, h.udp4(h.ip4, 4000, 4001, nil), 800, 20*time.Millisecond) })
+	sent.Go(func() {
+		sendFrames(t, lan, "lan", ethernet(broadcastMAC, strangerMAC, 0x88b6, stranger.marked(make([]byte, 40))), 800, 20*time.Millisecond)
+	})
 	time.Sleep(300 * time.Millisecond) // no loop yet
 	if n, _ := back.count(h.marker); n > 0 {
 		t.Errorf("%d broadcasts came back before there was a loop", n)
@@ -292,9 +295,15 @@ func TestALoopThroughALANIsCut(t *testing.T) {
 	time.Sleep(time.Second)
 	own, _ := back.count(h.marker)
 	total, unique := seen.count(h.marker)
-	t.Logf("%d broadcasts came back to their sender; board1 got %d of %d", own, total, unique)
-	if own+total-unique >= 50 {
-		t.Errorf("%d duplicated frames, want less than 50", own+total-unique)
+	t.Logf("%d broadcasts of board3 came back to it; board1 got %d of %d", own, total, unique)
+	all, different := back.count(stranger.marker)
+	onLAN, _ := heard.count(stranger.marker)
+	if n, _ := heard.count(h.marker); n == 0 || all == 0 || total == 0 {
+		t.Errorf("the broadcasts did not arrive: %d, %d, %d", n, all, total)
+	}
+	t.Logf("%d broadcasts of the LAN came back to it; board3 got %d of %d", onLAN, all, different)
+	if n := own + total - unique + all - different + onLAN; n >= 50 {
+		t.Errorf("%d duplicated frames, want less than 50", n)
 	}
 	within(t, 2*time.Second, "the network works while it is cut", func() error { return ping(t.Context(), sender, addressOf(t, b, "board1", false)) })
 
@@ -304,5 +313,5 @@ func TestALoopThroughALANIsCut(t *testing.T) {
 	for _, board := range []string{"board1", "board2"} {
 		within(t, 2*time.Second, "ping "+board, func() error { return ping(t.Context(), sender, addressOf(t, b, board, false)) })
 	}
-	<-sent
+	sent.Wait()
 }
