@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"sort"
 	"strings"
 	"sync"
@@ -60,11 +61,13 @@ A board whose link is cut is shown offline within 10 s. A fault that nobody noti
 
 ## What abuse and crowds cost
 
-Each row runs beside a bridge and a public port in use. A row fails where the others notice more than it says.
+Each row runs beside a bridge and a public port in use, all on one machine with %d cores; the abuser runs at the lowest
+priority there, as if it had a machine of its own. A row fails where a ping of the bridge is lost, where iotronic takes
+256 MiB more than before, or where a request, a stream through the public port or a board that comes back takes more than %v.
 
 | what happened | what it cost |
 |---|---|
 %s
-`, time.Now().UTC().Format("2006-01-02"), healLimit, strings.Join(faults, "\n"), strings.Join(costs, "\n"))
+`, time.Now().UTC().Format("2006-01-02"), healLimit, strings.Join(faults, "\n"), runtime.NumCPU(), healLimit, strings.Join(costs, "\n"))
 	return os.WriteFile(file, []byte(text), 0o644)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 
 const (
 	maxPeers     = 2000            // connections of one public port at a time
+	maxSource    = 1500            // the same from one address: no single one keeps the others out
 	boardTimeout = 8 * time.Second // for the board to open a stream
 	absentBoard  = 2 * time.Second // the same while it has no rtunnel at all: it may be about to come back
 	userPing     = 20 * time.Second
@@ -38,7 +40,7 @@ type exposure struct {
 	tcpPort  int
 	listener net.Listener
 	ticket   atomic.Pointer[string]
-	peers    atomic.Int32
+	peers    crowd
 
 	ctx     context.Context // ends with the exposure: its streams break
 	cancel  context.CancelFunc
@@ -126,16 +128,16 @@ func (e *exposure) accept() {
 		}
 		wait = minRetry
 		tcp := c.(*net.TCPConn)
-		if e.peers.Add(1) > maxPeers {
-			e.peers.Add(-1)
+		source := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		if limit := e.peers.enter(source); limit > 0 {
 			hangUp(tcp)
-			log.Warn("a public port has too many connections; one more was refused", "peer", c.RemoteAddr(), "limit", maxPeers)
+			log.Warn("a public port has too many connections; one more was refused", "peer", c.RemoteAddr(), "limit", limit)
 			continue
 		}
 		e.agent.doors.Add(1)
 		e.running.Go(func() {
 			defer e.agent.doors.Done()
-			defer e.peers.Add(-1)
+			defer e.peers.leave(source)
 			tcp.SetKeepAliveConfig(peerKeepAlive)
 			ctx, cancel := context.WithTimeout(e.ctx, e.agent.patience(e.board))
 			defer cancel()
@@ -147,6 +149,41 @@ func (e *exposure) accept() {
 				log.Debug("a stream ended", "peer", tcp.RemoteAddr(), "opened", opened, "err", err)
 			}
 		})
+	}
+}
+
+// crowd counts the connections of a public port, also by address.
+type crowd struct {
+	mu      sync.Mutex // guards the fields below
+	all     int
+	sources map[netip.Addr]int
+}
+
+// enter counts one more, or returns the limit that stands against it.
+func (c *crowd) enter(source netip.Addr) (limit int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.all >= maxPeers:
+		return maxPeers
+	case c.sources[source] >= maxSource:
+		return maxSource
+	}
+	if c.sources == nil {
+		c.sources = map[netip.Addr]int{}
+	}
+	c.all++
+	c.sources[source]++
+	return 0
+}
+
+// leave counts one less.
+func (c *crowd) leave(source netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all--
+	if c.sources[source]--; c.sources[source] == 0 {
+		delete(c.sources, source)
 	}
 }
 
