@@ -137,13 +137,17 @@ func (c *Cloud) Client() (*apiclient.Client, error) {
 	return apiclient.New(apiclient.Config{URL: "http://" + c.addr, Token: c.token, Timeout: 10 * time.Second})
 }
 
-// FreePorts finds n TCP ports of loopback in a row on which nobody listens.
+// FreePorts finds n TCP ports of loopback in a row that are free, below those
+// that the kernel gives to connections: one that was closed a moment ago keeps
+// its port for a minute.
 func FreePorts(n int) (first int, err error) {
-	for first = 41000; first+n < 49000; first += n {
+	var last error
+	for first = 21000; first+n < 32000; first += n {
 		free := 0
 		for p := first; p < first+n; p++ {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
 			if err != nil {
+				last = err
 				break
 			}
 			l.Close()
@@ -153,5 +157,5 @@ func FreePorts(n int) (first int, err error) {
 			return first, nil
 		}
 	}
-	return 0, fmt.Errorf("cloudtest: no %d free ports in a row", n)
+	return 0, fmt.Errorf("cloudtest: no %d free ports in a row: %w", n, last)
 }
