@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
 )
@@ -33,6 +35,9 @@ func (a *API) metricsRoutes() {
 				ContentType string `header:"Content-Type"`
 				Body        []byte
 			}{metricsText, renderMetrics(all)}, nil
+		},
+		func(op *huma.Operation) {
+			op.Responses = map[string]*huma.Response{"200": {Description: "Metrics", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}}
 		})
 }
 
