@@ -218,8 +218,7 @@ func (p *Pool) fill(waiting int) {
 	}
 }
 
-// open opens n rtunnels. The first of them is served by the caller's
-// goroutine.
+// open opens n rtunnels.
 func (p *Pool) open(ctx context.Context, url string, n int) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	tickets, err := p.cfg.Tickets(ctx, n)
@@ -245,7 +244,9 @@ func (p *Pool) open(ctx context.Context, url string, n int) {
 				p.failed(1, err)
 				return
 			}
-			p.serve(url, conn)
+			// The handshake has made this goroutine's stack large; an idle
+			// rtunnel needs a small one.
+			p.wg.Go(func() { p.serve(url, conn) })
 		})
 	}
 	dials.Wait()
