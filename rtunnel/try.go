@@ -107,7 +107,7 @@ func (c *Conn) finish() error {
 // the kernel can.
 //
 // What waits unsent is kept short, so that queues stay where frames can be
-// chosen and dropped: to what is sent in about 2 ms, but at least 128 KiB, for
+// chosen and dropped: to what is sent in about 1 ms, but at least 128 KiB, for
 // a fast path needs more to stay busy.
 //
 // Lost packets are not taken for congestion: with BBR one inner TCP stream gets
@@ -124,7 +124,7 @@ func (c *Conn) CarryFrames() {
 const (
 	minUnsent  = 128 << 10
 	maxUnsent  = 1 << 20
-	unsentTime = 2 * time.Millisecond
+	unsentTime = time.Millisecond
 	rateWindow = 100 * time.Millisecond
 )
 

@@ -96,8 +96,8 @@ func TestTheUnsentLimitFollowsTheRate(t *testing.T) {
 	}{
 		{1 << 10, time.Second, minUnsent},
 		{1 << 20, 10 * time.Millisecond, minUnsent}, // the window is not over
-		{100 << 20, 100 * time.Millisecond, maxUnsent},
-		{10 << 20, 100 * time.Millisecond, 256 << 10},
+		{200 << 20, 100 * time.Millisecond, maxUnsent},
+		{20 << 20, 100 * time.Millisecond, 256 << 10},
 		{1 << 10, time.Second, minUnsent},
 	} {
 		c.unsent.since = time.Now().Add(-step.after)
