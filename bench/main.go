@@ -19,7 +19,7 @@ func main() {
 		bin      = flag.String("bin", "bin", "directory of the three programs")
 		rounds   = flag.Int("rounds", 3, "rounds of each measure; medians are reported")
 		seconds  = flag.Int("seconds", 3, "seconds of a throughput run")
-		only     = flag.String("only", "", "comma-separated: workflow, boards, overlay, path, small, tunnel")
+		only     = flag.String("only", "", "comma-separated: workflow, boards, overlay, path, fairness, small, tunnel")
 		variant  = flag.String("variant", "", "only the overlay or tunnel variant of this name, or those whose name contains it")
 		hold     = flag.Bool("hold", false, "bring the overlay -variant up and leave it, for profiling, until interrupted")
 		out      = flag.String("out", "docs", "directory of performance.md and performance.svg; empty: only print")
@@ -101,10 +101,16 @@ func run(ctx context.Context, bin, only, variant, out string, rounds, seconds in
 	if want("path") {
 		for _, p := range paths(variant) {
 			fmt.Println("path,", p.Name, "...")
-			p = measurePath(ctx, bin, self, p, rounds, seconds)
+			p = measurePath(ctx, bin, self, p, 1, seconds)
 			fmt.Println(p.row())
 			r.Paths = append(r.Paths, p)
 		}
+	}
+	if want("fairness") {
+		fmt.Println("ten boards, one of them stopped ...")
+		s := measureFairness(ctx, bin)
+		fmt.Println(s.row())
+		r.Fairness = &s
 	}
 	if want("small") {
 		fmt.Println("small board ...")
@@ -143,7 +149,7 @@ func overlays(name string) (some []overlay) {
 		{Name: "layer 3, wss", TLS: true, Layer: 3, Encap: "ethernet"},
 		{Name: "layer 3, ws", Layer: 3, Encap: "ethernet"},
 		{Name: "gre, wss", TLS: true, Layer: 2, Encap: "gre"},
-		{Name: "gre, ws", Layer: 2, Encap: "gre"},
+		{Name: "Linux bridge, ws", Layer: 2, Encap: "ethernet", Uplink: true},
 	} {
 		if o.Name == name {
 			return []overlay{o}

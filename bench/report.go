@@ -17,6 +17,7 @@ type report struct {
 	Boards          *boardsResult
 	Overlays        []overlayResult
 	Paths           []pathResult
+	Fairness        *fairnessResult
 	Small           *smallResult
 	Tunnels         []tunnelResult
 }
@@ -54,7 +55,7 @@ func (r report) markdown() string {
 	}
 	if len(r.Overlays) > 0 {
 		p("## Virtual networks\n")
-		p("Two boards, one cloud, MTU 1500. CPU is that of our three processes together.\n")
+		p("Two boards, one cloud, MTU 1500. CPU is that of our three processes together. In the last row the network is in a Linux bridge of the cloud's host, and that is the other end instead of board 2.\n")
 		p("| network | 1 stream fwd / rev, Gbit/s | 4 streams | x of bare veth | CPU s/GiB | 64-byte kpps | RTT idle p50 / p99, ms | RTT loaded | MiB board / cloud |\n|---|---|---|---|---|---|---|---|---|")
 		for _, o := range r.Overlays {
 			p("%s", o.row())
@@ -69,6 +70,12 @@ func (r report) markdown() string {
 			p("%s", path.row())
 		}
 		p("")
+	}
+	if r.Fairness != nil {
+		p("## A board that stops\n")
+		p("Ten boards on one bridge (layer 2, wss), and datagrams to all of them; one TCP stream between two of them, while a third runs and while its lightning-rod is stopped (SIGSTOP), in turn.\n")
+		p("| it runs, Gbit/s | it is stopped, Gbit/s | change |\n|---|---|---|")
+		p("%s\n", r.Fairness.row())
 	}
 	if r.Small != nil {
 		p("## A small board: half a core, 64 MB\n")
