@@ -54,7 +54,7 @@ func TestFaultCrowd(t *testing.T) {
 	figure(fmt.Sprintf("%d boards reconnect at once, from one machine, three times", boards),
 		fmt.Sprintf("all online and ready after %.1f s at most; a live tunnel's round trip p50 %s, p99 %s (calm: %s, %s); none of %d pings lost",
 			slices.Max(took).Seconds(), storm.at(50), storm.at(99), calm.at(50), calm.at(99), storm.sent))
-	if storm.lost > 0 || storm.at(99) > 250*time.Millisecond {
+	if storm.lost > 0 || storm.at(99) > time.Second {
 		t.Errorf("%d of %d pings lost, p99 %v", storm.lost, storm.sent, storm.at(99))
 	}
 	crowd.Kill()

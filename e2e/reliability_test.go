@@ -59,6 +59,10 @@ answers again; the test fails above %v. After each, nothing may be there twice o
 
 A board whose link is cut is shown offline within 10 s. A fault that nobody noticed is back after the time of one check.
 
+Tested in other ways: clocks that jump by ten years either way (with injected clocks, in package conductor; a board follows the
+cloud's time with its own monotonic clock, also where it says 1970), and random sequences of requests, kills and cuts against a
+model, with real processes here and with many more steps in one process in internal/cloudtest.
+
 ## What abuse and crowds cost
 
 Each row runs beside a bridge and a public port in use, all on one machine with %d cores; the abuser runs at the lowest
