@@ -23,7 +23,8 @@ const wireFrames = 8192 // frames on the way in one direction: 12 MB, 1 Gbit/s f
 // late is a frame on the way.
 type late struct {
 	at    time.Time
-	frame []byte
+	frame *[2048]byte
+	size  int
 }
 
 // relay makes the TAP "slow" in the namespaces a and b and moves frames between
@@ -41,17 +42,17 @@ func relay(ctx context.Context, a, b string, delay time.Duration, loss float64) 
 	var running sync.WaitGroup
 	for i := range taps {
 		pipe := make(chan late, wireFrames)
-		pool := sync.Pool{New: func() any { return make([]byte, 2048) }}
+		pool := sync.Pool{New: func() any { return new([2048]byte) }}
 		running.Go(func() {
 			defer close(pipe)
 			buf := make([]byte, link.MaxPacket)
 			next := func() []byte { return buf }
 			done := func(n int) {
-				if n > 2048 || rand.Float64() < loss {
+				if n > len(late{}.frame) || rand.Float64() < loss {
 					return
 				}
-				f := pool.Get().([]byte)
-				l := late{time.Now().Add(delay), f[:copy(f[:2048], buf[:n])]}
+				f := pool.Get().(*[2048]byte)
+				l := late{time.Now().Add(delay), f, copy(f[:], buf[:n])}
 				select {
 				case pipe <- l:
 				default: // the wire is full
@@ -67,8 +68,8 @@ func relay(ctx context.Context, a, b string, delay time.Duration, loss float64) 
 		running.Go(func() {
 			for l := range pipe {
 				time.Sleep(time.Until(l.at))
-				taps[1-i].Write(l.frame) // what the other end does not take is lost
-				pool.Put(l.frame[:2048])
+				taps[1-i].Write(l.frame[:l.size]) // what the other end does not take is lost
+				pool.Put(l.frame)
 			}
 		})
 	}
