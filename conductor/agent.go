@@ -128,6 +128,9 @@ func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.Emp
 				if err := ch.UpdateBoard(b); err != nil {
 					return err
 				}
+				if err := ch.setServices(b.ID); err != nil {
+					return err
+				}
 				ch.boardEvent("board.online", b, "its WAMP agent is back")
 				ch.heardBoards[b.ID] = true
 				ch.wakeBoard(b)

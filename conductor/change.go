@@ -217,6 +217,24 @@ func (ch *change) setService(s store.Service) error {
 	return ch.UpdateServiceState(s)
 }
 
+// setServices does it for the services of a board that came or went: one whose
+// link was cut may have rtunnels for a while that nobody knows to be dead.
+func (ch *change) setServices(board s4t.BoardID) error {
+	services, err := ch.ServicesOfBoard(board)
+	if err != nil {
+		return err
+	}
+	for _, s := range services {
+		if (s.Status == s4t.ServiceUp) == (s.AgentUp && s.StreamsUp) {
+			continue
+		}
+		if err := ch.setService(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // deriveBridge finds the status of the bridge of a network and tells when it
 // is another than was told last. A network that is gone has none.
 func (ch *change) deriveBridge(id s4t.NetworkID) error {

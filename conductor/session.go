@@ -176,7 +176,10 @@ func (ch *change) beginSession(b *store.Board, req wire.BoardConnected) error {
 	if was != s4t.BoardOnline {
 		ch.boardEvent("board.online", *b, "")
 	}
-	return ch.UpdateBoard(*b)
+	if err := ch.UpdateBoard(*b); err != nil {
+		return err
+	}
+	return ch.setServices(b.ID)
 }
 
 // answers asks the board itself, through the WAMP agent of its session.
@@ -248,7 +251,10 @@ func (ch *change) setOffline(b store.Board, detail string) error {
 	b.Status, b.LastSeen = s4t.BoardOffline, &ch.now
 	ch.heardBoards[b.ID] = true
 	ch.boardEvent("board.offline", b, detail)
-	return ch.UpdateBoard(b)
+	if err := ch.UpdateBoard(b); err != nil {
+		return err
+	}
+	return ch.setServices(b.ID)
 }
 
 // boardHas writes what differs from the board's half of its ports. A port that

@@ -11,11 +11,11 @@ type Service struct {
 	s4t.Service
 	Agent     s4t.AgentID // where its public port is
 	AgentUp   bool        // the public port listens
-	StreamsUp bool        // the board has an idle data rtunnel there
+	StreamsUp bool        // the board is online and has an idle data rtunnel there
 }
 
 const serviceSelect = `SELECT s.id, s.project, b.name, s.board, s.name, s.tcp_port, s.target, a.host, s.public_port, s.status, s.problem, s.created_at,
-		s.agent, s.agent_up, b.streams_up
+		s.agent, s.agent_up, CASE WHEN b.status = 'online' THEN b.streams_up ELSE 0 END
 	FROM services s JOIN boards b ON b.id = s.board JOIN agents a ON a.id = s.agent `
 
 func scanService(s scanner) (Service, error) {
