@@ -108,8 +108,16 @@ func (r *rig) want(d wire.TunnelDesired) {
 	d.Generation = r.desired.Generation + 1
 	r.desired = d
 	r.mu.Unlock()
-	if err := r.queue.Cast(r.t.Context(), wire.TopicTunnelAgent+"."+string(agentID), wire.MethodAgentWake, wire.AgentWake{Generation: d.Generation}); err != nil {
-		r.t.Fatal(err)
+	// A wake-up that nobody hears yet costs a delay only; here it is repeated.
+	for try := 0; ; try++ {
+		err := r.queue.Cast(r.t.Context(), wire.TopicTunnelAgent+"."+string(agentID), wire.MethodAgentWake, wire.AgentWake{Generation: d.Generation})
+		if err == nil {
+			break
+		}
+		if s4t.KindOf(err) != s4t.Unavailable || try == 500 {
+			r.t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	r.await("generation "+strconv.FormatInt(d.Generation, 10), func(s wire.TunnelReport) bool { return s.Generation == d.Generation })
 }
