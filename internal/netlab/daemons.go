@@ -116,7 +116,7 @@ func (h *Host) StartAvahi(hostname, iface string) (*Avahi, error) {
 
 // Publish announces a service until the lab closes.
 func (a *Avahi) Publish(name, kind string, tcpPort int) error {
-	_, err := a.h.Start(a.h.Name+"-publish", a.env, "avahi-publish", "-s", name, kind, fmt.Sprint(tcpPort))
+	_, err := a.h.Start(a.h.Name+"-publish", a.env, "avahi-publish", "-f", "-s", name, kind, fmt.Sprint(tcpPort))
 	return err
 }
 
