@@ -264,7 +264,7 @@ func testShare(t *testing.T, d Driver) {
 				}
 			})
 		}
-		if receive(t, by) != receive(t, by) {
+		if first := receive(t, by); receive(t, by) != first {
 			shared++
 		}
 		calls.Wait()
