@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pelletier/go-toml/v2"
+
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/internal/netlab"
@@ -69,16 +71,15 @@ func adminClient(f *field) (*apiclient.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	value := func(key string) string {
-		_, rest, _ := strings.Cut(string(b), "\n"+key+" = ")
-		if rest, ok := strings.CutPrefix(rest, `"""`); ok {
-			v, _, _ := strings.Cut(rest, `"""`)
-			return v
-		}
-		v, _, _ := strings.Cut(rest, "\n")
-		return strings.Trim(v, `"'`)
+	var file struct {
+		Current  string
+		Contexts map[string]struct{ URL, Token, CA string }
 	}
-	return apiclient.New(apiclient.Config{URL: value("url"), Token: value("token"), CA: value("ca"), Dial: f.lab.Cloud.DialContext})
+	if err := toml.Unmarshal(b, &file); err != nil {
+		return nil, err
+	}
+	c := file.Contexts[file.Current]
+	return apiclient.New(apiclient.Config{URL: c.URL, Token: c.Token, CA: c.CA, Dial: f.lab.Cloud.DialContext})
 }
 
 func finish(ctx context.Context, api *apiclient.Client, op s4t.Operation, err error) (s4t.Operation, error) {
