@@ -43,6 +43,7 @@ func TestAPortCarriesItsFramesInGRE(t *testing.T) {
 		if !strings.Contains(strings.ToLower(vnet.Render(ops)), "gso") {
 			t.Errorf("super-frames are not bounded: %s", vnet.Render(ops))
 		}
+		synctest.Wait() // until the port is up: what comes before has nowhere to go
 		end := agentEnd(t, 7)
 		dev.sent <- frame(1)
 		for { // announcements come in the tunnel too
