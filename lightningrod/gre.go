@@ -5,6 +5,8 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/gre"
+	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/vswitch"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -12,8 +14,6 @@ import (
 // them out. With encapsulation ethernet it does nothing.
 type capsule struct {
 	tunnel *gre.Tunnel // nil: frames travel as they are
-	room   int         // bytes that a frame needs in front of it
-	id     uint16      // of the last outer packet; of the pump only
 }
 
 func newCapsule(want wire.DesiredPort) (*capsule, error) {
@@ -40,18 +40,23 @@ func newCapsule(want wire.DesiredPort) (*capsule, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &capsule{tunnel: tunnel, room: gre.Overhead}, nil
+	return &capsule{tunnel: tunnel}, nil
 }
 
-// wrap encapsulates a packet behind room bytes of head room, in place. It
-// reports false for a frame that does not fit; the device's MaxGSO keeps the
-// kernel from sending any.
-func (c *capsule) wrap(packet []byte) bool {
+// wrapper lays out frames for the data rtunnel. A frame that does not fit is
+// dropped; the device's MaxGSO keeps the kernel from sending any.
+func (c *capsule) wrapper(l *rtunnel.Layout) *vswitch.Wrapper {
 	if c.tunnel == nil {
-		return true
+		return &vswitch.Wrapper{Put: l.Put, MaxFrame: s4t.MaxFrame}
 	}
-	c.id++
-	return c.tunnel.Wrap(packet, c.id) == nil
+	var id uint16
+	return &vswitch.Wrapper{MaxFrame: gre.MaxFrame, Put: func(dst, pkt []byte) int {
+		packet := l.Begin(dst, gre.Overhead+len(pkt))
+		copy(packet[gre.Overhead:], pkt)
+		id++
+		c.tunnel.Wrap(packet, id) // MaxFrame keeps it from failing
+		return l.End()
+	}}
 }
 
 // unwrap returns the offload header and frame in packet, nil if it is not of
@@ -65,7 +70,7 @@ func (c *capsule) unwrap(packet []byte) []byte {
 }
 
 // copyWrapped returns packet in the encapsulation, without touching the ids of
-// the pump: with DF set an id says nothing (RFC 6864).
+// the wrapper: with DF set an id says nothing (RFC 6864).
 func (c *capsule) copyWrapped(packet []byte) []byte {
 	if c.tunnel == nil {
 		return packet

@@ -98,15 +98,18 @@ func TestWrappingAFrameDoesNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	packet := make([]byte, c.room+link.HeaderLen+1500)
+	w := c.wrapper(rtunnel.NewConn(sink{}, nil, false).NewLayout())
+	packet := make([]byte, link.HeaderLen+1500)
+	dst := make([]byte, len(packet)+64)
 	if n := testing.AllocsPerRun(100, func() {
-		if !c.wrap(packet) || c.unwrap(packet) != nil { // it is not for this end
+		n := w.Put(dst, packet)
+		if head := n - gre.Overhead - len(packet); head != 4 || c.unwrap(dst[head:n]) != nil { // it is not for this end
 			t.Fatal("failed")
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	if c.wrap(make([]byte, c.room+link.HeaderLen+gre.MaxFrame+1)) {
-		t.Error("a frame that does not fit IPv4 was wrapped")
+	if w.MaxFrame != gre.MaxFrame {
+		t.Errorf("frames of %d bytes are wrapped, and IPv4 holds %d", w.MaxFrame, gre.MaxFrame)
 	}
 }

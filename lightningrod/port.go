@@ -13,6 +13,7 @@ import (
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/vnet"
+	"github.com/stack4things/s4t/vswitch"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -39,21 +40,14 @@ type port struct {
 	id      s4t.PortID
 	cfg     portsConfig
 	cancel  context.CancelFunc
-	done    chan struct{} // closed when device and rtunnel are gone
-	updated chan struct{} // want has changed
-	hurry   chan struct{} // the cloud is back: dial now
-	out     atomic.Pointer[outlet]
+	done    chan struct{}                  // closed when device and rtunnel are gone
+	updated chan struct{}                  // want has changed
+	hurry   chan struct{}                  // the cloud is back: dial now
+	out     atomic.Pointer[vswitch.Outlet] // where frames of the device go; nil: nowhere
 
 	mu   sync.Mutex // guards the fields below
 	want wire.DesiredPort
 	now  portState
-}
-
-// outlet is where frames of the device go.
-type outlet struct {
-	conn  *rtunnel.Conn
-	batch *rtunnel.Batch // of the pump only
-	size  int            // of batch
 }
 
 // startPort starts a port; its cancel and done end it.
@@ -177,7 +171,7 @@ func (p *port) life(ctx context.Context) error {
 		return err
 	}
 	p.set(func(s *portState) { s.device = "" })
-	running.Go(func() { cancel(p.pump(dev, capsule)) })
+	running.Go(func() { cancel(p.pump(dev)) })
 	running.Go(func() { p.keepStream(ctx, dev, capsule, want) })
 	var check <-chan time.Time
 	if want.Guards.BridgeTo != "" {
@@ -298,14 +292,23 @@ func (p *port) carry(ctx context.Context, dev Device, capsule *capsule, conn *rt
 			conn.WriteMessage(rtunnel.OpBinary, capsule.copyWrapped(packet)) // an error ends the reading below too
 		}
 	})
-	o := &outlet{conn: conn}
-	p.out.Store(o)
-	defer p.out.CompareAndSwap(o, nil)
+	layer := p.desired().Layer
+	out, err := vswitch.NewOutlet(vswitch.OutletConfig{Layer: layer, Out: conn, Wrap: capsule.wrapper(conn.NewLayout())})
+	if err != nil {
+		return err
+	}
+	running.Go(func() {
+		if out.Run(ctx) != nil { // the reading side ends with it and dials again
+			conn.Close()
+		}
+	})
+	defer out.Close()
+	p.out.Store(out)
+	defer p.out.CompareAndSwap(out, nil)
 	p.set(func(s *portState) { s.stream, s.settled = "", true })
 	p.cfg.Log.Info("port is up", "port", p.id)
 
-	layer := p.desired().Layer
-	err := conn.ReadFrames(link.MaxPacket, func(packet []byte) error {
+	err = conn.ReadFrames(link.MaxPacket, func(packet []byte) error {
 		packet = capsule.unwrap(packet)
 		if link.Validate(packet, layer) != nil {
 			return nil // the switch let through what this kernel might choke on
@@ -321,86 +324,43 @@ func (p *port) carry(ctx context.Context, dev Device, capsule *capsule, conn *rt
 	return err
 }
 
-// Sizes of a batch, in bytes: one super-frame with its headers fits the small
-// one; the large one is what a busy port needs to be efficient.
-const (
-	smallBatch = 80 << 10
-	largeBatch = 256 << 10
-	calmAfter  = 64 // batches that would have fitted a small one
-)
+// burst is how many bytes are read from the device before some are sent.
+const burst = 256 << 10
 
 // pump takes frames from the device to whatever data rtunnel there is, and
-// drops them where there is none, until the device ends. A full uplink stops
-// it: then the device's queue fills and the kernel drops.
-func (p *port) pump(dev Device, capsule *capsule) error {
+// drops them where there is none, until the device ends. It never waits for
+// the rtunnel: what a full path does not take waits in the outlet, where a ping
+// overtakes a file and too much is dropped, and not in the device's own queue,
+// which is long and first come, first served.
+func (p *port) pump(dev Device) error {
 	var (
-		cur   *outlet // where the frames of this batch go; nil: nowhere
-		place []byte  // of the frame that is being read, with head room
-		trash []byte  // where they are read to then
-		full  bool    // the batch had no room for one more
-		calm  int
+		place = make([]byte, link.MaxPacket)
+		out   *vswitch.Outlet
+		read  int
 	)
 	next := func() []byte {
-		if cur == nil || cur.batch.Len() == 0 {
-			if cur = p.out.Load(); cur != nil {
-				trash = nil
-				cur.grow(smallBatch)
-			}
-		}
-		if cur == nil {
-			if trash == nil {
-				trash = make([]byte, link.MaxPacket)
-			}
-			return trash
-		}
-		place = cur.batch.Next(capsule.room + link.MaxPacket)
-		if full = place == nil; full {
+		switch {
+		case read == 0: // also after a wait
+			out = p.out.Load()
+		case read >= burst:
 			return nil
 		}
-		return place[capsule.room:]
+		return place
 	}
 	done := func(n int) {
-		if cur != nil && capsule.wrap(place[:capsule.room+n]) {
-			cur.batch.Commit(capsule.room + n)
+		read += n
+		if out != nil {
+			out.Put(place[:n])
 		}
 	}
 	for {
-		full = false
+		read = 0
 		_, err := dev.ReadFrames(next, done)
 		if err != nil {
 			return err
 		}
-		if cur == nil || cur.batch.Len() == 0 {
-			continue
+		if out != nil {
+			out.Flush()
 		}
-		sent := cur.batch.Len()
-		if cur.conn.WriteBatch(cur.batch) != nil {
-			p.out.CompareAndSwap(cur, nil)
-			cur.conn.Close() // the reading side ends with it and dials again
-			cur = nil
-			continue
-		}
-		if full {
-			calm = 0
-			cur.grow(largeBatch)
-		} else if sent > smallBatch/2 {
-			calm = 0
-		} else if calm++; calm == calmAfter {
-			cur.shrink()
-		}
-	}
-}
-
-// grow gives the outlet an empty batch of at least size bytes.
-func (o *outlet) grow(size int) {
-	if o.size < size {
-		o.batch, o.size = o.conn.NewBatch(size), size
-	}
-}
-
-// shrink gives the memory of a large batch back.
-func (o *outlet) shrink() {
-	if o.size > smallBatch {
-		o.batch, o.size = o.conn.NewBatch(smallBatch), smallBatch
 	}
 }

@@ -1,14 +1,17 @@
 package lightningrod
 
 import (
+	"context"
 	"io"
 	"net"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/vswitch"
 )
 
 // endless is a device whose kernel sends the same frame until it has sent
@@ -46,10 +49,20 @@ func (sink) SetWriteDeadline(time.Time) error { return nil }
 // pumped pumps n frames of a size to nowhere.
 func pumped(tb testing.TB, n, size int) {
 	p := &port{cfg: newPortBench().cfg}
-	p.out.Store(&outlet{conn: rtunnel.NewConn(sink{}, nil, true)})
-	if err := p.pump(&endless{frame: make([]byte, size), left: n}, &capsule{}); err != io.EOF {
+	conn := rtunnel.NewConn(sink{}, nil, true)
+	out, err := vswitch.NewOutlet(vswitch.OutletConfig{Layer: 2, Out: conn, Wrap: (&capsule{}).wrapper(conn.NewLayout())})
+	if err != nil {
 		tb.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(tb.Context())
+	var running sync.WaitGroup
+	running.Go(func() { out.Run(ctx) })
+	p.out.Store(out)
+	if err := p.pump(&endless{frame: make([]byte, size), left: n}); err != io.EOF {
+		tb.Fatal(err)
+	}
+	cancel()
+	running.Wait()
 }
 
 func TestPumpAllocatesNothingForAFrame(t *testing.T) {

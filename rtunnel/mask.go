@@ -29,33 +29,34 @@ func (k *keys) next() (key [4]byte) {
 const maskBlock = 512
 
 // mask XORs p with key (RFC 6455, section 5.3). Masking twice gives p back.
-func mask(p []byte, key [4]byte) {
+func mask(p []byte, key [4]byte) { maskTo(p, p, key) }
+
+// maskTo writes src, XORed with key, to dst, which is as long and either the
+// same or elsewhere.
+func maskTo(dst, src []byte, key [4]byte) {
 	k := uint64(binary.LittleEndian.Uint32(key[:]))
-	if k == 0 {
-		return
-	}
 	k |= k << 32
-	if len(p) >= 256 {
+	if len(src) >= 256 {
 		// The assembly of XORBytes is worth the expanding of the key.
 		var block [maskBlock]byte
-		b := block[:min(len(p)&^7, maskBlock)]
+		b := block[:min(len(src)&^7, maskBlock)]
 		for i := 0; i+8 <= len(b); i += 8 {
 			binary.LittleEndian.PutUint64(b[i:], k)
 		}
-		for len(p) >= len(b) {
-			subtle.XORBytes(p, p, b)
-			p = p[len(b):]
+		for len(src) >= len(b) {
+			subtle.XORBytes(dst, src, b)
+			dst, src = dst[len(b):], src[len(b):]
 		}
-		if n := len(p) &^ 7; n > 0 {
-			subtle.XORBytes(p, p, b[:n])
-			p = p[n:]
+		if n := len(src) &^ 7; n > 0 {
+			subtle.XORBytes(dst, src, b[:n])
+			dst, src = dst[n:], src[n:]
 		}
 	}
-	for len(p) >= 8 {
-		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^k)
-		p = p[8:]
+	for len(src) >= 8 {
+		binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src)^k)
+		dst, src = dst[8:], src[8:]
 	}
-	for i := range p {
-		p[i] ^= byte(k >> (8 * i))
+	for i := range src {
+		dst[i] = src[i] ^ byte(k>>(8*i))
 	}
 }

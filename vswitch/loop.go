@@ -77,8 +77,8 @@ func (s *Switch) begin(p *Port, r *rules) {
 	}
 	p.attached.Store(s.now())
 	for _, q := range s.queries() {
-		if _, wake := p.q.put(&frame{pkt: q, eth: q[offloadLen:]}, p.lay); wake {
-			p.q.wakeUp()
+		if p.out.put(&frame{pkt: q, eth: q[offloadLen:]}) {
+			p.out.q.wakeUp()
 		}
 	}
 }

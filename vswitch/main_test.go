@@ -83,13 +83,13 @@ func (l *lab) now(ns int64) {
 func (l *lab) drain(p *Port) (frames [][]byte) {
 	l.t.Helper()
 	for {
-		r, ok := p.q.take(chunkSize)
+		r, ok := p.out.q.take(chunkSize)
 		if !ok {
-			p.q.mu.Lock()
-			if p.q.bytes != 0 {
-				l.t.Fatalf("an empty queue counts %d bytes", p.q.bytes)
+			p.out.q.mu.Lock()
+			if p.out.q.bytes != 0 {
+				l.t.Fatalf("an empty queue counts %d bytes", p.out.q.bytes)
 			}
-			p.q.mu.Unlock()
+			p.out.q.mu.Unlock()
 			return frames
 		}
 		var run []byte
@@ -97,7 +97,7 @@ func (l *lab) drain(p *Port) (frames [][]byte) {
 			run = append(run, r.sparse.b[:r.sparse.end()]...)
 		}
 		run = append(run, r.piece...)
-		p.q.done(r)
+		p.out.q.done(r)
 		for len(run) > 0 {
 			n := int(binary.BigEndian.Uint32(run))
 			if n > len(run)-4 {

@@ -123,7 +123,7 @@ func TestFramesKeepTheirOrderWhoeverWritesThem(t *testing.T) {
 		t.Errorf("%d frames are counted", got)
 	}
 	// Nothing is left that would be written again, or never.
-	if to.begun.sparse != nil || to.begun.bulk != nil {
+	if to.out.begun.sparse != nil || to.out.begun.bulk != nil {
 		t.Error("a run is still begun")
 	}
 }

@@ -10,33 +10,6 @@ import (
 	"github.com/stack4things/s4t"
 )
 
-// Writer sends frames to the far end of a port. p is a run of whole frames,
-// each behind the header that Config.Header wrote, and is valid during the call
-// only. It may block: that stops this port's output and nothing else. An error
-// ends the port's Run.
-type Writer interface {
-	WriteFrames(p []byte) error
-}
-
-// TryWriter is a Writer that can also write without waiting; see
-// rtunnel.Conn. took says that the frames are on their way, without it none of
-// p was written; all says that they have left. After took without all p stays
-// as it is until Finish returned. Little frames are written by the goroutine
-// that brought them then, which saves waking another.
-type TryWriter interface {
-	Writer
-	TryWriteFrames(p []byte) (took, all bool, err error)
-	Finish() error
-}
-
-// FrameWriter is for a port that is no rtunnel: a device, or an encapsulation.
-// WriteFrame gets one offload header and frame, valid and changeable during the
-// call; Flush ends a run.
-type FrameWriter interface {
-	WriteFrame(pkt []byte) error
-	Flush() error
-}
-
 // PortConfig describes a port. Exactly one of Out and Device is set.
 type PortConfig struct {
 	ID        string           // required: unique in the switch, for events
@@ -48,38 +21,18 @@ type PortConfig struct {
 	Wrap      *Wrapper         // optional, with Out: an encapsulation
 }
 
-// Wrapper lays out the frames for a Writer whose far end wants them in an
-// encapsulation.
-type Wrapper struct {
-	// Put writes pkt, an offload header and a frame, with all headers it has on
-	// the wire, those of Config.Header too, to the start of dst, and returns
-	// their length: at most 64 bytes more than pkt's. It is not called
-	// concurrently for one port, and must not block.
-	Put func(dst, pkt []byte) int
-	// MaxFrame is the longest frame, without offload header, that Put is given.
-	// Longer ones are dropped.
-	MaxFrame int
-}
-
 // Port is a place of a switch. Its goroutines are the caller's: one calls Input
 // and Flush, another Run.
 type Port struct {
 	sw    *Switch
 	id    string
-	out   Writer
-	try   TryWriter // out, if it is one
-	dev   FrameWriter
-	begun run // what writeNow could not end, for Run; of who is in the writer's place
-	took  bool
-	lay   func(dst []byte, payload int) int // nil for a device
-	q     *queue
+	out   *Outlet
 	rules atomic.Pointer[rules]
 
-	counts   counters
+	counts   *counters // of the outlet too
 	closed   atomic.Bool
-	gone     chan struct{} // closed with it
-	cut      atomic.Bool   // by loop detection
-	attached atomic.Int64  // when its host was asked for its groups, of Switch.now
+	cut      atomic.Bool  // by loop detection
+	attached atomic.Int64 // when its host was asked for its groups, of Switch.now
 
 	// Of the goroutine that calls Input.
 	now          int64 // of this batch
@@ -167,6 +120,7 @@ func (p *Port) Update(cfg PortConfig) error {
 		return err
 	}
 	p.rules.Store(r)
+	p.out.rate.Store(r.rate)
 	if p.sw.layer == 2 && r.guards.AllowAnySource != old.guards.AllowAnySource {
 		p.sw.loops.forget(p)
 		p.sw.begin(p, r)
@@ -185,7 +139,7 @@ func (p *Port) Throttle(ctx context.Context) {
 	}
 	select {
 	case <-ctx.Done():
-	case <-p.gone:
+	case <-p.out.gone:
 	case <-time.After(wait):
 	}
 }
@@ -200,150 +154,5 @@ func (p *Port) ID() string { return p.id }
 // Run returns. Close is safe to call more than once.
 func (p *Port) Close() { p.sw.remove(p) }
 
-// Run writes what is for this port to its Writer until ctx ends or the port is
-// closed, which give nil, or until the Writer returns an error, which it
-// returns. A Writer that blocks is not interrupted: the caller closes what is
-// underneath.
-func (p *Port) Run(ctx context.Context) error {
-	pace := pacer{limit: chunkSize}
-	for {
-		if err := p.finish(); err != nil {
-			return err
-		}
-		run, ok := p.q.take(pace.piece(p.rules.Load().rate))
-		if !ok {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-p.gone:
-				return nil
-			case <-p.q.wake:
-			}
-			continue
-		}
-		n := len(run.piece)
-		if run.sparse != nil {
-			n += run.sparse.end()
-		}
-		err := p.write(&pace, run)
-		p.q.done(run)
-		if err != nil {
-			return err
-		}
-		if wait := pace.debt(p.rules.Load().rate, n); wait > 0 {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-p.gone:
-				return nil
-			case <-time.After(wait):
-			}
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-	}
-}
-
-// write sends one run and counts it.
-func (p *Port) write(pace *pacer, r run) error {
-	start := time.Now()
-	if c := r.sparse; c != nil {
-		if err := p.writeFrames(c.b[:c.end()], c.b, c.frames, 0); err != nil {
-			return err
-		}
-	}
-	if c := r.bulk; c != nil {
-		at := 0
-		if r.from > 0 {
-			at = c.frames[r.from-1].end
-		}
-		if err := p.writeFrames(r.piece, c.b, c.frames[r.from:r.to], at); err != nil {
-			return err
-		}
-	}
-	pace.took(time.Since(start), len(r.piece))
-	return nil
-}
-
-// writeFrames sends frames, the first of which begins at b[at]; whole are the
-// same bytes in one piece.
-func (p *Port) writeFrames(whole, b []byte, frames []placed, at int) error {
-	if p.dev == nil {
-		if err := p.out.WriteFrames(whole); err != nil {
-			return err
-		}
-	} else {
-		for _, f := range frames {
-			if err := p.dev.WriteFrame(b[at:f.end]); err != nil {
-				return err
-			}
-			at = f.end
-		}
-		if err := p.dev.Flush(); err != nil {
-			return err
-		}
-	}
-	p.count(frames)
-	return nil
-}
-
-// count counts frames that were sent.
-func (p *Port) count(frames []placed) {
-	bytes := 0
-	for _, f := range frames {
-		bytes += f.size
-	}
-	p.counts.txFrames.Add(uint64(len(frames)))
-	p.counts.txBytes.Add(uint64(bytes))
-}
-
-// pacer chooses how much of the bulk lane goes to one write. Sparse flows can
-// overtake between two writes only, so a write should not take long on a slow
-// path; on a fast one large writes are what makes it fast. It also keeps the
-// rate limit.
-type pacer struct {
-	limit int       // bytes of a piece
-	owed  float64   // bytes written beyond the rate
-	last  time.Time // when owed was right
-}
-
-const (
-	minPiece  = 16 << 10
-	slowWrite = 4 * time.Millisecond
-	fastWrite = time.Millisecond
-)
-
-// piece returns the bytes to write next.
-func (p *pacer) piece(rate int64) int {
-	if rate > 0 {
-		return int(min(int64(p.limit), max(rate/50, 1500))) // 20 ms
-	}
-	return p.limit
-}
-
-// took adapts to how long a write of n bytes took.
-func (p *pacer) took(d time.Duration, n int) {
-	switch {
-	case d > slowWrite && n >= p.limit/2:
-		p.limit = max(p.limit/2, minPiece)
-	case d < fastWrite && n >= p.limit/2:
-		p.limit = min(p.limit*2, chunkSize)
-	}
-}
-
-// debt counts n bytes against the rate in bytes/s and returns how long to wait
-// before the next ones.
-func (p *pacer) debt(rate int64, n int) time.Duration {
-	if rate <= 0 {
-		p.owed = 0
-		return 0
-	}
-	now := time.Now()
-	if !p.last.IsZero() {
-		p.owed = max(0, p.owed-now.Sub(p.last).Seconds()*float64(rate))
-	}
-	p.last = now
-	p.owed += float64(n)
-	return time.Duration(p.owed / float64(rate) * float64(time.Second))
-}
+// Run writes what is for this port to its Writer, as [Outlet.Run] does.
+func (p *Port) Run(ctx context.Context) error { return p.out.Run(ctx) }

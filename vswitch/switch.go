@@ -97,14 +97,12 @@ func (s *Switch) Add(cfg PortConfig) (*Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Port{sw: s, id: cfg.ID, out: cfg.Out, dev: cfg.Device, q: newQueue(), gone: make(chan struct{})}
-	if p.dev == nil {
-		p.lay, p.q.wrap = s.header, cfg.Wrap
-		p.try, _ = cfg.Out.(TryWriter)
-	}
+	p := &Port{sw: s, id: cfg.ID, out: newOutlet(s.layer, cfg.Out, cfg.Device, s.header, cfg.Wrap)}
+	p.counts = p.out.counts
 	p.now = s.now()
 	p.attached.Store(p.now)
 	p.rules.Store(r)
+	p.out.rate.Store(r.rate)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, other := range *s.ports.Load() {
@@ -172,8 +170,7 @@ func (s *Switch) remove(p *Port) {
 	s.forgetPort(p)
 	s.groups.forget(p)
 	s.loops.forget(p)
-	p.q.close()
-	close(p.gone)
+	p.out.Close()
 }
 
 // Input takes one offload header and frame from the port's far end. It keeps
@@ -197,9 +194,7 @@ func (p *Port) Input(pkt []byte) {
 func (p *Port) Flush() {
 	p.inBatch = false
 	for i, d := range p.wakes {
-		if !d.writeNow() {
-			d.q.wakeUp()
-		}
+		d.out.flush()
 		p.wakes[i] = nil
 	}
 	p.wakes = p.wakes[:0]
@@ -315,11 +310,7 @@ func (p *Port) send(d *Port, f *frame) {
 	if d.cut.Load() {
 		return
 	}
-	dropped, wake := d.q.put(f, d.lay)
-	if dropped > 0 {
-		d.counts.dropped[queueFull].Add(uint64(dropped))
-	}
-	if wake {
+	if d.out.put(f) {
 		p.wakes = append(p.wakes, d)
 	}
 }

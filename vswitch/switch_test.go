@@ -403,11 +403,11 @@ func TestInputDoesNotAllocate(t *testing.T) {
 			p.Flush()
 			for _, q := range []*Port{p, d, l.ports["3"]} {
 				for {
-					r, ok := q.q.take(chunkSize)
+					r, ok := q.out.q.take(chunkSize)
 					if !ok {
 						break
 					}
-					q.q.done(r)
+					q.out.q.done(r)
 				}
 			}
 		}

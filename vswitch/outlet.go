@@ -1,0 +1,244 @@
+package vswitch
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+// Writer sends frames to the far end of a port. p is a run of whole frames,
+// each behind the header that Config.Header wrote, and is valid during the call
+// only. It may block: that stops this port's output and nothing else. An error
+// ends the port's Run.
+type Writer interface {
+	WriteFrames(p []byte) error
+}
+
+// TryWriter is a Writer that can also write without waiting; see
+// rtunnel.Conn. took says that the frames are on their way, without it none of
+// p was written; all says that they have left. After took without all p stays
+// as it is until Finish returned. Little frames are written by the goroutine
+// that brought them then, which saves waking another.
+type TryWriter interface {
+	Writer
+	TryWriteFrames(p []byte) (took, all bool, err error)
+	Finish() error
+}
+
+// FrameWriter is for a port that is no rtunnel: a device, or an encapsulation.
+// WriteFrame gets one offload header and frame, valid and changeable during the
+// call; Flush ends a run.
+type FrameWriter interface {
+	WriteFrame(pkt []byte) error
+	Flush() error
+}
+
+// Wrapper lays out the frames for a Writer whose far end wants them otherwise
+// than behind Config.Header: in an encapsulation, or masked.
+type Wrapper struct {
+	// Put writes pkt, an offload header and a frame, with all headers it has on
+	// the wire, those of Config.Header too, to the start of dst, and returns
+	// their length: at most 64 bytes more than pkt's. It is not called
+	// concurrently for one port, and must not block.
+	Put func(dst, pkt []byte) int
+	// MaxFrame is the longest frame, without offload header, that Put is given.
+	// Longer ones are dropped.
+	MaxFrame int
+}
+
+// Outlet is the way out of a port by itself: a bounded queue in which small
+// flows overtake, and its writer. Every [Port] has one; a board has one between
+// its device and the data rtunnel. One goroutine calls Put and Flush (of a
+// Port's outlet: any number), another Run.
+type Outlet struct {
+	layer  int
+	out    Writer
+	try    TryWriter // out, if it is one
+	dev    FrameWriter
+	lay    func(dst []byte, payload int) int // nil for a device
+	q      *queue
+	inline int          // bytes that Flush writes without waking Run
+	rate   atomic.Int64 // bytes/s; 0: no limit
+	begun  run          // what writeNow could not end, for Run; of who is in the writer's place
+	took   bool
+	counts *counters
+	gone   chan struct{} // closed by Close
+
+	// Of the goroutine that calls Put.
+	frame frame
+	wake  bool
+}
+
+// OutletConfig describes an Outlet. All fields are required.
+type OutletConfig struct {
+	Layer int // 2 (Ethernet) or 3 (IP packets)
+	Out   Writer
+	Wrap  *Wrapper
+}
+
+// NewOutlet returns an Outlet that does nothing until Put.
+func NewOutlet(cfg OutletConfig) (*Outlet, error) {
+	if cfg.Layer != 2 && cfg.Layer != 3 || cfg.Out == nil || cfg.Wrap == nil {
+		return nil, s4t.Errorf(s4t.Invalid, "make an outlet", "", "Layer, Out and Wrap are required")
+	}
+	o := newOutlet(cfg.Layer, cfg.Out, nil, nil, cfg.Wrap)
+	// A device brings its frames in bursts of many, and reading more of them
+	// meanwhile would need a second CPU of a board.
+	o.inline = queueLimit
+	return o, nil
+}
+
+// newOutlet makes the outlet of a Writer or of a FrameWriter.
+func newOutlet(layer int, out Writer, dev FrameWriter, lay func([]byte, int) int, wrap *Wrapper) *Outlet {
+	o := &Outlet{layer: layer, out: out, dev: dev, q: newQueue(), inline: nowLimit, counts: &counters{}, gone: make(chan struct{})}
+	if dev == nil {
+		o.lay, o.q.wrap = lay, wrap
+		o.try, _ = out.(TryWriter)
+	}
+	return o
+}
+
+// Put queues one offload header and frame, of which it keeps nothing. It never
+// waits: where the queue is full the oldest frames are dropped. Call Flush when
+// no more are at hand.
+func (o *Outlet) Put(pkt []byte) {
+	if !o.frame.parse(pkt, o.layer) { // a frame that the switch will not like still is one of some flow
+		if len(pkt) <= offloadLen {
+			return
+		}
+		o.frame = frame{pkt: pkt, eth: pkt[offloadLen:]}
+	}
+	if o.put(&o.frame) {
+		o.wake = true
+	}
+}
+
+// Flush writes what can be written without waiting, and leaves the rest to Run.
+func (o *Outlet) Flush() {
+	if o.wake {
+		o.wake = false
+		o.flush()
+	}
+}
+
+// put queues a frame. It reports whether the caller has to call flush when its
+// batch is done: nobody else does.
+func (o *Outlet) put(f *frame) bool {
+	dropped, wake := o.q.put(f, o.lay)
+	if dropped > 0 {
+		o.counts.dropped[queueFull].Add(uint64(dropped))
+	}
+	return wake
+}
+
+// flush is for whom put told to call it.
+func (o *Outlet) flush() {
+	if !o.writeNow() {
+		o.q.wakeUp()
+	}
+}
+
+// Close drops what waits and ends Run. It is called once.
+func (o *Outlet) Close() {
+	o.q.close()
+	close(o.gone)
+}
+
+// Run writes to the Writer until ctx ends or Close, which give nil, or until
+// the Writer returns an error, which it returns. A Writer that blocks is not
+// interrupted: the caller closes what is underneath.
+func (o *Outlet) Run(ctx context.Context) error {
+	pace := pacer{limit: chunkSize}
+	for {
+		if err := o.finish(); err != nil {
+			return err
+		}
+		run, ok := o.q.take(pace.piece(o.rate.Load()))
+		if !ok {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-o.gone:
+				return nil
+			case <-o.q.wake:
+			}
+			continue
+		}
+		n := len(run.piece)
+		if run.sparse != nil {
+			n += run.sparse.end()
+		}
+		err := o.write(&pace, run)
+		o.q.done(run)
+		if err != nil {
+			return err
+		}
+		if wait := pace.debt(o.rate.Load(), n); wait > 0 {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-o.gone:
+				return nil
+			case <-time.After(wait):
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// write sends one run and counts it.
+func (o *Outlet) write(pace *pacer, r run) error {
+	start := time.Now()
+	if c := r.sparse; c != nil {
+		if err := o.writeFrames(c.b[:c.end()], c.b, c.frames, 0); err != nil {
+			return err
+		}
+	}
+	if c := r.bulk; c != nil {
+		at := 0
+		if r.from > 0 {
+			at = c.frames[r.from-1].end
+		}
+		if err := o.writeFrames(r.piece, c.b, c.frames[r.from:r.to], at); err != nil {
+			return err
+		}
+	}
+	pace.took(time.Since(start), len(r.piece))
+	return nil
+}
+
+// writeFrames sends frames, the first of which begins at b[at]; whole are the
+// same bytes in one piece.
+func (o *Outlet) writeFrames(whole, b []byte, frames []placed, at int) error {
+	if o.dev == nil {
+		if err := o.out.WriteFrames(whole); err != nil {
+			return err
+		}
+	} else {
+		for _, f := range frames {
+			if err := o.dev.WriteFrame(b[at:f.end]); err != nil {
+				return err
+			}
+			at = f.end
+		}
+		if err := o.dev.Flush(); err != nil {
+			return err
+		}
+	}
+	o.count(frames)
+	return nil
+}
+
+// count counts frames that were sent.
+func (o *Outlet) count(frames []placed) {
+	bytes := 0
+	for _, f := range frames {
+		bytes += f.size
+	}
+	o.counts.txFrames.Add(uint64(len(frames)))
+	o.counts.txBytes.Add(uint64(bytes))
+}
