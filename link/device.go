@@ -9,12 +9,14 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rawio"
 	"github.com/stack4things/s4t/vnet"
 )
 
@@ -46,6 +48,11 @@ type Device struct {
 	done   func(n int)
 	count  int
 	failed error
+
+	wmu     sync.Mutex // guards the fields below
+	push    func(fd uintptr) bool
+	out     []byte
+	pushErr error
 }
 
 // Open creates a device. It is down and has no addresses: [Apply] a plan to it.
@@ -79,7 +86,7 @@ func Open(cfg Config) (*Device, error) {
 		d.file.Close()
 		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
 	}
-	d.pull = d.drain
+	d.pull, d.push = d.drain, d.send
 	cfg.Log.Debug("device created", "device", cfg.Name, "layer", cfg.Layer, "offloads", caps.String())
 	return d, nil
 }
@@ -133,12 +140,10 @@ func (d *Device) drain(fd uintptr) bool {
 			clear(place[:HeaderLen])
 			at = place[HeaderLen:]
 		}
-		n, err := unix.Read(int(fd), at)
+		n, err := rawio.Read(int(fd), at)
 		switch {
 		case err == unix.EAGAIN:
 			return d.count > 0
-		case err == unix.EINTR:
-			continue
 		case err != nil:
 			d.failed = err
 			return true
@@ -168,12 +173,31 @@ func (d *Device) Write(packet []byte) error {
 	if !d.caps.Header {
 		return d.writePlain(packet)
 	}
-	_, err := d.file.Write(packet)
+	err := d.write(packet)
 	if err != nil && errors.Is(err, unix.EINVAL) && packet[1] != GSONone {
 		// A kernel that does not know this kind of super-frame (USO before 6.2).
 		return d.writeSegments(packet)
 	}
 	return d.writeError(err)
+}
+
+// write is one write(2) of what the kernel takes as a whole.
+func (d *Device) write(p []byte) error {
+	d.wmu.Lock()
+	defer d.wmu.Unlock()
+	d.out = p
+	err := d.raw.Write(d.push)
+	d.out = nil
+	if err == nil {
+		err = d.pushErr
+	}
+	return err
+}
+
+// send is called by the poller: false means wait until the kernel takes more.
+func (d *Device) send(fd uintptr) bool {
+	_, d.pushErr = rawio.Write(int(fd), d.out)
+	return d.pushErr != unix.EAGAIN
 }
 
 // writePlain does in software what the header asks for.
@@ -186,7 +210,7 @@ func (d *Device) writePlain(packet []byte) error {
 			return ErrRefused
 		}
 	}
-	_, err := d.file.Write(packet[HeaderLen:])
+	err := d.write(packet[HeaderLen:])
 	return d.writeError(err)
 }
 
@@ -199,7 +223,7 @@ func (d *Device) writeSegments(packet []byte) error {
 	}
 	err := Segment(packet, d.layer, func(segment []byte) bool {
 		clear(segment[:HeaderLen])
-		_, err := d.file.Write(segment[HeaderLen-head:])
+		err := d.write(segment[HeaderLen-head:])
 		failed = d.writeError(err)
 		return failed == nil
 	})

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"syscall"
+
+	"github.com/stack4things/s4t/rawio"
 )
 
 // rawReader is borrowingReader for a TCP connection; nil if its descriptor
@@ -23,18 +25,13 @@ func rawReader(tcp *net.TCPConn) func(class int) (*buffer, int, error) {
 	)
 	try := func(fd uintptr) bool {
 		b = lend(class)
-		for {
-			n, readErr = syscall.Read(int(fd), b.b[maxMaskedHeader:maxMaskedHeader+room(b)])
-			switch readErr {
-			case syscall.EINTR:
-				continue
-			case syscall.EAGAIN:
-				giveBack(b)
-				b = nil
-				return false
-			}
-			return true
+		n, readErr = rawio.Read(int(fd), b.b[maxMaskedHeader:maxMaskedHeader+room(b)])
+		if readErr == syscall.EAGAIN {
+			giveBack(b)
+			b = nil
+			return false
 		}
+		return true
 	}
 	return func(want int) (*buffer, int, error) {
 		class, b, n, readErr = want, nil, 0, nil

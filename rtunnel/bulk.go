@@ -27,16 +27,14 @@ type bulk struct {
 	sent   int // bytes of it that a try has written
 	n      int // bytes in it
 
-	try    func(fd uintptr) bool // for tryFlush
-	tryN   int
-	tryErr error
+	push pusher
 }
 
 // Bulk wraps c, a TCP connection that TLS is about to run over, so that it
 // makes few system calls: tls.Server(rtunnel.Bulk(c), config). A [Conn] over
 // that TLS connection finds it.
 func Bulk(c net.Conn) net.Conn {
-	b := &bulk{Conn: c}
+	b := &bulk{Conn: c, push: pusher{nc: c}}
 	b.initRaw()
 	return b
 }
@@ -109,7 +107,7 @@ func (b *bulk) Write(p []byte) (int, error) {
 		if err := b.flush(); err != nil { // what a try has left
 			return 0, err
 		}
-		return b.Conn.Write(p)
+		return len(p), b.push.all(p)
 	}
 	if b.out != nil && len(b.out.b)-b.n < len(p) {
 		if err := b.flush(); err != nil {
@@ -118,7 +116,7 @@ func (b *bulk) Write(p []byte) (int, error) {
 	}
 	if b.out == nil {
 		if len(p) > bufferSizes[topClass]/2 {
-			return b.Conn.Write(p)
+			return len(p), b.push.all(p)
 		}
 		b.out = lend(topClass)
 	}
@@ -131,7 +129,7 @@ func (b *bulk) flush() error {
 	if b.out == nil {
 		return nil
 	}
-	_, err := b.Conn.Write(b.out.b[b.sent:b.n])
+	err := b.push.all(b.out.b[b.sent:b.n])
 	b.empty()
 	return err
 }
@@ -150,7 +148,7 @@ func (b *bulk) tryFlush() (bool, error) {
 	if b.out == nil {
 		return true, nil
 	}
-	n, err := b.tryRawWrite()
+	n, err := b.push.now(b.out.b[b.sent:b.n])
 	if err != nil {
 		b.empty()
 		return false, err

@@ -5,22 +5,22 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// writes counts the write calls of a connection.
+// writes counts the writes to a descriptor.
 type writes struct {
-	net.Conn
+	syscall.RawConn
 	n int
 }
 
-func (w *writes) Write(p []byte) (int, error) {
+func (w *writes) Write(f func(fd uintptr) bool) error {
 	w.n++
-	return w.Conn.Write(p)
+	return w.RawConn.Write(f)
 }
 
 func TestABatchIsOneWriteOverTLS(t *testing.T) {
@@ -29,13 +29,13 @@ func TestABatchIsOneWriteOverTLS(t *testing.T) {
 	if under == nil || bulkUnder(b) == nil {
 		t.Fatal("the bulk under TLS is not found")
 	}
-	counted := &writes{Conn: under.Conn}
-	under.Conn = counted
+	counted := &writes{RawConn: under.push.raw}
+	under.push.raw = counted
 	client, server := NewConn(a, nil, true), NewConn(b, nil, false)
 	defer client.Close()
 	defer server.Close()
-	batch := client.NewBatch(256 << 10)
-	for batch.Append(make([]byte, 60_000)) {
+	run := layFor(client, 256<<10)
+	for run.add(make([]byte, 60_000)) {
 	}
 	var wg sync.WaitGroup
 	stop := errors.New("enough")
@@ -49,7 +49,7 @@ func TestABatchIsOneWriteOverTLS(t *testing.T) {
 		}, nil)
 	})
 	counted.n = 0
-	if err := client.WriteBatch(batch); err != nil {
+	if err := run.send(client); err != nil {
 		t.Fatal(err)
 	}
 	wg.Wait()

@@ -40,12 +40,9 @@ type Conn struct {
 	wmu       sync.Mutex // held while writing; guards the fields below
 	keys      *keys      // of the client
 	sentClose bool
-	writeGone bool                  // the writing direction was detached
-	tail      []byte                // what a try has left to write before anything else; see TryWriteFrames
-	try       func(fd uintptr) bool // for tryRawWrite
-	tryBytes  []byte
-	tryN      int
-	tryErr    error
+	writeGone bool   // the writing direction was detached
+	tail      []byte // what a try has left to write before anything else; see TryWriteFrames
+	push      pusher
 	unsent    unsentLimit
 
 	pending atomic.Bool // there is a control frame to send; see flushControl
@@ -67,7 +64,7 @@ type Conn struct {
 // peer must not; a server's peer must. The Conn owns c from now on. On a plain
 // TCP connection c's own Read must no longer be used.
 func NewConn(c net.Conn, buffered []byte, client bool) *Conn {
-	conn := &Conn{nc: c, bulk: bulkUnder(c), client: client, start: time.Now()}
+	conn := &Conn{nc: c, bulk: bulkUnder(c), client: client, start: time.Now(), push: pusher{nc: c}}
 	conn.ended = sync.NewCond(&conn.pmu)
 	if client {
 		conn.keys = newKeys()

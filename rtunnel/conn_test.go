@@ -126,33 +126,29 @@ func TestMessagesArriveAsTheyWereSent(t *testing.T) {
 	}
 }
 
-func TestBatchIsReadAsFrames(t *testing.T) {
+func TestARunIsReadAsFrames(t *testing.T) {
 	sizes := []int{0, 1, 125, 126, 1500, 65535, 65536, s4t.MaxFrame + 10, 60, 66}
 	for name, pair := range pairs {
 		for _, fromClient := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
 				a, b := pair(t)
 				from, to := NewConn(a, nil, fromClient), NewConn(b, nil, !fromClient)
-				batch := from.NewBatch(512 << 10)
+				run := layFor(from, 512<<10)
 				var wg sync.WaitGroup
 				wg.Go(func() {
 					for round := range 3 {
 						for _, n := range sizes {
-							p := batch.Next(s4t.MaxFrame + 10)
-							if p == nil {
-								t.Error("the batch is full")
-								return
-							}
-							for i := range p[:n] {
+							p := make([]byte, n)
+							for i := range p {
 								p[i] = byte(n + i + round)
 							}
-							batch.Commit(n)
+							if !run.add(p) {
+								t.Error("the run is full")
+								return
+							}
 						}
-						if err := from.WriteBatch(batch); err != nil {
+						if err := run.send(from); err != nil {
 							t.Error(err)
-						}
-						if batch.Len() != 0 {
-							t.Error("a written batch is not empty")
 						}
 					}
 					from.CloseWithStatus(StatusGoingAway, "")
@@ -182,31 +178,6 @@ func TestBatchIsReadAsFrames(t *testing.T) {
 				to.Close()
 			})
 		}
-	}
-}
-
-func TestBatchSaysWhenItIsFull(t *testing.T) {
-	a, _ := net.Pipe()
-	c := NewConn(a, nil, true)
-	defer c.Close()
-	b := c.NewBatch(1000)
-	n := 0
-	for b.Append(make([]byte, 100)) {
-		n++
-	}
-	if n < 8 || b.Len() != n*106 {
-		t.Errorf("%d messages of 106 bytes in a batch of 1000, %d bytes", n, b.Len())
-	}
-	b.Reset()
-	if !b.Append(make([]byte, 100)) {
-		t.Error("no room after Reset")
-	}
-	if b.Next(986) != nil {
-		t.Error("room beyond the end")
-	}
-	b.Commit(5) // without Next: nothing
-	if b.Len() != 106 {
-		t.Error("Commit without room made a message")
 	}
 }
 
@@ -451,13 +422,13 @@ func TestReadFramesDoesNotAllocate(t *testing.T) {
 	client, server := NewConn(a, nil, true), NewConn(b, nil, false)
 	defer client.Close()
 	defer server.Close()
-	batch := client.NewBatch(256 << 10)
+	run, frame := layFor(client, 256<<10), make([]byte, 1000)
 	stop := errors.New("stop")
 	step := func() {
 		for range 100 {
-			batch.Append(batch.buf[:1000])
+			run.add(frame)
 		}
-		if err := client.WriteBatch(batch); err != nil {
+		if err := run.send(client); err != nil {
 			t.Fatal(err)
 		}
 		n := 0

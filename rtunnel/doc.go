@@ -24,12 +24,12 @@
 // # The layers
 //
 //	Dialer, Accept      TCP, proxy, TLS, upgrade        dial.go, proxy.go, tls.go, handshake.go
-//	Conn, Batch         frames and messages             conn.go, read.go, write.go, batch.go, bulk.go
+//	Conn, Layout        frames and messages             conn.go, read.go, write.go, layout.go, bulk.go
 //	Stream, pools       connections inside a tunnel     stream.go, pool.go
 //
 // # Speed and memory
 //
-// Many frames go to one write ([Batch], [Conn.WriteFrames]) and come from one
+// Many frames go to one write ([Layout], [Conn.WriteFrames]) and come from one
 // read ([Conn.ReadFrames]), which parses and unmasks in place and allocates
 // nothing. Buffers of up to 320 KiB are lent to a Conn when bytes arrive and
 // taken back when none are left, so that an idle Conn holds none.

@@ -13,9 +13,3 @@ func (b *bulk) initRaw() {}
 
 // readAhead is never called, as raw is never set.
 func (b *bulk) readAhead() error { return nil }
-
-// tryRawWrite is never called, as raw is never set.
-func (c *Conn) tryRawWrite(p []byte) (int, error) { return c.nc.Write(p) }
-
-// tryRawWrite is never called, too.
-func (b *bulk) tryRawWrite() (int, error) { return b.Conn.Write(b.out.b[b.sent:b.n]) }

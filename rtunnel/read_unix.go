@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/stack4things/s4t/rawio"
 )
 
 // initRaw prepares reading by descriptor, which waits for bytes without
@@ -21,26 +23,18 @@ func (c *Conn) initRaw() {
 		return
 	}
 	c.raw = raw
-	c.try = func(fd uintptr) bool {
-		c.tryN, c.tryErr = writeNow(int(fd), c.tryBytes)
-		return true
-	}
+	c.push.use(raw)
 	c.tryRead = func(fd uintptr) bool {
 		if c.buf == nil {
 			c.buf = lend(c.class)
 		}
-		for {
-			c.readN, c.readErr = syscall.Read(int(fd), c.buf.b[c.w:])
-			switch c.readErr {
-			case syscall.EINTR:
-				continue
-			case syscall.EAGAIN:
-				c.rest()
-				c.wait()
-				return false
-			}
-			return true
+		c.readN, c.readErr = rawio.Read(int(fd), c.buf.b[c.w:])
+		if c.readErr == syscall.EAGAIN {
+			c.rest()
+			c.wait()
+			return false
 		}
+		return true
 	}
 }
 
@@ -50,44 +44,6 @@ func (c *Conn) fillRaw() (int, error) {
 		return 0, err
 	}
 	return result(c.nc, c.readN, c.readErr)
-}
-
-// tryRawWrite writes as much of p as the kernel takes at once. The caller holds
-// wmu.
-func (c *Conn) tryRawWrite(p []byte) (int, error) {
-	c.tryBytes = p
-	err := c.raw.Write(c.try)
-	c.tryBytes = nil
-	if err == nil {
-		err = c.tryErr
-	}
-	return c.tryN, err
-}
-
-// tryRawWrite does the same with what was kept. The caller holds mu.
-func (b *bulk) tryRawWrite() (int, error) {
-	err := b.raw.Write(b.try)
-	if err == nil {
-		err = b.tryErr
-	}
-	return b.tryN, err
-}
-
-// writeNow is one write(2) to a descriptor that does not block; 0 bytes is that
-// the kernel takes none now.
-func writeNow(fd int, p []byte) (int, error) {
-	for {
-		n, err := syscall.Write(fd, p)
-		switch err {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			return 0, nil
-		case nil:
-			return n, nil
-		}
-		return 0, os.NewSyscallError("write", err)
-	}
 }
 
 // result is what net.Conn's Read returns after such a read(2).
@@ -121,24 +77,16 @@ func (b *bulk) initRaw() {
 		return
 	}
 	b.raw = raw
-	b.try = func(fd uintptr) bool {
-		b.tryN, b.tryErr = writeNow(int(fd), b.out.b[b.sent:b.n])
-		return true
-	}
+	b.push.use(raw)
 	b.tryRead = func(fd uintptr) bool {
 		b.buf = lend(b.class)
-		for {
-			b.readN, b.readErr = syscall.Read(int(fd), b.buf.b)
-			if b.readErr == syscall.EINTR {
-				continue
-			}
-			if b.readErr == nil && b.readN > 0 {
-				b.took(b.readN)
-				return true
-			}
-			giveBack(b.buf)
-			b.buf = nil
-			return b.readErr != syscall.EAGAIN
+		b.readN, b.readErr = rawio.Read(int(fd), b.buf.b)
+		if b.readErr == nil && b.readN > 0 {
+			b.took(b.readN)
+			return true
 		}
+		giveBack(b.buf)
+		b.buf = nil
+		return b.readErr != syscall.EAGAIN
 	}
 }

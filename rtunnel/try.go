@@ -36,7 +36,7 @@ func (c *Conn) TryWriteFrames(p []byte) (took, all bool, err error) {
 
 // tryPlain is TryWriteFrames over TCP. The caller holds wmu.
 func (c *Conn) tryPlain(p []byte) (took, all bool, err error) {
-	n, err := c.tryRawWrite(p)
+	n, err := c.push.now(p)
 	if err != nil || n == 0 {
 		return false, false, err
 	}
@@ -66,20 +66,6 @@ func (c *Conn) tryTLS(p []byte) (took, all bool, err error) {
 // maxTry is the most that TLS seals into one buffer of the top class.
 const maxTry = 288 << 10
 
-// TryWriteBatch is TryWriteFrames for a Batch of this Conn's NewBatch. The
-// Batch is emptied when all of it has left; with took alone it is the Conn's
-// until Finish returns, and the caller empties it then.
-func (c *Conn) TryWriteBatch(b *Batch) (took, all bool, err error) {
-	if b.n == 0 {
-		return true, true, nil
-	}
-	took, all, err = c.TryWriteFrames(b.buf[:b.n])
-	if all {
-		b.n = 0
-	}
-	return took, all, err
-}
-
 // Finish waits until what [Conn.TryWriteFrames] took has left.
 func (c *Conn) Finish() error {
 	c.wmu.Lock()
@@ -94,8 +80,7 @@ func (c *Conn) Finish() error {
 func (c *Conn) finish() error {
 	if t := c.tail; t != nil {
 		c.tail = nil
-		_, err := c.nc.Write(t)
-		return err
+		return c.push.all(t)
 	}
 	if c.bulk != nil {
 		return c.bulk.uncork()

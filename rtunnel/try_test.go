@@ -17,16 +17,14 @@ func TestATryTakesWhatThePathTakesAndKeepsTheOrder(t *testing.T) {
 			from.CarryFrames()
 			const size, total = 60_000, 400
 			enough := errors.New("enough")
-			batch := from.NewBatch(256 << 10)
+			run, frame := layFor(from, 256<<10), make([]byte, size)
 			sent, parts, refusals := 0, 0, 0
 			fill := func() {
 				for sent < total {
-					room := batch.Next(size)
-					if room == nil {
+					binary.BigEndian.PutUint32(frame, uint32(sent))
+					if !run.add(frame) {
 						return
 					}
-					binary.BigEndian.PutUint32(room, uint32(sent))
-					batch.Commit(size)
 					sent++
 				}
 			}
@@ -49,7 +47,7 @@ func TestATryTakesWhatThePathTakesAndKeepsTheOrder(t *testing.T) {
 			}
 			for reading := false; sent < total; {
 				fill()
-				took, all, err := from.TryWriteBatch(batch)
+				took, all, err := from.TryWriteFrames(run.b)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -60,15 +58,16 @@ func TestATryTakesWhatThePathTakesAndKeepsTheOrder(t *testing.T) {
 				}
 				switch {
 				case all:
+					run.b = run.b[:0]
 				case took:
 					parts++
 					if err := from.Finish(); err != nil {
 						t.Fatal(err)
 					}
-					batch.Reset()
+					run.b = run.b[:0]
 				default:
 					refusals++
-					if err := from.WriteBatch(batch); err != nil {
+					if err := run.send(from); err != nil {
 						t.Fatal(err)
 					}
 				}

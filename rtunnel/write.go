@@ -7,8 +7,7 @@ import (
 const writeOp = "write to the rtunnel"
 
 // WriteMessage sends p as one text or binary message. p is not changed. It is
-// safe for concurrent use. For many messages, or long ones, use a [Batch],
-// which copies nothing.
+// safe for concurrent use. Many messages for one write are laid out by a [Layout].
 func (c *Conn) WriteMessage(op Opcode, p []byte) error {
 	b := lendFor(len(p) + maxMaskedHeader)
 	defer giveBack(b)
@@ -17,24 +16,13 @@ func (c *Conn) WriteMessage(op Opcode, p []byte) error {
 	return c.write(b.b[:c.layOut(b.b, op, p)])
 }
 
-// WriteFrames writes p, a run of whole frames that are laid out already: by
-// [PutHeader], for a server's end only, for the client must mask. It is safe for
-// concurrent use.
+// WriteFrames writes p, a run of whole frames that are laid out already: by a
+// [Layout], or by [PutHeader] at a server's end, which does not mask. It is safe
+// for concurrent use.
 func (c *Conn) WriteFrames(p []byte) error {
 	c.wmu.Lock()
 	defer c.unlock()
 	return c.write(p)
-}
-
-// WriteBatch writes all frames of b, which must be of this Conn's NewBatch,
-// with one write, and empties it.
-func (c *Conn) WriteBatch(b *Batch) error {
-	if b.n == 0 {
-		return nil
-	}
-	err := c.WriteFrames(b.buf[:b.n])
-	b.n = 0
-	return err
 }
 
 // layOut writes one frame to dst, masked where this end is the client, and
@@ -83,8 +71,7 @@ const oneRecord = 16 << 10
 // writeAll writes p, over TLS with one system call.
 func (c *Conn) writeAll(p []byte) error {
 	if c.bulk == nil || len(p) <= oneRecord {
-		_, err := c.nc.Write(p)
-		return err
+		return c.push.all(p)
 	}
 	c.bulk.cork()
 	_, err := c.nc.Write(p)

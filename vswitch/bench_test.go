@@ -203,26 +203,28 @@ func benchmarkTunnel(b *testing.B, secure bool, size int) {
 	syscall.Getrusage(syscall.RUSAGE_SELF, &before)
 	start := time.Now()
 	wg.Go(func() {
-		batch := board1.NewBatch(320 << 10)
-		for i := range total {
+		lay, run := board1.NewLayout(), make([]byte, 320<<10)
+		n := 0
+		send := func() bool {
+			err := board1.WriteFrames(run[:n])
+			n = 0
+			return err == nil
+		}
+		for range total {
 			select {
 			case credit <- struct{}{}:
 			default:
-				if err := board1.WriteBatch(batch); err != nil {
+				if !send() {
 					return
 				}
 				credit <- struct{}{}
 			}
-			if !batch.Append(pkt) {
-				if err := board1.WriteBatch(batch); err != nil {
-					return
-				}
-				batch.Append(pkt)
+			if len(run)-n < len(pkt)+rtunnel.MaxOverhead && !send() {
+				return
 			}
-			if i == total-1 {
-				board1.WriteBatch(batch)
-			}
+			n += lay.Put(run[n:], pkt)
 		}
+		send()
 	})
 	got := 0
 	err = board2.ReadFrames(s4t.MaxFrame+10, func(p []byte) error {

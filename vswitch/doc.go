@@ -15,8 +15,8 @@
 //	                storm limit, groups, loops                storm.go, snoop.go, loop.go
 //	                table: address -> port                    table.go
 //	                copy into the queue of the destination    queue.go
-//	Port.Flush      write what little there is, or wake the writers     now.go
-//	Port.Run        write runs of frames to the port's Writer port.go
+//	Port.Flush      write what the paths take at once         now.go
+//	Port.Run        write the rest, as the path takes it      outlet.go, pacer.go
 //
 // Input is called by one goroutine a port, the one that reads; Run is the one
 // that writes. They meet only in the queue, for the length of one copy: a port

@@ -3,25 +3,21 @@ package vswitch
 // The writer's place: a queue has one writer at a time. While it sleeps, whoever
 // puts the first frame into the queue is told to wake it, and nobody else is
 // until the queue was found empty again. So that goroutine may write itself
-// before it wakes the writer, or instead.
+// before it wakes the writer, or instead. It does, for as long as the path takes
+// everything at once: to wake another thread costs more than to write a quarter
+// of a megabyte. The writer is for when the path is full.
 
-const (
-	nowLimit  = 16 << 10 // bytes that are written without waking the writer: more are worth a second CPU
-	nowRounds = 4        // others may go on filling the queue meanwhile
-)
+// nowRounds bounds that: others may go on filling the queue meanwhile.
+const nowRounds = 4
 
-// writeNow writes what little waits for the outlet, as far as that needs no
-// waiting. It reports whether the queue is empty; the writer must be woken if
+// writeNow writes what waits for the outlet, as far as that needs no waiting. It reports whether the queue is empty; the writer must be woken if
 // not. The caller is in the writer's place.
 func (o *Outlet) writeNow() bool {
 	if o.try == nil && o.dev == nil || o.rate.Load() > 0 {
 		return false
 	}
 	for range nowRounds {
-		if !o.q.few(o.inline) {
-			return false
-		}
-		r, ok := o.q.take(min(o.inline, chunkSize))
+		r, ok := o.q.take(chunkSize)
 		if !ok {
 			return true
 		}

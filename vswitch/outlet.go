@@ -19,8 +19,8 @@ type Writer interface {
 // TryWriter is a Writer that can also write without waiting; see
 // rtunnel.Conn. took says that the frames are on their way, without it none of
 // p was written; all says that they have left. After took without all p stays
-// as it is until Finish returned. Little frames are written by the goroutine
-// that brought them then, which saves waking another.
+// as it is until Finish returned. Frames are written by the goroutine that
+// brought them then, as long as the path takes them, which saves waking another.
 type TryWriter interface {
 	Writer
 	TryWriteFrames(p []byte) (took, all bool, err error)
@@ -59,7 +59,6 @@ type Outlet struct {
 	dev    FrameWriter
 	lay    func(dst []byte, payload int) int // nil for a device
 	q      *queue
-	inline int          // bytes that Flush writes without waking Run
 	rate   atomic.Int64 // bytes/s; 0: no limit
 	begun  run          // what writeNow could not end, for Run; of who is in the writer's place
 	took   bool
@@ -83,16 +82,12 @@ func NewOutlet(cfg OutletConfig) (*Outlet, error) {
 	if cfg.Layer != 2 && cfg.Layer != 3 || cfg.Out == nil || cfg.Wrap == nil {
 		return nil, s4t.Errorf(s4t.Invalid, "make an outlet", "", "Layer, Out and Wrap are required")
 	}
-	o := newOutlet(cfg.Layer, cfg.Out, nil, nil, cfg.Wrap)
-	// A device brings its frames in bursts of many, and reading more of them
-	// meanwhile would need a second CPU of a board.
-	o.inline = queueLimit
-	return o, nil
+	return newOutlet(cfg.Layer, cfg.Out, nil, nil, cfg.Wrap), nil
 }
 
 // newOutlet makes the outlet of a Writer or of a FrameWriter.
 func newOutlet(layer int, out Writer, dev FrameWriter, lay func([]byte, int) int, wrap *Wrapper) *Outlet {
-	o := &Outlet{layer: layer, out: out, dev: dev, q: newQueue(), inline: nowLimit, counts: &counters{}, gone: make(chan struct{})}
+	o := &Outlet{layer: layer, out: out, dev: dev, q: newQueue(), counts: &counters{}, gone: make(chan struct{})}
 	if dev == nil {
 		o.lay, o.q.wrap = lay, wrap
 		o.try, _ = out.(TryWriter)

@@ -225,14 +225,6 @@ func (q *queue) take(limit int) (r run, ok bool) {
 	return r, ok
 }
 
-// few reports whether at most limit bytes wait, none of which the writer has
-// begun with. The caller is in the writer's place.
-func (q *queue) few(limit int) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.current == nil && q.bytes <= limit
-}
-
 // done returns the memory of a run that is written.
 func (q *queue) done(r run) {
 	if r.sparse != nil {

@@ -1,0 +1,42 @@
+package rtunnel
+
+import (
+	"net"
+	"syscall"
+)
+
+// pusher writes to a connection, by its descriptor where it has one. It is
+// guarded by the lock of its owner.
+type pusher struct {
+	nc   net.Conn
+	raw  syscall.RawConn       // nil: there is no descriptor
+	step func(fd uintptr) bool // for raw
+	once bool                  // whatever the kernel takes now is enough
+	rest []byte                // still to be written
+	err  error
+}
+
+// all writes p, waiting as long as it takes.
+func (w *pusher) all(p []byte) error {
+	if w.raw == nil {
+		_, err := w.nc.Write(p)
+		return err
+	}
+	_, err := w.push(p, false)
+	return err
+}
+
+// now writes as much of p as the kernel takes at once, and returns how much.
+// It needs raw.
+func (w *pusher) now(p []byte) (int, error) { return w.push(p, true) }
+
+func (w *pusher) push(p []byte, once bool) (int, error) {
+	w.rest, w.once, w.err = p, once, nil
+	err := w.raw.Write(w.step)
+	n := len(p) - len(w.rest)
+	w.rest = nil
+	if err == nil {
+		err = w.err
+	}
+	return n, err
+}
