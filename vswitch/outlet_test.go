@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stack4things/s4t"
 )
@@ -43,6 +44,7 @@ func TestOutletOfAFullPath(t *testing.T) {
 		const n = 100
 		for range n {
 			put(bulk) // never waits
+			time.Sleep(maxWait / 10)
 		}
 		put(ping)
 		w.letGo <- struct{}{} // what the writer was in

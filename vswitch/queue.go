@@ -1,11 +1,20 @@
 package vswitch
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 const (
-	// queueLimit bounds the bytes that wait for one port: what a path of
+	// queueLimit bounds the bytes that wait for a port whose path is slow: what
 	// 80 Mbit/s holds in 100 ms. More only adds delay.
 	queueLimit = 1 << 20
+	// A fast path may have burstLimit bytes waiting, as long as the oldest have
+	// waited for less than maxWait: one TCP stream has a few megabytes under
+	// way (tcp_wmem, tcp_rmem), and to drop some of them makes it send them
+	// again, and the flood of them costs more than their waiting.
+	burstLimit = 4 << 20
+	maxWait    = 50 * time.Millisecond
 	// chunkSize is the most that goes to one write.
 	chunkSize = 256 << 10
 	// sparseSize bounds the small frames that overtake, of all flows of a port.
@@ -31,6 +40,7 @@ type chunk struct {
 	first  int // index of the first frame that is still to go
 	start  int // its offset
 	seq    uint64
+	since  time.Time // of the first frame
 }
 
 func (c *chunk) end() int {
@@ -100,8 +110,10 @@ func (q *queue) put(f *frame, lay func(dst []byte, payload int) int) (dropped in
 	if q.wrap != nil && len(f.eth) > q.wrap.MaxFrame {
 		return 1, false
 	}
-	for q.bytes+size > queueLimit && q.dropOldest() {
-		dropped++
+	if q.bytes+size > queueLimit {
+		for q.excessive(size) && q.dropOldest() {
+			dropped++
+		}
 	}
 	c := q.lane(f, size)
 	at := c.end()
@@ -145,11 +157,17 @@ func (q *queue) lane(f *frame, size int) *chunk {
 	if c == nil || c.end()+size > len(c.b) {
 		c = lendChunk(&bulkPool, chunkSize)
 		q.seq++
-		c.seq = q.seq
+		c.seq, c.since = q.seq, time.Now()
 		q.bulk = append(q.bulk, c)
 	}
 	fl.bulk = c.seq
 	return c
+}
+
+// excessive reports whether too much waits for size bytes more.
+func (q *queue) excessive(size int) bool {
+	return q.bytes+size > burstLimit ||
+		q.bytes+size > queueLimit && len(q.bulk) > 0 && time.Since(q.bulk[0].since) > maxWait
 }
 
 // dropOldest drops the oldest frame of the bulk lane.

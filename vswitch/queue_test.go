@@ -97,32 +97,47 @@ func TestFramesOfAFlowStayInOrder(t *testing.T) {
 }
 
 func TestAFullQueueDropsTheOldest(t *testing.T) {
-	q := newQueue()
-	const n, size = 5000, 1400
-	dropped := 0
-	for i := range n {
-		d, _ := q.put(numbered(1, i, size), header)
-		dropped += d
-	}
-	if q.bytes > queueLimit {
-		t.Errorf("%d bytes wait, over the limit", q.bytes)
-	}
-	if len(q.bulk) > queueLimit/chunkSize+2 {
-		t.Errorf("%d chunks are held", len(q.bulk))
-	}
-	_, numbers := order(q, chunkSize, 1<<20)
-	got := numbers[1]
-	if len(got)+dropped != n || got[len(got)-1] != n-1 {
-		t.Errorf("%d came out, %d were dropped of %d; the last is %d", len(got), dropped, n, got[len(got)-1])
-	}
-	ahead := 0 // what went to the sparse lane before the flow was bulk
-	for got[ahead] == ahead {
-		ahead++
-	}
-	for i := ahead + 1; i < len(got); i++ {
-		if got[i] != got[i-1]+1 {
-			t.Fatalf("after number %d comes %d: not the oldest were dropped", got[i-1], got[i])
-		}
+	const size = 1400
+	for _, tt := range []struct {
+		name  string
+		pause time.Duration // between two frames
+		n     int
+		limit int
+	}{
+		{"a slow path", maxWait / 100, 5000, queueLimit},
+		{"a burst", 0, 5000, burstLimit},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newQueue()
+				dropped := 0
+				for i := range tt.n {
+					d, _ := q.put(numbered(1, i, size), header)
+					dropped += d
+					time.Sleep(tt.pause)
+				}
+				if q.bytes > tt.limit || q.bytes < tt.limit-2*size {
+					t.Errorf("%d bytes wait, the limit is %d", q.bytes, tt.limit)
+				}
+				if len(q.bulk) > tt.limit/chunkSize+2 {
+					t.Errorf("%d chunks are held", len(q.bulk))
+				}
+				_, numbers := order(q, chunkSize, 1<<20)
+				got := numbers[1]
+				if len(got)+dropped != tt.n || got[len(got)-1] != tt.n-1 {
+					t.Errorf("%d came out, %d were dropped of %d; the last is %d", len(got), dropped, tt.n, got[len(got)-1])
+				}
+				ahead := 0 // what went to the sparse lane before the flow was bulk
+				for got[ahead] == ahead {
+					ahead++
+				}
+				for i := ahead + 1; i < len(got); i++ {
+					if got[i] != got[i-1]+1 {
+						t.Fatalf("after number %d comes %d: not the oldest were dropped", got[i-1], got[i])
+					}
+				}
+			})
+		})
 	}
 }
 

@@ -340,7 +340,7 @@ func TestAStoppedPortCostsTheOthersNothing(t *testing.T) {
 		t.Errorf("%d frames to the port that reads were dropped", d)
 	}
 	c := ports[1].Counters()
-	if held := rounds*perRound - int(c.Dropped.QueueFull); held > (queueLimit+2*chunkSize)/1400 || held < queueLimit/2000 {
+	if held := rounds*perRound - int(c.Dropped.QueueFull); held > (burstLimit+2*chunkSize)/1400 || held < queueLimit/2000 {
 		t.Errorf("the stopped port holds %d frames, dropped %d", held, c.Dropped.QueueFull)
 	}
 	cancel()
