@@ -9,6 +9,7 @@ import (
 type Device interface {
 	ReadFrames(next func() []byte, done func(n int)) (int, error)
 	Write(packet []byte) error
+	Flush() error
 	Close() error
 }
 

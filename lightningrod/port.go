@@ -313,15 +313,21 @@ func (p *port) carry(ctx context.Context, dev Device, capsule *capsule, conn *rt
 		if link.Validate(packet, layer) != nil {
 			return nil // the switch let through what this kernel might choke on
 		}
-		if err := dev.Write(packet); errors.Is(err, link.ErrGone) {
-			return err
-		}
-		return nil // what the kernel refuses is a frame lost, as on any wire
-	}, nil)
+		return onlyGone(dev.Write(packet))
+	}, func() error { return onlyGone(dev.Flush()) })
 	if err == nil {
 		err = errClosedByAgent
 	}
 	return err
+}
+
+// onlyGone drops an error unless the device is gone: what the kernel refuses is a
+// frame lost, as on any wire.
+func onlyGone(err error) error {
+	if errors.Is(err, link.ErrGone) {
+		return err
+	}
+	return nil
 }
 
 // burst is how many bytes are read from the device before some are sent.

@@ -52,6 +52,8 @@ func (d *fakeDevice) Write(packet []byte) error {
 	return nil
 }
 
+func (d *fakeDevice) Flush() error { return nil }
+
 func (d *fakeDevice) Close() error {
 	d.once.Do(func() { close(d.closed) })
 	return nil

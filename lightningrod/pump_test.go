@@ -37,6 +37,7 @@ func (d *endless) ReadFrames(next func() []byte, done func(n int)) (int, error) 
 }
 
 func (d *endless) Write([]byte) error { return nil }
+func (d *endless) Flush() error       { return nil }
 func (d *endless) Close() error       { return nil }
 
 // sink is a connection that takes everything.

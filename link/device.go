@@ -3,6 +3,7 @@
 package link
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -49,7 +50,8 @@ type Device struct {
 	count  int
 	failed error
 
-	wmu     sync.Mutex // guards the fields below
+	wmu     sync.Mutex // held while writing; guards the fields below
+	merge   merger
 	push    func(fd uintptr) bool
 	out     []byte
 	pushErr error
@@ -162,6 +164,10 @@ func (d *Device) drain(fd uintptr) bool {
 // passed [Validate]; Write may change its bytes. Any number of goroutines may
 // write.
 //
+// A small UDP datagram may wait for others of its flow until the next Write
+// that is none, or Flush, which then returns its error too: call Flush when no
+// more packets are at hand.
+//
 // It returns [ErrDown] while the device is not up, [ErrGone] when it was
 // removed from outside (make another), [ErrRefused] for a packet
 // that the kernel or the software path cannot take (drop it and count it), and
@@ -170,6 +176,38 @@ func (d *Device) Write(packet []byte) error {
 	if len(packet) <= HeaderLen {
 		return ErrRefused
 	}
+	d.wmu.Lock()
+	defer d.wmu.Unlock()
+	if !d.caps.USO {
+		return d.writeNow(packet)
+	}
+	if d.merge.take(packet, d.layer) {
+		return nil
+	}
+	err := d.flush()
+	if d.merge.take(packet, d.layer) {
+		return err
+	}
+	return cmp.Or(d.writeNow(packet), err)
+}
+
+// Flush writes what Write has kept.
+func (d *Device) Flush() error {
+	d.wmu.Lock()
+	defer d.wmu.Unlock()
+	return d.flush()
+}
+
+// flush is Flush for who holds wmu.
+func (d *Device) flush() error {
+	if packet := d.merge.packet(); packet != nil {
+		return d.writeNow(packet)
+	}
+	return nil
+}
+
+// writeNow writes one packet. The caller holds wmu.
+func (d *Device) writeNow(packet []byte) error {
 	if !d.caps.Header {
 		return d.writePlain(packet)
 	}
@@ -181,10 +219,9 @@ func (d *Device) Write(packet []byte) error {
 	return d.writeError(err)
 }
 
-// write is one write(2) of what the kernel takes as a whole.
+// write is one write(2) of what the kernel takes as a whole. The caller holds
+// wmu.
 func (d *Device) write(p []byte) error {
-	d.wmu.Lock()
-	defer d.wmu.Unlock()
 	d.out = p
 	err := d.raw.Write(d.push)
 	d.out = nil

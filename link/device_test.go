@@ -186,7 +186,7 @@ func TestSegmentsAreTheKernels(t *testing.T) {
 		want := segments(t, packet, 2)
 		// The kernel reports a super-frame of one segment as an ordinary frame;
 		// both come out the same.
-		if err := full.Write(packet); err != nil {
+		if err := errors.Join(full.Write(packet), full.Flush()); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
 		for i, got := range read(t, plain, len(want)) {
@@ -201,6 +201,39 @@ func TestSegmentsAreTheKernels(t *testing.T) {
 			got[0] &^= FlagDataValid
 			if !bytes.Equal(got, want[i]) {
 				t.Fatalf("%s: segment %d written to the plain device differs\ngot  %x\nwant %x", tt.name, i, got[:min(len(got), 120)], want[i][:min(len(want[i]), 120)])
+			}
+		}
+	}
+}
+
+// TestMergedDatagramsAreTheKernels writes datagrams one by one to a device with
+// offloads that is bridged to one without, where the kernel must cut what was
+// merged.
+func TestMergedDatagramsAreTheKernels(t *testing.T) {
+	inNamespace(t)
+	full := open(t, Config{Name: "s4t-full", Layer: 2})
+	plain := open(t, Config{Name: "s4t-plain", Layer: 2, Plain: true})
+	if !full.Offloads().USO {
+		t.Skipf("this kernel offers %v", full.Offloads())
+	}
+	join(t, "s4t-full", "s4t-plain")
+	for _, b := range []builder{{}, {v6: true}} {
+		in := datagrams(b, 40, 64)
+		for _, p := range in {
+			if err := Validate(p, 2); err != nil {
+				t.Fatal(err)
+			}
+			if err := full.Write(bytes.Clone(p)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := full.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		want := apart(t, in, 2)
+		for i, got := range apart(t, read(t, plain, len(want)), 2) {
+			if !bytes.Equal(got, want[i]) {
+				t.Fatalf("frame %d is\n%x, want\n%x", i, got, want[i])
 			}
 		}
 	}

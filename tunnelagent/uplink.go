@@ -20,6 +20,7 @@ import (
 type device interface {
 	ReadFrames(next func() []byte, done func(n int)) (int, error)
 	Write(packet []byte) error
+	Flush() error
 	Close() error
 }
 
@@ -168,15 +169,17 @@ type deviceWriter struct{ dev device }
 
 // WriteFrame ends the port where the TAP is gone; a frame that the kernel
 // refuses is lost, as on any wire.
-func (w deviceWriter) WriteFrame(pkt []byte) error {
-	if err := w.dev.Write(pkt); errors.Is(err, link.ErrGone) {
+func (w deviceWriter) WriteFrame(pkt []byte) error { return onlyGone(w.dev.Write(pkt)) }
+
+// Flush ends the port where the TAP is gone, too.
+func (w deviceWriter) Flush() error { return onlyGone(w.dev.Flush()) }
+
+func onlyGone(err error) error {
+	if errors.Is(err, link.ErrGone) {
 		return err
 	}
 	return nil
 }
-
-// Flush does nothing: frames were written one by one.
-func (deviceWriter) Flush() error { return nil }
 
 // uplinks returns the networks that are in their bridge. a.mu is held.
 func (a *Agent) uplinks() (up []s4t.NetworkID) {

@@ -47,6 +47,8 @@ func (d *fakeTAP) Write(p []byte) error {
 	}
 }
 
+func (d *fakeTAP) Flush() error { return nil }
+
 func (d *fakeTAP) Close() error {
 	d.once.Do(func() { close(d.closed) })
 	return nil

@@ -34,7 +34,10 @@ func (d device) WriteFrame(pkt []byte) error {
 	d.Write(pkt) // a device that is down drops
 	return nil
 }
-func (d device) Flush() error { return nil }
+func (d device) Flush() error {
+	d.Device.Flush()
+	return nil
+}
 
 // run runs a command in the host.
 func (h *host) run(args ...string) (string, error) {

@@ -132,6 +132,8 @@ func (d *device) ReadFrames(func() []byte, func(int)) (int, error) {
 
 func (d *device) Write([]byte) error { return nil }
 
+func (d *device) Flush() error { return nil }
+
 func (d *device) Close() error {
 	d.once.Do(func() {
 		close(d.closed)
