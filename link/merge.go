@@ -55,7 +55,8 @@ func (m *merger) take(packet []byte, layer int) bool {
 }
 
 // mergeable reports whether frame is a whole UDP datagram with payload, behind
-// an IP header without options whose checksum is right: it is made anew.
+// an IP header without options. Both checksums are what they should be, the
+// UDP one the pseudo header's: they are made anew.
 func (l layout) mergeable(frame []byte) bool {
 	if l.proto != protoUDP || l.fragment || l.l4 == 0 || len(frame) <= l.l4+8 || !l.lengthIs(frame) {
 		return false
@@ -63,7 +64,8 @@ func (l layout) mergeable(frame []byte) bool {
 	if l.version == 4 && (l.l4 != l.l3+20 || fold(sum64(frame[l.l3:l.l4], 0)) != 0xffff) || l.version == 6 && l.l4 != l.l3+40 {
 		return false
 	}
-	return int(binary.BigEndian.Uint16(frame[l.l4+4:])) == len(frame)-l.l4
+	n := len(frame) - l.l4
+	return int(binary.BigEndian.Uint16(frame[l.l4+4:])) == n && binary.BigEndian.Uint16(frame[l.l4+6:]) == l.pseudo(frame, n)
 }
 
 // follows reports whether the headers of frame are those of the first datagram

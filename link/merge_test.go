@@ -107,9 +107,11 @@ func TestMergedDatagramsComeApartAgain(t *testing.T) {
 func TestWhatIsNotMerged(t *testing.T) {
 	udp := builder{udp: true, payload: 100}
 	const l3, l4 = HeaderLen + 14, HeaderLen + 34
-	sameSum := func(p []byte) { // the IPv4 header's
+	sameSum := func(p []byte) { // of the IPv4 header, and the pseudo header's
 		clear(p[l3+10:][:2])
 		binary.BigEndian.PutUint16(p[l3+10:], ^naiveSum(p[l3:l4]))
+		l, _ := find(p[HeaderLen:], 2)
+		binary.BigEndian.PutUint16(p[l4+6:], l.pseudo(p[HeaderLen:], len(p)-l4))
 	}
 	for _, tt := range []struct {
 		name   string
@@ -124,6 +126,7 @@ func TestWhatIsNotMerged(t *testing.T) {
 		{"another MAC", udp, func(p []byte) { p[HeaderLen+5]++ }},
 		{"an identification that repeats, without DF", udp, func(p []byte) { p[l3+6] = 0; sameSum(p) }},
 		{"a wrong header checksum", udp, func(p []byte) { p[l3+10]++ }},
+		{"a wrong partial checksum", udp, func(p []byte) { p[l4+6]++ }},
 		{"a fragment", udp, func(p []byte) { p[l3+6] |= 0x20; sameSum(p) }},
 		{"IPv4 options", builder{udp: true, payload: 100, options: 4}, nil},
 		{"a longer one", builder{udp: true, payload: 101}, nil},
