@@ -1,12 +1,25 @@
 package s4t
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Project is the tenant: every object belongs to one.
 type Project struct {
 	ID        ProjectID `json:"id"`
 	Name      string    `json:"name"`
+	Weight    int       `json:"weight"` // of its share of a busy tunnel agent, beside other projects: 1 to MaxWeight
 	CreatedAt time.Time `json:"created_at"`
+}
+
+// ValidWeight checks the weight of a project. op is what was attempted, on
+// what.
+func ValidWeight(op string, weight int) error {
+	if weight < 1 || weight > MaxWeight {
+		return Errorf(Invalid, op, fmt.Sprintf("use 1 to %d", MaxWeight), "a weight of %d is not possible", weight)
+	}
+	return nil
 }
 
 // Role of a user or token in a project.

@@ -48,7 +48,7 @@ var callers = map[string]wire.Caller{
 
 // changing methods and what they answer.
 var changing = map[string]any{
-	wire.MethodProjectCreate: s4t.Project{ID: "p1", Name: "marker-project"}, wire.MethodProjectDelete: wire.Empty{},
+	wire.MethodProjectCreate: s4t.Project{ID: "p1", Name: "marker-project"}, wire.MethodProjectUpdate: s4t.Project{ID: "p1", Name: "marker-project"}, wire.MethodProjectDelete: wire.Empty{},
 	wire.MethodUserCreate: s4t.User{ID: "u1", Name: "marker-user"}, wire.MethodUserDelete: wire.Empty{},
 	wire.MethodBoardCreate: s4t.Board{ID: "b1", Name: "marker-board", Join: "s4t1.x"}, wire.MethodBoardUpdate: s4t.Board{ID: "b1", Name: "marker-board"}, wire.MethodBoardDelete: wire.Empty{},
 	wire.MethodStreamOpen:    wire.StreamGrant{URL: "https://x", Ticket: "marker-ticket"},

@@ -80,8 +80,8 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	r, adminToken := newCloud(t)
 	ctx := t.Context()
 	admin := r.client(t, adminToken)
-	home := must(admin.CreateProject(ctx, "home"))(t)
-	must(admin.CreateProject(ctx, "other"))(t)
+	home := must(admin.CreateProject(ctx, apiclient.ProjectCreate{Name: "home"}))(t)
+	must(admin.CreateProject(ctx, apiclient.ProjectCreate{Name: "other"}))(t)
 	user := must(admin.CreateUser(ctx, apiclient.UserCreate{Name: "maria", Project: "home", Role: s4t.RoleMember}))(t)
 	token := func(project string, role s4t.Role) s4t.Token {
 		return must(admin.CreateToken(ctx, apiclient.TokenCreate{Project: project, Role: role}))(t)
@@ -120,6 +120,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		"POST /v1/networks/{id}/gre":              `{"remote":"192.0.2.7"}`,
 		"POST /v1/networks/{id}/gre/remove":       `{"remote":"192.0.2.7"}`,
 		"POST /v1/projects":                       `{"name":"new"}`,
+		"PATCH /v1/projects/{project}":            `{"weight":3}`,
 		"POST /v1/users":                          `{"name":"new","project":"home","role":"reader"}`,
 		"POST /v1/tokens":                         `{"project":"home"}`,
 	}

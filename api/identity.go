@@ -47,12 +47,19 @@ func (a *API) identityRoutes() {
 		})
 	register(a, guarded, "POST /v1/projects", "project.create", "Create a project", "Needs the role admin.",
 		func(ctx context.Context, in *bodyOf[apiclient.ProjectCreate]) (*output[s4t.Project], error) {
-			return created(ctx, a, wire.MethodProjectCreate, wire.NameRequest{Caller: callerOf(ctx), Name: in.Body.Name},
+			return created(ctx, a, wire.MethodProjectCreate, wire.ProjectCreate{Caller: callerOf(ctx), Name: in.Body.Name, Weight: in.Body.Weight},
 				func(p s4t.Project) string { return "/v1/projects/" + string(p.ID) })
 		})
 	register(a, guarded, "GET /v1/projects/{project}", "project.show", "Show a project", "",
 		func(ctx context.Context, in *projectRef) (*answered[s4t.Project], error) {
 			return get[s4t.Project](ctx, a, wire.MethodProjectGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Project})
+		})
+	register(a, guarded, "PATCH /v1/projects/{project}", "project.update", "Change a project", "What is absent stays. Needs the role admin.",
+		func(ctx context.Context, in *struct {
+			Project string `path:"project" maxLength:"63" doc:"Name or id"`
+			Body    apiclient.ProjectUpdate
+		}) (*answered[s4t.Project], error) {
+			return get[s4t.Project](ctx, a, wire.MethodProjectUpdate, wire.ProjectUpdate{Caller: callerOf(ctx), Ref: in.Project, Weight: in.Body.Weight})
 		})
 	register(a, guarded, "DELETE /v1/projects/{project}", "project.delete", "Delete a project", "It must be empty. Needs the role admin.",
 		func(ctx context.Context, in *projectRef) (*nothing, error) {

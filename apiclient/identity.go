@@ -17,8 +17,8 @@ func (c *Client) Version(ctx context.Context) (v Version, err error) {
 }
 
 // CreateProject needs the role admin.
-func (c *Client) CreateProject(ctx context.Context, name string) (p s4t.Project, err error) {
-	return p, c.do(ctx, "create project "+name, "POST", path("projects"), ProjectCreate{Name: name}, &p)
+func (c *Client) CreateProject(ctx context.Context, req ProjectCreate) (p s4t.Project, err error) {
+	return p, c.do(ctx, "create project "+req.Name, "POST", path("projects"), req, &p)
 }
 
 // Projects lists those the caller may see.
@@ -29,6 +29,11 @@ func (c *Client) Projects(ctx context.Context) (l []s4t.Project, err error) {
 // Project by name or id.
 func (c *Client) Project(ctx context.Context, ref string) (p s4t.Project, err error) {
 	return p, c.do(ctx, "show project "+ref, "GET", path("projects", ref), nil, &p)
+}
+
+// UpdateProject changes what is not nil. It needs the role admin.
+func (c *Client) UpdateProject(ctx context.Context, ref string, req ProjectUpdate) (p s4t.Project, err error) {
+	return p, c.do(ctx, "update project "+ref, "PATCH", path("projects", ref), req, &p)
 }
 
 // DeleteProject deletes an empty project.

@@ -11,7 +11,14 @@ type Login struct {
 
 // ProjectCreate is the body of POST /v1/projects.
 type ProjectCreate struct {
-	Name string `json:"name" minLength:"1" maxLength:"63" doc:"Unique name"`
+	Name   string `json:"name" minLength:"1" maxLength:"63" doc:"Unique name"`
+	Weight int    `json:"weight,omitempty" minimum:"1" maximum:"1000" doc:"Of its share of a busy tunnel agent, beside other projects; 1 by default"`
+}
+
+// ProjectUpdate is the body of PATCH /v1/projects/{project}; what is absent
+// stays.
+type ProjectUpdate struct {
+	Weight *int `json:"weight,omitempty" minimum:"1" maximum:"1000" doc:"New weight"`
 }
 
 // UserCreate is the body of POST /v1/users.

@@ -123,6 +123,8 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodBoardLeave:        queue.Handle(c.boardLeave),
 		wire.MethodBoardWoken:        queue.Handle(c.boardWoken),
 
+		wire.MethodProjectUpdate: queue.Handle(c.projectUpdate),
+
 		wire.MethodBoardCreate: queue.Handle(c.boardCreate),
 		wire.MethodBoardList:   queue.Handle(c.boardList),
 		wire.MethodBoardGet:    queue.Handle(c.boardGet),

@@ -95,8 +95,8 @@ var blank = sync.OnceValues(func() ([]byte, error) {
 	}
 	err = db.Tx(context.Background(), func(tx *store.Tx) error {
 		return errors.Join(
-			tx.InsertProject(s4t.Project{ID: projectID, Name: "default", CreatedAt: time.Now()}),
-			tx.InsertProject(s4t.Project{ID: otherID, Name: "other", CreatedAt: time.Now()}))
+			tx.InsertProject(s4t.Project{ID: projectID, Name: "default", Weight: 1, CreatedAt: time.Now()}),
+			tx.InsertProject(s4t.Project{ID: otherID, Name: "other", Weight: 1, CreatedAt: time.Now()}))
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		return nil, err

@@ -56,6 +56,9 @@ func (c *Conductor) tunnelDesired(ctx context.Context, req wire.TunnelAsk) (wire
 		if err != nil {
 			return d, err
 		}
+		if d.Weights, err = weightsOf(tx, networks); err != nil {
+			return d, err
+		}
 		ports, err := tx.PortsOfAgent(a.ID)
 		if err != nil {
 			return d, err

@@ -46,7 +46,7 @@ func (i *Identity) Bootstrap(ctx context.Context, keep func(First) error) (bool,
 		}
 		p, err := tx.Project(DefaultProject)
 		if s4t.KindOf(err) == s4t.NotFound {
-			p = s4t.Project{ID: s4t.ProjectID(s4t.NewID()), Name: DefaultProject, CreatedAt: now}
+			p = s4t.Project{ID: s4t.ProjectID(s4t.NewID()), Name: DefaultProject, Weight: 1, CreatedAt: now}
 			err = tx.InsertProject(p)
 		}
 		if err != nil {

@@ -51,7 +51,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.admin = w.verify(t, w.first.Token.Secret)
 	for _, p := range []string{"lab", "other"} {
-		if _, err := w.CreateProject(t.Context(), wire.NameRequest{Caller: w.admin, Name: p}); err != nil {
+		if _, err := w.CreateProject(t.Context(), wire.ProjectCreate{Caller: w.admin, Name: p}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -289,11 +289,22 @@ func TestWhoMayDoWhat(t *testing.T) {
 		admin, member, reader, stranger s4t.Kind
 	}{
 		{"create a project", func(w *world, ctx context.Context, c wire.Caller) error {
-			_, err := w.CreateProject(ctx, wire.NameRequest{Caller: c, Name: "new"})
+			_, err := w.CreateProject(ctx, wire.ProjectCreate{Caller: c, Name: "new"})
 			return err
 		}, "", s4t.Forbidden, s4t.Forbidden, s4t.Forbidden},
+		{"create a project with a weight", func(w *world, ctx context.Context, c wire.Caller) error {
+			p, err := w.CreateProject(ctx, wire.ProjectCreate{Caller: c, Name: "new", Weight: s4t.MaxWeight})
+			if err == nil && p.Weight != s4t.MaxWeight {
+				t.Errorf("it weighs %d", p.Weight)
+			}
+			return err
+		}, "", s4t.Forbidden, s4t.Forbidden, s4t.Forbidden},
+		{"create a project that weighs too much", func(w *world, ctx context.Context, c wire.Caller) error {
+			_, err := w.CreateProject(ctx, wire.ProjectCreate{Caller: c, Name: "new", Weight: s4t.MaxWeight + 1})
+			return err
+		}, s4t.Invalid, s4t.Invalid, s4t.Invalid, s4t.Invalid},
 		{"create a project that exists", func(w *world, ctx context.Context, c wire.Caller) error {
-			_, err := w.CreateProject(ctx, wire.NameRequest{Caller: c, Name: "lab"})
+			_, err := w.CreateProject(ctx, wire.ProjectCreate{Caller: c, Name: "lab"})
 			return err
 		}, s4t.Conflict, s4t.Forbidden, s4t.Forbidden, s4t.Forbidden},
 		{"show a project", project("lab"), "", "", "", s4t.NotFound},
@@ -449,7 +460,7 @@ func TestATokenIsNeverStrongerThanTheOneThatMadeIt(t *testing.T) {
 
 func TestAuditSaysWhoDidWhatAndNoSecret(t *testing.T) {
 	w := newWorld(t)
-	w.CreateProject(t.Context(), wire.NameRequest{Caller: w.member, Name: "mine"})
+	w.CreateProject(t.Context(), wire.ProjectCreate{Caller: w.member, Name: "mine"})
 	token, err := w.CreateToken(t.Context(), wire.TokenCreate{Caller: w.member})
 	if err != nil {
 		t.Fatal(err)

@@ -10,12 +10,18 @@ import (
 )
 
 // CreateProject makes a project. Admins only.
-func (i *Identity) CreateProject(ctx context.Context, req wire.NameRequest) (s4t.Project, error) {
+func (i *Identity) CreateProject(ctx context.Context, req wire.ProjectCreate) (s4t.Project, error) {
 	op := fmt.Sprintf("create project %q", clip(req.Name))
 	if err := s4t.ValidName("project", req.Name); err != nil {
 		return s4t.Project{}, err
 	}
-	p := s4t.Project{ID: s4t.ProjectID(s4t.NewID()), Name: req.Name, CreatedAt: i.cfg.Now()}
+	if req.Weight == 0 {
+		req.Weight = 1
+	}
+	if err := s4t.ValidWeight(op, req.Weight); err != nil {
+		return s4t.Project{}, err
+	}
+	p := s4t.Project{ID: s4t.ProjectID(s4t.NewID()), Name: req.Name, Weight: req.Weight, CreatedAt: i.cfg.Now()}
 	err := i.audited(ctx, req.Caller, "project.create", req.Name, func(tx *store.Tx, rec *s4t.AuditRecord) error {
 		if err := allow(req.Caller, op, s4t.RoleAdmin); err != nil {
 			return err

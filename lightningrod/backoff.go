@@ -20,7 +20,10 @@ func sessionBackoff() backoff {
 func portBackoff() backoff { return backoff{min: 100 * time.Millisecond, max: 2 * time.Second} }
 
 // slowRetry is how long a board waits that the cloud refused for a reason
-// which only a person can remove.
+// which only a person can remove. It is long so that a copy of a board does not
+// take the place of the first whenever that one's session is cut for a moment:
+// the first is back after firstRetry. Who has removed the reason and does not
+// want to wait restarts lightning-rod.
 const slowRetry = 30 * time.Second
 
 // settledAfter is how long a session must have lasted for the retries to

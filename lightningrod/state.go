@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -143,10 +144,45 @@ func (d stateDir) identity() (Identity, error) {
 	if err = json.Unmarshal(b, &id); err == nil {
 		err = id.check()
 	}
+	if err == nil && !sealed(b) {
+		err = errors.New("its checksum does not match")
+	}
 	if err != nil {
 		return Identity{}, s4t.Errorf(s4t.Internal, "read "+d.path(identityFile), "restore it from a backup, or run `lightning-rod leave` and join again with a new code", "the identity is damaged: %w", err)
 	}
 	return id, nil
+}
+
+// savedIdentity is identity.json. The sum is of the file with zeros in its
+// place. It tells a bit that was flipped in the key from a board that the cloud
+// does not know. A file without one is not checked: it may be from before there
+// was one, or somebody has edited it and taken it out.
+type savedIdentity struct {
+	Identity
+	Sum string `json:"sha256"`
+}
+
+var noSum = strings.Repeat("0", 2*sha256.Size)
+
+// seal returns the file of an identity.
+func seal(id Identity) ([]byte, error) {
+	b, err := json.MarshalIndent(savedIdentity{id, noSum}, "", "  ")
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Internal, "encode the identity", "", "%w", err)
+	}
+	b = append(b, '\n')
+	sum := sha256.Sum256(b)
+	return bytes.Replace(b, []byte(noSum), []byte(hex.EncodeToString(sum[:])), 1), nil
+}
+
+// sealed reports whether the file of an identity is as it was written.
+func sealed(b []byte) bool {
+	var s savedIdentity
+	if json.Unmarshal(b, &s) != nil || s.Sum == "" {
+		return true
+	}
+	sum := sha256.Sum256(bytes.Replace(b, []byte(s.Sum), []byte(noSum), 1))
+	return s.Sum == hex.EncodeToString(sum[:])
 }
 
 // joined reports whether there is an identity, readable or not.
@@ -223,11 +259,11 @@ func (d stateDir) pendingKey(code string) (ed25519.PrivateKey, error) {
 
 // saveIdentity ends a join.
 func (d stateDir) saveIdentity(id Identity) error {
-	b, err := json.MarshalIndent(id, "", "  ")
+	b, err := seal(id)
 	if err != nil {
-		return s4t.Errorf(s4t.Internal, "encode the identity", "", "%w", err)
+		return err
 	}
-	if err := d.write(identityFile, append(b, '\n')); err != nil {
+	if err := d.write(identityFile, b); err != nil {
 		return err
 	}
 	if err := os.Remove(d.path(pendingFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {

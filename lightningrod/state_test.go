@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 func TestIdentityIsKeptForItsOwnerOnly(t *testing.T) {
@@ -257,6 +258,37 @@ func FuzzDesired(f *testing.F) {
 			t.Errorf("found %v, damage %q, board %q", found, damage, d.Board)
 		}
 	})
+}
+
+// TestAFlippedBitInTheIdentityIsSaidSo: else a flipped bit in the key looks like
+// a board that the cloud does not know.
+func TestAFlippedBitInTheIdentityIsSaidSo(t *testing.T) {
+	dir := stateDir(t.TempDir())
+	want := testIdentity()
+	if err := dir.saveIdentity(want); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(dir.path(identityFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range 8 * len(b) {
+		b[bit/8] ^= 1 << (bit % 8)
+		if err := os.WriteFile(dir.path(identityFile), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := dir.identity(); err == nil && !reflect.DeepEqual(got, want) {
+			t.Errorf("bit %d of %q is flipped, and it is taken for good", bit%8, b[max(0, bit/8-10):bit/8+1])
+		}
+		b[bit/8] ^= 1 << (bit % 8)
+	}
+	// A file from before there was a sum.
+	if err := os.WriteFile(dir.path(identityFile), wire.Encode(want), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := dir.identity(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("without a sum: %+v, %v", got, err)
+	}
 }
 
 // FuzzIdentity checks that a damaged identity.json gives an error and no more.

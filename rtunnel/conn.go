@@ -116,23 +116,16 @@ func (c *Conn) CloseWithStatus(code uint16, reason string) error {
 // reading, or pongs are not seen; a reader that is busy elsewhere, because it
 // waits for a slow receiver, does not count as silence of the peer.
 func (c *Conn) Keepalive(ctx context.Context, interval, timeout time.Duration) error {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
 	for {
-		c.pmu.Lock()
-		c.ping = true
-		c.pmu.Unlock()
-		c.sendControl()
+		c.sendPing()
+		next := time.NewTimer(min(interval, timeout-c.silence()))
 		select {
 		case <-ctx.Done():
+			next.Stop()
 			return nil
-		case <-ticker.C:
+		case <-next.C:
 		}
-		waiting := c.waiting.Load()
-		if waiting == 0 {
-			continue
-		}
-		if silent := time.Since(c.start) - time.Duration(max(waiting, c.lastRead.Load())); silent >= timeout {
+		if silent := c.silence(); silent >= timeout {
 			err := s4t.Errorf(s4t.Timeout, "keep the rtunnel alive", "the path to the other end is cut, or it stopped", "nothing came for %v", silent.Round(time.Millisecond))
 			c.cause.CompareAndSwap(nil, err)
 			c.Close()

@@ -100,16 +100,20 @@ func (p *Pool) Set(want *wire.DesiredStreams) {
 }
 
 // Wake says that the network may have changed or has come back: what is
-// missing is dialled at once, and idle rtunnels that do not answer within two
-// seconds are replaced.
+// missing is dialled at once, as if no idle rtunnel were left: those that do
+// not answer within two seconds are closed.
 func (p *Pool) Wake() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.redial, p.notUntil = 0, time.Time{}
-	now := time.Now()
+	now, suspects := time.Now(), 0
 	for l, s := range p.lines {
 		p.probe(l, s, now, probeTimeout)
+		if s.idle {
+			suspects++
+		}
 	}
+	p.fill(suspects) // as if none of them were idle
 	p.wake()
 }
 

@@ -438,6 +438,26 @@ func TestDeadRtunnelIsReplacedBeforeBytesAreLost(t *testing.T) {
 	<-served
 }
 
+// TestWakeBringsFreshRtunnelsAtOnce: a stream is not to wait until the old ones
+// are known to be dead.
+func TestWakeBringsFreshRtunnelsAtOnce(t *testing.T) {
+	r := newRig(t, 2)
+	idle := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); r.pool.Status().Idle != n; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d rtunnels are idle, want %d", r.pool.Status().Idle, n)
+			}
+		}
+	}
+	idle(2)
+	r.pool.Wake()
+	idle(4)
+	if n := r.dialled.Load(); n != 4 {
+		t.Errorf("%d were dialled", n)
+	}
+}
+
 func TestRevokedStreamEnds(t *testing.T) {
 	r := newRig(t, 1)
 	target := serveTCP(t, echo)

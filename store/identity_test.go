@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 var at = time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC)
 
 func newProject(name string) s4t.Project {
-	return s4t.Project{ID: s4t.ProjectID(s4t.NewID()), Name: name, CreatedAt: at}
+	return s4t.Project{ID: s4t.ProjectID(s4t.NewID()), Name: name, Weight: 1, CreatedAt: at}
 }
 
 func newUser(name string, p s4t.Project, role s4t.Role) s4t.User {
@@ -80,6 +81,23 @@ func TestIdentityRows(t *testing.T) {
 				t.Errorf("a token that does not exist: %v", err)
 			}
 			return nil
+		})
+	})
+}
+
+func TestAProjectsWeightIsKept(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		lab, other := newProject("lab"), newProject("other")
+		other.Weight = 7
+		write(t, db, func(tx *Tx) error { return errors.Join(tx.InsertProject(lab), tx.InsertProject(other)) })
+		write(t, db, func(tx *Tx) error { return tx.SetWeight(lab.ID, 3) })
+		lab.Weight = 3
+		view(t, db, func(tx *Tx) error {
+			ps, err := tx.Projects()
+			if d := cmp.Diff([]s4t.Project{lab, other}, ps); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			return err
 		})
 	})
 }

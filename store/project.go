@@ -6,12 +6,12 @@ import (
 	"github.com/stack4things/s4t"
 )
 
-const projectColumns = `id, name, created_at`
+const projectColumns = `id, name, weight, created_at`
 
 func scanProject(s scanner) (s4t.Project, error) {
 	var p s4t.Project
 	var created int64
-	err := s.Scan(&p.ID, &p.Name, &created)
+	err := s.Scan(&p.ID, &p.Name, &p.Weight, &created)
 	p.CreatedAt = fromMicros(created)
 	return p, err
 }
@@ -20,7 +20,7 @@ func scanProject(s scanner) (s4t.Project, error) {
 // projects.name.
 func (tx *Tx) InsertProject(p s4t.Project) error {
 	_, err := tx.exec(fmt.Sprintf("create project %q", p.Name),
-		`INSERT INTO projects (`+projectColumns+`) VALUES (?, ?, ?)`, p.ID, p.Name, micros(p.CreatedAt))
+		`INSERT INTO projects (`+projectColumns+`) VALUES (?, ?, ?, ?)`, p.ID, p.Name, p.Weight, micros(p.CreatedAt))
 	return err
 }
 
@@ -33,6 +33,12 @@ func (tx *Tx) Project(ref string) (s4t.Project, error) {
 // Projects returns all projects by name.
 func (tx *Tx) Projects() ([]s4t.Project, error) {
 	return many(tx, "list projects", scanProject, `SELECT `+projectColumns+` FROM projects ORDER BY name`)
+}
+
+// SetWeight changes a project's weight.
+func (tx *Tx) SetWeight(id s4t.ProjectID, weight int) error {
+	_, err := tx.exec(fmt.Sprintf("set the weight of project %q", id), `UPDATE projects SET weight = ? WHERE id = ?`, weight, id)
+	return err
 }
 
 // DeleteProject deletes a project and the tokens for it. A project that

@@ -20,6 +20,7 @@ import (
 
 const (
 	offloadHeader = 10               // bytes of virtio_net_hdr before each frame
+	turnStep      = 16 << 10         // bytes after which a turn may end within a batch
 	portUnacked   = 10 * time.Second // a data rtunnel whose bytes are not acknowledged for this long is dead
 )
 
@@ -200,9 +201,21 @@ func (a *Agent) servePort(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn
 		}
 	})
 	running.Go(func() { conn.Keepalive(ctx, s4t.PresenceInterval, s4t.PresenceTimeout) })
-	brought := 0 // bytes of this batch
+	brought, looked := 0, 0 // bytes of this turn; and when it was last asked whether that is enough
+	end := func() {
+		if brought > 0 {
+			at.port.Flush()
+			a.turns.done(at.project, brought)
+			brought, looked = 0, 0
+		}
+	}
 	err = conn.ReadFrames(offloadHeader+s4t.MaxFrame,
 		func(pkt []byte) error {
+			if brought-looked >= turnStep {
+				if looked = brought; a.turns.over(at.project, brought) {
+					end()
+				}
+			}
 			if brought == 0 {
 				a.turns.take(at.project)
 			}
@@ -214,9 +227,7 @@ func (a *Agent) servePort(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn
 			return nil
 		},
 		func() error {
-			at.port.Flush()
-			a.turns.done(at.project, brought)
-			brought = 0
+			end()
 			at.port.Throttle(ctx) // the path fills, and then the board's own queue
 			return nil
 		})

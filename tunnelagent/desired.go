@@ -94,6 +94,7 @@ func (a *Agent) refetch(ctx context.Context) error {
 // apply makes the agent have d and nothing else. Applying the same again
 // changes nothing, except that what did not work is tried again.
 func (a *Agent) apply(d wire.TunnelDesired) {
+	a.turns.weigh(d.Weights)
 	a.mu.Lock()
 	problems := map[string]string{}
 	ended := a.applyNetworks(d.Networks, problems)

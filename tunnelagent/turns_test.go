@@ -1,26 +1,32 @@
 package tunnelagent
 
 import (
+	"maps"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 func TestProjectsShareHoweverManyPortsTheyHave(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		turns int
-		ports map[s4t.ProjectID]int
+		name    string
+		turns   int
+		ports   map[s4t.ProjectID]int
+		weights map[s4t.ProjectID]int
 	}{
-		{"one port beside twenty", 1, map[s4t.ProjectID]int{"a": 1, "b": 20}},
-		{"three projects on two CPUs", 2, map[s4t.ProjectID]int{"a": 2, "b": 5, "c": 30}},
+		{"one port beside twenty", 1, map[s4t.ProjectID]int{"a": 1, "b": 20}, nil},
+		{"three projects on two CPUs", 2, map[s4t.ProjectID]int{"a": 2, "b": 5, "c": 30}, nil},
+		{"three times the weight", 1, map[s4t.ProjectID]int{"a": 20, "b": 1}, map[s4t.ProjectID]int{"b": 3}},
+		{"weights on two CPUs", 2, map[s4t.ProjectID]int{"a": 9, "b": 4, "c": 2}, map[s4t.ProjectID]int{"a": 2, "b": 5}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ts := newTurns(c.turns)
+				ts.weigh(c.weights)
 				moved := map[s4t.ProjectID]int{}
 				var mu sync.Mutex
 				var running sync.WaitGroup
@@ -30,22 +36,28 @@ func TestProjectsShareHoweverManyPortsTheyHave(t *testing.T) {
 						running.Go(func() {
 							for time.Now().Before(end) {
 								ts.take(project)
-								time.Sleep(100 * time.Microsecond) // the work
+								n := 0
+								for n < 100_000 && !ts.over(project, n) {
+									time.Sleep(10 * time.Microsecond) // the work
+									n += 10_000
+								}
 								mu.Lock()
-								moved[project] += 100_000
+								moved[project] += n
 								mu.Unlock()
-								ts.done(project, 100_000)
+								ts.done(project, n)
 							}
 						})
 					}
 				}
 				running.Wait()
-				total := 0
-				for _, n := range moved {
+				total, weight := 0, 0
+				for project, n := range moved {
 					total += n
+					weight += max(1, c.weights[project])
 				}
 				for project, n := range moved {
-					if share := float64(n) / float64(total) * float64(len(c.ports)); share < 0.9 || share > 1.1 {
+					fair := float64(total) * float64(max(1, c.weights[project])) / float64(weight)
+					if share := float64(n) / fair; share < 0.95 || share > 1.05 {
 						t.Errorf("project %s got %.2f of its share: %v", project, share, moved)
 					}
 				}
@@ -54,6 +66,18 @@ func TestProjectsShareHoweverManyPortsTheyHave(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestDesiredStateSaysWhatProjectsWeigh(t *testing.T) {
+	r := newRig(t)
+	for _, want := range []map[s4t.ProjectID]int{{"a": 3}, nil} {
+		r.want(wire.TunnelDesired{Weights: want})
+		r.agent.turns.mu.Lock()
+		if got := r.agent.turns.weights; !maps.Equal(got, want) {
+			t.Errorf("weights %v, want %v", got, want)
+		}
+		r.agent.turns.mu.Unlock()
 	}
 }
 

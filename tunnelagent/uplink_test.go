@@ -113,9 +113,16 @@ func TestAnUplinkIsAPortOfTheSwitch(t *testing.T) {
 			t.Fatal("the bridge did not get the board's frame")
 		}
 	}
-	c, err := r.agent.portCounters(t.Context(), wire.PortCountersAsk{Port: "lab"})
-	if err != nil || c.RxFrames != 1 || c.TxFrames == 0 {
-		t.Errorf("counters %+v, %v", c, err)
+	for { // a frame is counted after it was written
+		c, err := r.agent.portCounters(t.Context(), wire.PortCountersAsk{Port: "lab"})
+		if err == nil && c.RxFrames == 1 && c.TxFrames > 0 {
+			break
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("counters %+v, %v", c, err)
+		case <-time.After(time.Millisecond):
+		}
 	}
 	if all, _ := r.agent.counters(t.Context(), wire.CountersAsk{Ports: []s4t.PortID{"lab", "a", "b", "c"}}); len(all.Ports) != 2 {
 		t.Errorf("counters %+v", all)

@@ -15,6 +15,7 @@ const (
 	typeVLAN = 0x8100 // IEEE 802.1Q
 	typeQinQ = 0x88a8 // IEEE 802.1ad
 	typeIPv6 = 0x86dd
+	minType  = 0x0600 // less is the length of an 802.3 frame
 )
 
 // IP protocols that the switch looks into.
@@ -45,8 +46,8 @@ type frame struct {
 	hash     uint32 // of the flow
 }
 
-// parse fills f. It reports false for what is no frame: too short, or an IP
-// or ARP header that says what the frame does not hold.
+// parse fills f. It reports false for what is no frame: too short, an IP or ARP
+// header that says what the frame does not hold, or one in disguise.
 func (f *frame) parse(pkt []byte, layer int) bool {
 	if layer == 3 {
 		return f.parsePacket(pkt)
@@ -79,9 +80,27 @@ func (f *frame) parse(pkt []byte, layer int) bool {
 			return false
 		}
 		f.l3 = rest[:arpLen]
+	default:
+		if f.typ < minType && disguised(rest) {
+			return false
+		}
 	}
 	f.hash = mix(f.src.lo^bits.RotateLeft64(f.dst.lo, 24), uint64(f.typ))
 	return true
+}
+
+// disguised reports whether an 802.3 frame is IP, ARP or a VLAN tag in LLC and
+// SNAP (RFC 1042, IEEE 802.1H). Nobody sends them so on Ethernet, but some hosts
+// read them, and a guard could be evaded with it.
+func disguised(b []byte) bool {
+	if len(b) < 8 || b[0] != 0xaa || b[1]&^1 != 0xaa || b[3]|b[4] != 0 || b[5] != 0 && b[5] != 0xf8 {
+		return false
+	}
+	switch binary.BigEndian.Uint16(b[6:]) {
+	case typeIPv4, typeARP, typeIPv6, typeVLAN, typeQinQ:
+		return true
+	}
+	return false
 }
 
 // parsePacket is parse for layer 3.

@@ -79,6 +79,13 @@ func TestGuards(t *testing.T) {
 		{"an ARP answer with another's MAC inside", ether(mac(2), mac(1), typeARP, arpPacket(2, mac(3), ip4(1), ip4(2))), none, spoofedARP, "2"},
 		{"an ARP packet that is no ARP", ether(all, mac(1), typeARP, make([]byte, 28)), none, invalid, "="},
 
+		{"an ARP answer with another's address behind a priority tag", ether(mac(2), mac(1), typeVLAN, []byte{0, 0, typeARP >> 8, typeARP & 0xff}, arpPacket(2, mac(1), ip4(3), ip4(2))), none, spoofedARP, "2"},
+		{"another's IPv4 address behind two tags", ether(mac(2), mac(1), typeQinQ, []byte{0, 0, typeVLAN >> 8, 0, 0, 0, typeIPv4 >> 8, 0}, ipv4(ip4(3), ip4(2), protoTCP, tcp(1, 2, 0))), none, spoofedIP, "2"},
+		{"three tags", ether(mac(2), mac(1), typeVLAN, []byte{0, 0, typeVLAN >> 8, 0, 0, 0, typeVLAN >> 8, 0, 0, 0, typeARP >> 8, typeARP & 0xff}, arpPacket(2, mac(1), ip4(3), ip4(2))), none, invalid, "="},
+		{"ARP in LLC and SNAP", ether(mac(2), mac(1), 36, []byte{0xaa, 0xaa, 3, 0, 0, 0, typeARP >> 8, typeARP & 0xff}, arpPacket(2, mac(1), ip4(3), ip4(2))), none, invalid, "="},
+		{"IPv6 in LLC and SNAP behind a priority tag", ether(mac(2), mac(1), typeVLAN, []byte{0, 0, 0, 90, 0xaa, 0xaa, 3, 0, 0, 0xf8, typeIPv6 >> 8, typeIPv6 & 0xff}, ipv6(ip6(3), ip6(2), protoTCP, tcp(1, 2, 0))), none, invalid, "="},
+		{"AppleTalk in LLC and SNAP", ether(mac(2), mac(1), 36, []byte{0xaa, 0xaa, 3, 8, 0, 7, 0x80, 0x9b}, make([]byte, 28)), "2", pass, "="},
+
 		{"DAD for its own address", ether(groupMAC6(solicited(ip6(1))), mac(1), typeIPv6, ipv6(anyIP6, solicited(ip6(1)), protoICMPv6, nd(neighbourSolicit, ip6(1), 0, nil))), "23", pass, "="},
 		{"DAD for another's address is told who has it", ether(groupMAC6(solicited(ip6(2))), mac(1), typeIPv6, ipv6(anyIP6, solicited(ip6(2)), protoICMPv6, nd(neighbourSolicit, ip6(2), 0, nil))), "1", spoofedND, "23"},
 		{"a solicitation for a free address", ether(groupMAC6(solicited(ip6(9))), mac(1), typeIPv6, ipv6(ip6(1), solicited(ip6(9)), protoICMPv6, nd(neighbourSolicit, ip6(9), optionSourceMAC, mac(1)))), "23", pass, "="},

@@ -52,6 +52,8 @@ type TunnelDesired struct {
 	Networks   []TunnelNetwork  `json:"networks"`
 	Exposures  []TunnelExposure `json:"exposures"`
 	Boards     []s4t.BoardID    `json:"boards"` // that may have rtunnels for streams here; nil: not said
+
+	Weights map[s4t.ProjectID]int `json:"weights,omitempty"` // of projects with ports here; one that is not listed has 1
 }
 
 // TunnelNetwork is a switch.

@@ -110,7 +110,7 @@ func Diagnoses() []Diagnosis {
 	)
 	return []Diagnosis{
 		{NotJoined, "state", LevelWarning, true, "there is no identity in the state directory", "run `lightning-rod join JOIN-STRING`, or name the directory with --state"},
-		{StateDamaged, "state", LevelError, true, "identity.json is not complete JSON, or lacks its key", "restore it from a backup, or run `lightning-rod leave` and join again with a new code"},
+		{StateDamaged, "state", LevelError, true, "identity.json is not complete JSON, lacks its key, or fails its checksum", "restore it from a backup, or run `lightning-rod leave` and join again with a new code"},
 		{StateUnreadable, "state", LevelError, true, "the state directory is there and may not be read", "run as the user who joined (often root), or name another directory with --state"},
 		{DesiredDamaged, "state", LevelWarning, true, "the saved desired state fails its checksum", "nothing: it is fetched again as soon as the board is connected; look at the disk if it happens again"},
 		{NotRunning, "agent", LevelWarning, true, "nothing answers on the state directory's socket", "start it: `lightning-rod run`, or the service lightning-rod"},

@@ -21,7 +21,8 @@ type Caller struct {
 const (
 	MethodLogin         = "identity.login"  // LoginRequest -> s4t.Token (with Secret)
 	MethodVerify        = "identity.verify" // VerifyRequest -> Caller
-	MethodProjectCreate = "project.create"  // NameRequest -> s4t.Project
+	MethodProjectCreate = "project.create"  // ProjectCreate -> s4t.Project
+	MethodProjectUpdate = "project.update"  // ProjectUpdate -> s4t.Project
 	MethodProjectList   = "project.list"    // CallerRequest -> []s4t.Project
 	MethodProjectGet    = "project.get"     // RefRequest -> s4t.Project
 	MethodProjectDelete = "project.delete"  // RefRequest -> Empty
@@ -56,10 +57,18 @@ type RefRequest struct {
 	Ref    string `json:"ref"`
 }
 
-// NameRequest creates something that has only a name.
-type NameRequest struct {
+// ProjectCreate creates a project.
+type ProjectCreate struct {
 	Caller Caller `json:"caller"`
 	Name   string `json:"name"`
+	Weight int    `json:"weight,omitempty"` // 0: the default
+}
+
+// ProjectUpdate changes what is not nil.
+type ProjectUpdate struct {
+	Caller Caller `json:"caller"`
+	Ref    string `json:"ref"`
+	Weight *int   `json:"weight,omitempty"`
 }
 
 // UserCreate creates a user.

@@ -262,7 +262,7 @@ func (a *app) doctorCommand() *cobra.Command {
 				column[wire.Finding]{"CHECK", func(f wire.Finding) string { return f.Check }},
 				column[wire.Finding]{"CAUSE", func(f wire.Finding) string {
 					if !f.Certain && f.Level != "ok" {
-						return "probably: " + f.Cause
+						return "likely: " + f.Cause
 					}
 					return f.Cause
 				}},

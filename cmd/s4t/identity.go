@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -12,18 +14,37 @@ import (
 func (a *app) projectCommand() *cobra.Command {
 	name := func(p s4t.Project) string { return p.Name }
 	print := func(p s4t.Project) error {
-		return a.printOne(p, p.Name, field{"name", p.Name}, field{"id", string(p.ID)}, field{"created", since(&p.CreatedAt)})
+		return a.printOne(p, p.Name, field{"name", p.Name}, field{"id", string(p.ID)}, field{"weight", strconv.Itoa(p.Weight)}, field{"created", since(&p.CreatedAt)})
 	}
 	complete := names(a, 1, func(ctx context.Context, c *apiclient.Client) ([]s4t.Project, error) { return c.Projects(ctx) }, name)
-	return newGroup("project", "Projects: every object belongs to one", "  s4t project create lab\n  s4t project list",
-		&cobra.Command{Use: "create NAME", Short: "Create a project", Example: "  s4t project create lab", Args: exactly(1),
-			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
-				p, err := c.CreateProject(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				return print(p)
-			})},
+	var weight int
+	weighted := func(required bool, cmd *cobra.Command) *cobra.Command {
+		cmd.PreRunE = func(*cobra.Command, []string) error {
+			if (required || cmd.Flags().Changed("weight")) && (weight < 1 || weight > s4t.MaxWeight) {
+				return usage(cmd, "give a --weight of 1 to %d", s4t.MaxWeight)
+			}
+			return nil
+		}
+		cmd.Flags().IntVar(&weight, "weight", 0, fmt.Sprintf("`N`, 1 to %d: of its share of a busy tunnel agent, beside other projects (default 1)", s4t.MaxWeight))
+		return cmd
+	}
+	create := weighted(false, &cobra.Command{Use: "create NAME", Short: "Create a project", Example: "  s4t project create lab --weight 3", Args: exactly(1),
+		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+			p, err := c.CreateProject(ctx, apiclient.ProjectCreate{Name: args[0], Weight: weight})
+			if err != nil {
+				return err
+			}
+			return print(p)
+		})})
+	update := weighted(true, &cobra.Command{Use: "update NAME --weight N", Short: "Change a project's weight", Example: "  s4t project update lab --weight 3", Args: exactly(1), ValidArgsFunction: complete,
+		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+			p, err := c.UpdateProject(ctx, args[0], apiclient.ProjectUpdate{Weight: &weight})
+			if err != nil {
+				return err
+			}
+			return print(p)
+		})})
+	return newGroup("project", "Projects: every object belongs to one", "  s4t project create lab\n  s4t project list", create, update,
 		&cobra.Command{Use: "list", Short: "List projects", Example: "  s4t project list -o name", Args: exactly(0),
 			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
 				l, err := c.Projects(ctx)
@@ -33,6 +54,7 @@ func (a *app) projectCommand() *cobra.Command {
 				return printList(a, l, name,
 					column[s4t.Project]{"NAME", name},
 					column[s4t.Project]{"ID", func(p s4t.Project) string { return string(p.ID) }},
+					column[s4t.Project]{"WEIGHT", func(p s4t.Project) string { return strconv.Itoa(p.Weight) }},
 					column[s4t.Project]{"CREATED", func(p s4t.Project) string { return since(&p.CreatedAt) }})
 			})},
 		&cobra.Command{Use: "show NAME", Short: "Show a project", Example: "  s4t project show lab -o json", Args: exactly(1), ValidArgsFunction: complete,

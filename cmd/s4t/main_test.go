@@ -137,6 +137,7 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 	}
 	var body struct {
 		Name, Service, User, Password, Project string
+		Weight                                 int
 		RequireOnline                          bool `json:"require_online"`
 	}
 	json.NewDecoder(r.Body).Decode(&body)
@@ -174,6 +175,9 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 		return
 	case "DELETE boards/" + kitchenID, "DELETE boards/" + gardenID:
 		w.WriteHeader(204)
+		return
+	case "POST projects", "PATCH projects/lab":
+		say(200, s4t.Project{ID: "lab-project", Name: "lab", Weight: body.Weight, CreatedAt: longAgo})
 		return
 	case "PATCH boards/kitchen":
 		refuse(403, s4t.Forbidden, "update board kitchen: the role reader does not allow it", "")

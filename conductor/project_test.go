@@ -1,0 +1,54 @@
+package conductor
+
+import (
+	"testing"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+func TestTheWeightOfAProjectReachesItsTunnelAgents(t *testing.T) {
+	l := newLab(t)
+	l.online("one")
+	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}}))
+	weigh := func(caller wire.Caller, ref string, weight int) (s4t.Project, error) {
+		return try[s4t.Project](l, wire.MethodProjectUpdate, wire.ProjectUpdate{Caller: caller, Ref: ref, Weight: &weight})
+	}
+	for _, tt := range []struct {
+		name   string
+		caller wire.Caller
+		ref    string
+		weight int
+		kind   s4t.Kind
+	}{
+		{"by a member of the project", l.member, "default", 3, s4t.Forbidden},
+		{"by a reader", l.reader, "default", 3, s4t.Forbidden},
+		{"by somebody else", l.foreign, "default", 3, s4t.NotFound},
+		{"of a project that does not exist", l.admin, "nowhere", 3, s4t.NotFound},
+		{"of nothing", l.admin, "default", 0, s4t.Invalid},
+		{"of too much", l.admin, "default", s4t.MaxWeight + 1, s4t.Invalid},
+	} {
+		t.Run("a weight "+tt.name, func(t *testing.T) {
+			if _, err := weigh(tt.caller, tt.ref, tt.weight); s4t.KindOf(err) != tt.kind {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	if d := call[wire.TunnelDesired](l, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: tunnelID}); len(d.Weights) != 0 {
+		t.Errorf("nothing was changed, and the tunnel agent is told %v", d.Weights)
+	}
+
+	before := call[wire.TunnelDesired](l, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: tunnelID}).Generation
+	for range 2 { // the second changes nothing
+		if p, err := weigh(l.admin, "default", 3); err != nil || p.Weight != 3 || p.ID != projectID {
+			t.Fatalf("%+v, %v", p, err)
+		}
+	}
+	if _, err := weigh(l.admin, "other", 5); err != nil { // it has nothing there
+		t.Fatal(err)
+	}
+	d := call[wire.TunnelDesired](l, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: tunnelID})
+	if d.Generation != before+1 || len(d.Weights) != 1 || d.Weights[projectID] != 3 {
+		t.Errorf("generation %d after %d, weights %v", d.Generation, before, d.Weights)
+	}
+}
