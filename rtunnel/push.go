@@ -13,6 +13,7 @@ type pusher struct {
 	step func(fd uintptr) bool // for raw
 	once bool                  // whatever the kernel takes now is enough
 	rest []byte                // still to be written
+	full bool                  // the kernel took no more; its reader clears it
 	err  error
 }
 

@@ -17,6 +17,7 @@ func (w *pusher) use(raw syscall.RawConn) {
 			n, err := rawio.Write(int(fd), w.rest)
 			w.rest = w.rest[n:]
 			if err == syscall.EAGAIN {
+				w.full = true
 				return w.once
 			}
 			if err != nil {

@@ -93,7 +93,8 @@ func (c *Conn) finish() error {
 //
 // What waits unsent is kept short, so that queues stay where frames can be
 // chosen and dropped: to what is sent in about 1 ms, but at least 128 KiB, for
-// a fast path needs more to stay busy.
+// a fast path needs more to stay busy; and on a slow path that is full to what
+// is sent in about 10 ms.
 //
 // Lost packets are not taken for congestion: with BBR one inner TCP stream gets
 // half of what a bare one does at 1 % loss, with CUBIC a hundredth (bench
@@ -107,10 +108,13 @@ func (c *Conn) CarryFrames() {
 }
 
 const (
+	lowUnsent  = 16 << 10 // of a slow path that is full
 	minUnsent  = 128 << 10
 	maxUnsent  = 1 << 20
 	unsentTime = time.Millisecond
+	slowTime   = 10 * time.Millisecond
 	rateWindow = 100 * time.Millisecond
+	rateStale  = time.Second // a window that was open for longer says nothing
 )
 
 // unsentLimit chooses TCP_NOTSENT_LOWAT by the rate of the last window. It is
@@ -120,6 +124,7 @@ type unsentLimit struct {
 	limit int
 	since time.Time
 	bytes int
+	full  bool // the kernel took no more at some time in this window
 }
 
 // wrote counts n bytes.
@@ -128,7 +133,8 @@ func (u *unsentLimit) wrote(c *Conn, n int) {
 		return
 	}
 	u.bytes += n
-	if u.bytes < minUnsent/2 && u.limit == minUnsent { // too little to matter, at whatever rate
+	u.full = u.full || c.wasFull()
+	if !u.full && u.limit == minUnsent && u.bytes < minUnsent/2 { // too little to matter, at whatever rate
 		return
 	}
 	now := time.Now()
@@ -136,15 +142,34 @@ func (u *unsentLimit) wrote(c *Conn, n int) {
 	if window < rateWindow {
 		return
 	}
-	perTime := int(float64(u.bytes) / window.Seconds() * unsentTime.Seconds())
-	u.since, u.bytes = now, 0
 	limit := minUnsent
-	for limit < perTime && limit < maxUnsent {
-		limit *= 2
+	if window <= rateStale {
+		rate := float64(u.bytes) / window.Seconds()
+		for limit < int(rate*unsentTime.Seconds()) && limit < maxUnsent {
+			limit *= 2
+		}
+		for u.full && limit > int(rate*slowTime.Seconds()) && limit > lowUnsent {
+			limit /= 2
+		}
 	}
+	u.since, u.bytes, u.full = now, 0, false
 	if limit != u.limit {
 		u.set(c, limit)
 	}
+}
+
+// wasFull reports whether the kernel took no more since the last time it was
+// asked.
+func (c *Conn) wasFull() bool {
+	full := c.push.full
+	c.push.full = false
+	if c.bulk != nil {
+		c.bulk.mu.Lock()
+		defer c.bulk.mu.Unlock()
+		full = full || c.bulk.push.full
+		c.bulk.push.full = false
+	}
+	return full
 }
 
 // set tells the kernel. A kernel that has no such option works without.

@@ -91,15 +91,22 @@ func TestTheUnsentLimitFollowsTheRate(t *testing.T) {
 	for _, step := range []struct {
 		bytes int
 		after time.Duration
+		full  bool
 		want  int
 	}{
-		{1 << 10, time.Second, minUnsent},
-		{1 << 20, 10 * time.Millisecond, minUnsent}, // the window is not over
-		{200 << 20, 100 * time.Millisecond, maxUnsent},
-		{20 << 20, 100 * time.Millisecond, 256 << 10},
-		{1 << 10, time.Second, minUnsent},
+		{1 << 10, time.Second, false, minUnsent},
+		{1 << 20, 10 * time.Millisecond, false, minUnsent}, // the window is not over
+		{200 << 20, 100 * time.Millisecond, false, maxUnsent},
+		{20 << 20, 100 * time.Millisecond, false, 256 << 10},
+		{1 << 10, time.Second, false, minUnsent},
+		{125_000, 100 * time.Millisecond, true, lowUnsent},  // 10 Mbit/s
+		{1_250_000, 100 * time.Millisecond, true, 64 << 10}, // 100 Mbit/s
+		{125_000, 100 * time.Millisecond, false, minUnsent}, // 10 Mbit/s of a path that could do more
+		{1_250_000, 2 * time.Second, true, minUnsent},       // it was idle most of the time
+		{200 << 20, 100 * time.Millisecond, true, maxUnsent},
 	} {
 		c.unsent.since = time.Now().Add(-step.after)
+		c.push.full = step.full
 		c.unsent.wrote(c, step.bytes)
 		if c.unsent.limit != step.want {
 			t.Errorf("%d bytes in %v: limit %d, want %d", step.bytes, step.after, c.unsent.limit, step.want)

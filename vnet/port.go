@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// QueueFrames is the queue of a port's device. The kernel's 500 would hold
-	// 32 MB of super-frames, seconds of an uplink; a reader that drains in
-	// batches needs only what arrives while it is scheduled.
-	QueueFrames = 128
+	// QueueFrames is the queue of a port's device. It is always drained, so it
+	// holds what arrives until the reader is scheduled: small datagrams come at
+	// hundreds a millisecond.
+	QueueFrames = 1000
 
 	// GREMaxGSO bounds the super-frames of a network with encapsulation gre, so
 	// that one with its headers still fits an IPv4 packet of 65,535 bytes.
