@@ -129,6 +129,8 @@ func between(lo, hi int) cobra.PositionalArgs {
 			return usage(c, "too few arguments: %s", synopsis(c))
 		case hi >= 0 && len(args) > hi:
 			return usage(c, "%q is one argument too many: %s", args[hi], synopsis(c))
+		case slices.Contains(args[:lo], ""): // an unset variable of a script, most likely
+			return usage(c, "an argument is empty: %s", synopsis(c))
 		}
 		return nil
 	}
