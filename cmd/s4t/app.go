@@ -91,6 +91,10 @@ not logged in, 5 board offline, 6 conflict.`,
 		a.networkCommand(), a.subnetCommand(), a.portCommand(), a.operationCommand(), a.eventCommand(), a.auditCommand(),
 		a.doctorCommand(), completionCommand(), newDemoCommand(),
 	)
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Example = "  s4t help bridge create"
+	}
 	return root
 }
 
