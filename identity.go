@@ -67,6 +67,6 @@ type Token struct {
 	User      string     `json:"user"`            // name of the user it acts for
 	Project   ProjectID  `json:"project"`
 	Role      Role       `json:"role"`
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at"` // nil: never
 	CreatedAt time.Time  `json:"created_at"`
 }

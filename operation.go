@@ -10,7 +10,7 @@ type Operation struct {
 	Object    string          `json:"object,omitempty"` // id of what it changes
 	Status    OperationStatus `json:"status"`
 	Steps     []Step          `json:"steps"`
-	Error     string          `json:"error,omitempty"`
+	Error     string          `json:"error"`
 	ErrorKind Kind            `json:"error_kind,omitempty"`
 	CreatedAt time.Time       `json:"created_at"`
 	EndedAt   *time.Time      `json:"ended_at,omitempty"`

@@ -50,6 +50,7 @@ type BoardUpdate struct {
 	Type     *string           `json:"type,omitempty" maxLength:"255" doc:"New type"`
 	Labels   map[string]string `json:"labels,omitempty" doc:"The new set, whole"`
 	Location *s4t.Location     `json:"location,omitempty" doc:"New location"`
+	NewCode  bool              `json:"new_code,omitempty" doc:"Make a new registration code for a board that is not enrolled; the answer has it, and the join string"`
 }
 
 // StreamOpen is the body of POST /v1/boards/{board}/streams.

@@ -93,7 +93,7 @@ func findBridge(tx *store.Tx, caller wire.Caller, op, ref string) (store.Bridge,
 // the same transaction, a refusal by itself.
 func (c *Conductor) request(ctx context.Context, caller wire.Caller, action, name string, fn func(ch *change, rec *s4t.AuditRecord) error) error {
 	var rec s4t.AuditRecord
-	err := allow(caller, action+" "+quoted(name), s4t.RoleMember)
+	err := allow(caller, attempted(action, name), s4t.RoleMember)
 	fresh := s4t.AuditRecord{At: c.now(), User: caller.User, Project: caller.Project, Action: action, Name: name, Outcome: "ok"}
 	rec = fresh
 	if err == nil {
@@ -122,10 +122,13 @@ func (c *Conductor) refused(ctx context.Context, rec s4t.AuditRecord, kind s4t.K
 	}
 }
 
-// quoted is a name in an error; an empty one is left out.
-func quoted(name string) string {
-	if name == "" {
-		return ""
+// attempted says in an error what was attempted, on what: "board.create" on
+// "kitchen" is `create board "kitchen"`.
+func attempted(action, name string) string {
+	noun, verb, _ := strings.Cut(action, ".")
+	text := strings.ReplaceAll(verb, "_", " ") + " " + noun
+	if name != "" {
+		text += fmt.Sprintf(" %q", name)
 	}
-	return fmt.Sprintf("%q", name)
+	return text
 }

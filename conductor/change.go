@@ -66,6 +66,38 @@ func (c *Conductor) change(ctx context.Context, fn func(ch *change) error) error
 
 // finish does, inside the transaction, what follows from what fn did.
 func (ch *change) finish() error {
+	if err := ch.grow(); err != nil {
+		return err
+	}
+	for _, id := range slices.Sorted(maps.Keys(ch.networks)) {
+		if err := ch.deriveBridge(id); err != nil {
+			return err
+		}
+	}
+	if ch.start != nil {
+		ch.start.op.Awaits = ch.start.awaits.encode()
+		if err := ch.InsertOperation(ch.start.op); err != nil {
+			return err
+		}
+		ch.operationEvent("operation.started", ch.start.op, "")
+	}
+	if err := ch.judge(); err != nil {
+		return err
+	}
+	if err := ch.grow(); err != nil { // what a verdict touched
+		return err
+	}
+	for _, e := range ch.events {
+		if err := ch.InsertEvent(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// grow makes a new generation for every tunnel agent and board that was
+// touched since the last time, and wakes them.
+func (ch *change) grow() error {
 	// Tunnel agents are woken first: a board dials them as soon as it knows.
 	for _, id := range slices.Sorted(maps.Keys(ch.agents)) {
 		generation, err := ch.GrowAgent(id)
@@ -94,26 +126,8 @@ func (ch *change) finish() error {
 			}
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(ch.networks)) {
-		if err := ch.deriveBridge(id); err != nil {
-			return err
-		}
-	}
-	if ch.start != nil {
-		ch.start.op.Awaits = ch.start.awaits.encode()
-		if err := ch.InsertOperation(ch.start.op); err != nil {
-			return err
-		}
-		ch.operationEvent("operation.started", ch.start.op, "")
-	}
-	if err := ch.judge(); err != nil {
-		return err
-	}
-	for _, e := range ch.events {
-		if err := ch.InsertEvent(e); err != nil {
-			return err
-		}
-	}
+	clear(ch.agents)
+	clear(ch.boards)
 	return nil
 }
 

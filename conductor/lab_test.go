@@ -65,6 +65,9 @@ type fakeTunnel struct {
 	incarnation string
 	deaf        bool
 	problems    map[string]string
+	busy        int                    // so many more public ports turn out to be another program's
+	taken       map[int]bool           // these did
+	open        map[s4t.ServiceID]bool // exposures that listen
 	streams     map[s4t.BoardID]bool
 	desired     wire.TunnelDesired
 	seq         uint64
@@ -116,7 +119,7 @@ func newLab(t testing.TB) *lab {
 		reader:  wire.Caller{User: "rob", Project: projectID, Role: s4t.RoleReader},
 		foreign: wire.Caller{User: "eve", Project: otherID, Role: s4t.RoleMember},
 		admin:   wire.Caller{User: "ann", Project: otherID, Role: s4t.RoleAdmin},
-		tunnel:  &fakeTunnel{incarnation: "t1", problems: map[string]string{}, streams: map[s4t.BoardID]bool{}},
+		tunnel:  &fakeTunnel{incarnation: "t1", problems: map[string]string{}, taken: map[int]bool{}, open: map[s4t.ServiceID]bool{}, streams: map[s4t.BoardID]bool{}},
 	}
 	file, err := blank()
 	if err != nil {
@@ -373,9 +376,16 @@ func (l *lab) tunnelReport() {
 		}
 	}
 	for _, e := range tun.desired.Exposures {
-		if tun.problems[string(e.ID)] == "" {
-			r.Exposures = append(r.Exposures, e.ID)
+		if tun.busy > 0 && !tun.open[e.ID] && !tun.taken[e.PublicPort] {
+			tun.busy--
+			tun.taken[e.PublicPort] = true
 		}
+		if tun.taken[e.PublicPort] {
+			r.Problems[string(e.ID)] = "another program listens there"
+			continue
+		}
+		tun.open[e.ID] = true
+		r.Exposures = append(r.Exposures, e.ID)
 	}
 	for b := range tun.streams {
 		r.Streams = append(r.Streams, b)

@@ -37,6 +37,7 @@ type awaits struct {
 	Network  s4t.NetworkID         `json:"network,omitempty"`  // of the ports
 	Ports    []s4t.PortID          `json:"ports,omitempty"`    // to be up, while their board is online
 	Service  s4t.ServiceID         `json:"service,omitempty"`  // to be up, while its board is online
+	AnyPort  bool                  `json:"any_port,omitzero"`  // its public port was the conductor's choice
 	Uplink   s4t.NetworkID         `json:"uplink,omitempty"`   // to be in its Linux bridge
 	Endpoint s4t.EndpointID        `json:"endpoint,omitempty"` // of GRE on Network, to be up
 }
@@ -52,6 +53,7 @@ type progress struct {
 	online  map[s4t.BoardID]bool // of awaits.Boards: those that take steps 5 to 7
 	told    map[s4t.BoardID]bool // took step 5
 	fetched map[s4t.BoardID]bool // took step 6
+	moves   int                  // how often the service was given another public port
 	seen    map[int]time.Time    // steps by number; shown once those before them were seen
 	more    chan struct{}        // closed, and made anew, with each step that is shown
 }

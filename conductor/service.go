@@ -102,7 +102,7 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 		ch.touchBoard(b.ID)
 		ch.touchAgent(agent.ID)
 		ch.event(s4t.Event{Kind: "service.exposed", Project: s.Project, Object: string(s.ID), Name: s.Name, Board: s.Board, Detail: fmt.Sprintf("public port %d", publicPort)})
-		return ch.begin(kindExpose, b.Project, string(s.ID), s.Name, received, awaits{Service: s.ID}), nil
+		return ch.begin(kindExpose, b.Project, string(s.ID), s.Name, received, awaits{Service: s.ID, AnyPort: req.PublicPort == 0}), nil
 	})
 }
 
@@ -134,6 +134,41 @@ func (ch *change) choosePublicPort(op string, a store.Agent, asked int) (int, er
 		}
 	}
 	return 0, s4t.Errorf(s4t.TooMany, op, "hide a service, or ask the operator for a larger --public-ports", "all %d public ports are taken", n)
+}
+
+// maxMoves is how many public ports are tried where the first ones cannot be
+// opened: another program on the cloud's host may have taken some, be it as
+// the local port of a connection it made.
+const maxMoves = 8
+
+// moveService gives a service that has never been up another public port.
+func (ch *change) moveService(id s4t.ServiceID) error {
+	s, err := ch.Service(id)
+	if err != nil {
+		return err
+	}
+	agent, err := ch.Agent(s.Agent)
+	if err != nil {
+		return err
+	}
+	if s.PublicPort, err = ch.choosePublicPort(fmt.Sprintf("expose service %s of board %q", s.Name, s.Board), agent, 0); err != nil {
+		return err
+	}
+	if err := ch.DeleteService(id); err != nil {
+		return err
+	}
+	ch.touchAgent(agent.ID)
+	return ch.InsertService(s)
+}
+
+// withdrawService removes a service that could not be exposed: nothing is left
+// half-made.
+func (ch *change) withdrawService(id s4t.ServiceID) error {
+	s, err := ch.Service(id)
+	if err != nil {
+		return err
+	}
+	return ch.removeService(s)
 }
 
 // serviceHide closes a public port.

@@ -85,23 +85,46 @@ func TestAnOfflineBoardsServiceWaitsForIt(t *testing.T) {
 	l.await("service.up", "one")
 }
 
+// exposeBusy exposes a service on a tunnel agent that cannot open the first
+// public ports it is told to.
+func exposeBusy(l *lab, busy int, req wire.ServiceExpose) s4t.Operation {
+	l.t.Helper()
+	l.mu.Lock()
+	l.tunnel.busy = busy
+	clear(l.tunnel.taken)
+	l.mu.Unlock()
+	req.Caller = l.member
+	return l.ended(call[s4t.Operation](l, wire.MethodServiceExpose, req))
+}
+
 func TestAPublicPortThatSomebodyElseHas(t *testing.T) {
 	l := newLab(t)
 	l.online("one")
-	l.mu.Lock()
-	l.tunnel.deaf = true
-	l.mu.Unlock()
-	op := call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "ssh"})
-	l.mu.Lock()
-	l.tunnel.deaf = false
-	l.tunnel.problems[op.Object] = "another program listens there"
-	l.mu.Unlock()
-	l.tunnelApply()
-	if op = l.ended(op); op.Status != s4t.OperationFailed || !strings.Contains(op.Error, "another program") || op.ErrorKind != s4t.Conflict {
+	op := exposeBusy(l, 1, wire.ServiceExpose{Board: "one", Service: "ssh", PublicPort: 50000})
+	if op.Status != s4t.OperationFailed || !strings.Contains(op.Error, "another program") || op.ErrorKind != s4t.Conflict {
 		t.Errorf("%+v", op)
 	}
-	if s := call[s4t.Service](l, wire.MethodServiceGet, wire.RefRequest{Caller: l.reader, Ref: op.Object}); s.Problem == "" {
-		t.Errorf("%+v", s)
+	if _, err := try[s4t.Service](l, wire.MethodServiceGet, wire.RefRequest{Caller: l.reader, Ref: op.Object}); s4t.KindOf(err) != s4t.NotFound {
+		t.Errorf("something half-made is left: %v", err)
+	}
+	if op := exposeBusy(l, 0, wire.ServiceExpose{Board: "one", Service: "ssh", PublicPort: 50000}); op.Status != s4t.OperationSucceeded {
+		t.Errorf("once it is free: %+v", op)
+	}
+}
+
+func TestABusyPublicPortIsNotChosenTwice(t *testing.T) {
+	l := newLab(t)
+	l.online("one")
+	op := exposeBusy(l, 3, wire.ServiceExpose{Board: "one", Service: "ssh"})
+	s := call[s4t.Service](l, wire.MethodServiceGet, wire.RefRequest{Caller: l.reader, Ref: op.Object})
+	if op.Status != s4t.OperationSucceeded || s.Status != s4t.ServiceUp {
+		t.Errorf("%+v, %+v", op, s)
+	}
+	if op := exposeBusy(l, 1000, wire.ServiceExpose{Board: "one", Service: "http"}); op.Status != s4t.OperationFailed {
+		t.Errorf("%+v", op)
+	}
+	if l := call[[]s4t.Service](l, wire.MethodServiceList, wire.ServiceList{Caller: l.reader}); len(l) != 1 {
+		t.Errorf("%+v", l)
 	}
 }
 

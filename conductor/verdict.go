@@ -20,6 +20,7 @@ type verdict struct {
 	agents  bool             // the tunnel agent has (step 8)
 	missing []string         // who has not, for people
 	failed  string           // why it can never be done; empty: it can
+	moved   bool             // the service was given another public port
 	ended   *store.Operation // as it was written, if it has ended
 }
 
@@ -34,8 +35,13 @@ func (ch *change) judge() error {
 		switch {
 		case v.boards && v.agents:
 			err = ch.end(p, &v, "", "")
+		case v.failed != "" && p.awaits.AnyPort && p.moves < maxMoves:
+			v.moved = true
+			err = ch.moveService(p.awaits.Service)
 		case v.failed != "":
-			err = ch.end(p, &v, s4t.Conflict, v.failed)
+			if err = ch.end(p, &v, s4t.Conflict, v.failed); err == nil && p.op.Kind == kindExpose {
+				err = ch.withdrawService(p.awaits.Service)
+			}
 		}
 		if err != nil {
 			return err
@@ -273,6 +279,10 @@ func (c *Conductor) settle(v verdict) {
 	if v.ended != nil {
 		delete(c.running, v.id)
 		close(p.more)
+		return
+	}
+	if v.moved {
+		p.moves++
 		return
 	}
 	if v.boards && len(p.online) > 0 {

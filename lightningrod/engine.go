@@ -226,6 +226,25 @@ func (e *Engine) adopt(d wire.BoardDesired) error {
 		return s4t.Errorf(s4t.TooMany, "take the desired state", "", "%d ports, at most %d are possible on one board", len(d.Ports), s4t.MaxBridgePorts)
 	}
 	e.clock.set(d.Time)
+	e.take(d)
+	return nil
+}
+
+// shed takes down what the board has for a cloud that does not know it any
+// more. The identity stays: that it is worth nothing is for people to hear.
+func (e *Engine) shed() {
+	e.mu.Lock()
+	d := e.desired
+	e.mu.Unlock()
+	if len(d.Ports) == 0 && len(d.Services) == 0 && d.Streams == nil {
+		return
+	}
+	d.Ports, d.Services, d.Streams = nil, nil, nil
+	e.take(d)
+}
+
+// take saves a desired state and applies it.
+func (e *Engine) take(d wire.BoardDesired) {
 	e.mu.Lock()
 	last := e.desired
 	e.mu.Unlock()
@@ -237,7 +256,6 @@ func (e *Engine) adopt(d wire.BoardDesired) error {
 	}
 	e.mu.Unlock()
 	e.apply(d)
-	return nil
 }
 
 // apply makes the board what d says. It returns when what should go is gone;

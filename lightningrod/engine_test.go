@@ -271,6 +271,41 @@ func TestRetriesAreSpacedByWhyTheSessionEnded(t *testing.T) {
 	}
 }
 
+func TestADeletedBoardTakesDownWhatItHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := testDesired(4)
+		d.Services = []wire.DesiredService{{ID: "s1", Target: "127.0.0.1", TCPPort: 22}}
+		d.Streams = &wire.DesiredStreams{}
+		c, start := newFakeCloud(d), time.Now()
+		e, _ := engineFor(t, noDialer{}, func(context.Context, []string) (cloud, error) {
+			switch {
+			case time.Since(start) == 0:
+				return c, nil
+			case time.Since(start) < time.Minute:
+				return nil, errors.New("refused")
+			}
+			return nil, wamp.DecodeError("connect", wamp.ReasonLeft, "", "")
+		})
+		defer run(t, e)()
+		services := func() int { return len(e.Status().Services) }
+		synctest.Wait()
+		c.end(errors.New("cut"))
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if n := services(); n != 1 {
+			t.Fatalf("%d services; a cloud that is away takes nothing down", n)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if n := services(); n != 0 {
+			t.Errorf("%d services are left", n)
+		}
+		if saved, found, _ := e.dir.desired(boardA); !found || len(saved.Services) != 0 || saved.Streams != nil {
+			t.Errorf("after a restart it would come again: %+v", saved)
+		}
+	})
+}
+
 func TestTroubleIsSaidInTheStatus(t *testing.T) {
 	for _, tt := range []struct {
 		err  error

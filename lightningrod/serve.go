@@ -19,6 +19,9 @@ func (e *Engine) keepSession(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if wamp.ReasonOf(err) == wamp.ReasonLeft {
+			e.shed()
+		}
 		wait := retry.wait()
 		switch {
 		case refused(err):

@@ -87,11 +87,13 @@ func comments(text string) string {
 	return head.String()
 }
 
-// writeContext writes the file, for its owner's eyes only.
+// writeContext writes the file, for its owner's eyes only, in the form in which
+// the documents show it: scripts read it line by line.
 func writeContext(path, head string, c adminContext) error {
-	body, err := toml.Marshal(contextFile{Current: identity.DefaultProject, Contexts: map[string]adminContext{identity.DefaultProject: c}})
-	if err != nil {
-		return s4t.Errorf(s4t.Internal, "write "+path, "", "%w", err)
+	text := fmt.Appendf(nil, "%scurrent = %q\n\n[contexts.%s]\nurl = %q\nproject = %q\ntoken = %q\n",
+		head, identity.DefaultProject, identity.DefaultProject, c.URL, c.Project, c.Token)
+	if c.CA != "" {
+		text = fmt.Appendf(text, "ca = \"\"\"\n%s\"\"\"\n", c.CA)
 	}
-	return writeFile(path, fmt.Appendf(nil, "%s%s", head, body), 0o600)
+	return writeFile(path, text, 0o600)
 }

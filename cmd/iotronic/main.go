@@ -74,7 +74,12 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err) })
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(newServeCommand(), newConfigCommand(), newVersionCommand())
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Example = "  iotronic help serve"
+	}
 	for _, c := range append(root.Commands(), root) {
 		c.Args = wrapArgs(c.Args)
 	}

@@ -91,6 +91,10 @@ not logged in, 5 board offline, 6 conflict.`,
 		a.networkCommand(), a.subnetCommand(), a.portCommand(), a.operationCommand(), a.eventCommand(), a.auditCommand(),
 		a.doctorCommand(), completionCommand(), newDemoCommand(),
 	)
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Example = "  s4t help bridge create"
+	}
 	return root
 }
 
@@ -129,6 +133,8 @@ func between(lo, hi int) cobra.PositionalArgs {
 			return usage(c, "too few arguments: %s", synopsis(c))
 		case hi >= 0 && len(args) > hi:
 			return usage(c, "%q is one argument too many: %s", args[hi], synopsis(c))
+		case slices.Contains(args[:lo], ""): // an unset variable of a script, most likely
+			return usage(c, "an argument is empty: %s", synopsis(c))
 		}
 		return nil
 	}

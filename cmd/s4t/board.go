@@ -62,7 +62,7 @@ func (a *app) boardCreate() *cobra.Command {
 		if a.format != "table" {
 			return a.printBoard(b)
 		}
-		fmt.Fprintf(a.stdout, "Board %s is registered (%s).\nPaste this on the board; it works once. Virtual networks need root there: put sudo before it.\n\nlightning-rod join %s\n", oneLine(b.Name), b.ID, oneLine(b.Join))
+		a.printJoin(b)
 		return nil
 	})
 	f := cmd.Flags()
@@ -110,7 +110,8 @@ func (a *app) boardUpdate() *cobra.Command {
 	var name, kind, location string
 	var labels []string
 	var req apiclient.BoardUpdate
-	cmd := &cobra.Command{Use: "update BOARD", Short: "Change a board's name, type, labels or location", Example: "  s4t board update kitchen --name cellar --label room=cellar", Args: exactly(1), ValidArgsFunction: a.completeBoards(1)}
+	cmd := &cobra.Command{Use: "update BOARD", Short: "Change a board's name, type, labels or location, or make a new join string",
+		Example: "  s4t board update kitchen --name cellar --label room=cellar\n  s4t board update kitchen --new-code", Args: exactly(1), ValidArgsFunction: a.completeBoards(1)}
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
 		f := cmd.Flags()
 		if f.Changed("name") {
@@ -125,8 +126,8 @@ func (a *app) boardUpdate() *cobra.Command {
 		if req.Location, err = parseLocation(cmd, location); err != nil {
 			return err
 		}
-		if req.Name == nil && req.Type == nil && req.Labels == nil && req.Location == nil {
-			return usage(cmd, "say what to change: --name, --type, --label or --location")
+		if req.Name == nil && req.Type == nil && req.Labels == nil && req.Location == nil && !req.NewCode {
+			return usage(cmd, "say what to change: --name, --type, --label, --location or --new-code")
 		}
 		return nil
 	}
@@ -135,6 +136,10 @@ func (a *app) boardUpdate() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if req.NewCode && a.format == "table" {
+			a.printJoin(b)
+			return nil
+		}
 		return a.printBoard(b)
 	})
 	f := cmd.Flags()
@@ -142,7 +147,13 @@ func (a *app) boardUpdate() *cobra.Command {
 	f.StringVar(&kind, "type", "", "new `TYPE`")
 	f.StringArrayVar(&labels, "label", nil, "`K=V`; may be repeated: the new set, whole")
 	f.StringVar(&location, "location", "", "`LAT,LON[,ALT]` in degrees and metres")
+	f.BoolVar(&req.NewCode, "new-code", false, "make a new join string, for a board that is not enrolled")
 	return cmd
+}
+
+// printJoin prints the line that joins a board.
+func (a *app) printJoin(b s4t.Board) {
+	fmt.Fprintf(a.stdout, "Board %s is %s (%s).\nPaste this on the board; it works once. Virtual networks need root there: put sudo before it.\n\nlightning-rod join %s\n", oneLine(b.Name), oneLine(string(b.Status)), b.ID, oneLine(b.Join))
 }
 
 func (a *app) boardWait() *cobra.Command {

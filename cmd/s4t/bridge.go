@@ -130,7 +130,7 @@ board; with --require-online it is an error instead.`,
 	f := cmd.Flags()
 	f.StringArrayVar(&req.Boards, "board", nil, "name or id of a `BOARD`; repeat for each")
 	f.StringVar(&req.CIDR, "cidr", "", "IPv4 addresses `CIDR`, for example 10.77.0.0/24, or none (default chosen)")
-	f.StringVar(&req.CIDR6, "cidr6", "", "IPv6 addresses `CIDR`, for example fd00:77::/64, or none (default chosen)")
+	f.StringVar(&req.CIDR6, "cidr6", "", "IPv6 addresses `CIDR`, for example fd00:77::/64 (default none)")
 	f.IntVar(&req.Layer, "layer", 2, "`N`: 2 (Ethernet) or 3 (IP)")
 	f.StringVar(&encapsulation, "encapsulation", string(s4t.EncapEthernet), "`KIND`: ethernet or gre")
 	f.IntVar(&req.MTU, "mtu", 0, "`BYTES` of an IP packet")

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -10,8 +12,12 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// advised is a command in a hint of an error: "see `s4t board list`".
+var advised = regexp.MustCompile("`(s4t [a-z][^`\n]*)`")
+
 // TestTheDocumentsSpeakOfCommandsThatExist looks up every `s4t` line of the
-// documents, and every example of the help.
+// documents, every example of the help, and every command that an error
+// advises.
 func TestTheDocumentsSpeakOfCommandsThatExist(t *testing.T) {
 	root := (&app{env: func(string) string { return "" }}).root()
 	seen := 0
@@ -61,9 +67,22 @@ func TestTheDocumentsSpeakOfCommandsThatExist(t *testing.T) {
 			}
 		}
 	}
+	err = filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range advised.FindAllSubmatch(text, -1) {
+			check(path, string(m[1]))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
-		if c.Runnable() && c.Example == "" && !c.HasSubCommands() {
+		if c.Example == "" {
 			t.Errorf("%s has no example", c.CommandPath())
 		}
 		for _, line := range strings.Split(c.Example, "\n") {

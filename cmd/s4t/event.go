@@ -84,6 +84,12 @@ func (a *app) auditCommand() *cobra.Command {
 				column[s4t.AuditRecord]{"OUTCOME", func(r s4t.AuditRecord) string { return r.Outcome }},
 				column[s4t.AuditRecord]{"DETAIL", func(r s4t.AuditRecord) string { return r.Detail }})
 		})}
+	list.PreRunE = func(*cobra.Command, []string) error {
+		if back < 0 {
+			return usage(list, "--since %v is not back from now", back)
+		}
+		return nil
+	}
 	list.Flags().StringVar(&board, "board", "", "records about this `BOARD`")
 	list.Flags().DurationVar(&back, "since", 0, "records of this `DURATION` until now (default all)")
 	list.RegisterFlagCompletionFunc("board", a.completeBoards(anyNumber))

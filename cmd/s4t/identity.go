@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -123,10 +124,11 @@ func (a *app) userCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				project := a.projectNames(ctx, c)
 				return printList(a, l, name,
 					column[s4t.User]{"NAME", name},
 					column[s4t.User]{"ROLE", func(u s4t.User) string { return string(u.Role) }},
-					column[s4t.User]{"PROJECT", func(u s4t.User) string { return string(u.Project) }},
+					column[s4t.User]{"PROJECT", func(u s4t.User) string { return project(u.Project) }},
 					column[s4t.User]{"CREATED", func(u s4t.User) string { return since(&u.CreatedAt) }})
 			})},
 		&cobra.Command{Use: "delete NAME", Short: "Delete a user and the user's tokens", Example: "  s4t user delete maria", Args: exactly(1), ValidArgsFunction: complete,
@@ -145,11 +147,7 @@ func (a *app) userCommand() *cobra.Command {
 func (a *app) tokenCommand() *cobra.Command {
 	id := func(t s4t.Token) string { return string(t.ID) }
 	print := func(t s4t.Token) error {
-		expires := since(t.ExpiresAt)
-		if t.ExpiresAt == nil {
-			expires = "never"
-		}
-		return a.printOne(t, string(t.ID), field{"id", string(t.ID)}, field{"token", t.Secret}, field{"user", t.User}, field{"project", string(t.Project)}, field{"role", string(t.Role)}, field{"expires", expires})
+		return a.printOne(t, string(t.ID), field{"id", string(t.ID)}, field{"token", t.Secret}, field{"user", t.User}, field{"project", string(t.Project)}, field{"role", string(t.Role)}, field{"expires", expires(t)})
 	}
 	var req apiclient.TokenCreate
 	var role string
@@ -178,12 +176,13 @@ func (a *app) tokenCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				project := a.projectNames(ctx, c)
 				return printList(a, l, id,
 					column[s4t.Token]{"ID", id},
 					column[s4t.Token]{"USER", func(t s4t.Token) string { return t.User }},
 					column[s4t.Token]{"ROLE", func(t s4t.Token) string { return string(t.Role) }},
-					column[s4t.Token]{"PROJECT", func(t s4t.Token) string { return string(t.Project) }},
-					column[s4t.Token]{"EXPIRES", func(t s4t.Token) string { return since(t.ExpiresAt) }},
+					column[s4t.Token]{"PROJECT", func(t s4t.Token) string { return project(t.Project) }},
+					column[s4t.Token]{"EXPIRES", expires},
 					column[s4t.Token]{"CREATED", func(t s4t.Token) string { return since(&t.CreatedAt) }})
 			})},
 		&cobra.Command{Use: "revoke ID", Short: "Revoke a token", Example: "  s4t token revoke 3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c11", Args: exactly(1),
@@ -198,4 +197,26 @@ func (a *app) tokenCommand() *cobra.Command {
 				}
 				return a.printGone(t, "Token", string(t.ID))
 			})})
+}
+
+// expires says until when a token is valid.
+func expires(t s4t.Token) string {
+	if t.ExpiresAt == nil {
+		return "never"
+	}
+	return since(t.ExpiresAt)
+}
+
+// projectNames returns what people call a project, for tables; its id where
+// the cloud does not say.
+func (a *app) projectNames(ctx context.Context, c *apiclient.Client) func(s4t.ProjectID) string {
+	names := map[s4t.ProjectID]string{}
+	if a.format == "table" {
+		if l, err := c.Projects(ctx); err == nil {
+			for _, p := range l {
+				names[p.ID] = p.Name
+			}
+		}
+	}
+	return func(id s4t.ProjectID) string { return cmp.Or(names[id], string(id)) }
 }

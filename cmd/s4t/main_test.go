@@ -120,6 +120,8 @@ var (
 		"services": []any{cannedOne["services/s1"]}, "boards/kitchen/services": []any{cannedOne["services/s1"]},
 		"bridges": []any{lab}, "projects": []any{cannedOne["projects/default-project"]}, "networks": []any{}, "subnets": []any{}, "ports": []any{},
 		"operations": []any{cannedOne["operations/o1"], cannedOne["operations/o3"]},
+		"users":      []s4t.User{{ID: "u1", Name: "maria", Project: "default-project", Role: s4t.RoleMember, CreatedAt: longAgo}},
+		"tokens":     []s4t.Token{{ID: "t1", User: "maria", Project: "default-project", Role: s4t.RoleReader, CreatedAt: longAgo}, {ID: "t2", User: "maria", Project: "gone", Role: s4t.RoleReader, ExpiresAt: &longAgo, CreatedAt: longAgo}},
 		"audit":      []s4t.AuditRecord{{At: longAgo, User: "maria", Action: "bridge.create", Name: "lab", Outcome: "ok"}},
 	}
 )
@@ -139,6 +141,7 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 		Name, Service, User, Password, Project string
 		Weight                                 int
 		RequireOnline                          bool `json:"require_online"`
+		NewCode                                bool `json:"new_code"`
 	}
 	json.NewDecoder(r.Body).Decode(&body)
 	if path == "version" {
@@ -181,6 +184,13 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 		return
 	case "PATCH boards/kitchen":
 		refuse(403, s4t.Forbidden, "update board kitchen: the role reader does not allow it", "")
+		return
+	case "PATCH boards/garden":
+		if !body.NewCode {
+			refuse(400, s4t.Invalid, "nothing is asked for", "")
+			return
+		}
+		say(200, s4t.Board{ID: gardenID, Name: "garden", Status: s4t.BoardRegistered, Code: "c0de", Join: "s4t1.def.12345678", CreatedAt: longAgo})
 		return
 	case "POST bridges":
 		switch {
