@@ -15,6 +15,7 @@ import (
 type line struct {
 	conn  *Conn
 	owner lineOwner
+	in    inflow // of the stream now open; the reader's
 
 	mu  sync.Mutex // guards the fields below
 	leg *leg       // the stream now open or being opened; nil: idle
@@ -40,7 +41,13 @@ type leg struct {
 // read moves messages until the rtunnel ends. Whatever stream is open then is
 // broken: its local end is reset. It returns why, io.EOF after a normal close.
 func (l *line) read() error {
+	defer l.in.reset()
 	for {
+		if err := l.splice(); err != nil {
+			l.conn.Close()
+			l.broken(err)
+			return err
+		}
 		op, p, err := l.conn.ReadMessage()
 		if err == nil {
 			err = l.take(op, p)
@@ -64,6 +71,7 @@ func (l *line) take(op Opcode, p []byte) error {
 			l.reset()
 			return err
 		}
+		l.in.note(len(p))
 		return nil
 	}
 	m, err := parseControl(p)
@@ -79,6 +87,7 @@ func (l *line) take(op Opcode, p []byte) error {
 	if g == nil || !g.open || g.readEnded {
 		return streamError("eof came outside a stream")
 	}
+	l.in.reset()
 	g.local.CloseWrite() // an error means that nobody listens there any more: pump sees it
 	l.settle(g, func() { g.readEnded = true })
 	return nil
@@ -234,9 +243,21 @@ func copyIn(c *Conn, local io.Reader) error {
 	}
 	read := borrowingReader(local)
 	class := 0
+	var bulk bulkiness
+	spliced := true // as far as it is known
 	for {
+		if bulk.enough() && spliced {
+			var err error
+			if spliced, err = spliceIn(c, local, &bulk); err != nil {
+				if err == io.EOF {
+					err = nil
+				}
+				return err
+			}
+		}
 		b, n, err := read(class)
 		if n > 0 {
+			bulk.note(n)
 			if n == room(b) && class < topClass {
 				class++
 			} else if n < room(b)/16 && class > 0 {
