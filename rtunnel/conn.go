@@ -34,6 +34,7 @@ type Conn struct {
 	msgOp   Opcode // of that message; 0: none is begun
 	failed  error  // what ended reading; every later read returns it
 
+	sleeper  sleeper      // who reads; of a line only
 	lastRead atomic.Int64 // when bytes came last, in nanoseconds since start
 	waiting  atomic.Int64 // since when a read has been waiting; 0: none is
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type line struct {
 // lineOwner is told by a line's reader. Each call may block the reader.
 type lineOwner interface {
 	control(l *line, m control) error // a message that line does not handle itself
+	over(l *line, err error)          // the rtunnel has ended, and the line with it
 	idle(l *line)                     // a stream has ended and the line can carry the next
 }
 
@@ -33,9 +35,14 @@ type leg struct {
 	admit func() error  // at the tunnel agent: called by the reader before bytes flow; may be nil
 	open  bool          // bytes may come; set by the reader
 	done  chan struct{} // closed when both directions have ended
+	ended func(error)   // called by pump after done; may be nil
 	err   error         // why the stream broke, nil for a clean end; valid after done
 
 	readEnded, writeEnding, writeEnded bool // the other end sent eof; we are about to send it; it is sent
+
+	sleeper sleeper       // pump
+	moved   atomic.Uint32 // counts what pump reads from local, from 1 on; 0: it has not begun
+	seen    uint32        // of moved, by quieten
 }
 
 // read moves messages until the rtunnel ends. Whatever stream is open then is
@@ -43,14 +50,17 @@ type leg struct {
 func (l *line) read() error {
 	defer l.in.reset()
 	for {
-		if err := l.splice(); err != nil {
-			l.conn.Close()
-			l.broken(err)
-			return err
+		var op Opcode
+		var p []byte
+		err := l.splice()
+		if err == nil {
+			op, p, err = l.conn.ReadMessage()
 		}
-		op, p, err := l.conn.ReadMessage()
 		if err == nil {
 			err = l.take(op, p)
+		}
+		if err == errRest {
+			return err
 		}
 		if err != nil {
 			l.conn.Close()
@@ -148,9 +158,26 @@ func (l *line) drop(g *leg) (open bool) {
 }
 
 // pump moves bytes from the local end to the rtunnel until the local end has
-// no more, then sends eof.
+// no more, then sends eof, and waits for the end of the stream.
 func (l *line) pump(g *leg) {
-	err := copyIn(l.conn, g.local)
+	g.moved.CompareAndSwap(0, 1)
+	err := copyIn(l.conn, g.local, &g.moved)
+	if tcp, ok := g.local.(*net.TCPConn); ok && g.sleeper.heeds(tcp, err) {
+		if raw, e := tcp.SyscallConn(); e == nil {
+			g.sleeper.resting.Store(true)
+			go l.resumePump(g, raw)
+			return
+		}
+	}
+	l.pumped(g, err)
+	<-g.done
+	if g.ended != nil {
+		g.ended(g.err)
+	}
+}
+
+// pumped is the end of pump: err is why the local end has no more.
+func (l *line) pumped(g *leg, err error) {
 	if err == nil {
 		l.settle(g, func() { g.writeEnding = true })
 		err = control{EOF: set}.send(l.conn)
@@ -236,7 +263,7 @@ func abort(c io.Closer) {
 
 // copyIn moves bytes from local to c as binary messages until local has no
 // more. It holds a buffer only while bytes are there.
-func copyIn(c *Conn, local io.Reader) error {
+func copyIn(c *Conn, local io.Reader, moved *atomic.Uint32) error {
 	if s, ok := local.(*Stream); ok {
 		_, err := s.WriteTo(messageWriter{c})
 		return err
@@ -246,9 +273,10 @@ func copyIn(c *Conn, local io.Reader) error {
 	var bulk bulkiness
 	spliced := true // as far as it is known
 	for {
+		moved.Add(1)
 		if bulk.enough() && spliced {
 			var err error
-			if spliced, err = spliceIn(c, local, &bulk); err != nil {
+			if spliced, err = spliceIn(c, local, &bulk, moved); err != nil {
 				if err == io.EOF {
 					err = nil
 				}

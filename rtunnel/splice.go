@@ -3,6 +3,7 @@ package rtunnel
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 )
 
 // Where neither end of a direction is TLS, the kernel moves the bytes of a
@@ -88,7 +89,7 @@ func (l *line) splice() error {
 
 // spliceIn moves bytes from local to c inside the kernel while they come in
 // bulk, until io.EOF. It reports whether that is possible at all.
-func spliceIn(c *Conn, local io.Reader, bulk *bulkiness) (possible bool, err error) {
+func spliceIn(c *Conn, local io.Reader, bulk *bulkiness, moved *atomic.Uint32) (possible bool, err error) {
 	rwc, _ := local.(io.ReadWriteCloser)
 	p := newPipe(c, rwc)
 	if p == nil {
@@ -96,6 +97,7 @@ func spliceIn(c *Conn, local io.Reader, bulk *bulkiness) (possible bool, err err
 	}
 	defer p.close()
 	for bulk.enough() {
+		moved.Add(1)
 		n, err := p.send()
 		if err != nil {
 			return true, err

@@ -197,6 +197,9 @@ func (c *Conn) writePipe(p *pipe, n int) error {
 func (p *pipe) receive() (n int, err error) {
 	c := p.conn
 	h, here, err := c.peekHead(p)
+	if err == errRest {
+		return 0, err
+	}
 	if err != nil {
 		return 0, c.fail(err)
 	}
@@ -215,7 +218,11 @@ func (p *pipe) receive() (n int, err error) {
 	giveBack(c.buf)
 	c.buf, c.r, c.w = nil, 0, 0
 	for left := h.payload - here; left > 0; {
-		if err := p.run(c.raw.Read, p.fromConn, left); err != nil {
+		err := p.run(c.raw.Read, p.fromConn, left)
+		if c.sleeper.heeds(c.nc, err) {
+			continue // in the middle of a message there is no rest
+		}
+		if err != nil {
 			return 0, c.fail(c.readError(err))
 		}
 		if p.n == 0 {
@@ -253,7 +260,11 @@ func (c *Conn) peekHead(p *pipe) (h header, here int, err error) {
 				return header{}, 0, nil
 			}
 		}
-		if err := p.run(c.raw.Read, p.readHeadOf, most-(c.w-c.r)); err != nil {
+		err := p.run(c.raw.Read, p.readHeadOf, most-(c.w-c.r))
+		if c.sleeper.heeds(c.nc, err) {
+			return h, 0, errRest
+		}
+		if err != nil {
 			return h, 0, c.readError(err)
 		}
 		if p.n == 0 {

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package rtunnel
+
+const canRest = false
+
+func readable(uintptr) bool { return true }
