@@ -89,6 +89,7 @@ func (c *Conn) NetConn() net.Conn { return c.nc }
 // write returns. It may be called more than once and from any goroutine.
 func (c *Conn) Close() error {
 	c.closeOnce.Do(func() { c.closeErr = c.nc.Close() })
+	c.sleeper.leave()
 	c.pmu.Lock()
 	defer c.pmu.Unlock()
 	c.over = true

@@ -131,6 +131,7 @@ func (l *line) begin(g *leg) bool {
 		return false
 	}
 	l.leg = g
+	g.sleeper.lot = l.conn.sleeper.lot
 	return true
 }
 
@@ -164,8 +165,7 @@ func (l *line) pump(g *leg) {
 	err := copyIn(l.conn, g.local, &g.moved)
 	if tcp, ok := g.local.(*net.TCPConn); ok && g.sleeper.heeds(tcp, err) {
 		if raw, e := tcp.SyscallConn(); e == nil {
-			g.sleeper.resting.Store(true)
-			go l.resumePump(g, raw)
+			g.sleeper.park(raw, func() { l.pump(g) })
 			return
 		}
 	}
@@ -221,6 +221,7 @@ func (l *line) broken(err error) {
 	g.err = err
 	if g.open { // else another rtunnel may carry it
 		abort(g.local)
+		g.sleeper.leave()
 	}
 	close(g.done)
 }

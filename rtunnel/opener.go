@@ -20,6 +20,7 @@ const (
 // boards opened with [SubprotocolStreams], and opens streams on them.
 type Opener struct {
 	changed func()
+	lot     lot
 	burst   burst // of rtunnels; Sweep's
 
 	mu     sync.Mutex // guards the fields below
@@ -60,6 +61,7 @@ func NewOpener(changed func()) *Opener {
 func (o *Opener) Keep(ctx context.Context, board s4t.BoardID, conn *Conn, ended func(error)) {
 	l := &openerLine{opener: o, board: board, answers: make(chan control, 2), ended: ended}
 	l.line.conn, l.line.owner = conn, l
+	conn.sleeper.lot = &o.lot
 	l.stop = context.AfterFunc(ctx, func() { l.shut(context.Cause(ctx)) })
 
 	o.mu.Lock()

@@ -47,6 +47,7 @@ type Pool struct {
 
 	wg sync.WaitGroup // of Run: everything it started
 
+	lot       lot
 	burst     burst // of rtunnels; Run's
 	quietened time.Time
 
@@ -153,6 +154,7 @@ func (p *Pool) Run(ctx context.Context) error {
 			}
 			p.mu.Unlock()
 			p.wg.Wait()
+			p.lot.running.Wait()
 			return nil
 		case <-p.kick:
 		case <-sweep.C:
@@ -298,6 +300,7 @@ func (p *Pool) failed(n int, err error) {
 
 // serve serves streams on conn until it ends; p.wg has counted it.
 func (p *Pool) serve(url string, conn *Conn) {
+	conn.sleeper.lot = &p.lot
 	l := &line{conn: conn, owner: p}
 	p.mu.Lock()
 	p.dialling--

@@ -11,21 +11,23 @@ import (
 )
 
 // Who waits on a line keeps the stack that its last work needed, 8 KiB where
-// that was TLS, and the garbage collector cannot make it smaller under calls
-// that deep. So a goroutine that has waited for a while is replaced by one that
-// waits on a new stack, of 2 KiB, for a descriptor to become readable and for
-// nothing else. A stream that is open and idle costs both ends two of them each.
+// that was TLS, and an open stream has two who wait at each end. So a goroutine
+// that has waited for a while ends, and its connection is put into a lot; when
+// something comes, a new goroutine goes on. What is idle costs no stack.
 
-// restAfter is how long a goroutine waits before it is replaced.
+// restAfter is how long a goroutine waits before it ends.
 const restAfter = time.Second
 
-// errRest asks who reads to go on in a new goroutine.
-var errRest = errors.New("go on in a new goroutine")
+// errRest asks who reads to end, and to be woken when something comes.
+var errRest = errors.New("rest until something comes")
 
-// sleeper is one who waits for bytes of a connection, and can be replaced.
+// sleeper is one who waits for bytes of a connection, and can rest.
 type sleeper struct {
 	roused  atomic.Bool // the deadline that has passed is ours
 	resting atomic.Bool
+
+	lot   *lot   // set before the first read; nil: there is no rest
+	place uint64 // in the lot, whose mu guards it
 }
 
 // rouse makes who reads from c stop with errRest, unless it rests already.
@@ -46,14 +48,7 @@ func (s *sleeper) heeds(c net.Conn, err error) bool {
 	return true
 }
 
-// await waits until raw has something to read, or is closed or broken, which
-// the next read sees.
-func (s *sleeper) await(raw syscall.RawConn) {
-	raw.Read(readable)
-	s.resting.Store(false)
-}
-
-// descriptor returns what await can wait for; nil if there is none.
+// descriptor returns what a lot can wait for; nil if there is none.
 func (c *Conn) descriptor() syscall.RawConn {
 	if c.bulk != nil {
 		return c.bulk.raw
@@ -65,27 +60,14 @@ func (c *Conn) descriptor() syscall.RawConn {
 func (l *line) run() {
 	err := l.read()
 	if err == errRest {
-		l.conn.sleeper.resting.Store(true)
-		go l.resume()
+		l.conn.sleeper.park(l.conn.descriptor(), l.run)
 		return
 	}
 	l.owner.over(l, err)
 }
 
-// resume is run on a new stack.
-func (l *line) resume() {
-	l.conn.sleeper.await(l.conn.descriptor())
-	l.run()
-}
-
-// resumePump is pump on a new stack.
-func (l *line) resumePump(g *leg, raw syscall.RawConn) {
-	g.sleeper.await(raw)
-	l.pump(g)
-}
-
-// quieten replaces who has waited on l since the last call, and reports whether
-// all who can be replaced had been before. Calls are at least restAfter apart,
+// quieten lays to rest who has waited on l since the last call, and reports
+// whether all who can rest did before. Calls are at least restAfter apart,
 // and one at a time.
 func (l *line) quieten() bool {
 	if !canRest || l.conn.descriptor() == nil {

@@ -73,9 +73,8 @@ func (p *pipe) close() {
 // be called again when there are some.
 func (p *pipe) splice(from, to int) bool {
 	for {
-		var n int64
-		n, p.err = unix.Splice(from, nil, to, nil, p.todo, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
-		p.n = int(max(n, 0))
+		n, err := unix.Splice(from, nil, to, nil, p.todo, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+		p.n, p.err = int(max(n, 0)), err
 		switch p.err {
 		case unix.EINTR:
 			continue

@@ -1,7 +1,0 @@
-//go:build !linux
-
-package rtunnel
-
-const canRest = false
-
-func readable(uintptr) bool { return true }
