@@ -9,10 +9,9 @@ import (
 )
 
 // line is one end of an rtunnel with [SubprotocolStreams], which carries
-// streams one after another. Its reader goroutine, in read, lives as long as
-// the rtunnel and moves the bytes of one direction; while a stream is open a
-// second goroutine, in pump, moves those of the other. An idle line holds no
-// buffer and one goroutine.
+// streams one after another. One goroutine, in read, moves the bytes of one
+// direction; while a stream is open a second, in pump, moves those of the other.
+// A line on which nothing moves holds neither buffers nor goroutines: see lot.
 type line struct {
 	conn  *Conn
 	owner lineOwner
