@@ -184,7 +184,7 @@ func (w *tunnelWay) rest(ctx context.Context, f *field, self string) {
 		w.Err = err
 		return
 	}
-	time.Sleep(3 * time.Second) // buffers lent for the handshakes are given back
+	time.Sleep(4 * time.Second) // who is idle comes to rest, and memory is given back
 	w.IdleKiB = (resident() - before) * 1024 / n
 	idle.Stop()
 }
