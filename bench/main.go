@@ -21,11 +21,12 @@ func main() {
 		seconds  = flag.Int("seconds", 3, "seconds of a throughput run")
 		only     = flag.String("only", "", "comma-separated: workflow, boards, overlay, path, fairness, small, tunnel")
 		variant  = flag.String("variant", "", "only the overlay or tunnel variant of this name, or those whose name contains it")
-		hold     = flag.Bool("hold", false, "bring the overlay -variant up and leave it, for profiling, until interrupted")
+		stay     = flag.Bool("hold", false, "bring the overlay or tunnel -variant up and leave it, for profiling, until interrupted")
 		out      = flag.String("out", "docs", "directory of performance.md and performance.svg; empty: only print")
 		echoAddr = flag.String("echo", "", "internal: serve an echo service")
 		connTo   = flag.String("conns", "", "internal: short connections to it")
 		rrTo     = flag.String("rr", "", "internal: requests to it")
+		spliceOf = flag.String("splice", "", "internal: TCP connections to join, LISTEN=TARGET,...")
 		idleTo   = flag.String("idle", "", "internal: idle connections to it")
 		boards   = flag.String("boards", "", "internal: boards to simulate, a file of join strings")
 		relayOf  = flag.String("relay", "", "internal: two namespaces to join by a path")
@@ -44,6 +45,8 @@ func main() {
 		err = requests(*rrTo)
 	case *idleTo != "":
 		err = idle(*idleTo, *n)
+	case *spliceOf != "":
+		err = splice(*spliceOf)
 	case *relayOf != "":
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		a, b, _ := strings.Cut(*relayOf, ",")
@@ -55,8 +58,8 @@ func main() {
 		stop()
 	default:
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		if *hold {
-			err = holdOverlay(ctx, *bin, *variant)
+		if *stay {
+			err = hold(ctx, *bin, *variant)
 		} else {
 			err = run(ctx, *bin, *only, *variant, *out, *rounds, *seconds)
 		}
@@ -127,9 +130,10 @@ func run(ctx context.Context, bin, only, variant, out string, rounds, seconds in
 				continue
 			}
 			fmt.Println(t.name, "...")
-			res := measureTunnel(ctx, bin, self, t.name, t.tls, rounds, seconds)
-			fmt.Println(res.row())
-			r.Tunnels = append(r.Tunnels, res)
+			for _, res := range measureTunnel(ctx, bin, self, t.name, t.tls, rounds, seconds) {
+				fmt.Println(res.row())
+				r.Tunnels = append(r.Tunnels, res)
+			}
 		}
 	}
 	fmt.Println()
@@ -138,6 +142,22 @@ func run(ctx context.Context, bin, only, variant, out string, rounds, seconds in
 		return nil
 	}
 	return r.write(out)
+}
+
+// hold brings a variant up and leaves it until ctx ends.
+func hold(ctx context.Context, bin, variant string) error {
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(variant, "service") {
+		return holdTunnel(ctx, bin, self, variant)
+	}
+	return holdOverlay(ctx, bin, variant)
 }
 
 // overlays are the variants that are measured: the one of that name, or those

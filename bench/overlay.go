@@ -124,10 +124,6 @@ func holdOverlay(ctx context.Context, bin, variant string) error {
 	if len(some) == 0 {
 		return fmt.Errorf("there is no overlay variant %q", variant)
 	}
-	bin, err := filepath.Abs(bin)
-	if err != nil {
-		return err
-	}
 	f, to, err := bridgeField(ctx, bin, some[0])
 	if err != nil {
 		return err

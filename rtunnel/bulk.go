@@ -1,6 +1,7 @@
 package rtunnel
 
 import (
+	"encoding/binary"
 	"net"
 	"sync"
 	"syscall"
@@ -20,6 +21,7 @@ type bulk struct {
 	class   int
 	readN   int
 	readErr error
+	record  record // that TLS reads now
 
 	mu     sync.Mutex // guards the fields below
 	gather bool       // between cork and uncork
@@ -70,7 +72,9 @@ func bulkUnder(c net.Conn) *bulk {
 // NetConn returns the connection underneath.
 func (b *bulk) NetConn() net.Conn { return b.Conn }
 
-// Read implements net.Conn.
+// Read implements net.Conn. It returns no more than is left of a TLS record, or
+// of its header: crypto/tls needs no more, but takes what it gets into a buffer
+// that it keeps for as long as it lives.
 func (b *bulk) Read(p []byte) (int, error) {
 	if b.raw == nil || len(p) == 0 {
 		return b.Conn.Read(p)
@@ -80,12 +84,40 @@ func (b *bulk) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n := copy(p, b.buf.b[b.r:b.w])
+	n := copy(p, b.record.next(b.buf.b[b.r:b.w]))
+	b.record.took(p[:n])
 	if b.r += n; b.r == b.w {
 		giveBack(b.buf)
 		b.buf = nil
 	}
 	return n, nil
+}
+
+// record is a place in a stream of TLS records (RFC 8446, section 5.1).
+type record struct {
+	head [5]byte // of the record, as far as it has come
+	n    int     // bytes in it
+	left int     // of the body
+}
+
+// next returns what of p belongs to the header, or the body, at this place.
+func (r *record) next(p []byte) []byte {
+	if r.left > 0 {
+		return p[:min(len(p), r.left)]
+	}
+	return p[:min(len(p), len(r.head)-r.n)]
+}
+
+// took moves on by p, which is of what next returned.
+func (r *record) took(p []byte) {
+	if r.left > 0 {
+		r.left -= len(p)
+		return
+	}
+	r.n += copy(r.head[r.n:], p)
+	if r.n == len(r.head) {
+		r.n, r.left = 0, int(binary.BigEndian.Uint16(r.head[3:]))
+	}
 }
 
 // took notes a read of n bytes.

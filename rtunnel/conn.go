@@ -34,6 +34,7 @@ type Conn struct {
 	msgOp   Opcode // of that message; 0: none is begun
 	failed  error  // what ended reading; every later read returns it
 
+	sleeper  sleeper      // who reads; of a line only
 	lastRead atomic.Int64 // when bytes came last, in nanoseconds since start
 	waiting  atomic.Int64 // since when a read has been waiting; 0: none is
 
@@ -85,6 +86,7 @@ func (c *Conn) NetConn() net.Conn { return c.nc }
 // write returns. It may be called more than once and from any goroutine.
 func (c *Conn) Close() error {
 	c.closeOnce.Do(func() { c.closeErr = c.nc.Close() })
+	c.sleeper.leave()
 	c.pmu.Lock()
 	defer c.pmu.Unlock()
 	c.over = true

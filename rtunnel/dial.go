@@ -52,6 +52,7 @@ type Dialer struct {
 
 	mu    sync.Mutex // guards the fields below
 	ca    *x509.Certificate
+	tls   map[string]*tls.Config // by URL: a connection keeps its own otherwise
 	paths map[string]pathMemory
 	auth  map[string]*proxyAuth // by proxy host:port
 }
@@ -78,7 +79,7 @@ func NewDialer(cfg DialerConfig) (*Dialer, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Dialer{cfg: cfg, paths: map[string]pathMemory{}, auth: map[string]*proxyAuth{}}
+	d := &Dialer{cfg: cfg, tls: map[string]*tls.Config{}, paths: map[string]pathMemory{}, auth: map[string]*proxyAuth{}}
 	if err := d.trust(); err != nil {
 		return nil, err
 	}
@@ -181,7 +182,7 @@ func (d *Dialer) dialOnce(ctx context.Context, t target, proxy *proxy, mss int, 
 	if err != nil || !t.secure {
 		return c, err
 	}
-	tc, err := d.handshakeTLS(ctx, op, c, t.host, d.tlsConfig(op, t.host), patience)
+	tc, err := d.handshakeTLS(ctx, op, c, t.host, d.tlsFor(op, t), patience)
 	if err != nil {
 		c.Close()
 		return nil, err

@@ -25,12 +25,14 @@
 //
 //	Dialer, Accept      TCP, proxy, TLS, upgrade        dial.go, proxy.go, tls.go, handshake.go
 //	Conn, Layout        frames and messages             conn.go, read.go, write.go, layout.go, bulk.go
-//	Stream, pools       connections inside a tunnel     stream.go, pool.go
+//	Stream, pools       connections inside a tunnel     stream.go, line.go, pool.go, opener.go
+//	lot                 who waits, without a goroutine  rest.go, lot_linux.go
 //
 // # Speed and memory
 //
 // Many frames go to one write ([Layout], [Conn.WriteFrames]) and come from one
 // read ([Conn.ReadFrames]), which parses and unmasks in place and allocates
 // nothing. Buffers of up to 320 KiB are lent to a Conn when bytes arrive and
-// taken back when none are left, so that an idle Conn holds none.
+// taken back when none are left, so that an idle Conn holds none. Without TLS the
+// bytes of bulky streams do not come through the process (splice.go).
 package rtunnel

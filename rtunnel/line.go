@@ -4,17 +4,18 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // line is one end of an rtunnel with [SubprotocolStreams], which carries
-// streams one after another. Its reader goroutine, in read, lives as long as
-// the rtunnel and moves the bytes of one direction; while a stream is open a
-// second goroutine, in pump, moves those of the other. An idle line holds no
-// buffer and one goroutine.
+// streams one after another. One goroutine, in read, moves the bytes of one
+// direction; while a stream is open a second, in pump, moves those of the other.
+// A line on which nothing moves holds neither buffers nor goroutines: see lot.
 type line struct {
 	conn  *Conn
 	owner lineOwner
+	in    inflow // of the stream now open; the reader's
 
 	mu  sync.Mutex // guards the fields below
 	leg *leg       // the stream now open or being opened; nil: idle
@@ -23,6 +24,7 @@ type line struct {
 // lineOwner is told by a line's reader. Each call may block the reader.
 type lineOwner interface {
 	control(l *line, m control) error // a message that line does not handle itself
+	over(l *line, err error)          // the rtunnel has ended, and the line with it
 	idle(l *line)                     // a stream has ended and the line can carry the next
 }
 
@@ -32,18 +34,32 @@ type leg struct {
 	admit func() error  // at the tunnel agent: called by the reader before bytes flow; may be nil
 	open  bool          // bytes may come; set by the reader
 	done  chan struct{} // closed when both directions have ended
+	ended func(error)   // called by pump after done; may be nil
 	err   error         // why the stream broke, nil for a clean end; valid after done
 
 	readEnded, writeEnding, writeEnded bool // the other end sent eof; we are about to send it; it is sent
+
+	sleeper sleeper       // pump
+	moved   atomic.Uint32 // counts what pump reads from local, from 1 on; 0: it has not begun
+	seen    uint32        // of moved, by quieten
 }
 
 // read moves messages until the rtunnel ends. Whatever stream is open then is
 // broken: its local end is reset. It returns why, io.EOF after a normal close.
 func (l *line) read() error {
+	defer l.in.reset()
 	for {
-		op, p, err := l.conn.ReadMessage()
+		var op Opcode
+		var p []byte
+		err := l.splice()
+		if err == nil {
+			op, p, err = l.conn.ReadMessage()
+		}
 		if err == nil {
 			err = l.take(op, p)
+		}
+		if err == errRest {
+			return err
 		}
 		if err != nil {
 			l.conn.Close()
@@ -64,6 +80,7 @@ func (l *line) take(op Opcode, p []byte) error {
 			l.reset()
 			return err
 		}
+		l.in.note(len(p))
 		return nil
 	}
 	m, err := parseControl(p)
@@ -79,6 +96,7 @@ func (l *line) take(op Opcode, p []byte) error {
 	if g == nil || !g.open || g.readEnded {
 		return streamError("eof came outside a stream")
 	}
+	l.in.reset()
 	g.local.CloseWrite() // an error means that nobody listens there any more: pump sees it
 	l.settle(g, func() { g.readEnded = true })
 	return nil
@@ -112,6 +130,7 @@ func (l *line) begin(g *leg) bool {
 		return false
 	}
 	l.leg = g
+	g.sleeper.lot = l.conn.sleeper.lot
 	return true
 }
 
@@ -139,9 +158,25 @@ func (l *line) drop(g *leg) (open bool) {
 }
 
 // pump moves bytes from the local end to the rtunnel until the local end has
-// no more, then sends eof.
+// no more, then sends eof, and waits for the end of the stream.
 func (l *line) pump(g *leg) {
-	err := copyIn(l.conn, g.local)
+	g.moved.CompareAndSwap(0, 1)
+	err := copyIn(l.conn, g.local, &g.moved)
+	if tcp, ok := g.local.(*net.TCPConn); ok && g.sleeper.heeds(tcp, err) {
+		if raw, e := tcp.SyscallConn(); e == nil {
+			g.sleeper.park(raw, func() { l.pump(g) })
+			return
+		}
+	}
+	l.pumped(g, err)
+	<-g.done
+	if g.ended != nil {
+		g.ended(g.err)
+	}
+}
+
+// pumped is the end of pump: err is why the local end has no more.
+func (l *line) pumped(g *leg, err error) {
 	if err == nil {
 		l.settle(g, func() { g.writeEnding = true })
 		err = control{EOF: set}.send(l.conn)
@@ -185,6 +220,7 @@ func (l *line) broken(err error) {
 	g.err = err
 	if g.open { // else another rtunnel may carry it
 		abort(g.local)
+		g.sleeper.leave()
 	}
 	close(g.done)
 }
@@ -227,16 +263,29 @@ func abort(c io.Closer) {
 
 // copyIn moves bytes from local to c as binary messages until local has no
 // more. It holds a buffer only while bytes are there.
-func copyIn(c *Conn, local io.Reader) error {
+func copyIn(c *Conn, local io.Reader, moved *atomic.Uint32) error {
 	if s, ok := local.(*Stream); ok {
 		_, err := s.WriteTo(messageWriter{c})
 		return err
 	}
 	read := borrowingReader(local)
 	class := 0
+	var bulk bulkiness
+	spliced := true // as far as it is known
 	for {
+		moved.Add(1)
+		if bulk.enough() && spliced {
+			var err error
+			if spliced, err = spliceIn(c, local, &bulk, moved); err != nil {
+				if err == io.EOF {
+					err = nil
+				}
+				return err
+			}
+		}
 		b, n, err := read(class)
 		if n > 0 {
+			bulk.note(n)
 			if n == room(b) && class < topClass {
 				class++
 			} else if n < room(b)/16 && class > 0 {

@@ -20,6 +20,8 @@ const (
 // boards opened with [SubprotocolStreams], and opens streams on them.
 type Opener struct {
 	changed func()
+	lot     lot
+	burst   burst // of rtunnels; Sweep's
 
 	mu     sync.Mutex // guards the fields below
 	boards map[s4t.BoardID]*boardLines
@@ -37,6 +39,8 @@ type openerLine struct {
 	line
 	opener *Opener
 	board  s4t.BoardID
+	stop   func() bool // of shut when Keep's context ends
+	ended  func(error)
 
 	// answers gets the board's answer to an open. The reader sends, without
 	// waiting, what Connect receives.
@@ -52,13 +56,13 @@ func NewOpener(changed func()) *Opener {
 	return &Opener{changed: changed, boards: map[s4t.BoardID]*boardLines{}}
 }
 
-// Serve keeps conn for streams of a board until it ends or ctx does, and
-// closes it. It returns why it ended.
-func (o *Opener) Serve(ctx context.Context, board s4t.BoardID, conn *Conn) error {
-	l := &openerLine{opener: o, board: board, answers: make(chan control, 2)}
+// Keep keeps conn for streams of a board until it ends or ctx does, closes it,
+// and then calls ended with the reason why. It does not wait for that.
+func (o *Opener) Keep(ctx context.Context, board s4t.BoardID, conn *Conn, ended func(error)) {
+	l := &openerLine{opener: o, board: board, answers: make(chan control, 2), ended: ended}
 	l.line.conn, l.line.owner = conn, l
-	stop := context.AfterFunc(ctx, func() { l.shut(context.Cause(ctx)) })
-	defer stop()
+	conn.sleeper.lot = &o.lot
+	l.stop = context.AfterFunc(ctx, func() { l.shut(context.Cause(ctx)) })
 
 	o.mu.Lock()
 	b := o.boards[board]
@@ -73,21 +77,33 @@ func (o *Opener) Serve(ctx context.Context, board s4t.BoardID, conn *Conn) error
 	if first {
 		o.changed()
 	}
+	go l.run()
+}
 
-	err := l.read()
-
+// over implements lineOwner.
+func (l *openerLine) over(_ *line, err error) {
+	o := l.opener
 	o.mu.Lock()
+	b := o.boards[l.board]
 	delete(b.lines, &l.line)
 	if i := slices.Index(b.idle, l); i >= 0 {
 		b.idle = slices.Delete(b.idle, i, i+1)
 	}
 	last := len(b.lines) == 0
-	o.tidy(board, b)
+	o.tidy(l.board, b)
 	o.mu.Unlock()
 	if last {
 		o.changed()
 	}
-	return err
+	l.stop()
+	l.ended(err)
+}
+
+// Serve is [Opener.Keep] that waits, and returns why the rtunnel ended.
+func (o *Opener) Serve(ctx context.Context, board s4t.BoardID, conn *Conn) error {
+	ended := make(chan error, 1)
+	o.Keep(ctx, board, conn, func(err error) { ended <- err })
+	return <-ended
 }
 
 // tidy forgets a board that has nothing. o.mu is held.
@@ -145,13 +161,16 @@ func (o *Opener) Drop(board s4t.BoardID) {
 	}
 }
 
-// Sweep closes rtunnels that have been silent for too long. Call it every few
-// seconds.
+// Sweep closes rtunnels that have been silent for too long, and makes the others
+// that are idle small. Call it every second or so, one call at a time.
 func (o *Opener) Sweep() {
 	o.mu.Lock()
 	var dead []*openerLine
+	lines := 0
 	for _, b := range o.boards {
+		lines += len(b.lines)
 		for _, l := range b.lines {
+			l.quieten()
 			if l.conn.silence() > lineSilence {
 				dead = append(dead, l)
 			}
@@ -161,6 +180,7 @@ func (o *Opener) Sweep() {
 	for _, l := range dead {
 		l.shut(errSilent)
 	}
+	o.burst.settle(lines)
 }
 
 // take returns an idle rtunnel of board and how many more streams wait for
@@ -210,16 +230,16 @@ func (o *Opener) take(ctx context.Context, board s4t.BoardID) (*openerLine, int,
 	return nil, 0, s4t.Errorf(s4t.Offline, op, "try again when it is back", "it has no rtunnel to this tunnel agent")
 }
 
-// Connect opens a stream of board with ticket, joins it to local, and returns
-// when the stream has ended: a nil error if both directions ended by
-// themselves. It waits for an rtunnel, and for the board's answer, until ctx
-// ends or 10 s passed; an rtunnel that does not answer is closed and the next
-// one is tried, which loses nothing as no bytes were sent. admit, which may be
-// nil, is called once when the board has connected to the target, before bytes
-// flow. From then on ctx has no meaning, and the end of revoke breaks the
-// stream. local is closed if the stream was opened, with a reset if it broke;
-// if not, it is left to the caller.
-func (o *Opener) Connect(ctx, revoke context.Context, board s4t.BoardID, ticket string, local HalfCloser, admit func() error) (opened bool, err error) {
+// Open opens a stream of board with ticket and joins it to local. It waits for
+// an rtunnel, and for the board's answer, until ctx ends or 10 s passed; an
+// rtunnel that does not answer is closed and the next one is tried, which loses
+// nothing as no bytes were sent. admit, which may be nil, is called once when
+// the board has connected to the target, before bytes flow. From then on ctx has
+// no meaning, and the end of revoke breaks the stream. If it was opened, ended
+// is called when it has ended, with nil if both directions ended by themselves;
+// local is closed by then, with a reset if the stream broke. If not, the error
+// says why, local is left to the caller, and ended is not called.
+func (o *Opener) Open(ctx, revoke context.Context, board s4t.BoardID, ticket string, local HalfCloser, admit func() error, ended func(error)) (opened bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	defer context.AfterFunc(revoke, cancel)()
@@ -231,24 +251,32 @@ func (o *Opener) Connect(ctx, revoke context.Context, board s4t.BoardID, ticket 
 		g := &leg{local: local, admit: admit, done: make(chan struct{})}
 		switch answer, err := l.open(ctx, g, ticket, waiting); {
 		case answer == answerOpened:
-			cancel() // the opening is over
 			stop := context.AfterFunc(revoke, func() {
 				l.breakOff(g, errRevoked)
 			})
-			l.pump(g)
-			<-g.done
-			stop()
-			return true, g.err
+			g.ended = func(err error) { stop(); ended(err) }
+			go l.pump(g)
+			return true, nil
 		case answer == answerBroken:
 			abort(local)
 			if revoke.Err() != nil {
 				err = errRevoked
 			}
-			return true, err
+			ended(err)
+			return true, nil
 		case answer == answerRefused || ctx.Err() != nil:
 			return false, err
 		}
 	}
+}
+
+// Connect is [Opener.Open] that waits, and returns what ended is told.
+func (o *Opener) Connect(ctx, revoke context.Context, board s4t.BoardID, ticket string, local HalfCloser, admit func() error) (opened bool, err error) {
+	ended := make(chan error, 1)
+	if opened, err = o.Open(ctx, revoke, board, ticket, local, admit, func(err error) { ended <- err }); opened {
+		err = <-ended
+	}
+	return opened, err
 }
 
 // answer is what came of an open.

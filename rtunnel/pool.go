@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	maxTickets    = 16              // tickets asked for at once (wire.BoardTicket.Count)
-	maxDialling   = 64              // rtunnels being opened at once
-	maxLines      = 4096            // rtunnels of one board
-	excessIdle    = time.Minute     // an idle rtunnel more than wanted is closed after this
-	sweepInterval = 5 * time.Second //
+	maxTickets    = 16          // tickets asked for at once (wire.BoardTicket.Count)
+	maxDialling   = 64          // rtunnels being opened at once
+	maxLines      = 4096        // rtunnels of one board
+	excessIdle    = time.Minute // an idle rtunnel more than wanted is closed after this
+	sweepInterval = 5 * time.Second
 	pingInterval  = 20 * time.Second
 	pingTimeout   = 10 * time.Second       // an idle rtunnel that does not answer a ping is closed
 	probeTimeout  = 2 * time.Second        // the same after Wake
@@ -46,6 +46,10 @@ type Pool struct {
 	kick chan struct{}
 
 	wg sync.WaitGroup // of Run: everything it started
+
+	lot       lot
+	burst     burst // of rtunnels; Run's
+	quietened time.Time
 
 	mu       sync.Mutex // guards the fields below
 	ctx      context.Context
@@ -141,6 +145,9 @@ func (p *Pool) Run(ctx context.Context) error {
 	defer sweep.Stop()
 	for {
 		next := p.maintain(time.Now())
+		if !p.quieten(time.Now()) {
+			next = min(next, restAfter)
+		}
 		timer := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
@@ -151,6 +158,7 @@ func (p *Pool) Run(ctx context.Context) error {
 			}
 			p.mu.Unlock()
 			p.wg.Wait()
+			p.lot.running.Wait()
 			return nil
 		case <-p.kick:
 		case <-sweep.C:
@@ -158,6 +166,22 @@ func (p *Pool) Run(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+}
+
+// quieten makes idle lines small, every restAfter at most, and reports whether
+// all are.
+func (p *Pool) quieten(now time.Time) bool {
+	if now.Sub(p.quietened) < restAfter {
+		return false
+	}
+	p.quietened = now
+	p.mu.Lock()
+	lines, quiet := len(p.lines), true
+	for l := range p.lines {
+		quiet = l.quieten() && quiet
+	}
+	p.mu.Unlock()
+	return p.burst.settle(lines) && quiet
 }
 
 // wake makes Run look again.
@@ -250,7 +274,8 @@ func (p *Pool) open(ctx context.Context, url string, n int) {
 			}
 			// The handshake has made this goroutine's stack large; an idle
 			// rtunnel needs a small one.
-			p.wg.Go(func() { p.serve(url, conn) })
+			p.wg.Add(1)
+			go p.serve(url, conn)
 		})
 	}
 	dials.Wait()
@@ -277,8 +302,9 @@ func (p *Pool) failed(n int, err error) {
 	p.wake()
 }
 
-// serve serves streams on conn until it ends.
+// serve serves streams on conn until it ends; p.wg has counted it.
 func (p *Pool) serve(url string, conn *Conn) {
+	conn.sleeper.lot = &p.lot
 	l := &line{conn: conn, owner: p}
 	p.mu.Lock()
 	p.dialling--
@@ -291,7 +317,12 @@ func (p *Pool) serve(url string, conn *Conn) {
 	if over {
 		conn.Close()
 	}
-	l.read()
+	l.run()
+}
+
+// over implements lineOwner.
+func (p *Pool) over(l *line, _ error) {
+	defer p.wg.Done()
 	p.mu.Lock()
 	p.markBusy(p.lines[l])
 	delete(p.lines, l)
@@ -342,7 +373,7 @@ func (p *Pool) control(l *line, m control) error {
 		p.idle(l)
 		return refused(err).send(l.conn)
 	}
-	g := &leg{local: local, open: true, done: make(chan struct{})}
+	g := &leg{local: local, open: true, done: make(chan struct{}), ended: func(error) { p.wg.Done() }}
 	if !l.begin(g) {
 		abort(local)
 		return streamError("a stream was asked for while another is open")
@@ -350,7 +381,8 @@ func (p *Pool) control(l *line, m control) error {
 	if err := (control{Opened: set}).send(l.conn); err != nil {
 		return err
 	}
-	p.wg.Go(func() { l.pump(g) })
+	p.wg.Add(1)
+	go l.pump(g)
 	return nil
 }
 

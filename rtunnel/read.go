@@ -24,7 +24,9 @@ func (c *Conn) ReadMessage() (Opcode, []byte, error) {
 			}
 			continue
 		}
-		if err := c.fill(); err != nil {
+		if err := c.fill(); err == errRest {
+			return 0, nil, err
+		} else if err != nil {
 			return 0, nil, c.fail(err)
 		}
 	}
@@ -208,6 +210,9 @@ func (c *Conn) fill() error {
 	}
 	if err == nil {
 		err = io.ErrNoProgress
+	}
+	if c.sleeper.heeds(c.nc, err) {
+		return errRest
 	}
 	return c.readError(err)
 }

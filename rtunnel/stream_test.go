@@ -31,6 +31,7 @@ type rig struct {
 	opener   *rtunnel.Opener
 	pool     *rtunnel.Pool
 	dialled  atomic.Int32
+	stopPool context.CancelFunc
 	presence chan struct{} // a token after each first or last rtunnel
 }
 
@@ -105,6 +106,7 @@ func startRig(t testing.TB, warm int, a *authority) *rig {
 		t.Fatal(err)
 	}
 	poolCtx, stopPool := context.WithCancel(context.Background())
+	r.stopPool = stopPool
 	running.Go(func() { r.pool.Run(poolCtx) })
 	r.pool.Set(&wire.DesiredStreams{URL: r.url, Warm: warm})
 	t.Cleanup(func() {

@@ -36,6 +36,21 @@ func (d *Dialer) tlsConfig(op, host string) *tls.Config {
 	return cfg
 }
 
+// tlsFor returns the tlsConfig for t. All connections to it share one.
+func (d *Dialer) tlsFor(op string, t target) *tls.Config {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	cfg := d.tls[t.url]
+	if cfg == nil {
+		if len(d.tls) >= maxPaths {
+			clear(d.tls)
+		}
+		cfg = d.tlsConfig(op, t.host)
+		d.tls[t.url] = cfg
+	}
+	return cfg
+}
+
 // verifyPinned checks the server's chain against the pinned CAs only, and the
 // host name. A board's clock may say 1970 or 2040, so a local time outside the
 // chain's validity is moved to its nearer end: a pinned CA is trusted until it

@@ -50,7 +50,7 @@ const (
 	fetchInterval  = 30 * time.Second       // desired state is asked for even if no wake-up came
 	cureInterval   = 2 * time.Second        // the same while something does not work
 	uplinkInterval = 5 * time.Second        // the same while a network is in a Linux bridge, which others may take away
-	sweepInterval  = 5 * time.Second        //
+	sweepInterval  = time.Second            // also how soon an idle rtunnel is made small
 	minRetry       = 50 * time.Millisecond  // doubled up to maxRetry, +-20 %
 	maxRetry       = 2 * time.Second        //
 	endTimeout     = 250 * time.Millisecond // for what left desired state to be closed before the next is looked at

@@ -55,6 +55,10 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve serves an rtunnel until it ends. enter has counted it.
 func (a *Agent) serve(ctx context.Context, t wire.Ticket, text string, conn *rtunnel.Conn) {
+	if t.Purpose == wire.PurposeStreams {
+		a.opener.Keep(ctx, t.Board, conn, func(error) { a.doors.Done() })
+		return
+	}
 	defer a.doors.Done()
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -62,8 +66,6 @@ func (a *Agent) serve(ctx context.Context, t wire.Ticket, text string, conn *rtu
 	switch t.Purpose {
 	case wire.PurposePort:
 		a.servePort(ctx, t.Port, conn)
-	case wire.PurposeStreams:
-		a.opener.Serve(ctx, t.Board, conn)
 	case wire.PurposeStream:
 		a.serveStream(ctx, t, text, conn)
 	}

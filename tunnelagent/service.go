@@ -135,20 +135,28 @@ func (e *exposure) accept() {
 			continue
 		}
 		e.agent.doors.Add(1)
-		e.running.Go(func() {
-			defer e.agent.doors.Done()
-			defer e.peers.leave(source)
-			tcp.SetKeepAliveConfig(peerKeepAlive)
-			ctx, cancel := context.WithTimeout(e.ctx, e.agent.patience(e.board))
-			defer cancel()
-			opened, err := e.agent.opener.Connect(ctx, e.ctx, e.board, *e.ticket.Load(), tcp, nil)
-			if !opened {
-				hangUp(tcp)
-			}
-			if err != nil {
-				log.Debug("a stream ended", "peer", tcp.RemoteAddr(), "opened", opened, "err", err)
-			}
-		})
+		e.running.Add(1)
+		go e.join(tcp, source)
+	}
+}
+
+// join joins a user's connection to a stream of the board. It has been counted.
+func (e *exposure) join(tcp *net.TCPConn, source netip.Addr) {
+	ended := func(err error) {
+		if err != nil {
+			e.agent.cfg.Log.Debug("a stream ended", "service", e.id, "peer", source, "err", err)
+		}
+		e.peers.leave(source)
+		e.agent.doors.Done()
+		e.running.Done()
+	}
+	tcp.SetKeepAliveConfig(peerKeepAlive)
+	ctx, cancel := context.WithTimeout(e.ctx, e.agent.patience(e.board))
+	defer cancel()
+	opened, err := e.agent.opener.Open(ctx, e.ctx, e.board, *e.ticket.Load(), tcp, nil, ended)
+	if !opened {
+		hangUp(tcp)
+		ended(err)
 	}
 }
 
