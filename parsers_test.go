@@ -28,6 +28,7 @@ var parsers = []struct{ reads, target string }{
 	{"an offload header and the packet that it describes", "link FuzzValidate"},
 	{"the same, with the kernel as judge", "link FuzzValidateAgainstTheKernel"},
 	{"a frame from a kernel that has no offload headers", "link FuzzDescribe"},
+	{"a stream of TLS records", "rtunnel FuzzRecord"},
 	{"datagrams, packet by packet", "link FuzzMerge"},
 	{"a GRE header", "gre FuzzParse"},
 	{"a GRE packet in IP", "gre FuzzUnwrap"},
