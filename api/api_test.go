@@ -1,11 +1,13 @@
 package api_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -298,6 +300,32 @@ func TestErrors(t *testing.T) {
 		if strings.Contains(r.log.String(), secret) {
 			t.Errorf("%q is in the log", secret)
 		}
+	}
+}
+
+// TestTheRestOfABodyIsNoRequest sends a body that is too long, and behind its
+// first part what looks like a request: a reverse proxy sends requests of many
+// users over one connection.
+func TestTheRestOfABodyIsNoRequest(t *testing.T) {
+	r := newRig(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", 3*s4t.MaxMessage, strings.Repeat("x", s4t.MaxMessage+1))
+	answers := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(answers, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
+		t.Errorf("status %d, close %v", resp.StatusCode, resp.Close)
+	}
+	io.WriteString(conn, "GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\n")
+	if resp, err := http.ReadResponse(answers, nil); err == nil {
+		t.Errorf("a part of the body was answered with %d", resp.StatusCode)
 	}
 }
 

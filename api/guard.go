@@ -75,6 +75,11 @@ func (w *statusWriter) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
+	if status == http.StatusRequestTimeout || status == http.StatusRequestEntityTooLarge {
+		// The rest of the body may still come: over HTTP/1 the server would
+		// take it for the next request.
+		w.Header().Set("Connection", "close")
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 

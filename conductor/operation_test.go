@@ -89,7 +89,7 @@ func TestABoardThatCannotCarryNetworksSaysSo(t *testing.T) {
 	f.problem = "no CAP_NET_ADMIN"
 	l.connect(f, "i1")
 	op := l.ended(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}}))
-	if op.Status != s4t.OperationFailed || !strings.Contains(op.Error, "board one cannot carry a network: no CAP_NET_ADMIN") {
+	if op.Status != s4t.OperationFailed || op.ErrorKind != s4t.Unavailable || !strings.Contains(op.Error, "board one cannot carry a network: no CAP_NET_ADMIN") {
 		t.Errorf("%+v", op)
 	}
 	if p := l.bridgeNow("lab").Ports[0]; p.Problem != "no CAP_NET_ADMIN" {

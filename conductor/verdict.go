@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,6 +21,7 @@ type verdict struct {
 	agents  bool             // the tunnel agent has (step 8)
 	missing []string         // who has not, for people
 	failed  string           // why it can never be done; empty: it can
+	kind    s4t.Kind         // of that failure; Conflict by default
 	moved   bool             // the service was given another public port
 	ended   *store.Operation // as it was written, if it has ended
 }
@@ -39,7 +41,7 @@ func (ch *change) judge() error {
 			v.moved = true
 			err = ch.moveService(p.awaits.Service)
 		case v.failed != "":
-			if err = ch.end(p, &v, s4t.Conflict, v.failed); err == nil && p.op.Kind == kindExpose {
+			if err = ch.end(p, &v, cmp.Or(v.kind, s4t.Conflict), v.failed); err == nil && p.op.Kind == kindExpose {
 				err = ch.withdrawService(p.awaits.Service)
 			}
 		}
@@ -86,7 +88,7 @@ func (ch *change) lookPorts(p *progress, v *verdict) error {
 			v.missing = append(v.missing, missing("board "+s.Board+" has not brought its port up", s.BoardProblem))
 			var info s4t.BoardInfo
 			if s.BoardProblem != "" && s.BoardHasLatest && json.Unmarshal([]byte(s.BoardInfo), &info) == nil && !info.Networks {
-				v.failed = fmt.Sprintf("board %s cannot carry a network: %s", s.Board, s.BoardProblem)
+				v.failed, v.kind = fmt.Sprintf("board %s cannot carry a network: %s", s.Board, s.BoardProblem), s4t.Unavailable
 			}
 			if s.BridgeTo != "" && s.BoardHasLatest && strings.Contains(s.BoardProblem, s.BridgeTo) {
 				v.failed = fmt.Sprintf("board %s cannot bridge %s: %s (it is tried again until the port is removed)", s.Board, s.BridgeTo, s.BoardProblem)
