@@ -169,6 +169,7 @@ func overlays(name string) (some []overlay) {
 		{Name: "layer 3, wss", TLS: true, Layer: 3, Encap: "ethernet"},
 		{Name: "layer 3, ws", Layer: 3, Encap: "ethernet"},
 		{Name: "gre, wss", TLS: true, Layer: 2, Encap: "gre"},
+		{Name: "gre, ws", Layer: 2, Encap: "gre"},
 		{Name: "Linux bridge, ws", Layer: 2, Encap: "ethernet", Uplink: true},
 	} {
 		if o.Name == name {
