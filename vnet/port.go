@@ -10,9 +10,10 @@ import (
 
 const (
 	// QueueFrames is the queue of a port's device. It is always drained, so it
-	// holds what arrives until the reader is scheduled: small datagrams come at
-	// hundreds a millisecond.
-	QueueFrames = 1000
+	// need hold only what arrives until the reader is scheduled. More would make
+	// one burst of what the receiver's socket cannot take at once: its usual
+	// 208 KiB are 277 small datagrams (with 1000 a third fewer arrive).
+	QueueFrames = 128
 
 	// GREMaxGSO bounds the super-frames of a network with encapsulation gre, so
 	// that one with its headers still fits an IPv4 packet of 65,535 bytes.
