@@ -124,10 +124,24 @@ func (d *Device) ReadFrames(next func() []byte, done func(n int)) (int, error) {
 		return d.count, nil
 	case d.closed.Load():
 		return d.count, io.EOF
-	case errors.Is(err, unix.EBADFD):
+	case errors.Is(err, unix.EBADFD), d.detached():
 		return d.count, ErrGone
 	}
 	return d.count, s4t.Errorf(s4t.Internal, "read device "+d.name, "", "%w", err)
+}
+
+// detached reports whether somebody has removed the device: the poller's own
+// error for a descriptor that is of no use any more is not exported.
+func (d *Device) detached() bool {
+	var failed error
+	err := d.raw.Control(func(fd uintptr) {
+		ifr, err := unix.NewIfreq(d.name)
+		if err == nil {
+			err = unix.IoctlIfreq(int(fd), unix.TUNGETIFF, ifr)
+		}
+		failed = err
+	})
+	return err == nil && errors.Is(failed, unix.EBADFD)
 }
 
 // drain is called by the poller: false means wait for more.
