@@ -59,6 +59,7 @@ func TestUplinkPutsANetworkIntoALinuxBridge(t *testing.T) {
 	hostRun(t, c.Lab.Cloud, "ip link add br0 type bridge")
 	hostRun(t, c.Lab.Cloud, "ip link set br0 up")
 	cable(t, vm, "vm0", c.Lab.Cloud, "vmport")
+	hostRun(t, c.Lab.Cloud, "ip link set vmport address 02:00:00:00:0a:01") // a random one may begin with fe: too
 	hostRun(t, c.Lab.Cloud, "ip link set vmport master br0 up")
 	mac := hostRun(t, c.Lab.Cloud, "cat /sys/class/net/br0/address")
 	hostRun(t, vm, "ip addr add %v dev vm0", at)
