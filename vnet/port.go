@@ -15,9 +15,11 @@ const (
 	// 208 KiB are 277 small datagrams (with 1000 a third fewer arrive).
 	QueueFrames = 128
 
-	// GREMaxGSO bounds the super-frames of a network with encapsulation gre, so
-	// that one with its headers still fits an IPv4 packet of 65,535 bytes.
-	GREMaxGSO = 65000
+	// SuperFrame bounds the super-frames of a device, in bytes. One with the
+	// headers of gre still fits an IPv4 packet of 65,535 bytes. Without the bound
+	// TCP fills 65,226 of the 65,536 that the kernel has by default, and a TAP
+	// that is given such frames is a quarter slower (decision 005).
+	SuperFrame = 65000
 )
 
 // Port is the board's half of a port, as the plan needs it: the fields of
@@ -45,10 +47,7 @@ func BoardPort(p Port) ([]Op, error) {
 	if p.Layer == 2 {
 		ops = append(ops, Address{p.Interface, mac})
 	}
-	ops = append(ops, MTU{p.Interface, p.MTU}, QueueLen{p.Interface, QueueFrames})
-	if p.Encapsulation == s4t.EncapGRE {
-		ops = append(ops, MaxGSO{p.Interface, GREMaxGSO})
-	}
+	ops = append(ops, MTU{p.Interface, p.MTU}, QueueLen{p.Interface, QueueFrames}, MaxGSO{p.Interface, SuperFrame})
 	if p.Guards.BridgeTo != "" {
 		return append(ops, bridgeTo(p, mac, addrs)...), nil
 	}
