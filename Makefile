@@ -43,7 +43,7 @@ unit:
 
 ## e2e: the tests with real processes in namespaces (root); RUN=TestName for one
 e2e: build
-	S4T_BIN=$(CURDIR)/bin $(GO) test -v -timeout 14m $(if $(RUN),-run $(RUN)) ./e2e
+	S4T_BIN=$(CURDIR)/bin $(GO) test -v -timeout 14m $(if $(RUN),-run '$(RUN)') ./e2e
 
 ## test-faults: kills, cuts and floods; writes docs/reliability.md
 test-faults: build

@@ -40,7 +40,6 @@ func Uplink(tap, bridge string, mtu int) ([]Op, error) {
 		Device{tap, 2},
 		MTU{tap, mtu},
 		QueueLen{tap, QueueFrames},
-		MaxGSO{tap, SuperFrame},
 		Sysctl{"net/ipv6/conf/" + tap + "/disable_ipv6", "1"},
 		Master{tap, bridge},
 		Up{tap},

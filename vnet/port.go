@@ -47,7 +47,11 @@ func BoardPort(p Port) ([]Op, error) {
 	if p.Layer == 2 {
 		ops = append(ops, Address{p.Interface, mac})
 	}
-	ops = append(ops, MTU{p.Interface, p.MTU}, QueueLen{p.Interface, QueueFrames}, MaxGSO{p.Interface, SuperFrame})
+	ops = append(ops, MTU{p.Interface, p.MTU}, QueueLen{p.Interface, QueueFrames})
+	// What a bridge forwards may be larger, and would be cut to single packets.
+	if p.Encapsulation == s4t.EncapGRE || p.Guards.BridgeTo == "" {
+		ops = append(ops, MaxGSO{p.Interface, SuperFrame})
+	}
 	if p.Guards.BridgeTo != "" {
 		return append(ops, bridgeTo(p, mac, addrs)...), nil
 	}
