@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -367,6 +368,9 @@ func (p *port) pump(dev Device) error {
 		}
 		if out != nil {
 			out.Flush()
+		}
+		if read >= burst/4 {
+			runtime.Gosched() // the control channel has its turn, also on a slow CPU
 		}
 	}
 }

@@ -3,6 +3,7 @@ package rtunnel
 import (
 	"encoding/binary"
 	"io"
+	"runtime"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -40,7 +41,7 @@ func (c *Conn) ReadMessage() (Opcode, []byte, error) {
 // closed normally, the first error of each or flush, or why the connection
 // ended. It allocates nothing for a frame.
 func (c *Conn) ReadFrames(limit int, each func(frame []byte) error, flush func() error) error {
-	dirty := false
+	dirty, moved := false, 0
 	for {
 		op, p, ok, err := c.next(limit)
 		if err != nil {
@@ -67,12 +68,20 @@ func (c *Conn) ReadFrames(limit int, each func(frame []byte) error, flush func()
 				}
 			}
 			dirty = false
+			if moved += c.r; moved >= yieldAfter { // system calls do not yield; see rawio
+				moved = 0
+				runtime.Gosched()
+			}
 			if err := c.fill(); err != nil {
 				return c.fail(err)
 			}
 		}
 	}
 }
+
+// yieldAfter is how many bytes of frames are handled before other goroutines
+// have a turn.
+const yieldAfter = 64 << 10
 
 // next takes one frame from the buffered bytes. ok says that there was a whole
 // one; op is then its opcode if it completes a message, whose unmasked payload
