@@ -314,21 +314,12 @@ func (p *port) carry(ctx context.Context, dev Device, capsule *capsule, conn *rt
 		if link.Validate(packet, layer) != nil {
 			return nil // the switch let through what this kernel might choke on
 		}
-		return onlyGone(dev.Write(packet))
-	}, func() error { return onlyGone(dev.Flush()) })
+		return link.OnlyGone(dev.Write(packet))
+	}, func() error { return link.OnlyGone(dev.Flush()) })
 	if err == nil {
 		err = errClosedByAgent
 	}
 	return err
-}
-
-// onlyGone drops an error unless the device is gone: what the kernel refuses is a
-// frame lost, as on any wire.
-func onlyGone(err error) error {
-	if errors.Is(err, link.ErrGone) {
-		return err
-	}
-	return nil
 }
 
 // burst is how many bytes are read from the device before some are sent.
@@ -338,7 +329,7 @@ const burst = 256 << 10
 // drops them where there is none, until the device ends. It never waits for
 // the rtunnel: what a full path does not take waits in the outlet, where a ping
 // overtakes a file and too much is dropped, and not in the device's own queue,
-// which is long and first come, first served.
+// which is first come, first served.
 func (p *port) pump(dev Device) error {
 	var (
 		place = make([]byte, link.MaxPacket)

@@ -291,6 +291,15 @@ var (
 	ErrRefused = errors.New("link: the kernel refuses the packet")
 )
 
+// OnlyGone drops an error of [Device.Write] or [Device.Flush] unless the device
+// is gone: what the kernel refuses is a frame lost, as on any wire.
+func OnlyGone(err error) error {
+	if errors.Is(err, ErrGone) {
+		return err
+	}
+	return nil
+}
+
 func (d *Device) writeError(err error) error {
 	switch {
 	case err == nil:

@@ -2,7 +2,6 @@ package tunnelagent
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
 
@@ -169,17 +168,10 @@ type deviceWriter struct{ dev device }
 
 // WriteFrame ends the port where the TAP is gone; a frame that the kernel
 // refuses is lost, as on any wire.
-func (w deviceWriter) WriteFrame(pkt []byte) error { return onlyGone(w.dev.Write(pkt)) }
+func (w deviceWriter) WriteFrame(pkt []byte) error { return link.OnlyGone(w.dev.Write(pkt)) }
 
 // Flush ends the port where the TAP is gone, too.
-func (w deviceWriter) Flush() error { return onlyGone(w.dev.Flush()) }
-
-func onlyGone(err error) error {
-	if errors.Is(err, link.ErrGone) {
-		return err
-	}
-	return nil
-}
+func (w deviceWriter) Flush() error { return link.OnlyGone(w.dev.Flush()) }
 
 // uplinks returns the networks that are in their bridge. a.mu is held.
 func (a *Agent) uplinks() (up []s4t.NetworkID) {
