@@ -1,15 +1,17 @@
 package wire
 
 import (
+	"time"
+
 	"github.com/stack4things/s4t"
 )
 
 // Methods of the conductor: for both kinds of agents.
 const (
 	MethodAgentHello   = "agent.hello"    // AgentHello -> AgentWelcome: an agent starts, or lost its queue
-	MethodAgentBeat    = "agent.beat"     // AgentBeat (cast), every 5 s
+	MethodAgentBeat    = "agent.beat"     // AgentBeat -> AgentLease, every 5 s
 	MethodTunnelAsk    = "tunnel.desired" // TunnelAsk -> TunnelDesired
-	MethodTunnelReport = "tunnel.report"  // TunnelReport (cast): what the tunnel agent has
+	MethodTunnelReport = "tunnel.report"  // TunnelReport -> TunnelReported: what the tunnel agent has
 	MethodTunnelEvent  = "tunnel.event"   // TunnelEvent (cast): "port.loop" and the like
 )
 
@@ -20,58 +22,72 @@ const (
 )
 
 // AgentHello says that an agent is there. A new incarnation has forgotten all
-// sessions and ports of the one before.
+// sessions and ports of the one before, and takes its place.
 type AgentHello struct {
-	ID          s4t.AgentID `json:"id"`
-	Kind        string      `json:"kind"`
-	Incarnation string      `json:"incarnation"`
-	URL         string      `json:"url"`                    // that boards and users reach it at: https://host:port
-	Host        string      `json:"host,omitempty"`         // tunnel agent: host of public ports, as users are told it
-	PublicPorts string      `json:"public_ports,omitempty"` // tunnel agent: "50000-60000"
+	ID          s4t.AgentID   `json:"id"`
+	Kind        string        `json:"kind"`
+	Incarnation string        `json:"incarnation"`
+	URL         string        `json:"url"`                   // that boards and users reach it at: https://host:port
+	Host        string        `json:"host,omitempty"`        // tunnel agent: host of public ports, as users are told it
+	PublicPorts s4t.PortRange `json:"public_ports,omitzero"` // tunnel agent: "50000-60000"
 }
 
 // AgentWelcome answers it.
 type AgentWelcome struct {
-	TicketKey []byte `json:"ticket_key"` // Ed25519 public key that signs tickets
+	TicketKey []byte        `json:"ticket_key"` // Ed25519 public key that signs tickets
+	Lease     time.Duration `json:"lease"`      // see AgentLease
 }
 
-// AgentBeat says that an agent is still there.
+// AgentBeat says that an agent is still there. It is a Conflict where another
+// incarnation has taken its place, for good, and Unavailable where the agent
+// has to say hello first.
 type AgentBeat struct {
 	ID          s4t.AgentID `json:"id"`
 	Incarnation string      `json:"incarnation"`
 }
 
-// TunnelAsk asks for the whole state a tunnel agent should have.
-type TunnelAsk struct {
-	Agent s4t.AgentID `json:"agent"`
+// AgentLease answers it: for so long, counted from when the beat was sent, the
+// agent may serve without being heard again.
+type AgentLease struct {
+	Lease time.Duration `json:"lease"`
 }
 
-// TunnelDesired is that state.
-type TunnelDesired struct {
-	Generation int64            `json:"generation"`
-	Networks   []TunnelNetwork  `json:"networks"`
-	Exposures  []TunnelExposure `json:"exposures"`
-	Boards     []s4t.BoardID    `json:"boards"` // that may have rtunnels for streams here; nil: not said
+// TunnelAsk asks for what has changed in the state that a tunnel agent should
+// have since a generation that it has; since 0 for all of it.
+type TunnelAsk struct {
+	Agent       s4t.AgentID `json:"agent"`
+	Incarnation string      `json:"incarnation"`
+	Since       int64       `json:"since"`
+	After       string      `json:"after,omitempty"` // Next of the answer before
+}
 
-	Weights map[s4t.ProjectID]int `json:"weights,omitempty"` // of projects with ports here; one that is not listed has 1
+// TunnelDesired answers it, in pages of at most [MaxPage] resources in the
+// order in which they changed. Generation is the newest when this page was
+// read. With the last page (Next is empty) the agent has that generation: its
+// resources have the sum Sum, and where they do not, it asks for all. Whole is
+// set where the answer begins anew, whatever was asked: what is not listed from
+// the first page to the last is not wanted.
+type TunnelDesired struct {
+	Generation int64      `json:"generation"`
+	Whole      bool       `json:"whole,omitempty"`
+	Resources  []Resource `json:"resources"`
+	Next       string     `json:"next,omitempty"`
+	Sum        Sum        `json:"sum"`
 }
 
 // TunnelNetwork is a switch.
 type TunnelNetwork struct {
-	ID            s4t.NetworkID     `json:"id"`
 	Layer         int               `json:"layer"`
 	Encapsulation s4t.Encapsulation `json:"encapsulation"`
 	MTU           int               `json:"mtu"`
 	Key           uint32            `json:"key"`
-	Ports         []TunnelPort      `json:"ports"`
-	AttachGRE     []GREAttachment   `json:"attach_gre,omitempty"`
-	Uplink        string            `json:"uplink,omitempty"` // name of a Linux bridge of the cloud host
-	UplinkGuards  s4t.PortGuards    `json:"uplink_guards,omitzero"`
+	Project       s4t.ProjectID     `json:"project"`
+	Weight        int               `json:"weight"` // of the project, beside others on a busy agent
 }
 
 // TunnelPort is the cloud half of a port.
 type TunnelPort struct {
-	ID        s4t.PortID     `json:"id"`
+	Network   s4t.NetworkID  `json:"network"`
 	Board     s4t.BoardID    `json:"board"`
 	Project   s4t.ProjectID  `json:"project"`
 	MAC       string         `json:"mac,omitempty"`
@@ -82,35 +98,56 @@ type TunnelPort struct {
 
 // GREAttachment is a GRE endpoint of the data centre on a network.
 type GREAttachment struct {
-	ID     s4t.EndpointID `json:"id"`
-	Remote string         `json:"remote"`
-	Local  string         `json:"local,omitempty"`
-	Key    uint32         `json:"key"`
+	Network s4t.NetworkID  `json:"network"`
+	Remote  string         `json:"remote"`
+	Local   string         `json:"local,omitempty"`
+	Key     uint32         `json:"key"`
+	Guards  s4t.PortGuards `json:"guards"`
+}
+
+// TunnelUplink puts the network of its ID into a Linux bridge of the cloud
+// host.
+type TunnelUplink struct {
+	Bridge string         `json:"bridge"`
 	Guards s4t.PortGuards `json:"guards"`
 }
 
 // TunnelExposure is a public port. Its ticket (PurposeService) goes with every
 // stream, and the board checks it against its own desired state.
 type TunnelExposure struct {
-	ID         s4t.ServiceID `json:"id"`
-	Board      s4t.BoardID   `json:"board"`
-	PublicPort int           `json:"public_port"`
-	Ticket     string        `json:"ticket"`
+	Board      s4t.BoardID `json:"board"`
+	PublicPort int         `json:"public_port"`
+	Ticket     string      `json:"ticket"`
 }
 
-// TunnelReport is what the tunnel agent has. Ports and Exposures are whole
-// lists of what is up; Streams are the boards with an idle data rtunnel.
+// TunnelReport is what has changed in what the tunnel agent has, since what
+// the conductor answered to last; at most [MaxPage] states. Seq grows with each
+// report of an incarnation: one that arrives late is dropped. With Range it
+// lists all it has to say between two keys instead: what is not listed there is
+// not up. Sum is that of all states, and is compared where Generation is the
+// newest and More is false.
 type TunnelReport struct {
-	Agent       s4t.AgentID       `json:"agent"`
-	Incarnation string            `json:"incarnation"`
-	Generation  int64             `json:"generation"`    // applied
-	Seq         uint64            `json:"seq,omitempty"` // grows with each report of an incarnation: one that arrives late is dropped; 0 is never late
-	Ports       []s4t.PortID      `json:"ports"`
-	Exposures   []s4t.ServiceID   `json:"exposures"`
-	Streams     []s4t.BoardID     `json:"streams"`
-	Endpoints   []s4t.EndpointID  `json:"endpoints,omitempty"` // of GRE that are attached; a whole list too
-	Uplinks     []s4t.NetworkID   `json:"uplinks,omitempty"`   // networks that are in their Linux bridge; a whole list too
-	Problems    map[string]string `json:"problems,omitempty"`  // port, service or endpoint id -> what stands in the way
+	Agent       s4t.AgentID     `json:"agent"`
+	Incarnation string          `json:"incarnation"`
+	Seq         int64           `json:"seq"`
+	Generation  int64           `json:"generation"` // applied
+	States      []ResourceState `json:"states"`
+	Range       *KeyRange       `json:"range,omitempty"`
+	More        bool            `json:"more,omitempty"` // another one follows at once
+	Sum         Sum             `json:"sum"`
+}
+
+// KeyRange is what lies after one key, up to and with another; a zero key is
+// no bound.
+type KeyRange struct {
+	After ResourceKey `json:"after"`
+	UpTo  ResourceKey `json:"up_to"`
+}
+
+// TunnelReported answers it. Whole asks for all states, in ranges: the sums
+// differ.
+type TunnelReported struct {
+	Whole bool `json:"whole,omitempty"`
 }
 
 // TunnelEvent is something that only the data path sees.

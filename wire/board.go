@@ -9,7 +9,7 @@ import (
 // Methods of the conductor: boards, for the API.
 const (
 	MethodBoardCreate = "board.create" // BoardCreate -> s4t.Board (with Code and Join)
-	MethodBoardList   = "board.list"   // BoardList -> []s4t.Board
+	MethodBoardList   = "board.list"   // BoardList -> List[s4t.Board]
 	MethodBoardGet    = "board.get"    // RefRequest -> s4t.Board
 	MethodBoardUpdate = "board.update" // BoardUpdate -> s4t.Board
 	MethodBoardDelete = "board.delete" // RefRequest -> Empty
@@ -30,6 +30,7 @@ type BoardList struct {
 	Caller Caller            `json:"caller"`
 	Labels map[string]string `json:"labels,omitempty"`
 	Status s4t.BoardStatus   `json:"status,omitempty"`
+	Page   Page              `json:"page,omitzero"`
 }
 
 // BoardUpdate changes what is not nil.
@@ -141,21 +142,18 @@ type BoardAsk struct {
 // BoardDesired is the whole state a board should have (decision 1). A board
 // keeps the last one on disk and applies it at boot.
 type BoardDesired struct {
-	Board      s4t.BoardID      `json:"board"`
-	Name       string           `json:"name"`
-	Generation int64            `json:"generation"`
-	Time       time.Time        `json:"time"` // the cloud's clock; the board's may say 1970
-	URLs       []string         `json:"urls"` // of the cloud, in order of preference
-	TicketKey  []byte           `json:"ticket_key"`
-	Ports      []DesiredPort    `json:"ports"`
-	Services   []DesiredService `json:"services"`
-	Streams    *DesiredStreams  `json:"streams,omitempty"` // nil: no idle data rtunnel is wanted
-	Notices    []string         `json:"notices,omitempty"` // what the board's owner should read: another board uses this board's key
+	Board      s4t.BoardID `json:"board"`
+	Name       string      `json:"name"`
+	Generation int64       `json:"generation"`
+	Time       time.Time   `json:"time"` // the cloud's clock; the board's may say 1970
+	URLs       []string    `json:"urls"` // of the cloud, in order of preference
+	TicketKey  []byte      `json:"ticket_key"`
+	Resources  []Resource  `json:"resources"`         // all that are wanted, by key
+	Notices    []string    `json:"notices,omitempty"` // what the board's owner should read: another board uses this board's key
 }
 
 // DesiredPort is the board's half of a port.
 type DesiredPort struct {
-	ID            s4t.PortID        `json:"id"`
 	Network       s4t.NetworkID     `json:"network"`
 	Layer         int               `json:"layer"`
 	Encapsulation s4t.Encapsulation `json:"encapsulation"`
@@ -170,9 +168,8 @@ type DesiredPort struct {
 
 // DesiredService is a service that the board lets streams reach.
 type DesiredService struct {
-	ID      s4t.ServiceID `json:"id"`
-	Target  string        `json:"target"` // host
-	TCPPort int           `json:"port"`
+	Target  string `json:"target"` // host
+	TCPPort int    `json:"port"`
 }
 
 // DesiredStreams asks for idle data rtunnels, so that a stream costs no
@@ -182,21 +179,17 @@ type DesiredStreams struct {
 	Warm int    `json:"warm"` // how many
 }
 
-// BoardReport is the state a board has.
+// BoardReport is the state a board has: of every resource that it was told to
+// have. Seq grows with each report of a session: one that arrives late is
+// dropped.
 type BoardReport struct {
-	Board      s4t.BoardID  `json:"board"`
-	Epoch      int64        `json:"epoch"`
-	Generation int64        `json:"generation"` // applied
-	Ports      []PortReport `json:"ports"`
-	Problems   []string     `json:"problems,omitempty"`  // at most 16 lines of at most 255 bytes
-	Recovered  string       `json:"recovered,omitempty"` // once, when damaged state was found: what was lost and fetched again
-}
-
-// PortReport is the board's half of one port.
-type PortReport struct {
-	ID      s4t.PortID `json:"id"`
-	Up      bool       `json:"up"` // device up, addresses set, stream open
-	Problem string     `json:"problem,omitempty"`
+	Board      s4t.BoardID     `json:"board"`
+	Epoch      int64           `json:"epoch"`
+	Seq        int64           `json:"seq"`
+	Generation int64           `json:"generation"` // applied
+	Resources  []ResourceState `json:"resources"`
+	Problems   []string        `json:"problems,omitempty"`  // at most 16 lines of at most 255 bytes
+	Recovered  string          `json:"recovered,omitempty"` // once, when damaged state was found: what was lost and fetched again
 }
 
 // BoardTicket asks for tickets.

@@ -5,18 +5,18 @@ import "github.com/stack4things/s4t"
 // Methods of the conductor: bridges and what is underneath.
 const (
 	MethodBridgeCreate = "bridge.create"      // BridgeCreate -> s4t.Operation
-	MethodBridgeList   = "bridge.list"        // CallerRequest -> []s4t.Bridge
+	MethodBridgeList   = "bridge.list"        // ListRequest -> List[s4t.Bridge]
 	MethodBridgeGet    = "bridge.get"         // RefRequest -> s4t.Bridge
 	MethodBridgeDelete = "bridge.delete"      // RefRequest -> s4t.Operation
 	MethodBridgeAdd    = "bridge.add"         // BridgeChange -> s4t.Operation
 	MethodBridgeRemove = "bridge.remove"      // BridgeChange -> s4t.Operation
-	MethodNetworkList  = "network.list"       // CallerRequest -> []s4t.Network
+	MethodNetworkList  = "network.list"       // ListRequest -> List[s4t.Network]
 	MethodNetworkGet   = "network.get"        // RefRequest -> s4t.Network
 	MethodAttachGRE    = "network.attach_gre" // NetworkGRE -> s4t.Operation
 	MethodDetachGRE    = "network.detach_gre" // NetworkGRE -> s4t.Operation
-	MethodSubnetList   = "subnet.list"        // CallerRequest -> []s4t.Subnet
+	MethodSubnetList   = "subnet.list"        // ListRequest -> List[s4t.Subnet]
 	MethodSubnetGet    = "subnet.get"         // RefRequest -> s4t.Subnet
-	MethodPortList     = "port.list"          // CallerRequest -> []s4t.Port
+	MethodPortList     = "port.list"          // ListRequest -> List[s4t.Port]
 	MethodPortGet      = "port.get"           // RefRequest -> s4t.Port, with counters
 )
 

@@ -27,6 +27,7 @@ const (
 	AgentProblem     = "agent-problem"
 	PortDown         = "port-down"
 	DeviceNameTaken  = "device-name-taken"
+	BridgeToFails    = "bridge-to-fails"
 	AddressOverlap   = "address-overlap"
 	NoTun            = "no-tun"
 	NoNetAdmin       = "no-net-admin"
@@ -118,6 +119,7 @@ func Diagnoses() []Diagnosis {
 		{AgentProblem, "agent", LevelError, true, "lightning-rod itself tells a problem", "see its log"},
 		{PortDown, "port", LevelError, true, "a port of a network is not up; the finding repeats why", "see its problem; ports come up by themselves when the cause has gone"},
 		{DeviceNameTaken, "port", LevelError, true, "a device with the name that a port needs is there already", "remove it (`ip link del NAME`), or stop the other lightning-rod that made it"},
+		{BridgeToFails, "port", LevelError, true, "the interface that a port is to be bridged to is missing, or in another bridge", "see the reason; `s4t bridge add` with another `--bridge-to`, or without"},
 		{AddressOverlap, "port", LevelError, true, "the network of a bridge holds an address or a route that the board uses on another interface", "give the bridge another --cidr; traffic to the overlap goes to one of the two only"},
 		{ClockPast, "clock", LevelWarning, true, "the board's clock is before the day that lightning-rod was made", harmless},
 		{ClockOff, "clock", LevelWarning, true, "the board's clock is more than a minute off the cloud's", harmless},

@@ -19,13 +19,8 @@ const (
 	TopicConductor   = "conductor"
 	TopicWAMPAgent   = "wamp-agent"
 	TopicTunnelAgent = "tunnel-agent"
-	TopicEvents      = "events" // fan-out of [s4t.Event], from the conductor to every API
+	TopicEvents      = "events" // fan-out of [News], from every conductor to every API
 )
-
-// MethodEvent is the method on [TopicEvents]; its body is one [s4t.Event].
-// Events arrive in the order of their ids; an id that is not above the last one
-// was seen already.
-const MethodEvent = "event"
 
 // Error is an [s4t.Error] as it crosses a process boundary. The cause stays
 // behind; an error that is not an [s4t.Error] crosses as "internal error".

@@ -17,12 +17,12 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // messages are all that cross a process boundary.
 var messages = []any{
-	Error{}, Caller{}, LoginRequest{}, VerifyRequest{}, CallerRequest{}, RefRequest{}, ProjectCreate{}, ProjectUpdate{}, UserCreate{}, TokenCreate{},
+	Error{}, Caller{}, LoginRequest{}, VerifyRequest{}, ListRequest{}, UserPassword{}, News{}, RefRequest{}, ProjectCreate{}, ProjectUpdate{}, UserCreate{}, TokenCreate{},
 	BoardCreate{}, BoardList{}, BoardUpdate{}, DoctorReport{}, BoardAuthenticate{}, BoardIdentity{}, BoardJoin{}, BoardJoined{},
 	BoardConnected{}, BoardWelcome{}, BoardDisconnected{}, BoardAsk{}, BoardDesired{}, BoardReport{}, BoardTicket{}, BoardTickets{},
 	BoardWake{}, BoardKick{}, BoardPing{}, BoardCall{}, BridgeCreate{}, BridgeChange{}, NetworkGRE{}, UplinkSet{}, MetricsAsk{}, Metrics{}, CountersAsk{}, Counters{}, ServiceExpose{}, ServiceList{}, ServiceHide{},
 	StreamOpen{}, StreamGrant{}, HostKeysAsk{}, HostKeys{}, OperationGet{}, EventList{}, AuditList{}, AgentHello{}, AgentWelcome{},
-	AgentBeat{}, TunnelAsk{}, TunnelDesired{}, TunnelReport{}, TunnelEvent{}, AgentWake{}, PortCountersAsk{}, Ticket{},
+	AgentBeat{}, AgentLease{}, TunnelAsk{}, TunnelDesired{}, TunnelReport{}, TunnelReported{}, TunnelNetwork{}, TunnelPort{}, TunnelExposure{}, TunnelUplink{}, GREAttachment{}, DesiredPort{}, DesiredService{}, DesiredStreams{}, TunnelEvent{}, AgentWake{}, PortCountersAsk{}, Ticket{},
 }
 
 // fill sets every field of v to something that is not its zero value.
@@ -43,7 +43,11 @@ func fill(v reflect.Value) {
 		}
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Uint8 {
-			v.Set(reflect.ValueOf([]byte("bytes")).Convert(v.Type()))
+			text := "bytes"
+			if v.Type() == reflect.TypeFor[json.RawMessage]() {
+				text = "7"
+			}
+			v.Set(reflect.ValueOf([]byte(text)).Convert(v.Type()))
 			return
 		}
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))

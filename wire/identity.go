@@ -23,14 +23,15 @@ const (
 	MethodVerify        = "identity.verify" // VerifyRequest -> Caller
 	MethodProjectCreate = "project.create"  // ProjectCreate -> s4t.Project
 	MethodProjectUpdate = "project.update"  // ProjectUpdate -> s4t.Project
-	MethodProjectList   = "project.list"    // CallerRequest -> []s4t.Project
+	MethodProjectList   = "project.list"    // ListRequest -> List[s4t.Project]
 	MethodProjectGet    = "project.get"     // RefRequest -> s4t.Project
 	MethodProjectDelete = "project.delete"  // RefRequest -> Empty
 	MethodUserCreate    = "user.create"     // UserCreate -> s4t.User
-	MethodUserList      = "user.list"       // CallerRequest -> []s4t.User
+	MethodUserList      = "user.list"       // ListRequest -> List[s4t.User]
 	MethodUserDelete    = "user.delete"     // RefRequest -> Empty
+	MethodUserPassword  = "user.password"   // UserPassword -> Empty
 	MethodTokenCreate   = "token.create"    // TokenCreate -> s4t.Token (with Secret)
-	MethodTokenList     = "token.list"      // CallerRequest -> []s4t.Token
+	MethodTokenList     = "token.list"      // ListRequest -> List[s4t.Token]
 	MethodTokenRevoke   = "token.revoke"    // RefRequest -> Empty
 )
 
@@ -44,11 +45,6 @@ type LoginRequest struct {
 // VerifyRequest resolves a token's secret.
 type VerifyRequest struct {
 	Secret string `json:"secret"`
-}
-
-// CallerRequest is a request that says only who asks.
-type CallerRequest struct {
-	Caller Caller `json:"caller"`
 }
 
 // RefRequest names one object by name or id.
@@ -78,6 +74,14 @@ type UserCreate struct {
 	Project  string   `json:"project"`
 	Role     s4t.Role `json:"role"`
 	Password string   `json:"password,omitempty"` // none: cannot log in, tokens only
+}
+
+// UserPassword gives a user a new password. Who is no admin may change only
+// the own one.
+type UserPassword struct {
+	Caller   Caller `json:"caller"`
+	Ref      string `json:"ref,omitempty"` // name or id; the caller by default
+	Password string `json:"password"`
 }
 
 // TokenCreate creates a token that is never stronger than its creator.

@@ -9,16 +9,16 @@ import (
 // Methods of the conductor: services, streams, operations, events, audit.
 const (
 	MethodServiceExpose = "service.expose" // ServiceExpose -> s4t.Operation
-	MethodServiceList   = "service.list"   // ServiceList -> []s4t.Service
+	MethodServiceList   = "service.list"   // ServiceList -> List[s4t.Service]
 	MethodServiceGet    = "service.get"    // RefRequest -> s4t.Service
 	MethodServiceHide   = "service.hide"   // ServiceHide -> s4t.Operation
 	MethodStreamOpen    = "stream.open"    // StreamOpen -> StreamGrant
 
-	MethodOperationList = "operation.list" // CallerRequest -> []s4t.Operation
+	MethodOperationList = "operation.list" // ListRequest -> List[s4t.Operation], oldest first
 	MethodOperationGet  = "operation.get"  // OperationGet -> s4t.Operation
 	MethodOperationDone = "operation.done" // RefRequest (cast, from the API): step 10
-	MethodEventList     = "event.list"     // EventList -> []s4t.Event
-	MethodAuditList     = "audit.list"     // AuditList -> []s4t.AuditRecord
+	MethodEventList     = "event.list"     // EventList -> List[s4t.Event], oldest first; EventID is the newest of all
+	MethodAuditList     = "audit.list"     // AuditList -> List[s4t.AuditRecord], oldest first
 )
 
 // ServiceExpose asks for a public port.
@@ -34,6 +34,7 @@ type ServiceExpose struct {
 type ServiceList struct {
 	Caller Caller `json:"caller"`
 	Board  string `json:"board,omitempty"`
+	Page   Page   `json:"page,omitzero"`
 }
 
 // ServiceHide closes a public port.
@@ -71,24 +72,28 @@ type StreamGrant struct {
 	HostKeys []string `json:"host_keys,omitempty"` // where they were asked for: as the board's agent saw them just now
 }
 
-// OperationGet returns an operation; with Wait it answers when the operation
-// has ended or has more than Steps steps, or after Wait.
+// OperationGet asks for an operation as it is now. Who waits for more is told
+// by [News] when to ask again.
 type OperationGet struct {
 	Caller Caller          `json:"caller"`
 	ID     s4t.OperationID `json:"id"`
-	Wait   time.Duration   `json:"wait,omitempty"`
-	Steps  int             `json:"steps,omitempty"`
 }
 
-// EventList asks for the events after one, oldest first, at most 1,000.
+// EventList asks for the events after one, at most Limit. Where some of them
+// are not kept any more, it is NotFound.
 type EventList struct {
 	Caller Caller `json:"caller"`
 	After  int64  `json:"after"`
+	Limit  int    `json:"limit,omitempty"` // 1 to MaxEvents; 0 means MaxEvents
 }
+
+// MaxEvents bounds the events of one list.
+const MaxEvents = 1000
 
 // AuditList asks for audit records, oldest first.
 type AuditList struct {
 	Caller Caller        `json:"caller"`
 	Board  string        `json:"board,omitempty"`
 	Since  time.Duration `json:"since,omitempty"` // back from now; 0 means all
+	Page   Page          `json:"page,omitzero"`
 }

@@ -1,0 +1,40 @@
+package wire
+
+import "github.com/stack4things/s4t"
+
+// MaxPage is how many objects one page of a list has at the most, and has
+// where nobody asks for fewer.
+const MaxPage = 500
+
+// Page asks for a part of a list.
+type Page struct {
+	Limit int    `json:"limit,omitempty"` // 1 to MaxPage; 0 means MaxPage
+	After string `json:"after,omitempty"` // List.Next of the page before; empty: from the start
+}
+
+// List is a page of a list, in the list's order.
+type List[T any] struct {
+	Items   []T    `json:"items"`
+	Next    string `json:"next,omitempty"` // ask After it for the next page; empty: this was the last
+	EventID int64  `json:"event_id"`       // id of the newest event when this was read: what changed later is told by events after it
+}
+
+// ListRequest asks for a page of a list that has no filter.
+type ListRequest struct {
+	Caller Caller `json:"caller"`
+	Page   Page   `json:"page,omitzero"`
+}
+
+// News is fanned out on [TopicEvents] after a commit: there are events up to
+// an id, and these operations have something new to show. It is only a
+// wake-up: who was told reads what is new, and one that is lost costs a delay.
+type News struct {
+	Events     int64             `json:"events,omitempty"`     // id of the newest event; 0: none is new
+	Operations []s4t.OperationID `json:"operations,omitempty"` // at most MaxNews
+}
+
+// MaxNews bounds the operations of one [News].
+const MaxNews = 500
+
+// MethodNews is the method on [TopicEvents]: News.
+const MethodNews = "news"
