@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 func TestRollback(t *testing.T) {
@@ -84,7 +85,8 @@ func TestReadThenWriteIsSerial(t *testing.T) {
 		}
 		wg.Wait()
 		view(t, db, func(tx *Tx) error {
-			recs, err := tx.AuditRecords(AuditFilter{})
+			list, err := tx.AuditRecords(AuditFilter{}, wire.Page{})
+			recs := list.Items
 			if len(recs) != writers*each || recs[len(recs)-1].ID != writers*each {
 				t.Errorf("%d records, want %d without a gap", len(recs), writers*each)
 			}
