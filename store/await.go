@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -93,4 +94,29 @@ func (tx *Tx) NoteAwaits(board s4t.BoardID, generation int64, told, received tim
 		`UPDATE awaits SET told_at = CASE WHEN told_at = 0 THEN ? ELSE told_at END, received_at = CASE WHEN received_at = 0 THEN ? ELSE received_at END
 		WHERE holder = ? AND generation <= ? AND (told_at = 0 OR received_at = 0) RETURNING operation`,
 		micros(told), micros(received), board, generation)
+}
+
+// RaiseAwaits makes an operation wait for a newer generation of a holder.
+func (tx *Tx) RaiseAwaits(op s4t.OperationID, holder string, generation int64) error {
+	_, err := tx.exec("wait for a newer generation", `UPDATE awaits SET generation = ? WHERE operation = ? AND holder = ?`, generation, op, holder)
+	return err
+}
+
+// AwaitedBoards returns those of boards that a running operation waits for.
+func (tx *Tx) AwaitedBoards(boards []s4t.BoardID) (map[s4t.BoardID]bool, error) {
+	awaited := map[s4t.BoardID]bool{}
+	for part := range slices.Chunk(boards, chunk) {
+		args := make([]any, len(part))
+		for i, b := range part {
+			args[i] = b
+		}
+		found, err := many(tx, "look for operations that wait for boards", value[s4t.BoardID], `SELECT DISTINCT holder FROM awaits WHERE holder IN `+rowsOf(1, len(part)), args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range found {
+			awaited[b] = true
+		}
+	}
+	return awaited, nil
 }

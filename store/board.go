@@ -188,10 +188,10 @@ func (tx *Tx) Boards(project s4t.ProjectID, status s4t.BoardStatus, p wire.Page)
 		scanBoard, boardSelect, equal(equal(filter{}, "b.project", project), "p.status", status))
 }
 
-// SessionsOf returns the boards whose session is, or was last, with a WAMP
-// agent, at most limit of them after one, by id.
-func (tx *Tx) SessionsOf(agent s4t.AgentID, after s4t.BoardID, limit int) ([]s4t.BoardID, error) {
-	return many(tx, "list boards of an agent", value[s4t.BoardID], `SELECT board FROM presence WHERE wamp_agent = ? AND board > ? ORDER BY board LIMIT ?`, agent, after, limit)
+// SessionsOf returns the boards with a status whose session is, or was last,
+// with a WAMP agent, at most limit of them after one, by id.
+func (tx *Tx) SessionsOf(agent s4t.AgentID, status s4t.BoardStatus, after s4t.BoardID, limit int) ([]s4t.BoardID, error) {
+	return many(tx, "list boards of an agent", value[s4t.BoardID], `SELECT board FROM presence WHERE wamp_agent = ? AND status = ? AND board > ? ORDER BY board LIMIT ?`, agent, status, after, limit)
 }
 
 // BoardsOfTunnelAgent returns the boards whose streams and services are with

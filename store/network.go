@@ -92,6 +92,24 @@ func (tx *Tx) Networks(project s4t.ProjectID, p wire.Page) (wire.List[s4t.Networ
 	return list, err
 }
 
+// EachNetwork calls fn with every network of a project.
+func (tx *Tx) EachNetwork(project s4t.ProjectID, fn func(s4t.Network) error) error {
+	for p := (wire.Page{}); ; {
+		list, err := tx.Networks(project, p)
+		if err != nil {
+			return err
+		}
+		for _, n := range list.Items {
+			if err := fn(n); err != nil {
+				return err
+			}
+		}
+		if p.After = list.Next; p.After == "" {
+			return nil
+		}
+	}
+}
+
 // NetworksOfBoard returns the networks that a board has a port on.
 func (tx *Tx) NetworksOfBoard(board s4t.BoardID) ([]s4t.Network, error) {
 	return tx.networks(`WHERE id IN (SELECT network FROM ports WHERE board = ?) ORDER BY name, id`, board)
@@ -180,7 +198,7 @@ func (tx *Tx) UsedPrefixes(project s4t.ProjectID) ([]netip.Prefix, error) {
 
 // Subnets returns a page of the subnets of a project; "" means every project.
 func (tx *Tx) Subnets(project s4t.ProjectID, p wire.Page) (wire.List[s4t.Subnet], error) {
-	return page(tx, "list subnets", p, order[s4t.Subnet]{"id", func(sn s4t.Subnet) []any { return []any{string(sn.ID)} }},
+	return page(tx, "list subnets", p, order[s4t.Subnet]{"cidr, id", func(sn s4t.Subnet) []any { return []any{sn.CIDR.String(), string(sn.ID)} }},
 		scanSubnet, `SELECT `+subnetColumns+` FROM subnets`, equal(filter{}, "project", project))
 }
 

@@ -110,6 +110,26 @@ func (tx *Tx) Ports(project s4t.ProjectID, p wire.Page) (wire.List[Port], error)
 // PortsOfNetwork returns the ports of a network in the order they were made.
 func (tx *Tx) PortsOfNetwork(id s4t.NetworkID) ([]Port, error) { return tx.ports(`p.network = ?`, id) }
 
+// PortsOfNetworks returns the ports of some networks, each in the order they
+// were made.
+func (tx *Tx) PortsOfNetworks(ids []s4t.NetworkID) (map[s4t.NetworkID][]Port, error) {
+	found := make(map[s4t.NetworkID][]Port, len(ids))
+	for part := range slices.Chunk(ids, chunk) {
+		args := make([]any, len(part))
+		for i, id := range part {
+			args[i] = id
+		}
+		ports, err := tx.ports(`p.network IN `+rowsOf(1, len(part)), args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range ports {
+			found[p.Network] = append(found[p.Network], p)
+		}
+	}
+	return found, nil
+}
+
 // PortsOfBoard returns the ports of a board.
 func (tx *Tx) PortsOfBoard(id s4t.BoardID) ([]Port, error) { return tx.ports(`p.board = ?`, id) }
 

@@ -197,3 +197,20 @@ func onBoard(kind wire.Kind, object, holder string) string {
 func atAgent(kind wire.Kind, object, holder string) string {
 	return fmt.Sprintf("LEFT JOIN realizations ra ON ra.holder = %s AND ra.kind = '%s' AND ra.object = %s ", holder, kind, object)
 }
+
+// HasRealizations reports whether anything is wanted of anybody.
+func (tx *Tx) HasRealizations() (bool, error) {
+	n, err := one(tx, "look for what is wanted", value[int64], `SELECT COUNT(*) FROM (SELECT holder FROM realizations LIMIT 1) AS some`)
+	return n > 0, err
+}
+
+// SumSaid counts the sum of what a holder said anew.
+func (tx *Tx) SumSaid(holder string) (wire.Sum, error) {
+	var sum wire.Sum
+	_, err := many(tx, "count what a holder said", func(s scanner) (struct{}, error) {
+		r, err := scanRealization(s)
+		sum = sum.Add(r.State().Sum())
+		return struct{}{}, err
+	}, `SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND (up = 1 OR problem <> '') AND gone = 0`, holder)
+	return sum, err
+}

@@ -228,8 +228,14 @@ type BoardWake struct {
 type BoardKick struct {
 	Board  s4t.BoardID `json:"board"`
 	Epoch  int64       `json:"epoch"`
-	Reason string      `json:"reason"` // a WAMP URI: "s4t.error.replaced", "s4t.error.left", "s4t.error.cloned"
+	Reason string      `json:"reason"` // KickReplaced, KickLeft
 }
+
+// Reasons of a [BoardKick], as the board is told them.
+const (
+	KickReplaced = "s4t.error.replaced" // a newer session of the same board took over
+	KickLeft     = "s4t.error.left"     // the board was un-enrolled or deleted
+)
 
 // BoardPing asks whether the session of that epoch still answers.
 type BoardPing struct {

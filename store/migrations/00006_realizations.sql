@@ -16,7 +16,7 @@ CREATE TABLE presence (
 );
 INSERT INTO presence (board, status, epoch, generation, applied, report_seq, wamp_agent, incarnation, instance, seen_at)
     SELECT id, status, epoch, generation, applied, 0, wamp_agent, incarnation, instance, last_seen FROM boards;
-CREATE INDEX presence_agent ON presence (wamp_agent);
+CREATE INDEX presence_agent ON presence (wamp_agent, status, board);
 CREATE INDEX presence_lagging ON presence (board) WHERE status = 'online' AND applied < generation;
 
 DROP INDEX boards_wamp_agent;
@@ -125,7 +125,8 @@ CREATE INDEX networks_project ON networks (project, name, id);
 CREATE INDEX networks_name ON networks (name, id);
 CREATE INDEX bridges_name ON bridges (name, id);
 DROP INDEX subnets_project;
-CREATE INDEX subnets_project ON subnets (project, id);
+CREATE INDEX subnets_project ON subnets (project, cidr, id);
+CREATE INDEX subnets_cidr ON subnets (cidr, id);
 
 -- +goose Down
 -- There is no way back: restore the backup from before.
