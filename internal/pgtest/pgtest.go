@@ -135,7 +135,7 @@ const keep = `
 exec 3>&1 >"$2/log" 2>&1
 "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync 3>&- &&
 "$1/pg_ctl" -D "$2/data" -w -l "$2/log" -o "-F -c listen_addresses= -c unix_socket_directories='$2' -c max_connections=300 \
-	-c synchronous_commit=off -c full_page_writes=off -c autovacuum=off" start 3>&- && {
+	-c synchronous_commit=off -c full_page_writes=off -c autovacuum=off -c deadlock_timeout=100ms" start 3>&- && {
 	echo ready >&3
 	exec 3>&-
 	read -r end
