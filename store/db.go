@@ -62,16 +62,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if db.now == nil {
 		db.now = time.Now
 	}
-	var err error
-	switch path, isFile := strings.CutPrefix(cfg.URL, "sqlite:"); {
-	case isFile:
-		err = db.openSQLite(path)
-	case strings.HasPrefix(cfg.URL, "postgres://") || strings.HasPrefix(cfg.URL, "postgresql://"):
-		err = db.openPostgres(cfg.URL)
-	default:
-		return nil, s4t.Errorf(s4t.Invalid, "open the database", "use sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", "its URL is neither sqlite: nor postgres:")
-	}
-	if err != nil {
+	if err := db.open(cfg.URL); err != nil {
 		return nil, err
 	}
 	if err := db.migrate(ctx); err != nil {
@@ -79,6 +70,17 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, err
 	}
 	return db, nil
+}
+
+// open opens the database as it is.
+func (db *DB) open(url string) error {
+	if path, isFile := strings.CutPrefix(url, "sqlite:"); isFile {
+		return db.openSQLite(path)
+	}
+	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
+		return db.openPostgres(url)
+	}
+	return s4t.Errorf(s4t.Invalid, "open the database", "use sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", "its URL is neither sqlite: nor postgres:")
 }
 
 // openSQLite opens the writer and the readers of one file.

@@ -16,7 +16,8 @@
 //   - A statement that writes names the columns that it means: others may have
 //     changed the rest since they were read.
 //   - A list is read by page, in an order that an index has. What filters it is
-//     put together in Go (filter): one that asks "? = '' OR ..." uses no index.
+//     put together in Go (filter): one that asks "is there a value, or ..." uses no
+//     index.
 //     A query that runs often and reads a table from end to end fails
 //     TestPlans.
 //   - Ids that grow come from the engine: SQLite's AUTOINCREMENT, PostgreSQL's

@@ -24,21 +24,7 @@ var migrations embed.FS
 // migrate brings the schema up to date. Of several processes that start on one
 // PostgreSQL, one does it and the others wait.
 func (db *DB) migrate(ctx context.Context) error {
-	all, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return s4t.Errorf(s4t.Internal, "read the migrations", "", "%w", err)
-	}
-	dialect, dir := goose.DialectSQLite3, fs.FS(without{all, ".postgres.sql"})
-	opts := []goose.ProviderOption{goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true)}
-	if db.engine == postgres {
-		dialect, dir = goose.DialectPostgres, without{all, ".sqlite.sql"}
-		locker, err := lock.NewPostgresSessionLocker()
-		if err != nil {
-			return s4t.Errorf(s4t.Internal, "lock the schema", "", "%w", err)
-		}
-		opts = append(opts, goose.WithSessionLocker(locker))
-	}
-	p, err := goose.NewProvider(dialect, db.write, dir, opts...)
+	p, err := db.migrations()
 	if err != nil {
 		return s4t.Errorf(s4t.Internal, "read the migrations", "", "%w", err)
 	}
@@ -46,6 +32,23 @@ func (db *DB) migrate(ctx context.Context) error {
 		return mapError("bring the schema up to date", err)
 	}
 	return nil
+}
+
+// migrations are the steps for this database.
+func (db *DB) migrations() (*goose.Provider, error) {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	opts := []goose.ProviderOption{goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true)}
+	if db.engine == sqlite {
+		return goose.NewProvider(goose.DialectSQLite3, db.write, without{dir, ".postgres.sql"}, opts...)
+	}
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectPostgres, db.write, without{dir, ".sqlite.sql"}, append(opts, goose.WithSessionLocker(locker))...)
 }
 
 // without is a directory without the files of the other engine.
