@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )

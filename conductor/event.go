@@ -28,14 +28,12 @@ func (c *Conductor) eventList(ctx context.Context, req wire.EventList) (wire.Lis
 		if list.EventID, err = tx.LastEvent(); err != nil {
 			return list, err
 		}
-		if req.After > 0 && req.After <= list.EventID {
-			kept, err := tx.KeepsEvent(req.After)
-			if err != nil {
-				return list, err
-			}
-			if !kept {
-				return list, s4t.Errorf(s4t.NotFound, op, "list the objects anew, and go on after the newest event", "the events after %d are not kept any more", req.After)
-			}
+		trimmed, err := tx.TrimmedEvents()
+		if err != nil {
+			return list, err
+		}
+		if req.After > 0 && req.After < trimmed {
+			return list, s4t.Errorf(s4t.NotFound, op, "list the objects anew, and go on after the newest event", "the events after %d are not kept any more", req.After)
 		}
 		list.Items, err = tx.Events(scope(req.Caller), req.After, limit)
 		return list, err

@@ -53,15 +53,18 @@ func (ch *change) begin(kind string, project s4t.ProjectID, object, name string,
 	return &ch.start.op.Operation
 }
 
-// await adds what is wanted of a holder to what an operation waits for.
+// await adds what is wanted of a holder to what an operation waits for. A board
+// that is to have one of its objects is not waited for when that is gone again.
 func (b *begun) await(h holder, wants map[wire.ResourceKey]*wanted, generation int64) {
-	if generation > 0 {
-		b.awaits = append(b.awaits, store.Await{Operation: b.op.ID, Holder: h.id, OnBoard: h.onBoard, Generation: generation})
-	}
+	objects := 0
 	for _, k := range b.objects {
 		if w := wants[k]; w != nil && !w.gone {
 			b.awaits = append(b.awaits, store.Await{Operation: b.op.ID, Holder: h.id, Kind: k.Kind, Object: k.ID, OnBoard: h.onBoard, Board: w.whileOnline, Generation: w.generation})
+			objects++
 		}
+	}
+	if generation > 0 && (objects == 0 || !h.onBoard) {
+		b.awaits = append(b.awaits, store.Await{Operation: b.op.ID, Holder: h.id, OnBoard: h.onBoard, Generation: generation})
 	}
 }
 

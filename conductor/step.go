@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -69,7 +70,7 @@ func (c *Conductor) writeNotes(ctx context.Context, notes []note) error {
 	for i, n := range notes {
 		boards[i] = n.board
 	}
-	awaited, err := c.awaitedBoards(ctx, boards)
+	awaited, err := view(ctx, c, func(tx *store.Tx) (map[s4t.BoardID]bool, error) { return tx.AwaitedBoards(boards) })
 	if err != nil || len(awaited) == 0 {
 		return err
 	}

@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -20,10 +21,11 @@ const (
 	batch       = 200             // boards or objects that one transaction changes: others have their turn in between
 )
 
-// upkept is what the upkeep of this process remembers. It is looked at by one
-// goroutine, and nothing in it must be true: who takes over begins anew, with
-// patience.
+// upkept is what the upkeep of this process remembers. Nothing in it must be
+// true: who takes over begins anew, with patience.
 type upkept struct {
+	mu sync.Mutex // held for a round; taken before any lock of the database
+
 	holder  string    // of the lease
 	renew   time.Time // when the lease is to be renewed; zero: it is not held
 	swept   time.Time // when the last round began
@@ -91,6 +93,8 @@ func (c *Conductor) leads(ctx context.Context, now time.Time) (bool, error) {
 // upkeep is one round: silent agents, operations that take too long, wake-ups
 // that were lost, what runs out.
 func (c *Conductor) upkeep(ctx context.Context) {
+	c.upkept.mu.Lock()
+	defer c.upkept.mu.Unlock()
 	now, err := view(ctx, c, func(tx *store.Tx) (time.Time, error) { return tx.Now(), nil })
 	led := !c.upkept.renew.IsZero()
 	var leads bool
