@@ -58,6 +58,7 @@ func openTest(t *testing.T, url string) *DB {
 			t.Error(err)
 		}
 	})
+	watchPlans(t, db)
 	return db
 }
 
