@@ -187,6 +187,9 @@ func TestGREAndLayer3(t *testing.T) {
 		t.Fatalf("ports: %+v", f.ports())
 	}
 	g, r := f.ports()[0], f.ports()[1]
+	if g.Layer == 3 { // resources come by id
+		g, r = r, g
+	}
 	shared := netip.MustParsePrefix("100.64.0.0/10")
 	if g.GRE == nil || !shared.Contains(netip.MustParseAddr(g.GRE.Local)) || g.GRE.Remote != agentOuter || g.GRE.Key == 0 || g.MTU != 1458 {
 		t.Errorf("gre: %+v", g)

@@ -62,13 +62,13 @@ func TestWhoMayDoWhat(t *testing.T) {
 		})
 	}
 	for _, method := range []string{wire.MethodBoardList, wire.MethodBridgeList, wire.MethodNetworkList, wire.MethodSubnetList, wire.MethodPortList, wire.MethodServiceList, wire.MethodOperationList} {
-		if got := call[[]any](l, method, wire.ListRequest{Caller: l.foreign}); len(got) != 0 {
+		if got := items[any](l, method, wire.ListRequest{Caller: l.foreign}); len(got) != 0 {
 			t.Errorf("%s shows a foreign member %v", method, got)
 		}
-		if got := call[[]any](l, method, wire.ListRequest{Caller: l.admin}); len(got) == 0 {
+		if got := items[any](l, method, wire.ListRequest{Caller: l.admin}); len(got) == 0 {
 			t.Errorf("%s shows an admin nothing", method)
 		}
-		if _, err := try[[]any](l, method, wire.ListRequest{}); s4t.KindOf(err) != s4t.Forbidden {
+		if _, err := try[any](l, method, wire.ListRequest{}); s4t.KindOf(err) != s4t.Forbidden {
 			t.Errorf("%s by nobody: %v", method, err)
 		}
 	}

@@ -37,7 +37,7 @@ type Await struct {
 // Done reports whether there is nothing to wait for any more: the holder has
 // it, or is away, or it is not wanted again.
 func (a Await) Done() bool {
-	return !a.There || a.Applied >= a.Generation && (a.Kind == "" || !a.Wanted || a.Up)
+	return !a.There || a.Kind != "" && !a.Wanted || a.Applied >= a.Generation && (a.Kind == "" || a.Up)
 }
 
 // InsertAwaits adds what an operation waits for.
