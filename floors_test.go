@@ -18,7 +18,8 @@ import (
 const module = "github.com/stack4things/s4t"
 
 // floor says how high each room is: a package imports only lower floors and
-// the ground. A room within a room (wamp/router) may import the room it is in.
+// the ground. A room within a room (wamp/router, rtunnel/dial) may import the
+// room it is in and its neighbours there.
 // ARCHITECTURE.md shows this table.
 var floor = map[string]int{
 	"wire": 0, "vnet": 0, "gre": 0, "rawio": 0,

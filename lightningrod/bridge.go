@@ -21,7 +21,7 @@ import (
 // are compared with those that are here. Each port is then on its own, see
 // port.go.
 
-// rtunnelDialer opens WebSockets to the cloud (*rtunnel.Dialer).
+// rtunnelDialer opens WebSockets to the cloud (*dial.Dialer).
 type rtunnelDialer interface {
 	Dial(ctx context.Context, url, path, subprotocol, bearer string) (*rtunnel.Conn, error)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/dial"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -84,7 +85,7 @@ func TestDiagnosesOfTheBoardItself(t *testing.T) {
 }
 
 func TestAnObstacleThatLightningRodDoesNotMeetIsNoError(t *testing.T) {
-	x := &examination{running: &Status{Connected: true}, dialer: new(rtunnel.Dialer)}
+	x := &examination{running: &Status{Connected: true}, dialer: new(dial.Dialer)}
 	onTheWay(func(_ context.Context, x *examination) { x.found(wire.LocalFirewall, "forbidden", "") })(t.Context(), x)
 	if f := x.findings[0]; f.Level != wire.LevelWarning || f.Certain || !strings.Contains(f.Cure, "HTTPS_PROXY") || !x.blocked {
 		t.Errorf("%+v", f)

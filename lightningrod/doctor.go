@@ -15,7 +15,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
-	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/dial"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -72,11 +72,11 @@ type examination struct {
 	url     string // of the cloud; "": not known
 	host    string
 	tcpPort string
-	dialer  *rtunnel.Dialer // nil: not on the way to a cloud
-	bare    bool            // a URL was given that says nothing of its CA
-	proxy   string          // host:port; "": none
-	blocked bool            // an error on the way was found
-	addrs   []netip.Addr    // of the next hop, as far as it was a name
+	dialer  *dial.Dialer // nil: not on the way to a cloud
+	bare    bool         // a URL was given that says nothing of its CA
+	proxy   string       // host:port; "": none
+	blocked bool         // an error on the way was found
+	addrs   []netip.Addr // of the next hop, as far as it was a name
 
 	mu      sync.Mutex // guards segment
 	segment int        // the TCP segment size of the last connection; 0: what the kernel thinks
@@ -145,13 +145,13 @@ func Doctor(ctx context.Context, cfg DoctorConfig) ([]wire.Finding, error) {
 
 // aim settles where the cloud is and whom to trust.
 func (x *examination) aim(cfg DoctorConfig) error {
-	dial := rtunnel.DialerConfig{Proxy: cfg.Proxy, ExtraCA: cfg.ExtraCA, Timeout: 8 * time.Second, Control: x.watchSegments}
+	to := dial.Config{Proxy: cfg.Proxy, ExtraCA: cfg.ExtraCA, Timeout: 8 * time.Second, Control: x.watchSegments}
 	switch {
 	case strings.Contains(cfg.Target, "://"):
 		x.url, x.bare = cfg.Target, true
 		if x.id != nil && slices.Contains(x.id.URLs, strings.TrimSuffix(cfg.Target, "/")) {
 			x.bare = false
-			x.id.trust(&dial)
+			x.id.trust(&to)
 		}
 		x.id = nil // another cloud's business
 	case cfg.Target != "":
@@ -159,11 +159,11 @@ func (x *examination) aim(cfg DoctorConfig) error {
 		if err != nil {
 			return err
 		}
-		x.url, dial.Fingerprint, x.code = join.URLs[0], join.Fingerprint, join.Code
+		x.url, to.Fingerprint, x.code = join.URLs[0], join.Fingerprint, join.Code
 		x.id = nil
 	case x.id != nil:
-		x.url, dial.DefaultProxy = x.ownCloud(), x.id.Proxy
-		x.id.trust(&dial)
+		x.url, to.DefaultProxy = x.ownCloud(), x.id.Proxy
+		x.id.trust(&to)
 	default:
 		return nil
 	}
@@ -172,7 +172,7 @@ func (x *examination) aim(cfg DoctorConfig) error {
 		return s4t.Errorf(s4t.Invalid, "examine the way to "+x.url, "use https://HOST:PORT", "it is not a URL")
 	}
 	x.host, x.tcpPort = u.Hostname(), cmp.Or(u.Port(), map[bool]string{true: "443", false: "80"}[u.Scheme == "https"])
-	if x.dialer, err = rtunnel.NewDialer(dial); err != nil {
+	if x.dialer, err = dial.New(to); err != nil {
 		return err
 	}
 	x.proxy, err = x.dialer.ProxyFor(x.url)

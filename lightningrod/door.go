@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/dial"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -43,7 +43,7 @@ func checkTLS(ctx context.Context, x *examination) {
 		x.ok("the certificate of " + x.url + " is the cloud's")
 		return
 	}
-	switch id := rtunnel.DiagnosisOf(err); {
+	switch id := dial.DiagnosisOf(err); {
 	case x.bare && (id == wire.CAReplaced || id == wire.TLSResigned || id == wire.WrongCertificate):
 		x.found(wire.CAUnknown, bare(err), "")
 		if id != wire.CAReplaced {
@@ -117,7 +117,7 @@ func diagnosisOf(err error) string {
 	case wamp.ReasonOf(err) == wamp.ReasonShutdown:
 		return wire.CloudDown
 	}
-	return rtunnel.DiagnosisOf(err)
+	return dial.DiagnosisOf(err)
 }
 
 // blame makes a finding of an error on the way to a session.

@@ -12,6 +12,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -45,7 +46,7 @@ type Engine struct {
 	clock    cloudClock
 	gate     *gate
 	ports    *ports
-	streams  *rtunnel.Pool
+	streams  *stream.Pool
 	connect  func(ctx context.Context, urls []string) (cloud, error)
 	dirty    chan struct{} // a port's state changed
 
@@ -280,8 +281,8 @@ func (e *Engine) portTicket(ctx context.Context, port s4t.PortID) (string, error
 }
 
 // newStreams makes the pool of idle data rtunnels on which streams come.
-func (e *Engine) newStreams(dialer rtunnelDialer) (*rtunnel.Pool, error) {
-	return rtunnel.NewPool(rtunnel.PoolConfig{
+func (e *Engine) newStreams(dialer rtunnelDialer) (*stream.Pool, error) {
+	return stream.NewPool(stream.PoolConfig{
 		Dial: func(ctx context.Context, url, ticket string) (*rtunnel.Conn, error) {
 			return dialer.Dial(ctx, url, rtunnel.Path, rtunnel.SubprotocolStreams, ticket)
 		},
