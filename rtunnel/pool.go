@@ -34,6 +34,7 @@ type PoolConfig struct {
 	Tickets    func(ctx context.Context, n int) ([]string, error)           // required: n tickets, at most 16, for Dial
 	Authorize  func(ticket string) (target string, err error)               // required: decides about one stream; its error goes to who asked
 	DialTarget func(ctx context.Context, target string) (net.Conn, error)   // optional: connects to what Authorize returned; default TCP
+	Changed    func()                                                       // optional: called when an rtunnel was opened, could not be opened, or ended; must not block, nor call the Pool
 	Log        *slog.Logger                                                 // optional: default discards
 }
 
@@ -81,6 +82,9 @@ func NewPool(cfg PoolConfig) (*Pool, error) {
 		cfg.DialTarget = func(ctx context.Context, target string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: targetTimeout}).DialContext(ctx, "tcp", target)
 		}
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -298,6 +302,7 @@ func (p *Pool) failed(n int, err error) {
 	wait := time.Duration(float64(p.redial) * (0.8 + 0.4*rand.Float64()))
 	p.notUntil = now.Add(wait)
 	p.problem = err.Error()
+	p.cfg.Changed()
 	p.cfg.Log.Info("cannot open an rtunnel for streams", "err", err, "retry_in", wait)
 	p.wake()
 }
@@ -312,6 +317,7 @@ func (p *Pool) serve(url string, conn *Conn) {
 	now := time.Now()
 	p.lines[l] = &lineState{url: url, idle: true, since: now, pinged: now}
 	p.idleN++
+	p.cfg.Changed()
 	over := p.ctx.Err() != nil // Run has closed the others already
 	p.mu.Unlock()
 	if over {
@@ -326,6 +332,7 @@ func (p *Pool) over(l *line, _ error) {
 	p.mu.Lock()
 	p.markBusy(p.lines[l])
 	delete(p.lines, l)
+	p.cfg.Changed()
 	p.mu.Unlock()
 	p.wake()
 }
