@@ -1,8 +1,6 @@
 package lightningrod
 
 import (
-	"net/netip"
-
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/gre"
 	"github.com/stack4things/s4t/rtunnel"
@@ -25,18 +23,10 @@ func newEncap(id s4t.PortID, want wire.DesiredPort) (*encap, error) {
 	default:
 		return nil, s4t.Errorf(s4t.Invalid, op, "update lightning-rod", "this version does not know the encapsulation %q", want.Encapsulation)
 	}
-	if want.GRE == nil || want.Layer != 2 {
-		return nil, s4t.Errorf(s4t.Invalid, op, "", "gre needs outer addresses and layer 2")
+	if want.Layer != 2 {
+		return nil, s4t.Errorf(s4t.Invalid, op, "", "gre needs layer 2")
 	}
-	local, err := netip.ParseAddr(want.GRE.Local)
-	if err != nil {
-		return nil, s4t.Errorf(s4t.Invalid, op, "", "%w", err)
-	}
-	remote, err := netip.ParseAddr(want.GRE.Remote)
-	if err != nil {
-		return nil, s4t.Errorf(s4t.Invalid, op, "", "%w", err)
-	}
-	tunnel, err := gre.NewTunnel(local, remote, want.GRE.Key)
+	tunnel, err := gre.BoardEnd(want.GRE)
 	if err != nil {
 		return nil, err
 	}
@@ -49,12 +39,9 @@ func (e *encap) wrapper(l *rtunnel.Layout) *vswitch.Wrapper {
 	if e.tunnel == nil {
 		return &vswitch.Wrapper{Put: l.Put, MaxFrame: s4t.MaxFrame}
 	}
-	var id uint16
+	send := e.tunnel.Sender()
 	return &vswitch.Wrapper{MaxFrame: gre.MaxFrame, Put: func(dst, pkt []byte) int {
-		packet := l.Begin(dst, gre.Overhead+len(pkt))
-		copy(packet[gre.Overhead:], pkt)
-		id++
-		e.tunnel.Wrap(packet, id) // MaxFrame keeps it from failing
+		send.Put(l.Begin(dst, gre.Overhead+len(pkt)), pkt)
 		return l.End()
 	}}
 }

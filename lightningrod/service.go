@@ -19,7 +19,7 @@ import (
 // brings a ticket, and this file decides what it opens.
 
 const (
-	maxUsed     = 4096            // stream tickets remembered until they expire; more are refused, never forgotten early
+	maxUsed     = 4096            // stream tickets remembered until they expire
 	dialTimeout = 5 * time.Second // for a service of the board or of its LAN
 )
 
@@ -31,14 +31,15 @@ type streamPolicy struct {
 	clock *cloudClock
 	allow []netip.Prefix // targets besides the board itself, by its owner's decision
 
-	mu          sync.Mutex               // guards the fields below
-	services    map[s4t.ServiceID]string // what is desired: id -> target
-	states      []wire.ResourceState     // of the services
-	usedTickets map[string]int64         // ticket id -> expiry, Unix seconds of the cloud's clock
+	used *wire.UsedTickets
+
+	mu       sync.Mutex               // guards the fields below
+	services map[s4t.ServiceID]string // what is desired: id -> target
+	states   []wire.ResourceState     // of the services
 }
 
 func newStreamPolicy(board s4t.BoardID, key func() ed25519.PublicKey, clock *cloudClock, allow []netip.Prefix) *streamPolicy {
-	return &streamPolicy{board: board, key: key, clock: clock, allow: allow, usedTickets: map[string]int64{}}
+	return &streamPolicy{board: board, key: key, clock: clock, allow: allow, used: wire.NewUsedTickets(maxUsed)}
 }
 
 // Apply implements reconciler. A service is up when its target may be reached,
@@ -78,8 +79,6 @@ func (p *streamPolicy) States() (states []wire.ResourceState, settled bool) {
 // authorize checks the ticket of a stream and returns what it may reach,
 // "host:port". A ticket for one stream works once.
 func (p *streamPolicy) authorize(text string) (target string, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	now := p.clock.now()
 	t, err := wire.VerifyTicket(p.key(), text, now)
 	if err != nil {
@@ -93,42 +92,20 @@ func (p *streamPolicy) authorize(text string) (target string, err error) {
 	}
 	switch t.Purpose {
 	case wire.PurposeService:
-		if want, ok := p.services[t.Service]; !ok || want != t.Target {
+		p.mu.Lock()
+		want, ok := p.services[t.Service]
+		p.mu.Unlock()
+		if !ok || want != t.Target {
 			return refuse(s4t.Forbidden, "expose it again", "the service is not exposed (any more)")
 		}
 	case wire.PurposeStream:
-		if err := p.use(t, now); err != nil {
+		if err := p.used.Use(t, now); err != nil {
 			return "", err
 		}
 	default:
 		return refuse(s4t.Forbidden, "", "the ticket is for the purpose %q", t.Purpose)
 	}
 	return t.Target, nil
-}
-
-// use notes that a ticket was used. mu is held.
-func (p *streamPolicy) use(t wire.Ticket, now time.Time) error {
-	refuse := func(kind s4t.Kind, format string, args ...any) error {
-		return s4t.Errorf(kind, "open a stream on the board", "ask for a new ticket", format, args...)
-	}
-	if t.ID == "" {
-		return refuse(s4t.Forbidden, "the ticket has no id")
-	}
-	if _, used := p.usedTickets[t.ID]; used {
-		return refuse(s4t.Forbidden, "the ticket was used before")
-	}
-	if len(p.usedTickets) >= maxUsed {
-		for id, expires := range p.usedTickets {
-			if expires < now.Unix() {
-				delete(p.usedTickets, id)
-			}
-		}
-		if len(p.usedTickets) >= maxUsed {
-			return refuse(s4t.TooMany, "the board opened %d streams within a minute", maxUsed)
-		}
-	}
-	p.usedTickets[t.ID] = t.Expires
-	return nil
 }
 
 // dial connects to a target that authorize returned. What a name resolves to
