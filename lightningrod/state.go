@@ -223,6 +223,9 @@ func (d stateDir) desired(board s4t.BoardID) (des wire.BoardDesired, found bool,
 	if des.Board != board {
 		return bad("it belongs to another board")
 	}
+	if des.Resources == nil { // of an older version, which kept them in another form
+		return bad("it names no resources")
+	}
 	return des, true, ""
 }
 

@@ -36,6 +36,7 @@ type PoolConfig struct {
 	Tickets    func(ctx context.Context, n int) ([]string, error)                   // required: n tickets, at most 16, for Dial
 	Authorize  func(ticket string) (target string, err error)                       // required: decides about one stream; its error goes to who asked
 	DialTarget func(ctx context.Context, target string) (net.Conn, error)           // optional: connects to what Authorize returned; default TCP
+	Changed    func()                                                               // optional: called when an rtunnel was opened, could not be opened, or ended; must not block, nor call the Pool
 	Log        *slog.Logger                                                         // optional: default discards
 }
 
@@ -87,6 +88,9 @@ func NewPool(cfg PoolConfig) (*Pool, error) {
 		cfg.DialTarget = func(ctx context.Context, target string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: targetTimeout}).DialContext(ctx, "tcp", target)
 		}
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -306,4 +310,5 @@ func (p *Pool) failed(n int, err error) {
 	p.problem = err.Error()
 	p.cfg.Log.Info("cannot open an rtunnel for streams", "err", err, "retry_in", wait)
 	p.wake()
+	p.cfg.Changed()
 }

@@ -20,6 +20,7 @@ func (p *Pool) serve(url string, conn *rtunnel.Conn) {
 	p.idleN++
 	over := p.ctx.Err() != nil // Run has closed the others already
 	p.mu.Unlock()
+	p.cfg.Changed()
 	if over {
 		conn.Close()
 	}
@@ -34,6 +35,7 @@ func (p *Pool) over(sc *streamConn, _ error) {
 	delete(p.conns, sc)
 	p.mu.Unlock()
 	p.wake()
+	p.cfg.Changed()
 }
 
 // markBusy takes an rtunnel out of the idle ones. p.mu is held.

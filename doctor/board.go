@@ -1,4 +1,4 @@
-package lightningrod
+package doctor
 
 import (
 	"context"
@@ -20,22 +20,19 @@ import (
 // The checks of the board itself. Each states as certain only what it saw.
 
 func checkState(_ context.Context, x *examination) {
-	if x.id != nil {
-		x.ok("the board is " + x.id.Name + ", identity in " + string(x.dir))
-		if _, _, damage := x.dir.desired(x.id.Board); damage != "" && x.running == nil {
-			x.found(wire.DesiredDamaged, strings.Replace(damage, "was fetched", "will be fetched", 1), "")
-		}
-		return
-	}
-	_, err := x.dir.identity()
 	switch {
-	case err == nil: // the question is about another cloud
-	case s4t.KindOf(err) == s4t.NotFound:
-		x.found(wire.NotJoined, "this board has not joined a cloud (no identity in "+string(x.dir)+")", "")
-	case errors.Is(err, fs.ErrPermission):
-		x.found(wire.StateUnreadable, string(x.dir)+" may not be read by this user", "")
+	case x.Identity != nil:
+		x.ok("the board is " + x.Identity.Name + ", identity in " + x.State)
+		if x.Damage != "" && x.Running == nil {
+			x.found(wire.DesiredDamaged, strings.Replace(x.Damage, "was fetched", "will be fetched", 1), "")
+		}
+	case x.Unreadable == nil: // the question is about another cloud
+	case s4t.KindOf(x.Unreadable) == s4t.NotFound:
+		x.found(wire.NotJoined, "this board has not joined a cloud (no identity in "+x.State+")", "")
+	case errors.Is(x.Unreadable, fs.ErrPermission):
+		x.found(wire.StateUnreadable, x.State+" may not be read by this user", "")
 	default:
-		x.found(wire.StateDamaged, bare(err), "")
+		x.found(wire.StateDamaged, bare(x.Unreadable), "")
 	}
 }
 
@@ -52,20 +49,20 @@ func bare(err error) string {
 
 func checkAgent(_ context.Context, x *examination) {
 	switch {
-	case x.id == nil:
-	case x.running == nil:
+	case x.Identity == nil:
+	case x.Running == nil:
 		x.found(wire.NotRunning, "lightning-rod is not running", "")
 	default:
-		for _, p := range x.running.Problems {
-			if x.running.Cause != "" && p == x.running.Trouble {
-				x.found(x.running.Cause, "lightning-rod tells: "+p, "")
+		for _, p := range x.Running.Problems {
+			if x.Running.Cause != "" && p == x.Running.Trouble {
+				x.found(x.Running.Cause, "lightning-rod tells: "+p, "")
 				continue
 			}
 			x.found(wire.AgentProblem, p, "")
 		}
-		if x.running.Connected {
-			x.ok("lightning-rod runs and is connected to " + x.running.URL)
-		} else if len(x.running.Problems) == 0 {
+		if x.Running.Connected {
+			x.ok("lightning-rod runs and is connected to " + x.Running.URL)
+		} else if len(x.Running.Problems) == 0 {
 			x.found(wire.NotConnected, "lightning-rod runs and is not connected yet", "")
 		}
 	}
@@ -73,21 +70,17 @@ func checkAgent(_ context.Context, x *examination) {
 
 // checkPorts looks at what stands in the way of the board's ports.
 func checkPorts(_ context.Context, x *examination) {
-	if x.running == nil || len(x.running.Ports) == 0 {
+	if x.Running == nil || len(x.Running.Ports) == 0 {
 		return
 	}
 	survey, err := x.look()
-	there := map[string]bool{}
-	for _, i := range survey.Interfaces {
-		there[i.Name] = true
-	}
-	for _, p := range x.running.Ports {
-		switch {
-		case p.Problem == "":
-		case there[p.Interface] && strings.HasPrefix(p.Problem, "create device "):
-			x.found(wire.DeviceNameTaken, "port "+p.Interface+": "+p.Problem, "")
-		default:
-			x.found(wire.PortDown, "port "+p.Interface+": "+p.Problem, "")
+	for _, p := range x.Running.Ports {
+		if p.Problem != "" {
+			id := wire.PortDown
+			if d, ok := wire.Diagnose(p.ProblemID); ok && d.Check == "port" {
+				id = d.ID // others are of what a port stands on, and found there
+			}
+			x.found(id, "port "+p.Interface+": "+p.Problem, "")
 		}
 		if err == nil {
 			x.overlap(p, survey)
@@ -97,7 +90,7 @@ func checkPorts(_ context.Context, x *examination) {
 
 // overlap finds networks of the board's own that a port's network covers, or
 // is covered by.
-func (x *examination) overlap(p PortStatus, s link.Survey) {
+func (x *examination) overlap(p Port, s link.Survey) {
 	own := func(iface string) bool { return strings.HasPrefix(iface, vnet.DevicePrefix) }
 	for _, text := range p.Addresses {
 		a, err := netip.ParsePrefix(text)
@@ -132,10 +125,10 @@ const minFree = 1 << 20
 
 func checkDisk(_ context.Context, x *examination) {
 	var s unix.Statfs_t
-	if err := unix.Statfs(string(x.dir), &s); err != nil {
+	if err := unix.Statfs(x.State, &s); err != nil {
 		return // there is no state yet
 	}
-	where := "the file system of " + string(x.dir)
+	where := "the file system of " + x.State
 	switch free := s.Bavail * uint64(s.Bsize); {
 	case s.Flags&unix.ST_RDONLY != 0:
 		x.found(wire.DiskReadOnly, where+" is read-only", "")
@@ -145,28 +138,28 @@ func checkDisk(_ context.Context, x *examination) {
 		x.found(wire.DiskFull, where+" has no free inode", "")
 	case free < minFree:
 		x.found(wire.DiskLow, fmt.Sprintf("only %d KiB are free in %s", free>>10, where), "")
-	case unix.Access(string(x.dir), unix.W_OK) != nil:
-		x.found(wire.StateNotWritable, string(x.dir)+" may not be written by this user", "")
+	case unix.Access(x.State, unix.W_OK) != nil:
+		x.found(wire.StateNotWritable, x.State+" may not be written by this user", "")
 	default:
 		x.ok(fmt.Sprintf("%d MiB are free for the state", free>>20))
 	}
 }
 
 func checkNetworks(_ context.Context, x *examination) {
-	if x.caps == nil {
+	if x.Capabilities == nil {
 		caps := link.Probe()
-		x.caps = &caps
+		x.Capabilities = &caps
 	}
-	if x.caps.Networks {
-		x.ok("devices can be made, offloads: " + x.caps.Offloads.String())
+	if x.Capabilities.Networks {
+		x.ok("devices can be made, offloads: " + x.Capabilities.Offloads.String())
 		return
 	}
 	id := wire.NoNetworks
-	switch x.caps.Kind {
+	switch x.Capabilities.Kind {
 	case s4t.Unavailable:
 		id = wire.NoTun
 	case s4t.Forbidden:
 		id = wire.NoNetAdmin
 	}
-	x.found(id, "virtual networks are not possible here: "+x.caps.Reason, "")
+	x.found(id, "virtual networks are not possible here: "+x.Capabilities.Reason, "")
 }

@@ -1,27 +1,23 @@
-package lightningrod
+package doctor
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/vnet"
-	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
 
-// The checks of the way to the cloud, up to TCP. What comes after is in
-// door.go.
+// The checks of the path to the cloud, up to TCP.
 
 func checkProxy(_ context.Context, x *examination) {
 	if x.proxy == "" {
@@ -136,6 +132,21 @@ func checkDNS(ctx context.Context, x *examination) {
 	}
 }
 
+// nameservers lists the DNS servers of a resolv.conf (resolv.conf(5): at most
+// three count).
+func nameservers(path string) (servers []string) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "nameserver" && len(servers) < 3 {
+			servers = append(servers, f[1])
+		}
+	}
+	return servers
+}
+
 // answers is what the DNS servers said one by one.
 type answers struct {
 	heard   bool   // one sent something
@@ -240,8 +251,8 @@ func checkTCP(ctx context.Context, x *examination) {
 	}
 }
 
-// noRoute reports whether this machine knows no way: it has no address of that
-// family, or no route.
+// noRoute reports whether this machine cannot even send: it has no address of
+// that family, or no route.
 func noRoute(err error) bool {
 	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)
 }
@@ -306,56 +317,5 @@ func (x *examination) suspectDNS() {
 	})
 	if odd && host != "localhost" {
 		x.found(wire.DNSLies, fmt.Sprintf("the name of %s, %s, stands for %v, which is no address of the internet", what, host, x.addrs[:min(len(x.addrs), 8)]), "")
-	}
-}
-
-// checkAuth opens a session, or looks at the code of a join string.
-func checkAuth(ctx context.Context, x *examination) {
-	if x.code != "" {
-		x.checkCode(ctx)
-		return
-	}
-	if x.id == nil || x.running != nil { // a second session would pass for a clone
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	c, err := x.dialer.Dial(ctx, x.url, wamp.Path, wamp.Subprotocol, "")
-	if err != nil {
-		x.blame(err)
-		return
-	}
-	s, _, err := wamp.Join(ctx, wamp.Over(c), wamp.JoinConfig{Board: x.id.Board, Key: x.id.PrivateKey()})
-	if err != nil {
-		x.blame(err)
-		return
-	}
-	s.Close()
-	x.ok("the cloud knows this board")
-}
-
-// checkCode asks whether the code is good, and uses nothing up.
-func (x *examination) checkCode(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	_, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return
-	}
-	var c *rtunnel.Conn
-	if c, err = x.dialer.Dial(ctx, x.url, wamp.Path, wamp.Subprotocol, ""); err == nil {
-		err = wamp.CheckCode(ctx, wamp.Over(c), wamp.JoinConfig{Code: x.code, Key: key})
-	}
-	switch {
-	case err == nil:
-		x.ok("the code is good")
-	case wamp.ReasonOf(err) == "":
-		x.found(wire.CodeUnchecked, bare(err), "")
-	case s4t.KindOf(err) == s4t.Conflict:
-		x.found(wire.CodeUsed, "the join string's code was used", "")
-	case wamp.ReasonOf(err) == wamp.ErrorURI(s4t.Unauthenticated):
-		x.found(wire.CodeUnknown, "the cloud does not know the join string's code", "")
-	default:
-		x.found(wire.CodeUnchecked, bare(err), "")
 	}
 }

@@ -1,11 +1,8 @@
-package lightningrod
+package doctor
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -18,20 +15,19 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
-	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/dial"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
 
 // TestDiagnosesOfTheBoardItself looks at one thing at a time. What lies on the
-// way is tested with real networks in package e2e.
+// path is tested with real networks in package e2e.
 func TestDiagnosesOfTheBoardItself(t *testing.T) {
 	survey := func(s link.Survey) func() (link.Survey, error) {
 		return func() (link.Survey, error) { return s, nil }
 	}
-	port := func(p PortStatus, s link.Survey) *examination {
-		return &examination{id: &Identity{}, running: &Status{Connected: true, Ports: []PortStatus{p}}, look: survey(s)}
+	port := func(p Port, s link.Survey) *examination {
+		return &examination{Board: Board{Identity: &Identity{}, Running: &Running{Connected: true, Ports: []Port{p}}}, look: survey(s)}
 	}
 	lan := link.Survey{Interfaces: []link.Interface{{Name: "eth0", Up: true}, {Name: "s4t-1", Up: true}},
 		Routes: []link.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Interface: "eth0"}, {To: netip.MustParsePrefix("192.168.0.0/16"), Interface: "eth0"}}}
@@ -44,27 +40,31 @@ func TestDiagnosesOfTheBoardItself(t *testing.T) {
 		run  func(x *examination)
 		says string
 	}{
-		{wire.NotConnected, "lightning-rod has just begun", &examination{id: &Identity{}, running: &Status{}}, func(x *examination) { checkAgent(t.Context(), x) }, ""},
-		{wire.AgentProblem, "lightning-rod tells a problem", &examination{id: &Identity{}, running: &Status{Problems: []string{"the disk is slow"}}},
+		{wire.NotConnected, "lightning-rod has just begun", &examination{Board: Board{Identity: &Identity{}, Running: &Running{}}}, func(x *examination) { checkAgent(t.Context(), x) }, ""},
+		{wire.AgentProblem, "lightning-rod tells a problem", &examination{Board: Board{Identity: &Identity{}, Running: &Running{Problems: []string{"the disk is slow"}}}},
 			func(x *examination) { checkAgent(t.Context(), x) }, "the disk is slow"},
-		{wire.BoardCloned, "lightning-rod tells of a clone", &examination{id: &Identity{}, running: &Status{Problems: []string{"another board"}, Trouble: "another board", Cause: wire.BoardCloned}},
+		{wire.BoardCloned, "lightning-rod tells of a clone", &examination{Board: Board{Identity: &Identity{}, Running: &Running{Problems: []string{"another board"}, Trouble: "another board", Cause: wire.BoardCloned}}},
 			func(x *examination) { checkAgent(t.Context(), x) }, "another board"},
-		{wire.PortDown, "a port waits for the tunnel agent", port(PortStatus{Interface: "s4t-1", Problem: "the agent is away"}, lan),
+		{wire.PortDown, "a port waits for the tunnel agent", port(Port{Interface: "s4t-1", Problem: "the agent is away"}, lan),
 			func(x *examination) { checkPorts(t.Context(), x) }, "the agent is away"},
-		{wire.DeviceNameTaken, "somebody made a device of that name", port(PortStatus{Interface: "s4t-1", Problem: "create device s4t-1: a device of that name exists"}, lan),
+		{wire.DeviceNameTaken, "somebody made a device of that name", port(Port{Interface: "s4t-1", Problem: "create device s4t-1: a device of that name exists", ProblemID: wire.DeviceNameTaken}, lan),
 			func(x *examination) { checkPorts(t.Context(), x) }, "s4t-1"},
-		{wire.PortDown, "a device cannot be made for another reason", port(PortStatus{Interface: "s4t-2", Problem: "create device s4t-2: no memory"}, lan),
+		{wire.PortDown, "a device cannot be made for another reason", port(Port{Interface: "s4t-2", Problem: "create device s4t-2: no memory"}, lan),
 			func(x *examination) { checkPorts(t.Context(), x) }, "no memory"},
-		{wire.AddressOverlap, "a bridge within the board's LAN", port(PortStatus{Interface: "s4t-1", Addresses: []string{"192.168.7.2/24"}}, lan),
+		{wire.PortDown, "a port of a board that cannot make devices", port(Port{Interface: "s4t-1", Problem: "no /dev/net/tun", ProblemID: wire.NoTun}, lan),
+			func(x *examination) { checkPorts(t.Context(), x) }, "/dev/net/tun"},
+		{wire.BridgeToFails, "the interface behind a port was unplugged", port(Port{Interface: "s4t-1", Problem: "ip link set dev eth1 master s4tb-1: Link not found", ProblemID: wire.BridgeToFails}, lan),
+			func(x *examination) { checkPorts(t.Context(), x) }, "eth1"},
+		{wire.AddressOverlap, "a bridge within the board's LAN", port(Port{Interface: "s4t-1", Addresses: []string{"192.168.7.2/24"}}, lan),
 			func(x *examination) { checkPorts(t.Context(), x) }, "eth0"},
-		{"", "a bridge beside the board's LAN", port(PortStatus{Interface: "s4t-1", Addresses: []string{"10.77.0.2/24", "fe80::1/64"}}, lan),
+		{"", "a bridge beside the board's LAN", port(Port{Interface: "s4t-1", Addresses: []string{"10.77.0.2/24", "fe80::1/64"}}, lan),
 			func(x *examination) { checkPorts(t.Context(), x) }, ""},
 		{wire.ClockPast, "the clock says 1970", &examination{now: time.Unix(5, 0)}, func(x *examination) { checkClock(t.Context(), x) }, "1970-01-01"},
 		{wire.ClockOff, "the clock is years off", &examination{now: now, cloudNow: now.AddDate(-3, 0, 0)}, func(x *examination) { checkClock(t.Context(), x) }, "off the cloud's"},
 		{"", "the clock is a little off", &examination{now: now, cloudNow: now.Add(30 * time.Second)}, func(x *examination) { checkClock(t.Context(), x) }, ""},
-		{wire.NoTun, "no /dev/net/tun", &examination{caps: &link.Capabilities{Kind: s4t.Unavailable, Reason: "/dev/net/tun is not there"}}, func(x *examination) { checkNetworks(t.Context(), x) }, "/dev/net/tun"},
-		{wire.NoNetAdmin, "no right", &examination{caps: &link.Capabilities{Kind: s4t.Forbidden, Reason: "no CAP_NET_ADMIN"}}, func(x *examination) { checkNetworks(t.Context(), x) }, "CAP_NET_ADMIN"},
-		{wire.NoNetworks, "devices fail for another reason", &examination{caps: &link.Capabilities{Kind: s4t.Internal, Reason: "strange"}}, func(x *examination) { checkNetworks(t.Context(), x) }, "strange"},
+		{wire.NoTun, "no /dev/net/tun", &examination{Board: Board{Capabilities: &link.Capabilities{Kind: s4t.Unavailable, Reason: "/dev/net/tun is not there"}}}, func(x *examination) { checkNetworks(t.Context(), x) }, "/dev/net/tun"},
+		{wire.NoNetAdmin, "no right", &examination{Board: Board{Capabilities: &link.Capabilities{Kind: s4t.Forbidden, Reason: "no CAP_NET_ADMIN"}}}, func(x *examination) { checkNetworks(t.Context(), x) }, "CAP_NET_ADMIN"},
+		{wire.NoNetworks, "devices fail for another reason", &examination{Board: Board{Capabilities: &link.Capabilities{Kind: s4t.Internal, Reason: "strange"}}}, func(x *examination) { checkNetworks(t.Context(), x) }, "strange"},
 		{wire.FamilyDead, "IPv6 is dead", &examination{}, func(x *examination) { x.partly([]reach{{a6, syscall.ETIMEDOUT}}, map[bool]bool{false: true}) }, "IPv6"},
 		{wire.FamilyDead, "IPv4 is dead", &examination{}, func(x *examination) { x.partly([]reach{{a4, syscall.ECONNREFUSED}}, map[bool]bool{true: true}) }, "IPv4"},
 		{"", "there is no IPv6", &examination{}, func(x *examination) { x.partly([]reach{{a6, syscall.ENETUNREACH}}, map[bool]bool{false: true}) }, ""},
@@ -85,31 +85,13 @@ func TestDiagnosesOfTheBoardItself(t *testing.T) {
 }
 
 func TestAnObstacleThatLightningRodDoesNotMeetIsNoError(t *testing.T) {
-	x := &examination{running: &Status{Connected: true}, dialer: new(dial.Dialer)}
-	onTheWay(func(_ context.Context, x *examination) { x.found(wire.LocalFirewall, "forbidden", "") })(t.Context(), x)
+	x := &examination{Board: Board{Running: &Running{Connected: true}}, dialer: new(dial.Dialer)}
+	x.examine(t.Context(), []check{
+		{"tcp", true, func(_ context.Context, x *examination) { x.found(wire.LocalFirewall, "forbidden", "") }},
+		{"tls", true, func(context.Context, *examination) { t.Error("what lies behind it was looked at") }},
+	})
 	if f := x.findings[0]; f.Level != wire.LevelWarning || f.Certain || !strings.Contains(f.Cure, "HTTPS_PROXY") || !x.blocked {
 		t.Errorf("%+v", f)
-	}
-}
-
-func TestDoctorGoesWhereTheBoardGoes(t *testing.T) {
-	state := stateDir(t.TempDir())
-	id := testIdentity()
-	x := &examination{dir: state, id: &id}
-	if got := x.ownCloud(); got != id.URLs[0] {
-		t.Errorf("after the join: %s", got)
-	}
-	d := testDesired(1)
-	d.URLs = []string{"https://moved.test"}
-	if err := state.saveDesired(d, wire.BoardDesired{}); err != nil {
-		t.Fatal(err)
-	}
-	if got := x.ownCloud(); got != "https://moved.test" {
-		t.Errorf("after the cloud moved: %s", got)
-	}
-	x.running = &Status{Connected: true, URL: "https://second.test"}
-	if got := x.ownCloud(); got != "https://second.test" {
-		t.Errorf("while it is connected elsewhere: %s", got)
 	}
 }
 
@@ -132,39 +114,6 @@ func expect(t *testing.T, findings []wire.Finding, want, says string) {
 	}
 	if !found {
 		t.Errorf("no %s in %+v", want, findings)
-	}
-}
-
-func TestDiagnosesOfTheState(t *testing.T) {
-	save := func(t *testing.T, state string) {
-		t.Helper()
-		if err := stateDir(state).saveIdentity(testIdentity()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, tt := range []struct {
-		want    string
-		prepare func(t *testing.T, state string)
-	}{
-		{wire.NotJoined, func(*testing.T, string) {}},
-		{wire.StateDamaged, func(t *testing.T, state string) {
-			os.WriteFile(filepath.Join(state, identityFile), []byte(`{"board":"x"`), 0o600)
-		}},
-		{wire.DesiredDamaged, func(t *testing.T, state string) {
-			save(t, state)
-			os.WriteFile(filepath.Join(state, desiredFile), []byte(`{"sha256":"00","desired":{}}`), 0o600)
-		}},
-	} {
-		t.Run(tt.want, func(t *testing.T) {
-			state := t.TempDir()
-			tt.prepare(t, state)
-			x := &examination{dir: stateDir(state)}
-			if id, err := x.dir.identity(); err == nil {
-				x.id = &id
-			}
-			checkState(t.Context(), x)
-			expect(t, x.findings, tt.want, "")
-		})
 	}
 }
 
@@ -192,52 +141,9 @@ func TestDiagnosesOfTheDisk(t *testing.T) {
 			if tt.fill > 0 {
 				os.WriteFile(filepath.Join(dir, "full"), make([]byte, tt.fill), 0o600)
 			}
-			x := &examination{dir: stateDir(dir)}
+			x := &examination{Board: Board{State: dir}}
 			checkDisk(t.Context(), x)
 			expect(t, x.findings, tt.want, "")
 		})
 	}
-}
-
-func TestDiagnosesOfTheDoor(t *testing.T) {
-	doctor := func(t *testing.T, target string) []wire.Finding {
-		t.Helper()
-		findings, err := Doctor(t.Context(), DoctorConfig{State: t.TempDir(), Target: target})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return findings
-	}
-	has := func(t *testing.T, findings []wire.Finding, want string) {
-		t.Helper()
-		for _, f := range findings {
-			if f.ID == want {
-				return
-			}
-		}
-		t.Errorf("no %s in %+v", want, findings)
-	}
-	t.Run(wire.TLSFails, func(t *testing.T) {
-		s := httptest.NewUnstartedServer(http.NotFoundHandler())
-		s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // an old server
-		s.StartTLS()
-		defer s.Close()
-		has(t, doctor(t, s.URL), wire.TLSFails)
-	})
-	t.Run(wire.VersionDiffers, func(t *testing.T) {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Upgrade", "websocket")
-			w.Header().Set("Connection", "Upgrade")
-			w.Header().Set("Sec-WebSocket-Accept", rtunnel.AcceptKey(r.Header.Get("Sec-WebSocket-Key")))
-			w.Header().Set("Sec-WebSocket-Protocol", "wamp.3.msgpack")
-			w.WriteHeader(http.StatusSwitchingProtocols)
-		}))
-		defer s.Close()
-		has(t, doctor(t, s.URL), wire.VersionDiffers)
-	})
-	t.Run(wire.CodeUnchecked, func(t *testing.T) {
-		c := newTestCloud(t)
-		c.unsure = true
-		has(t, doctor(t, c.joinString("")), wire.CodeUnchecked)
-	})
 }

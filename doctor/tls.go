@@ -1,36 +1,20 @@
-package lightningrod
+package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
+	"syscall"
 	"time"
 
-	"github.com/stack4things/s4t"
+	"golang.org/x/sys/unix"
+
 	"github.com/stack4things/s4t/rtunnel/dial"
-	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
 
-// The checks of the cloud's door: TLS and the WebSocket.
-
-// nameservers lists the DNS servers of a resolv.conf (resolv.conf(5): at most
-// three count).
-func nameservers(path string) (servers []string) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "nameserver" && len(servers) < 3 {
-			servers = append(servers, f[1])
-		}
-	}
-	return servers
-}
+// The checks of what follows TCP: TLS, and who answers in the cloud's place.
 
 func checkTLS(ctx context.Context, x *examination) {
 	c, err := x.dialer.DialTLS(ctx, x.url)
@@ -104,34 +88,6 @@ func (x *examination) suspectPortal(ctx context.Context) {
 	}
 }
 
-// diagnosisOf returns the ID of the diagnosis of an error on the way to a
-// session, "" for none.
-func diagnosisOf(err error) string {
-	switch {
-	case err == nil:
-		return ""
-	case wamp.ReasonOf(err) == wamp.ReasonCloned:
-		return wire.BoardCloned
-	case refused(err):
-		return wire.BoardUnknown
-	case wamp.ReasonOf(err) == wamp.ReasonShutdown:
-		return wire.CloudDown
-	}
-	return dial.DiagnosisOf(err)
-}
-
-// blame makes a finding of an error on the way to a session.
-func (x *examination) blame(err error) {
-	id := diagnosisOf(err)
-	if id == "" {
-		id = wire.BoardRefused
-		if e, ok := errors.AsType[*s4t.Error](err); ok && wamp.ReasonOf(err) == "" && (e.Kind == s4t.Unavailable || e.Kind == s4t.Timeout) {
-			id = wire.UpgradeCut // it was there a moment ago
-		}
-	}
-	x.found(id, bare(err), "")
-}
-
 // ipv6AndTCP is the size of the two headers, in bytes: the ladder of segment
 // sizes counts with them (RFC 8200, RFC 9293).
 const ipv6AndTCP = 60
@@ -147,15 +103,20 @@ func checkMTU(_ context.Context, x *examination) {
 	x.ok("full-size packets pass")
 }
 
-func checkUpgrade(ctx context.Context, x *examination) {
-	c, err := x.dialer.Dial(ctx, x.url, wamp.Path, wamp.Subprotocol, "")
-	if err != nil {
-		x.blame(err)
-		return
-	}
-	c.Close()
-	x.ok("WebSockets pass")
-	if at, err := x.dialer.Date(ctx, x.url, "/"); err == nil && !at.IsZero() && strings.HasPrefix(x.url, "https:") {
-		x.cloudNow = at.Add(-time.Since(x.now)) // at the time of x.now
-	}
+// watchSegments notes when the dialler takes to smaller TCP segments: before a
+// connection is made TCP_MAXSEG reads as what was asked for (tcp(7)).
+func (x *examination) watchSegments(_ context.Context, _, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) {
+		mss, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG)
+		if err != nil || mss == defaultMSS {
+			return
+		}
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.segment = mss
+	})
 }
+
+// defaultMSS is what the kernel says where nothing was asked for
+// (TCP_MSS_DEFAULT, include/net/tcp.h).
+const defaultMSS = 536
