@@ -35,6 +35,8 @@ var parsers = []struct{ reads, target string }{
 	{"an Ethernet frame in GRE", "gre FuzzFrame"},
 	{"Ethernet, IP, ARP, ND, DHCP, IGMP and MLD in a switch", "vswitch FuzzInput"},
 	{"a join string", ". FuzzParseJoin"},
+	{"a range of ports", ". FuzzPortRange"},
+	{"text from outside that is shown", ". FuzzLine"},
 	{"a ticket", "wire FuzzVerifyTicket"},
 	{"the configuration of iotronic", "cmd/iotronic FuzzParseConfig"},
 	{"a file of contexts", "cmd/s4t FuzzReadContexts"},

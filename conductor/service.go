@@ -46,6 +46,9 @@ var serviceKind = kind{
 		return fmt.Sprintf("the tunnel agent does not listen on public port %d", publicPortOf(a))
 	},
 	fails: func(a store.Await) (s4t.Kind, string) {
+		if a.OnBoard && a.ProblemID == wire.TargetForbidden {
+			return s4t.Forbidden, fmt.Sprintf("board %s refuses: %s", a.HolderName, a.Problem)
+		}
 		if a.OnBoard {
 			return "", ""
 		}

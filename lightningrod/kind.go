@@ -47,6 +47,7 @@ func (e *Engine) register(dial rtunnelDialer) error {
 	if err != nil {
 		return err
 	}
+	policy.ready = streams.up
 	e.kinds.add(wire.KindService, policy) // before the streams that it lets in
 	e.kinds.add(wire.KindPort, e.newPorts(dial))
 	e.kinds.add(wire.KindStreams, streams)

@@ -152,11 +152,11 @@ func TestAKindThatTheBoardDoesNotKnowHarmsNothingElse(t *testing.T) {
 		}{
 			{wire.ResourceKey{Kind: gpio, ID: "p1"}, false, "this lightning-rod does not know the kind gpio; update it"},
 			{wire.ResourceKey{Kind: gpio, ID: "p2"}, false, "this lightning-rod does not know the kind gpio; update it"},
-			{wire.ResourceKey{Kind: wire.KindService, ID: "s1"}, true, ""},
+			{wire.ResourceKey{Kind: wire.KindService, ID: "s1"}, false, ""},
 			{wire.ResourceKey{Kind: wire.KindService, ID: "s2"}, false, "update it"},
 		} {
 			st := stateOf(want.key, got[0].Resources)
-			if len(got[0].Resources) != 4 || st.Key() != want.key || st.Up != want.up || !contains(st.Problem, want.says) || (st.ProblemID == wire.OldVersion) == want.up {
+			if len(got[0].Resources) != 4 || st.Key() != want.key || st.Up != want.up || !contains(st.Problem, want.says) || (st.ProblemID == wire.OldVersion) == (want.says == "") {
 				t.Errorf("state %+v, want %+v", st, want)
 			}
 		}

@@ -1,6 +1,8 @@
 package lightningrod
 
 import (
+	"time"
+
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
 )
@@ -16,6 +18,14 @@ func (e *Engine) report(epoch int64) (r wire.BoardReport, settled bool) {
 		Board: e.id.Board, Epoch: epoch, Generation: e.applied, Resources: states,
 		Problems: clampLines(problems), Recovered: e.recovered,
 	}, settled
+}
+
+// steps are when the board was told of the desired state that it has applied,
+// and when it was given it (steps 5 and 6 of Fig. 3), by the cloud's clock.
+func (e *Engine) steps() (told, received time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.desired.Told, e.desired.Time
 }
 
 // told notes that a report arrived.

@@ -181,6 +181,7 @@ func (s *serving) report(ctx context.Context) (wait time.Duration) {
 		s.seq++
 		numbered := r
 		numbered.Seq = s.seq
+		numbered.Told, numbered.Received = e.steps()
 		if err := s.cloud.Call(ctx, wamp.Report, numbered, nil); err != nil {
 			if ctx.Err() == nil {
 				e.cfg.Log.Warn("report to the cloud", "err", err, "retry_in", retryCall)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -36,15 +37,16 @@ type streamPolicy struct {
 	mu       sync.Mutex               // guards the fields below
 	services map[s4t.ServiceID]string // what is desired: id -> target
 	states   []wire.ResourceState     // of the services
+	ready    func() bool              // idle data rtunnels are there, on which streams come
 }
 
 func newStreamPolicy(board s4t.BoardID, key func() ed25519.PublicKey, clock *cloudClock, allow []netip.Prefix) *streamPolicy {
-	return &streamPolicy{board: board, key: key, clock: clock, allow: allow, used: wire.NewUsedTickets(maxUsed)}
+	return &streamPolicy{board: board, key: key, clock: clock, allow: allow, used: wire.NewUsedTickets(maxUsed), ready: func() bool { return true }}
 }
 
 // Apply implements reconciler. A service is up when its target may be reached,
-// as far as that can be told before a name is looked up; whether something
-// listens there is for the user to find out.
+// as far as that can be told before a name is looked up, and streams can come;
+// whether something listens there is for the user to find out.
 func (p *streamPolicy) Apply(want []wire.Resource) (refused []wire.ResourceState) {
 	services := make(map[s4t.ServiceID]string, len(want))
 	var states []wire.ResourceState
@@ -58,7 +60,7 @@ func (p *streamPolicy) Apply(want []wire.Resource) (refused []wire.ResourceState
 		state := wire.ResourceState{Kind: r.Kind, ID: r.ID, Up: true}
 		if ip, err := netip.ParseAddr(d.Target); err == nil {
 			if err := p.allowed(d.Target, ip); err != nil {
-				state.Up, state.Problem = false, err.Error()
+				state.Up, state.ProblemID, state.Problem = false, wire.TargetForbidden, err.Error()
 			}
 		}
 		states = append(states, state)
@@ -71,9 +73,14 @@ func (p *streamPolicy) Apply(want []wire.Resource) (refused []wire.ResourceState
 
 // States implements reconciler.
 func (p *streamPolicy) States() (states []wire.ResourceState, settled bool) {
+	ready := p.ready()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.states, true
+	states = slices.Clone(p.states)
+	for i := range states {
+		states[i].Up = states[i].Up && ready
+	}
+	return states, true
 }
 
 // authorize checks the ticket of a stream and returns what it may reach,

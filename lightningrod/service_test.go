@@ -231,3 +231,23 @@ func TestCloudClockDoesNotFollowTheBoardsOwn(t *testing.T) {
 		t.Errorf("now is %v off", d)
 	}
 }
+
+func TestAServiceIsUpWhenItsTargetIsAllowedAndStreamsCanCome(t *testing.T) {
+	p := newStreamPolicy(boardA, func() ed25519.PublicKey { return nil }, &cloudClock{}, nil)
+	ready := false
+	p.ready = func() bool { return ready }
+	p.Apply([]wire.Resource{
+		wire.NewResource(wire.KindService, "own", wire.DesiredService{Target: "127.0.0.1", TCPPort: 22}),
+		wire.NewResource(wire.KindService, "lan", wire.DesiredService{Target: "192.0.2.1", TCPPort: 22}),
+	})
+	for range 2 {
+		states, _ := p.States()
+		if own := states[0]; own.Up != ready || own.Problem != "" {
+			t.Errorf("streams can come: %v, %+v", ready, own)
+		}
+		if lan := states[1]; lan.Up || lan.ProblemID != wire.TargetForbidden || !strings.Contains(lan.Problem, "--allow-target 192.0.2.1/32") {
+			t.Errorf("a target that is not allowed: %+v", lan)
+		}
+		ready = true
+	}
+}

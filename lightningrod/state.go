@@ -232,7 +232,7 @@ func (d stateDir) desired(board s4t.BoardID) (des wire.BoardDesired, found bool,
 // saveDesired keeps des for the next boot. A state that differs only by the
 // cloud's clock is not written again, to spare flash.
 func (d stateDir) saveDesired(des, last wire.BoardDesired) error {
-	last.Time = des.Time
+	last.Time, last.Told = des.Time, des.Told
 	raw := wire.Encode(des)
 	if bytes.Equal(raw, wire.Encode(last)) {
 		return nil

@@ -85,6 +85,12 @@ func (s *streams) wanted() string {
 	return s.id
 }
 
+// up reports whether streams can come.
+func (s *streams) up() bool {
+	now := s.pool.Status()
+	return s.wanted() != "" && (now.Idle > 0 || now.Busy > 0 && now.Problem == "")
+}
+
 // States implements reconciler. The resource is up while there is an idle data
 // rtunnel, and also while all are busy and others can be opened.
 func (s *streams) States() (states []wire.ResourceState, settled bool) {
@@ -93,10 +99,8 @@ func (s *streams) States() (states []wire.ResourceState, settled bool) {
 		return nil, true
 	}
 	state := wire.ResourceState{Kind: wire.KindStreams, ID: id}
-	now := s.pool.Status()
-	state.Up = now.Idle > 0 || now.Busy > 0 && now.Problem == ""
-	if !state.Up {
-		state.Problem = now.Problem
+	if state.Up = s.up(); !state.Up {
+		state.Problem = s.pool.Status().Problem
 	}
 	online, _ := s.online()
 	return []wire.ResourceState{state}, state.Up || state.Problem != "" || !online
