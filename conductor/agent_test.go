@@ -68,6 +68,7 @@ func TestReportsThatOvertakeEachOther(t *testing.T) {
 }
 
 func TestASilentAgent(t *testing.T) {
+	needsClock(t)
 	l := newLab(t)
 	f := l.online("one")
 	l.skew.Add(int64(time.Hour)) // the clock jumps, or this process stood still

@@ -33,7 +33,6 @@ type change struct {
 
 	start  *begun // the operation that this change is
 	events []s4t.Event
-	last   int64 // id of the newest of them
 	casts  []cast
 	moved  []s4t.OperationID // operations with something new to show
 }
@@ -84,12 +83,8 @@ func (ch *change) finish() error {
 	if err := ch.settle(); err != nil { // what an assessment took back
 		return err
 	}
-	if len(ch.events) == 0 {
-		return nil
-	}
-	last, err := ch.InsertEvents(ch.events)
-	ch.last = last
-	return err
+	ch.InsertEvents(ch.events...)
+	return nil
 }
 
 // settle writes what is wanted, deletes what is not needed for it any more, and
@@ -121,7 +116,11 @@ func (ch *change) committed(ctx context.Context) {
 			ch.c.cfg.Log.Info("a wake-up was not taken; it is told again", "topic", m.topic, "method", m.method, "err", err)
 		}
 	}
-	ch.c.news.publish(ch.last, ch.moved...)
+	last := int64(0)
+	if ch.Tx != nil {
+		last = ch.LastInserted()
+	}
+	ch.c.news.publish(last, ch.moved...)
 }
 
 // later deletes a row after what hung on it has been taken back.

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/pgtest"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
@@ -28,14 +29,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // lab is a conductor on a real queue and a real database, with fake agents.
 type lab struct {
-	t    testing.TB
-	path string
-	db   *store.DB
-	q    *queue.Mem
-	c    *Conductor
-	key  ed25519.PrivateKey
-	skew atomic.Int64 // nanoseconds that the conductor's clock is ahead
-	stop func()       // ends the conductor
+	t        testing.TB
+	path     string // of an SQLite database
+	postgres bool
+	db       *store.DB
+	q        *queue.Mem
+	c        *Conductor
+	key      ed25519.PrivateKey
+	skew     atomic.Int64 // nanoseconds that the conductor's clock is ahead
+	stop     func()       // ends the conductor
 
 	member, reader, foreign, admin wire.Caller
 
@@ -151,6 +153,32 @@ const (
 	testTarget               = "127.0.0.1"
 )
 
+// onPostgres says that the tests run on PostgreSQL (`make test` runs them on
+// both engines). Those that need another clock than the database's are skipped.
+var onPostgres = os.Getenv("S4T_TEST_ENGINE") == "postgres"
+
+// needsClock is for tests that move the clock, which of the two engines only
+// SQLite takes from the process.
+func needsClock(t testing.TB) {
+	if onPostgres {
+		t.Skip("PostgreSQL has a clock of its own: this runs on SQLite")
+	}
+}
+
+// fill puts two projects into a database.
+func fill(url string) error {
+	db, err := store.Open(context.Background(), store.Config{URL: url})
+	if err != nil {
+		return err
+	}
+	err = db.Tx(context.Background(), func(tx *store.Tx) error {
+		return errors.Join(
+			tx.InsertProject(s4t.Project{ID: projectID, Name: "default", Weight: 1, CreatedAt: time.Now()}),
+			tx.InsertProject(s4t.Project{ID: otherID, Name: "other", Weight: 1, CreatedAt: time.Now()}))
+	})
+	return errors.Join(err, db.Close())
+}
+
 // blank is the file of a database with the schema and two projects: made once,
 // copied for each test.
 var blank = sync.OnceValues(func() ([]byte, error) {
@@ -160,22 +188,34 @@ var blank = sync.OnceValues(func() ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "s4t.db")
-	db, err := store.Open(context.Background(), store.Config{URL: "sqlite:" + path})
-	if err != nil {
-		return nil, err
-	}
-	err = db.Tx(context.Background(), func(tx *store.Tx) error {
-		return errors.Join(
-			tx.InsertProject(s4t.Project{ID: projectID, Name: "default", Weight: 1, CreatedAt: time.Now()}),
-			tx.InsertProject(s4t.Project{ID: otherID, Name: "other", Weight: 1, CreatedAt: time.Now()}))
-	})
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err := fill("sqlite:" + path); err != nil {
 		return nil, err
 	}
 	return os.ReadFile(path)
 })
 
+// database makes a database with two projects, and returns its URL.
+func (l *lab) database() string {
+	l.t.Helper()
+	if l.postgres {
+		return pgtest.Copy(l.t, fill)
+	}
+	file, err := blank()
+	if err == nil {
+		err = os.WriteFile(l.path, file, 0o600)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return "sqlite:" + l.path
+}
+
 func newLab(t testing.TB) *lab {
+	t.Helper()
+	return newLabOn(t, onPostgres)
+}
+
+func newLabOn(t testing.TB, postgres bool) *lab {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -189,14 +229,8 @@ func newLab(t testing.TB) *lab {
 		admin:   wire.Caller{User: "ann", Project: otherID, Role: s4t.RoleAdmin},
 		tunnel:  &fakeTunnel{incarnation: "t1", problems: map[string]string{}, taken: map[int]bool{}, open: map[s4t.ServiceID]bool{}},
 	}
-	file, err := blank()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(l.path, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l.db, err = store.Open(t.Context(), store.Config{URL: "sqlite:" + l.path, Now: func() time.Time { return time.Now().Add(time.Duration(l.skew.Load())) }})
+	l.postgres = postgres
+	l.db, err = store.Open(t.Context(), store.Config{URL: l.database(), Now: func() time.Time { return time.Now().Add(time.Duration(l.skew.Load())) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,8 +312,24 @@ func (l *lab) start() {
 		if s4t.KindOf(err) != s4t.Unavailable {
 			l.t.Fatal(err)
 		}
-		time.Sleep(time.Millisecond)
+		select {
+		case err := <-done:
+			l.stop = func() {}
+			l.t.Fatalf("Run returned %v", err)
+		case <-time.After(time.Millisecond):
+		}
 	}
+}
+
+// startSecond starts another conductor beside the first, on the same database
+// and queue.
+func (l *lab) startSecond() *Conductor {
+	l.t.Helper()
+	first, stop := l.c, l.stop
+	l.start()
+	second, stopSecond := l.c, l.stop
+	l.c, l.stop = first, func() { stopSecond(); stop() }
+	return second
 }
 
 // ahead lets the conductor's clock run ahead, in steps that are not taken for
