@@ -23,7 +23,7 @@ type rig struct {
 	t *testing.T
 	r *Registration
 
-	mu     sync.Mutex // guards the fields below; the test holds it while no time passes
+	mu     sync.Mutex                                     // guards the fields below; the test holds it while no time passes
 	answer func(ctx context.Context, method string) error // after which it is a yes
 	lease  time.Duration
 	said   []string // methods, in order

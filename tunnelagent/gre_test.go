@@ -243,7 +243,7 @@ type quiet struct{ fakeGRE }
 
 func (*quiet) Write([]byte) error { return nil }
 
-func TestTheWayToAnEndpointDoesNotAllocate(t *testing.T) {
+func TestThePathToAnEndpointDoesNotAllocate(t *testing.T) {
 	w := newGREWriter(&quiet{}, 7)
 	pkt := frameOf(2, 1, "hello")
 	if n := testing.AllocsPerRun(100, func() {
