@@ -203,9 +203,9 @@ func TestWhoIsToldThatItIsUnknownSaysHello(t *testing.T) {
 		r := newRig(t, lease)
 		tries := 0
 		r.mu.Unlock()
-		err := r.r.Retry(t.Context(), "ask", func(context.Context) error {
+		err := r.r.Retry(t.Context(), "ask", func(ctx context.Context) error {
 			if tries++; tries == 1 {
-				return unavailable(nil, "")
+				return unavailable(ctx, "")
 			}
 			return nil
 		})
