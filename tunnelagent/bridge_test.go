@@ -2,6 +2,7 @@ package tunnelagent
 
 import (
 	"bytes"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -28,21 +29,36 @@ func (r *rig) attach(board s4t.BoardID, port s4t.PortID) *rtunnel.Conn {
 	return conn
 }
 
-func portUp(id s4t.PortID) func(wire.TunnelReport) bool {
-	return func(s wire.TunnelReport) bool {
-		for _, p := range s.Ports {
-			if p == id {
-				return true
-			}
-		}
-		return false
-	}
+func portUp(id s4t.PortID) func(view) bool { return up(wire.KindPort, id) }
+
+// lab is a network with what is on it.
+type lab struct {
+	wire.TunnelNetwork
+	ports     map[s4t.PortID]wire.TunnelPort
+	endpoints map[s4t.EndpointID]wire.GREAttachment
+	uplink    *wire.TunnelUplink
 }
 
-func twoPorts() wire.TunnelNetwork {
-	return wire.TunnelNetwork{ID: "lab", Layer: 2, Encapsulation: s4t.EncapEthernet, MTU: 1500, Ports: []wire.TunnelPort{
-		{ID: "a", Board: kitchen, MAC: "02:00:00:00:00:01", Addresses: []string{"10.77.0.2/24"}},
-		{ID: "b", Board: garden, MAC: "02:00:00:00:00:02", Addresses: []string{"10.77.0.3/24"}},
+func (l lab) resources() []wire.Resource {
+	all := []wire.Resource{wire.NewResource(wire.KindNetwork, "lab", l.TunnelNetwork)}
+	for id, p := range l.ports {
+		p.Network = "lab"
+		all = append(all, wire.NewResource(wire.KindPort, string(id), p))
+	}
+	for id, e := range l.endpoints {
+		e.Network = "lab"
+		all = append(all, wire.NewResource(wire.KindGRE, string(id), e))
+	}
+	if l.uplink != nil {
+		all = append(all, wire.NewResource(wire.KindUplink, "lab", *l.uplink))
+	}
+	return all
+}
+
+func twoPorts() lab {
+	return lab{TunnelNetwork: wire.TunnelNetwork{Layer: 2, Encapsulation: s4t.EncapEthernet, MTU: 1500}, ports: map[s4t.PortID]wire.TunnelPort{
+		"a": {Board: kitchen, MAC: "02:00:00:00:00:01", Addresses: []string{"10.77.0.2/24"}},
+		"b": {Board: garden, MAC: "02:00:00:00:00:02", Addresses: []string{"10.77.0.3/24"}},
 	}}
 }
 
@@ -72,7 +88,7 @@ func endOf(c *rtunnel.Conn) error {
 
 func TestTwoBoardsOfANetworkHearEachOther(t *testing.T) {
 	r := newRig(t)
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{twoPorts()}})
+	r.want(twoPorts().resources()...)
 	a, b := r.attach(kitchen, "a"), r.attach(garden, "b")
 	r.await("port a", portUp("a"))
 	r.await("port b", portUp("b"))
@@ -90,16 +106,14 @@ func TestTwoBoardsOfANetworkHearEachOther(t *testing.T) {
 
 func TestBoardMayBeFasterThanTheWakeUp(t *testing.T) {
 	r := newRig(t)
-	r.mu.Lock()
-	r.desired = wire.TunnelDesired{Generation: 7, Networks: []wire.TunnelNetwork{twoPorts()}}
-	r.mu.Unlock()
+	r.conductor.want(twoPorts().resources())
 	r.attach(kitchen, "a")
 	r.await("port a", portUp("a"))
 }
 
 func TestNewerDataRtunnelTakesThePlaceOfTheOlder(t *testing.T) {
 	r := newRig(t)
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{twoPorts()}})
+	r.want(twoPorts().resources()...)
 	old := r.attach(kitchen, "a")
 	r.await("port a", portUp("a"))
 	b := r.attach(garden, "b")
@@ -120,18 +134,20 @@ func TestNewerDataRtunnelTakesThePlaceOfTheOlder(t *testing.T) {
 func TestRemovedPortIsCutAndTheOthersStay(t *testing.T) {
 	r := newRig(t)
 	n := twoPorts()
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
+	r.want(n.resources()...)
 	a, b := r.attach(kitchen, "a"), r.attach(garden, "b")
 	r.await("port a", portUp("a"))
 	r.await("port b", portUp("b"))
-	n.Ports = n.Ports[1:]
-	n.Ports[0].Addresses = []string{"10.77.0.9/24"} // and b is changed in place
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
+	delete(n.ports, "a")
+	changed := n.ports["b"]
+	changed.Addresses = []string{"10.77.0.9/24"} // and b is changed in place
+	n.ports["b"] = changed
+	r.want(n.resources()...)
 	if err := endOf(a); s4t.KindOf(err) != s4t.Forbidden {
 		t.Errorf("the removed port's rtunnel ends with %v", err)
 	}
-	if s := r.await("port b alone", func(s wire.TunnelReport) bool { return len(s.Ports) == 1 }); s.Ports[0] != "b" {
-		t.Errorf("ports %v, want b", s.Ports)
+	if s := r.await("port b alone", func(s view) bool { return len(s.all(wire.KindPort)) == 1 }); !portUp("b")(s) {
+		t.Errorf("ports %v, want b", s.all(wire.KindPort))
 	}
 	if err := b.WriteMessage(rtunnel.OpBinary, frameOf(1, 2, "anyone?")); err != nil {
 		t.Error(err)
@@ -146,6 +162,43 @@ func TestUnknownEncapsulationIsAProblemOfItsPorts(t *testing.T) {
 	r := newRig(t)
 	n := twoPorts()
 	n.Encapsulation = "carrier-pigeon"
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
-	r.await("the problem", func(s wire.TunnelReport) bool { return s.Problems["a"] != "" && s.Problems["b"] != "" })
+	r.want(n.resources()...)
+	r.await("the problem", func(s view) bool {
+		return s.problem(wire.KindPort, "a") != "" && s.problem(wire.KindPort, "b") != "" && s.problem(wire.KindNetwork, "lab") != ""
+	})
+}
+
+func TestWhatIsOnANetworkMovesToItsNewSwitch(t *testing.T) {
+	r := newRig(t)
+	sockets := make(chan *fakeGRE, 4)
+	r.agent.cfg.OpenGRE = func(local, remote netip.Addr) (greSocket, error) {
+		s := &fakeGRE{local: netip.MustParseAddr("192.0.2.1"), in: make(chan []byte, 4), out: make(chan []byte, 64), closed: make(chan struct{})}
+		sockets <- s
+		return s, nil
+	}
+	n := twoPorts()
+	n.endpoints = map[s4t.EndpointID]wire.GREAttachment{"e": {Remote: "192.0.2.9", Key: 7}}
+	r.want(n.resources()...)
+	a := r.attach(kitchen, "a")
+	r.await("port a", portUp("a"))
+	first := <-sockets
+
+	n.Layer = 3 // nothing else has changed
+	r.want(n.resources()...)
+	if err := endOf(a); s4t.KindOf(err) != s4t.Forbidden {
+		t.Errorf("the port's rtunnel ends with %v", err)
+	}
+	<-first.closed
+	second := <-sockets
+	r.attach(kitchen, "a")
+	r.await("port a again", portUp("a"))
+	r.await("the endpoint again", endpointUp("e", true))
+
+	r.want(n.resources()[1:]...) // the network alone has gone
+	<-second.closed
+	if v, _ := r.conductor.view(); v.problem(wire.KindPort, "a") == "" || v.problem(wire.KindGRE, "e") == "" {
+		t.Errorf("it is told %+v", v)
+	}
+	r.want(n.resources()...)
+	r.await("the endpoint once more", endpointUp("e", true))
 }

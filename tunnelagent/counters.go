@@ -10,8 +10,6 @@ import (
 // portCounters answers what a port counted since its data rtunnel came, or an
 // uplink since it was made.
 func (a *Agent) portCounters(_ context.Context, req wire.PortCountersAsk) (s4t.PortCounters, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	if n, ok := a.countersOf(req.Port); ok {
 		return n, nil
 	}
@@ -21,8 +19,6 @@ func (a *Agent) portCounters(_ context.Context, req wire.PortCountersAsk) (s4t.P
 // counters answers for many at once.
 func (a *Agent) counters(_ context.Context, req wire.CountersAsk) (wire.Counters, error) {
 	answer := wire.Counters{Ports: map[s4t.PortID]s4t.PortCounters{}}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	for _, id := range req.Ports {
 		if n, ok := a.countersOf(id); ok {
 			answer.Ports[id] = n
@@ -31,14 +27,10 @@ func (a *Agent) counters(_ context.Context, req wire.CountersAsk) (wire.Counters
 	return answer, nil
 }
 
-// countersOf finds the counters of a port, or of the uplink of a network. a.mu
-// is held.
+// countersOf finds the counters of a port, or of the uplink of a network.
 func (a *Agent) countersOf(id s4t.PortID) (s4t.PortCounters, bool) {
-	if p := a.ports[id]; p != nil && p.attached != nil {
-		return p.attached.port.Counters(), true
+	if n, ok := a.ports.counters(id); ok {
+		return n, true
 	}
-	if n := a.networks[s4t.NetworkID(id)]; n != nil && n.uplink != nil {
-		return n.uplink.port.Counters(), true
-	}
-	return s4t.PortCounters{}, false
+	return a.uplinks.counters(s4t.NetworkID(id))
 }

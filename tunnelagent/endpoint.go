@@ -34,45 +34,85 @@ func openGRE(local, remote netip.Addr) (greSocket, error) {
 	return s, nil
 }
 
-// endpoint owns its socket.
-type endpoint struct {
-	want   wire.GREAttachment
-	mtu    int // of the network
-	socket greSocket
-	tunnel *gre.Tunnel
-	port   *vswitch.Port
-	done   chan struct{} // closed when nothing of it runs
+// endpoints are those that are attached.
+type endpoints struct {
+	agent *Agent
+
+	mu  sync.Mutex // guards the map; only apply changes it
+	all map[s4t.EndpointID]*endpoint
 }
 
-// applyEndpoints makes the endpoints of a network those of want. What is
-// there and stays is not touched. a.mu is held.
-func (a *Agent) applyEndpoints(n *network, want []wire.GREAttachment, mtu int, problems map[string]string) {
-	listed := make(map[s4t.EndpointID]wire.GREAttachment, len(want))
-	for _, w := range want {
-		listed[w.ID] = w
-	}
-	for id, e := range n.endpoints {
-		w, ok := listed[id]
-		if !ok || e.mtu != mtu || !reflect.DeepEqual(e.want, w) || e.ended() {
-			e.close()
-			delete(n.endpoints, id)
+// endpoint owns its socket. Its fields do not change.
+type endpoint struct {
+	want    wire.GREAttachment
+	network *network
+	mtu     int // of the network
+	socket  greSocket
+	tunnel  *gre.Tunnel
+	port    *vswitch.Port
+	done    chan struct{} // closed when nothing of it runs
+}
+
+func newEndpoints(a *Agent) *endpoints {
+	return &endpoints{agent: a, all: map[s4t.EndpointID]*endpoint{}}
+}
+
+// apply implements reconciler. What is there and stays is not touched.
+func (es *endpoints) apply(rd *round, changed []wire.Resource) {
+	for _, r := range changed {
+		if r.Gone {
+			es.detach(s4t.EndpointID(r.ID))
 		}
 	}
-	for _, w := range want {
-		if n.endpoints[w.ID] != nil {
-			continue
-		}
-		e, err := a.newEndpoint(n, w, mtu)
+	each(rd, changed, func(text string, want wire.GREAttachment) error {
+		id, key := s4t.EndpointID(text), wire.ResourceKey{Kind: wire.KindGRE, ID: text}
+		n, err := es.agent.networks.of(rd, want.Network, key)
 		if err != nil {
-			problems[string(w.ID)] = err.Error()
-			continue
+			es.detach(id)
+			return err
 		}
-		n.endpoints[w.ID] = e
+		if e := es.all[id]; e != nil {
+			if e.network == n && e.mtu == n.want.MTU && reflect.DeepEqual(e.want, want) && !e.ended() {
+				return nil
+			}
+			es.detach(id)
+		}
+		e, err := es.agent.newEndpoint(n, key, want)
+		if err != nil {
+			return err
+		}
+		n.members[key] = struct{}{}
+		es.mu.Lock()
+		defer es.mu.Unlock()
+		es.all[id] = e
+		return nil
+	})
+}
+
+// detach ends an endpoint, if it is there, and returns when its socket is
+// closed.
+func (es *endpoints) detach(id s4t.EndpointID) {
+	e := es.all[id]
+	if e == nil {
+		return
 	}
+	es.mu.Lock()
+	delete(es.all, id)
+	es.mu.Unlock()
+	delete(e.network.members, wire.ResourceKey{Kind: wire.KindGRE, ID: string(id)})
+	e.close()
+}
+
+// state implements reconciler.
+func (es *endpoints) state(id string) (up bool, problem error) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	e := es.all[s4t.EndpointID(id)]
+	return e != nil && !e.ended(), nil
 }
 
 // newEndpoint opens the socket and puts it onto the switch.
-func (a *Agent) newEndpoint(n *network, w wire.GREAttachment, mtu int) (*endpoint, error) {
+func (a *Agent) newEndpoint(n *network, key wire.ResourceKey, w wire.GREAttachment) (*endpoint, error) {
 	op := "attach GRE endpoint " + w.Remote
 	remote, err := netip.ParseAddr(w.Remote)
 	if err != nil {
@@ -88,9 +128,9 @@ func (a *Agent) newEndpoint(n *network, w wire.GREAttachment, mtu int) (*endpoin
 	if err != nil {
 		return nil, err
 	}
-	e := &endpoint{want: w, mtu: mtu, socket: socket, done: make(chan struct{})}
+	e := &endpoint{want: w, network: n, mtu: n.want.MTU, socket: socket, done: make(chan struct{})}
 	if e.tunnel, err = gre.NewTunnel(socket.Local(), remote, w.Key); err == nil {
-		cfg := vswitch.PortConfig{ID: string(w.ID), Guards: w.Guards, Device: newGREWriter(socket, w.Key)}
+		cfg := vswitch.PortConfig{ID: key.ID, Guards: w.Guards, Device: newGREWriter(socket, w.Key)}
 		cfg.Guards.AllowAnySource = true
 		e.port, err = n.sw.Add(cfg)
 	}
@@ -98,14 +138,13 @@ func (a *Agent) newEndpoint(n *network, w wire.GREAttachment, mtu int) (*endpoin
 		socket.Close()
 		return nil, err
 	}
-	a.doors.Go(func() {
+	a.handlers.Go(func() {
 		defer close(e.done)
 		err := e.run(context.Background())
-		a.cfg.Log.Info("GRE endpoint detached", "endpoint", w.ID, "remote", w.Remote, "key", w.Key, "err", err)
-		poke(a.wake) // where it is still wanted, it is attached again
-		poke(a.report)
+		a.cfg.Log.Info("GRE endpoint detached", "endpoint", key.ID, "remote", w.Remote, "key", w.Key, "err", err)
+		a.again(key) // where it is still wanted
 	})
-	a.cfg.Log.Info("GRE endpoint attached", "endpoint", w.ID, "local", socket.Local(), "remote", w.Remote, "key", w.Key)
+	a.cfg.Log.Info("GRE endpoint attached", "endpoint", key.ID, "local", socket.Local(), "remote", w.Remote, "key", w.Key)
 	return e, nil
 }
 
@@ -208,15 +247,3 @@ func (w *greWriter) WriteFrame(pkt []byte) error {
 
 // Flush does nothing: frames were written one by one.
 func (*greWriter) Flush() error { return nil }
-
-// endpoints returns those that are attached. a.mu is held.
-func (a *Agent) endpoints() (up []s4t.EndpointID) {
-	for _, n := range a.networks {
-		for id, e := range n.endpoints {
-			if !e.ended() {
-				up = append(up, id)
-			}
-		}
-	}
-	return up
-}

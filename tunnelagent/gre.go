@@ -15,11 +15,11 @@ import (
 
 // newTunnel returns this end of a port's GRE tunnel, nil where the network has
 // another encapsulation.
-func newTunnel(encapsulation s4t.Encapsulation, w wire.TunnelPort) (*gre.Tunnel, error) {
+func newTunnel(encapsulation s4t.Encapsulation, id s4t.PortID, w wire.TunnelPort) (*gre.Tunnel, error) {
 	if encapsulation != s4t.EncapGRE {
 		return nil, nil
 	}
-	op := "attach port " + string(w.ID)
+	op := "attach port " + string(id)
 	if w.GRE == nil {
 		return nil, s4t.Errorf(s4t.Internal, op, "", "its outer addresses are not said")
 	}

@@ -19,11 +19,13 @@ import (
 
 const cloudOuter = "100.64.0.1"
 
-func grePorts() wire.TunnelNetwork {
+func grePorts() lab {
 	n := twoPorts()
 	n.Encapsulation, n.Key, n.MTU = s4t.EncapGRE, 7, 1458
-	for i := range n.Ports {
-		n.Ports[i].GRE = &s4t.PortGRE{Local: []string{"100.64.0.2", "100.64.0.3"}[i], Remote: cloudOuter, Key: 7}
+	for id, local := range map[s4t.PortID]string{"a": "100.64.0.2", "b": "100.64.0.3"} {
+		p := n.ports[id]
+		p.GRE = &s4t.PortGRE{Local: local, Remote: cloudOuter, Key: 7}
+		n.ports[id] = p
 	}
 	return n
 }
@@ -68,7 +70,7 @@ func nextIn(t *testing.T, c *rtunnel.Conn, end *gre.Tunnel) []byte {
 
 func TestBoardsOfANetworkInGREHearEachOther(t *testing.T) {
 	r := newRig(t)
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{grePorts()}})
+	r.want(grePorts().resources()...)
 	a, b := r.attach(kitchen, "a"), r.attach(garden, "b")
 	r.await("port a", portUp("a"))
 	r.await("port b", portUp("b"))
@@ -130,8 +132,8 @@ func (s *fakeGRE) Close() error {
 	return nil
 }
 
-func endpointUp(id s4t.EndpointID, up bool) func(wire.TunnelReport) bool {
-	return func(s wire.TunnelReport) bool { return slices.Contains(s.Endpoints, id) == up }
+func endpointUp(id s4t.EndpointID, want bool) func(view) bool {
+	return func(s view) bool { return up(wire.KindGRE, id)(s) == want }
 }
 
 func TestAGREEndpointIsAPortOfTheSwitch(t *testing.T) {
@@ -143,8 +145,8 @@ func TestAGREEndpointIsAPortOfTheSwitch(t *testing.T) {
 		return s, nil
 	}
 	n := twoPorts()
-	n.AttachGRE = []wire.GREAttachment{{ID: "e", Remote: "192.0.2.9", Key: 7}}
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
+	n.endpoints = map[s4t.EndpointID]wire.GREAttachment{"e": {Remote: "192.0.2.9", Key: 7}}
+	r.want(n.resources()...)
 	r.await("the endpoint", endpointUp("e", true))
 	socket := <-opened
 	a := r.attach(kitchen, "a")
@@ -177,14 +179,14 @@ func TestAGREEndpointIsAPortOfTheSwitch(t *testing.T) {
 	}
 
 	// Applying the same again leaves it alone; a change and a detach do not.
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
+	r.want(n.resources()...)
 	select {
 	case <-socket.closed:
 		t.Error("the endpoint was closed though nothing changed")
 	default:
 	}
-	n.AttachGRE = nil
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
+	n.endpoints = nil
+	r.want(n.resources()...)
 	r.await("its end", endpointUp("e", false))
 	<-socket.closed
 }
@@ -200,10 +202,10 @@ func TestAGREEndpointThatCannotBeOpenedIsAProblemAndTriedAgain(t *testing.T) {
 		return &fakeGRE{local: netip.MustParseAddr("192.0.2.1"), closed: make(chan struct{})}, nil
 	}
 	n := twoPorts()
-	n.AttachGRE = []wire.GREAttachment{{ID: "e", Remote: "192.0.2.9", Key: 7}}
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
-	r.await("the problem", func(s wire.TunnelReport) bool { return s.Problems["e"] == "needs root" })
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
+	n.endpoints = map[s4t.EndpointID]wire.GREAttachment{"e": {Remote: "192.0.2.9", Key: 7}}
+	r.want(n.resources()...)
+	r.await("the problem", func(s view) bool { return s.problem(wire.KindGRE, "e") == "needs root" })
+	r.want(n.resources()...)
 	r.await("the endpoint", endpointUp("e", true))
 }
 
@@ -241,7 +243,7 @@ type quiet struct{ fakeGRE }
 
 func (*quiet) Write([]byte) error { return nil }
 
-func TestTheWayToAnEndpointDoesNotAllocate(t *testing.T) {
+func TestThePathToAnEndpointDoesNotAllocate(t *testing.T) {
 	w := newGREWriter(&quiet{}, 7)
 	pkt := frameOf(2, 1, "hello")
 	if n := testing.AllocsPerRun(100, func() {

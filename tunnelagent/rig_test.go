@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
+	"encoding/pem"
 	"net"
 	"net/http/httptest"
 	"strconv"
@@ -11,8 +12,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"encoding/pem"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
@@ -32,61 +31,40 @@ const (
 // rig is an Agent behind a TLS server, and a conductor that says what the test
 // wants.
 type rig struct {
-	t      *testing.T
-	agent  *Agent
-	queue  *queue.Mem
-	server *httptest.Server
-	dialer *dial.Dialer
-	key    ed25519.PrivateKey
-
-	mu      sync.Mutex // guards the fields below
-	desired wire.TunnelDesired
-	report  wire.TunnelReport
-	told    chan struct{} // closed at each report, and replaced
+	t         *testing.T
+	agent     *Agent
+	queue     *queue.Mem
+	server    *httptest.Server
+	dialer    *dial.Dialer
+	key       ed25519.PrivateKey
+	conductor *fakeConductor
+	ended     chan error // of Run
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T, kinds ...func(*Agent)) *rig {
 	t.Helper()
-	r := &rig{t: t, queue: queue.New(), told: make(chan struct{})}
+	r := &rig{t: t, queue: queue.New(), ended: make(chan error, 1)}
 	pub, key, _ := ed25519.GenerateKey(nil)
 	r.key = key
+	r.conductor = newFakeConductor(t, pub)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	mux := queue.Mux{
-		wire.MethodAgentHello: queue.Handle(func(context.Context, wire.AgentHello) (wire.AgentWelcome, error) {
-			return wire.AgentWelcome{TicketKey: pub}, nil
-		}),
-		wire.MethodAgentBeat: queue.Handle(func(context.Context, wire.AgentBeat) (wire.Empty, error) { return wire.Empty{}, nil }),
-		wire.MethodTunnelAsk: queue.Handle(func(context.Context, wire.TunnelAsk) (wire.TunnelDesired, error) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			return r.desired, nil
-		}),
-		wire.MethodTunnelReport: queue.Handle(func(_ context.Context, req wire.TunnelReport) (wire.Empty, error) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			if req.Seq > r.report.Seq {
-				r.report = req
-				close(r.told)
-				r.told = make(chan struct{})
-			}
-			return wire.Empty{}, nil
-		}),
-		wire.MethodTunnelEvent: queue.Handle(func(context.Context, wire.TunnelEvent) (wire.Empty, error) { return wire.Empty{}, nil }),
-	}
-	running.Go(func() { r.queue.Serve(ctx, wire.TopicConductor, "", 4, mux.Serve) })
+	running.Go(func() { r.queue.Serve(ctx, wire.TopicConductor, "", 4, r.conductor.mux().Serve) })
 
 	r.server = httptest.NewUnstartedServer(nil)
 	agent, err := New(Config{ID: agentID, URL: "https://" + r.server.Listener.Addr().String(), ListenHost: "127.0.0.1",
-		PublicPorts: "1024-65535", Queue: r.queue, Validate: link.Validate})
+		PublicPorts: s4t.PortRange{First: 1024, Last: 65535}, Queue: r.queue, Validate: link.Validate})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, register := range kinds {
+		register(agent)
 	}
 	r.agent = agent
 	r.server.Config.Handler = agent
 	r.server.TLS = &tls.Config{}
 	r.server.StartTLS()
-	running.Go(func() { agent.Run(ctx) })
+	running.Go(func() { r.ended <- agent.Run(ctx) })
 	<-agent.Ready()
 
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw})
@@ -98,47 +76,55 @@ func newRig(t *testing.T) *rig {
 		cancel()
 		running.Wait()
 		r.server.Close()
+		r.conductor.check()
 	})
 	return r
 }
 
 // want gives the agent a new desired state and waits until it says that it has
 // applied it.
-func (r *rig) want(d wire.TunnelDesired) {
+func (r *rig) want(resources ...wire.Resource) {
 	r.t.Helper()
-	r.mu.Lock()
-	d.Generation = r.desired.Generation + 1
-	r.desired = d
-	r.mu.Unlock()
+	generation := r.conductor.want(resources)
+	r.wake(generation)
+	r.await("generation "+strconv.FormatInt(generation, 10), func(s view) bool { return s.generation == generation })
+}
+
+// add gives it more than it has.
+func (r *rig) add(resources ...wire.Resource) {
+	r.t.Helper()
+	r.want(append(r.conductor.wanted(), resources...)...)
+}
+
+// wake wakes the agent.
+func (r *rig) wake(generation int64) {
+	r.t.Helper()
 	// A wake-up that nobody hears yet costs a delay only; here it is repeated.
 	for try := 0; ; try++ {
-		err := r.queue.Cast(r.t.Context(), wire.TopicTunnelAgent+"."+string(agentID), wire.MethodAgentWake, wire.AgentWake{Generation: d.Generation})
+		err := r.queue.Cast(r.t.Context(), wire.TopicTunnelAgent+"."+string(agentID), wire.MethodAgentWake, wire.AgentWake{Generation: generation})
 		if err == nil {
-			break
+			return
 		}
 		if s4t.KindOf(err) != s4t.Unavailable || try == 500 {
 			r.t.Fatal(err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	r.await("generation "+strconv.FormatInt(d.Generation, 10), func(s wire.TunnelReport) bool { return s.Generation == d.Generation })
 }
 
-// await waits for a report that is as ok says.
-func (r *rig) await(what string, ok func(wire.TunnelReport) bool) wire.TunnelReport {
+// await waits until what the conductor was told is as ok says.
+func (r *rig) await(what string, ok func(view) bool) view {
 	r.t.Helper()
 	deadline := time.After(5 * time.Second)
 	for {
-		r.mu.Lock()
-		report, told := r.report, r.told
-		r.mu.Unlock()
-		if ok(report) {
-			return report
+		view, told := r.conductor.view()
+		if ok(view) {
+			return view
 		}
 		select {
 		case <-told:
 		case <-deadline:
-			r.t.Fatalf("no report of %s; the last is %+v", what, report)
+			r.t.Fatalf("no report of %s; it was told %+v", what, view)
 		}
 	}
 }
@@ -166,6 +152,7 @@ func (r *rig) dial(subprotocol, ticket string) (*rtunnel.Conn, error) {
 // what it reaches.
 func (r *rig) board(id s4t.BoardID) *stream.Pool {
 	r.t.Helper()
+	r.add(wire.NewResource(wire.KindStreams, string(id), wire.Empty{}))
 	pool, err := stream.NewPool(stream.PoolConfig{
 		Dial: func(ctx context.Context, url, ticket string) (*rtunnel.Conn, error) {
 			return r.dialer.Dial(ctx, url, rtunnel.Path, rtunnel.SubprotocolStreams, ticket)
@@ -196,14 +183,7 @@ func (r *rig) board(id s4t.BoardID) *stream.Pool {
 	}()
 	r.t.Cleanup(func() { cancel(); <-done })
 	pool.Set(&wire.DesiredStreams{URL: r.server.URL, Warm: 2})
-	r.await("the board's rtunnels", func(s wire.TunnelReport) bool {
-		for _, b := range s.Streams {
-			if b == id {
-				return true
-			}
-		}
-		return false
-	})
+	r.await("the board's rtunnels", up(wire.KindStreams, id))
 	return pool
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/registration"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/wire"
@@ -33,6 +34,14 @@ const (
 // peerKeepAlive finds a user that has gone without a word within 45 s.
 var peerKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3}
 
+// exposures are the public ports that listen.
+type exposures struct {
+	agent *Agent
+
+	mu  sync.Mutex // guards the map; only apply changes it
+	all map[s4t.ServiceID]*exposure
+}
+
 // exposure is a public port that listens.
 type exposure struct {
 	agent    *Agent
@@ -41,158 +50,154 @@ type exposure struct {
 	tcpPort  int
 	listener net.Listener
 	ticket   atomic.Pointer[string]
-	peers    crowd
+	peers    connLimit
 
 	ctx     context.Context // ends with the exposure: its streams break
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
-// applyExposures makes the public ports those of want. What has to end is
-// returned, to be called without a.mu, which is held.
-func (a *Agent) applyExposures(want []wire.TunnelExposure, problems map[string]string) (ended []func()) {
-	desired := make(map[s4t.ServiceID]wire.TunnelExposure, len(want))
-	for _, w := range want {
-		desired[w.ID] = w
-	}
-	for id, e := range a.exposures { // first, so that their numbers are free
-		if w, ok := desired[id]; !ok || w.PublicPort != e.tcpPort || w.Board != e.board {
-			delete(a.exposures, id)
-			e.cancel()
-			e.listener.Close()
-			ended = append(ended, e.running.Wait)
-		}
-	}
-	for id, w := range desired {
-		if e := a.exposures[id]; e != nil {
-			e.ticket.Store(&w.Ticket)
-			continue
-		}
-		e, err := a.expose(w)
-		if err != nil {
-			problems[string(id)] = err.Error()
-			continue
-		}
-		a.exposures[id] = e
-	}
-	return ended
+func newExposures(a *Agent) *exposures {
+	return &exposures{agent: a, all: map[s4t.ServiceID]*exposure{}}
 }
 
-// expose opens a public port. a.mu is held.
-func (a *Agent) expose(w wire.TunnelExposure) (*exposure, error) {
+// apply implements reconciler.
+func (xs *exposures) apply(rd *round, changed []wire.Resource) {
+	for _, r := range changed {
+		if r.Gone {
+			xs.hide(rd, s4t.ServiceID(r.ID))
+		}
+	}
+	type exposable struct {
+		id   s4t.ServiceID
+		want wire.TunnelExposure
+	}
+	var coming []exposable
+	each(rd, changed, func(text string, want wire.TunnelExposure) error {
+		id := s4t.ServiceID(text)
+		if x := xs.all[id]; x != nil {
+			if want.PublicPort == x.tcpPort && want.Board == x.board {
+				x.ticket.Store(&want.Ticket)
+				return nil
+			}
+			xs.hide(rd, id)
+		}
+		coming = append(coming, exposable{id, want})
+		return nil
+	})
+	for _, c := range coming { // last, so that the numbers of the others are free
+		x, err := xs.agent.expose(rd.lease, c.id, c.want)
+		if err != nil {
+			rd.fail(wire.ResourceKey{Kind: wire.KindService, ID: string(c.id)}, err)
+			continue
+		}
+		xs.mu.Lock()
+		xs.all[c.id] = x
+		xs.mu.Unlock()
+	}
+}
+
+// hide closes a public port, if it is there, and breaks its streams.
+func (xs *exposures) hide(rd *round, id s4t.ServiceID) {
+	x := xs.all[id]
+	if x == nil {
+		return
+	}
+	xs.mu.Lock()
+	delete(xs.all, id)
+	xs.mu.Unlock()
+	x.cancel()
+	x.listener.Close()
+	rd.end(x.running.Wait)
+}
+
+// state implements reconciler: up while it listens.
+func (xs *exposures) state(id string) (up bool, problem error) {
+	xs.mu.Lock()
+	defer xs.mu.Unlock()
+	return xs.all[s4t.ServiceID(id)] != nil, nil
+}
+
+// expose opens a public port that ends with ctx.
+func (a *Agent) expose(ctx context.Context, id s4t.ServiceID, w wire.TunnelExposure) (*exposure, error) {
 	op := "open public port " + strconv.Itoa(w.PublicPort)
-	if w.PublicPort < a.first || w.PublicPort > a.last {
-		return nil, s4t.Errorf(s4t.Invalid, op, "expose the service again", "it is not in the range %d-%d of this tunnel agent", a.first, a.last)
+	if !a.cfg.PublicPorts.Has(w.PublicPort) {
+		return nil, s4t.Errorf(s4t.Invalid, op, "expose the service again", "it is not in the range %s of this tunnel agent", a.cfg.PublicPorts)
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(a.cfg.ListenHost, strconv.Itoa(w.PublicPort)))
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, s4t.Errorf(s4t.Conflict, op, "free it, or expose the service on another", "another program on the cloud's host uses it")
+		return nil, diagnosed{s4t.Errorf(s4t.Conflict, op, "free it, or expose the service on another", "another program on the cloud's host uses it"), wire.PublicPortTaken}
 	}
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Unavailable, op, "", "%w", err)
 	}
-	e := &exposure{agent: a, board: w.Board, id: w.ID, tcpPort: w.PublicPort, listener: l}
-	e.ticket.Store(&w.Ticket)
-	e.ctx, e.cancel = context.WithCancel(a.run)
-	a.doors.Add(1)
-	e.running.Go(func() {
-		defer a.doors.Done()
-		e.accept()
+	x := &exposure{agent: a, board: w.Board, id: id, tcpPort: w.PublicPort, listener: l}
+	x.ticket.Store(&w.Ticket)
+	x.ctx, x.cancel = context.WithCancel(ctx)
+	a.handlers.Add(1)
+	x.running.Go(func() {
+		defer a.handlers.Done()
+		x.accept()
 	})
-	return e, nil
+	return x, nil
 }
 
 // accept takes connections until the exposure ends.
-func (e *exposure) accept() {
-	log := e.agent.cfg.Log.With("service", e.id)
-	stop := context.AfterFunc(e.ctx, func() { e.listener.Close() })
+func (x *exposure) accept() {
+	log := x.agent.cfg.Log.With("service", x.id)
+	stop := context.AfterFunc(x.ctx, func() { x.listener.Close() })
 	defer stop()
-	defer e.listener.Close()
-	wait := minRetry
+	defer x.listener.Close()
+	var backoff registration.Backoff
 	for {
-		c, err := e.listener.Accept()
-		if e.ctx.Err() != nil {
+		c, err := x.listener.Accept()
+		if x.ctx.Err() != nil {
 			if err == nil {
 				c.Close()
 			}
 			return
 		}
 		if err != nil { // out of file descriptors, most likely
+			wait := backoff.Next()
 			log.Warn("a public port cannot accept", "err", err, "retry_in", wait)
 			select {
-			case <-e.ctx.Done():
+			case <-x.ctx.Done():
 				return
 			case <-time.After(wait):
 			}
-			wait = min(2*wait, maxRetry)
 			continue
 		}
-		wait = minRetry
+		backoff = registration.Backoff{}
 		tcp := c.(*net.TCPConn)
 		source := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		if limit := e.peers.enter(source); limit > 0 {
+		if limit := x.peers.enter(source); limit > 0 {
 			hangUp(tcp)
 			log.Warn("a public port has too many connections; one more was refused", "peer", c.RemoteAddr(), "limit", limit)
 			continue
 		}
-		e.agent.doors.Add(1)
-		e.running.Add(1)
-		go e.join(tcp, source)
+		x.agent.handlers.Add(1)
+		x.running.Add(1)
+		go x.join(tcp, source)
 	}
 }
 
 // join joins a user's connection to a stream of the board. It has been counted.
-func (e *exposure) join(tcp *net.TCPConn, source netip.Addr) {
+func (x *exposure) join(tcp *net.TCPConn, source netip.Addr) {
 	ended := func(err error) {
 		if err != nil {
-			e.agent.cfg.Log.Debug("a stream ended", "service", e.id, "peer", source, "err", err)
+			x.agent.cfg.Log.Debug("a stream ended", "service", x.id, "peer", source, "err", err)
 		}
-		e.peers.leave(source)
-		e.agent.doors.Done()
-		e.running.Done()
+		x.peers.leave(source)
+		x.agent.handlers.Done()
+		x.running.Done()
 	}
 	tcp.SetKeepAliveConfig(peerKeepAlive)
-	ctx, cancel := context.WithTimeout(e.ctx, e.agent.patience(e.board))
+	ctx, cancel := context.WithTimeout(x.ctx, x.agent.patience(x.board))
 	defer cancel()
-	opened, err := e.agent.opener.Open(ctx, e.ctx, e.board, *e.ticket.Load(), tcp, nil, ended)
+	opened, err := x.agent.opener.Open(ctx, x.ctx, x.board, *x.ticket.Load(), tcp, nil, ended)
 	if !opened {
 		hangUp(tcp)
 		ended(err)
-	}
-}
-
-// crowd counts the connections of a public port, also by address.
-type crowd struct {
-	mu      sync.Mutex // guards the fields below
-	all     int
-	sources map[netip.Addr]int
-}
-
-// enter counts one more, or returns the limit that stands against it.
-func (c *crowd) enter(source netip.Addr) (limit int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.all >= maxPeers:
-		return maxPeers
-	case c.sources[source] >= maxSource:
-		return maxSource
-	}
-	if c.sources == nil {
-		c.sources = map[netip.Addr]int{}
-	}
-	c.all++
-	c.sources[source]++
-	return 0
-}
-
-// leave counts one less.
-func (c *crowd) leave(source netip.Addr) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all--
-	if c.sources[source]--; c.sources[source] == 0 {
-		delete(c.sources, source)
 	}
 }
 

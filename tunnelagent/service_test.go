@@ -20,10 +20,10 @@ import (
 )
 
 // exposureOf is a desired exposure of target.
-func (r *rig) exposureOf(board s4t.BoardID, publicPort int, target string) wire.TunnelExposure {
-	id := s4t.ServiceID(s4t.NewID())
-	return wire.TunnelExposure{ID: id, Board: board, PublicPort: publicPort,
-		Ticket: wire.Ticket{ID: string(id), Purpose: wire.PurposeService, Agent: agentID, Board: board, Service: id, Target: target}.Sign(r.key)}
+func (r *rig) exposureOf(board s4t.BoardID, publicPort int, target string) wire.Resource {
+	id := s4t.NewID()
+	return wire.NewResource(wire.KindService, id, wire.TunnelExposure{Board: board, PublicPort: publicPort,
+		Ticket: wire.Ticket{ID: id, Purpose: wire.PurposeService, Agent: agentID, Board: board, Service: s4t.ServiceID(id), Target: target}.Sign(r.key)})
 }
 
 func shout(c *net.TCPConn) {
@@ -53,8 +53,8 @@ func TestPublicPortReachesTheBoardsService(t *testing.T) {
 	tcpPort := freePort(t)
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(tcpPort))
 	x := r.exposureOf(kitchen, tcpPort, serveTCP(t, shout))
-	r.want(wire.TunnelDesired{Exposures: []wire.TunnelExposure{x}})
-	r.await("the exposure", func(s wire.TunnelReport) bool { return len(s.Exposures) == 1 && s.Exposures[0] == x.ID })
+	r.add(x)
+	r.await("the exposure", up(wire.KindService, x.ID))
 	var users sync.WaitGroup
 	for i := range 20 {
 		users.Go(func() {
@@ -75,7 +75,7 @@ func TestPublicPortReachesTheBoardsService(t *testing.T) {
 	if _, err := ask(addr, "x"); err != nil { // so the stream before it is open too
 		t.Fatal(err)
 	}
-	r.want(wire.TunnelDesired{})
+	r.want()
 	if _, err := io.ReadAll(open); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("a stream of a hidden service ends with %v, want a reset", err)
 	}
@@ -87,7 +87,7 @@ func TestPublicPortReachesTheBoardsService(t *testing.T) {
 func TestPublicPortOfAnAbsentBoardHangsUp(t *testing.T) {
 	r := newRig(t)
 	tcpPort := freePort(t)
-	r.want(wire.TunnelDesired{Exposures: []wire.TunnelExposure{r.exposureOf(kitchen, tcpPort, "127.0.0.1:1")}})
+	r.want(r.exposureOf(kitchen, tcpPort, "127.0.0.1:1"))
 	start := time.Now()
 	if got, err := ask(net.JoinHostPort("127.0.0.1", strconv.Itoa(tcpPort)), "hello?"); err == nil {
 		t.Errorf("answer %q, want a reset", got)
@@ -104,15 +104,36 @@ func TestBusyPublicPortIsAProblemUntilItIsFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := r.exposureOf(kitchen, l.Addr().(*net.TCPAddr).Port, "127.0.0.1:1")
-	r.want(wire.TunnelDesired{Exposures: []wire.TunnelExposure{x}})
-	s := r.await("the problem", func(s wire.TunnelReport) bool { return s.Problems[string(x.ID)] != "" })
-	if len(s.Exposures) != 0 {
-		t.Error("the exposure is reported as listening")
+	r.want(x)
+	s := r.await("the problem", func(s view) bool { return s.problem(wire.KindService, x.ID) != "" })
+	if state := s.states[x.Key()]; state.Up || state.ProblemID != wire.PublicPortTaken {
+		t.Errorf("the exposure is reported as %+v", state)
 	}
 	l.Close()
-	s = r.await("the cure", func(s wire.TunnelReport) bool { return len(s.Exposures) == 1 })
-	if len(s.Problems) != 0 {
-		t.Errorf("problems %v remain", s.Problems)
+	s = r.await("the cure", up(wire.KindService, x.ID))
+	if len(s.states) != 1 || s.states[x.Key()].Problem != "" {
+		t.Errorf("problems remain: %+v", s.states)
+	}
+}
+
+func TestPublicPortsThatGoMakeRoomForThoseThatCome(t *testing.T) {
+	r := newRig(t)
+	one, two := freePort(t), freePort(t)
+	exposure := func(id string, publicPort int) wire.Resource {
+		return wire.NewResource(wire.KindService, id, wire.TunnelExposure{Board: kitchen, PublicPort: publicPort})
+	}
+	for _, want := range [][]wire.Resource{
+		{exposure("a", one), exposure("b", two)},
+		{exposure("a", two), exposure("b", one)}, // each takes the other's
+		{exposure("c", one), exposure("a", two)}, // b goes
+	} {
+		r.want(want...)
+		v, _ := r.conductor.view()
+		for _, x := range want {
+			if !up(wire.KindService, x.ID)(v) {
+				t.Errorf("%s of %v is not up: %+v", x.ID, want, v.states)
+			}
+		}
 	}
 }
 
@@ -154,14 +175,16 @@ func TestUsersStream(t *testing.T) {
 
 func TestTicketsOpenWhatTheyAreForOnce(t *testing.T) {
 	r := newRig(t)
-	n := wire.TunnelNetwork{ID: "n", Layer: 2, Encapsulation: s4t.EncapEthernet, MTU: 1500, Ports: []wire.TunnelPort{
-		{ID: "p", Board: kitchen, MAC: "02:00:00:00:00:01", Addresses: []string{"10.77.0.2/24"}},
-	}}
-	r.want(wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}})
+	n := twoPorts()
+	n.ports = map[s4t.PortID]wire.TunnelPort{"p": {Board: kitchen, MAC: "02:00:00:00:00:01", Addresses: []string{"10.77.0.2/24"}}}
+	r.want(append(n.resources(), wire.NewResource(wire.KindStreams, string(kitchen), wire.Empty{}))...)
 	good := wire.Ticket{Purpose: wire.PurposePort, Board: kitchen, Port: "p"}
 	used := r.sign(good, nil)
 	if _, err := r.dial(rtunnel.SubprotocolPort, used); err != nil {
 		t.Fatalf("a good ticket: %v", err)
+	}
+	if _, err := r.dial(rtunnel.SubprotocolPort, r.sign(good, func(t *wire.Ticket) { t.Incarnation = r.agent.incarnation })); err != nil {
+		t.Fatalf("a ticket for this incarnation: %v", err)
 	}
 	forged := func() string {
 		keep := r.key
@@ -182,6 +205,8 @@ func TestTicketsOpenWhatTheyAreForOnce(t *testing.T) {
 		{"of another agent", rtunnel.SubprotocolPort, r.sign(good, func(t *wire.Ticket) { t.Agent = "tunnel-agent-2" }), s4t.Forbidden},
 		{"of another board", rtunnel.SubprotocolPort, r.sign(good, func(t *wire.Ticket) { t.Board = garden }), s4t.Forbidden},
 		{"of a port that is not desired", rtunnel.SubprotocolPort, r.sign(good, func(t *wire.Ticket) { t.Port = "q" }), s4t.Forbidden},
+		{"of streams of another board", rtunnel.SubprotocolStreams, r.sign(good, func(t *wire.Ticket) { t.Purpose = wire.PurposeStreams; t.Board = garden }), s4t.Forbidden},
+		{"of an agent that was started anew", rtunnel.SubprotocolPort, r.sign(good, func(t *wire.Ticket) { t.Incarnation = "another" }), s4t.Forbidden},
 		{"of a port, for streams", rtunnel.SubprotocolStreams, r.sign(good, nil), s4t.Forbidden},
 		{"of a service, which works more than once", rtunnel.SubprotocolStream, r.sign(good, func(t *wire.Ticket) { t.Purpose = wire.PurposeService; t.Expires = 0 }), s4t.Forbidden},
 		{"of streams, for a user's stream", rtunnel.SubprotocolStream, r.sign(good, func(t *wire.Ticket) { t.Purpose = wire.PurposeStreams }), s4t.Forbidden},
@@ -215,6 +240,9 @@ func TestRemovedBoardsRtunnelsAreClosed(t *testing.T) {
 	r := newRig(t)
 	pool := r.board(kitchen)
 	pool.Set(nil) // it will not come back
-	r.want(wire.TunnelDesired{Boards: []s4t.BoardID{garden}})
-	r.await("no rtunnel for streams", func(s wire.TunnelReport) bool { return len(s.Streams) == 0 })
+	r.want(wire.NewResource(wire.KindStreams, string(garden), wire.Empty{}))
+	r.await("no rtunnel for streams", func(s view) bool { return len(s.all(wire.KindStreams)) == 0 })
+	for len(r.agent.opener.Boards()) > 0 { // what is not wanted is not told
+		time.Sleep(time.Millisecond)
+	}
 }

@@ -23,15 +23,23 @@ type device interface {
 	Close() error
 }
 
-// uplink owns its TAP. Its fields do not change but problem, which Agent.mu
-// guards.
+// uplinks are those that are made.
+type uplinks struct {
+	agent *Agent
+
+	mu  sync.Mutex // guards the fields below, and uplink.out; only apply changes them
+	all map[s4t.NetworkID]*uplink
+}
+
+// uplink owns its TAP. Its fields do not change but out.
 type uplink struct {
+	network *network
 	bridge  string
 	mtu     int
 	ops     []vnet.Op
 	dev     device
 	port    *vswitch.Port
-	problem string        // why the TAP is not in the bridge
+	out     bool          // the TAP is not in the bridge any more
 	done    chan struct{} // closed when nothing of it runs and the TAP is gone
 }
 
@@ -39,49 +47,95 @@ type uplink struct {
 // are for are woken.
 const batchFrames = 64
 
+func newUplinks(a *Agent) *uplinks { return &uplinks{agent: a, all: map[s4t.NetworkID]*uplink{}} }
+
+func uplinkKey(id s4t.NetworkID) wire.ResourceKey {
+	return wire.ResourceKey{Kind: wire.KindUplink, ID: string(id)}
+}
+
+// apply implements reconciler. An uplink that is up is looked after every few
+// seconds: others may take its bridge away, or make it anew.
+func (us *uplinks) apply(rd *round, changed []wire.Resource) {
+	for _, r := range changed {
+		if r.Gone {
+			us.remove(s4t.NetworkID(r.ID))
+		}
+	}
+	each(rd, changed, func(text string, want wire.TunnelUplink) error {
+		id := s4t.NetworkID(text)
+		n, err := us.agent.networks.of(rd, id, uplinkKey(id))
+		if err != nil {
+			us.remove(id)
+			return err
+		}
+		u := us.all[id]
+		if u != nil && (u.network != n || u.bridge != want.Bridge || u.mtu != n.want.MTU || u.ended()) {
+			us.remove(id)
+			u = nil
+		}
+		if u == nil {
+			if u, err = us.agent.newUplink(n, id, want); err != nil {
+				return err
+			}
+			n.members[uplinkKey(id)] = struct{}{}
+		} else if err = us.agent.cfg.Apply(u.ops); err == nil {
+			err = u.port.Update(uplinkConfig(id, want))
+		}
+		us.mu.Lock()
+		us.all[id], u.out = u, err != nil
+		us.mu.Unlock()
+		rd.recheck(uplinkKey(id), uplinkInterval)
+		return err
+	})
+}
+
+// remove ends an uplink, if it is there, and returns when its TAP is gone.
+func (us *uplinks) remove(id s4t.NetworkID) {
+	u := us.all[id]
+	if u == nil {
+		return
+	}
+	us.mu.Lock()
+	delete(us.all, id)
+	us.mu.Unlock()
+	delete(u.network.members, uplinkKey(id))
+	u.close()
+}
+
+// state implements reconciler: up while the TAP is in the bridge.
+func (us *uplinks) state(id string) (up bool, problem error) {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	u := us.all[s4t.NetworkID(id)]
+	return u != nil && !u.out && !u.ended(), nil
+}
+
+// counters returns those of an uplink that is there.
+func (us *uplinks) counters(id s4t.NetworkID) (s4t.PortCounters, bool) {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	if u := us.all[id]; u != nil {
+		return u.port.Counters(), true
+	}
+	return s4t.PortCounters{}, false
+}
+
 // uplinkConfig is what the switch is told of an uplink. Its id is the
 // network's.
-func uplinkConfig(w wire.TunnelNetwork) vswitch.PortConfig {
-	cfg := vswitch.PortConfig{ID: string(w.ID), Guards: w.UplinkGuards}
+func uplinkConfig(id s4t.NetworkID, w wire.TunnelUplink) vswitch.PortConfig {
+	cfg := vswitch.PortConfig{ID: string(id), Guards: w.Guards}
 	cfg.Guards.AllowAnySource = true
 	return cfg
 }
 
-// applyUplink makes the uplink of a network the one that w says, or tries
-// again. a.mu is held.
-func (a *Agent) applyUplink(n *network, w wire.TunnelNetwork, problems map[string]string) {
-	if u := n.uplink; u != nil && (u.bridge != w.Uplink || u.mtu != w.MTU || u.ended()) {
-		u.close()
-		n.uplink = nil
-	}
-	if w.Uplink == "" {
-		return
-	}
-	var err error
-	if u := n.uplink; u == nil {
-		n.uplink, err = a.newUplink(n, w)
-	} else {
-		if err = a.cfg.Apply(u.ops); err == nil { // the bridge may have been made anew
-			err = u.port.Update(uplinkConfig(w))
-		}
-		u.problem = ""
-		if err != nil {
-			u.problem = err.Error()
-		}
-	}
-	if err != nil {
-		problems[string(w.ID)] = err.Error()
-	}
-}
-
 // newUplink makes the TAP, puts it into the bridge and onto the switch.
-func (a *Agent) newUplink(n *network, w wire.TunnelNetwork) (*uplink, error) {
-	name := vnet.UplinkName(w.ID)
-	ops, err := vnet.Uplink(name, w.Uplink, w.MTU)
+func (a *Agent) newUplink(n *network, id s4t.NetworkID, w wire.TunnelUplink) (*uplink, error) {
+	name := vnet.UplinkName(id)
+	ops, err := vnet.Uplink(name, w.Bridge, n.want.MTU)
 	if err != nil {
 		return nil, err
 	}
-	mac, err := net.ParseMAC(vnet.UplinkMAC(w.ID))
+	mac, err := net.ParseMAC(vnet.UplinkMAC(id))
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Internal, "make device "+name, "", "%w", err)
 	}
@@ -93,22 +147,21 @@ func (a *Agent) newUplink(n *network, w wire.TunnelNetwork) (*uplink, error) {
 		dev.Close()
 		return nil, err
 	}
-	cfg := uplinkConfig(w)
+	cfg := uplinkConfig(id, w)
 	cfg.Device = deviceWriter{dev}
 	port, err := n.sw.Add(cfg)
 	if err != nil {
 		dev.Close()
 		return nil, err
 	}
-	u := &uplink{bridge: w.Uplink, mtu: w.MTU, ops: ops, dev: dev, port: port, done: make(chan struct{})}
-	a.doors.Go(func() {
+	u := &uplink{network: n, bridge: w.Bridge, mtu: n.want.MTU, ops: ops, dev: dev, port: port, done: make(chan struct{})}
+	a.handlers.Go(func() {
 		defer close(u.done)
 		err := u.run(context.Background())
-		a.cfg.Log.Info("uplink ended", "network", w.ID, "bridge", u.bridge, "err", err)
-		poke(a.wake) // where it is still wanted, it is made anew
-		poke(a.report)
+		a.cfg.Log.Info("uplink ended", "network", id, "bridge", u.bridge, "err", err)
+		a.again(uplinkKey(id)) // where it is still wanted
 	})
-	a.cfg.Log.Info("uplink is up", "network", w.ID, "device", name, "bridge", w.Uplink)
+	a.cfg.Log.Info("uplink is up", "network", id, "device", name, "bridge", w.Bridge)
 	return u, nil
 }
 
@@ -172,13 +225,3 @@ func (w deviceWriter) WriteFrame(pkt []byte) error { return link.OnlyGone(w.dev.
 
 // Flush ends the port where the TAP is gone, too.
 func (w deviceWriter) Flush() error { return link.OnlyGone(w.dev.Flush()) }
-
-// uplinks returns the networks that are in their bridge. a.mu is held.
-func (a *Agent) uplinks() (up []s4t.NetworkID) {
-	for id, n := range a.networks {
-		if u := n.uplink; u != nil && u.problem == "" && !u.ended() {
-			up = append(up, id)
-		}
-	}
-	return up
-}

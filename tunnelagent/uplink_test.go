@@ -3,7 +3,6 @@ package tunnelagent
 import (
 	"bytes"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -58,7 +57,7 @@ func TestAnUplinkIsAPortOfTheSwitch(t *testing.T) {
 	r := newRig(t)
 	taps := make(chan *fakeTAP, 4)
 	var trouble error
-	r.agent.mu.Lock()
+	r.agent.applyMu.Lock()
 	r.agent.cfg.Open = func(cfg link.Config) (device, error) {
 		if trouble != nil {
 			return nil, trouble
@@ -77,21 +76,20 @@ func TestAnUplinkIsAPortOfTheSwitch(t *testing.T) {
 		return nil
 	}
 	trouble = s4t.Errorf(s4t.Forbidden, "create device x", "run as root", "this process may not create devices")
-	r.agent.mu.Unlock()
+	r.agent.applyMu.Unlock()
 
 	n := twoPorts()
-	n.Uplink = "br0"
-	want := func() wire.TunnelDesired { return wire.TunnelDesired{Networks: []wire.TunnelNetwork{n}} }
-	r.want(want())
-	r.await("a problem", func(s wire.TunnelReport) bool {
-		return strings.Contains(s.Problems["lab"], "run as root") && len(s.Uplinks) == 0
+	n.uplink = &wire.TunnelUplink{Bridge: "br0"}
+	r.want(n.resources()...)
+	r.await("a problem", func(s view) bool {
+		return strings.Contains(s.problem(wire.KindUplink, "lab"), "run as root") && len(s.all(wire.KindUplink)) == 0
 	})
 
-	r.agent.mu.Lock()
+	r.agent.applyMu.Lock()
 	trouble = nil
-	r.agent.mu.Unlock()
-	up := func(s wire.TunnelReport) bool { return slices.Contains(s.Uplinks, "lab") && s.Problems["lab"] == "" }
-	r.want(want())
+	r.agent.applyMu.Unlock()
+	up := func(s view) bool { return up(wire.KindUplink, "lab")(s) && s.problem(wire.KindUplink, "lab") == "" }
+	r.want(n.resources()...)
 	r.await("the uplink", up)
 	tap := <-taps
 	board := r.attach(kitchen, "a")
@@ -132,8 +130,8 @@ func TestAnUplinkIsAPortOfTheSwitch(t *testing.T) {
 	second := <-taps
 	r.await("the uplink again", up)
 
-	n.Uplink = ""
-	r.want(want())
+	n.uplink = nil
+	r.want(n.resources()...)
 	<-second.closed
-	r.await("no uplink", func(s wire.TunnelReport) bool { return len(s.Uplinks) == 0 })
+	r.await("no uplink", func(s view) bool { return len(s.all(wire.KindUplink)) == 0 })
 }

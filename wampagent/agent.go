@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/queue"
+	"github.com/stack4things/s4t/registration"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wamp/router"
 	"github.com/stack4things/s4t/wire"
@@ -35,27 +35,29 @@ type Config struct {
 
 // Times of an agent.
 const (
-	beatInterval = 5 * time.Second // the conductor counts on it
-	beatTimeout  = 3 * time.Second
-	callTimeout  = 10 * time.Second // of what a board asks
-	pingTimeout  = 2 * time.Second
-	minRetry     = 50 * time.Millisecond
-	maxRetry     = 2 * time.Second
+	callTimeout = 10 * time.Second // of what a board asks
+	tellTimeout = 3 * time.Second  // of what is told again
+	pingTimeout = 2 * time.Second
+	endTimeout  = 10 * time.Second // for all sessions to be ended when the lease is lost
 )
 
-// workers is how many messages of the queue are served at a time: most wait for
-// a board.
-const workers = 64
+const (
+	workers  = 64 // messages of the queue that are served at a time: most wait for a board
+	together = 8  // sessions that the conductor is asked about, or told of the end of, at a time
+)
 
 // Agent is a WAMP agent. It is ready for boards once [Agent.Ready] is closed.
 type Agent struct {
-	cfg         Config
-	incarnation string // of this start
-	router      *router.Router
-	sessions    sessions
-	hello       chan struct{} // the conductor does not know us: capacity 1
-	ready       chan struct{}
-	once        sync.Once
+	cfg          Config
+	incarnation  string // of this start
+	registration *registration.Registration
+	router       *router.Router
+	sessions     sessions
+	check        chan struct{} // the conductor may have forgotten sessions: capacity 1
+	ready        chan struct{}
+
+	mu    sync.Mutex      // guards the fields below; nothing is called with it held
+	lease context.Context // that boards are served for; nil: nobody may come
 }
 
 // New returns an Agent that does nothing until Run.
@@ -67,18 +69,25 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.Log = cfg.Log.With("agent", cfg.ID)
-	a := &Agent{cfg: cfg, incarnation: s4t.NewID(), sessions: newSessions(), hello: make(chan struct{}, 1), ready: make(chan struct{})}
-	r, err := router.New(router.Config{
+	a := &Agent{cfg: cfg, incarnation: s4t.NewID(), sessions: newSessions(), check: make(chan struct{}, 1), ready: make(chan struct{})}
+	var err error
+	a.registration, err = registration.New(registration.Config{
+		Hello: wire.AgentHello{ID: cfg.ID, Kind: wire.AgentWAMP, Incarnation: a.incarnation, URL: cfg.URL},
+		Queue: cfg.Queue, Registered: a.registered, Lost: a.lost, Log: cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.router, err = router.New(router.Config{
 		Identify:   a.identify,
 		Join:       a.join,
-		Check:      a.check,
+		Check:      a.checkCode,
 		Procedures: []string{wamp.Connected, wamp.Desired, wamp.Report, wamp.Ticket, wamp.Leave},
 		Serve:      a.serve,
 		Joined:     a.sessions.joined,
 		Left:       a.sessions.left,
 		Log:        cfg.Log,
 	})
-	a.router = r
 	return a, err
 }
 
@@ -88,9 +97,10 @@ func (a *Agent) Handler() http.Handler { return a.router }
 // Ready is closed when the conductor knows the agent and boards may come.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
-// Run serves until ctx ends; every session has been told and has ended when it
-// returns. The conductor learns of their end from the agent's next hello, or
-// its silence. It is called once.
+// Run serves until ctx ends, or another incarnation of the agent has taken its
+// place, which is an error of kind Conflict; every session has been told and
+// has ended when it returns. The conductor learns of their end from the agent's
+// next hello, or its silence. It is called once.
 func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.router.Run(ctx) })
@@ -102,69 +112,65 @@ func (a *Agent) Run(ctx context.Context) error {
 			wire.MethodBoardCall: queue.Handle(a.boardCall),
 		}.Serve)
 	})
-	group.Go(func() error { a.announce(ctx); return nil })
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.router.Ready(): // a board that was told of this agent finds it
+			return a.registration.Run(ctx)
+		}
+	})
+	group.Go(func() error { a.checkSessions(ctx); return nil })
 	group.Go(func() error { a.tellEnds(ctx); return nil })
 	return group.Wait()
 }
 
-// announce says hello until the conductor heard it, and then beats; whenever a
-// beat is not heard it starts over.
-func (a *Agent) announce(ctx context.Context) {
-	beat := time.NewTicker(beatInterval)
-	defer beat.Stop()
+// registered is told that the conductor has heard our hello: boards may come.
+// Of sessions that are there already it may know nothing.
+func (a *Agent) registered(lease context.Context, _ wire.AgentWelcome) error {
+	a.mu.Lock()
+	a.lease = lease
+	a.mu.Unlock()
 	select {
-	case <-ctx.Done():
-		return
-	case <-a.router.Ready(): // a board that was told of this agent finds it
+	case <-a.ready:
+		poke(a.check)
+	default:
+		close(a.ready)
 	}
-	for again := false; ; again = true {
-		if !a.retry(ctx, "say hello to the conductor", a.sayHello) {
-			return
-		}
-		a.once.Do(func() { close(a.ready) })
-		if again {
-			a.checkSessions(ctx)
-		}
-		for heard := true; heard; {
-			select {
-			case <-ctx.Done():
-				return
-			case <-a.hello:
-				heard = false
-			case <-beat.C:
-				if err := a.conduct(ctx, beatTimeout, wire.MethodAgentBeat, wire.AgentBeat{ID: a.cfg.ID, Incarnation: a.incarnation}, nil); err != nil && ctx.Err() == nil {
-					a.cfg.Log.Warn("the conductor does not hear this agent", "err", err)
-					heard = false
-				}
-			}
-		}
-	}
+	return nil
 }
 
-func (a *Agent) sayHello(ctx context.Context) error {
-	return a.conduct(ctx, beatTimeout, wire.MethodAgentHello,
-		wire.AgentHello{ID: a.cfg.ID, Kind: wire.AgentWAMP, Incarnation: a.incarnation, URL: a.cfg.URL}, nil)
+// lost ends all sessions: the lease has ended, and the boards may be another
+// agent's now.
+func (a *Agent) lost() {
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	var group errgroup.Group
+	group.SetLimit(workers)
+	for _, s := range a.sessions.all() {
+		group.Go(func() error {
+			a.kick(ctx, s, wamp.ReasonStale, "this WAMP agent has lost touch with the cloud")
+			return nil
+		})
+	}
+	_ = group.Wait() // none returns an error
 }
 
-// retry does fn until it succeeds, or ctx ends (false). What is only not there
-// yet is logged once.
-func (a *Agent) retry(ctx context.Context, what string, fn func(context.Context) error) bool {
-	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
-		err := fn(ctx)
-		if err == nil {
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-		if wait >= maxRetry/2 && wait < maxRetry {
-			a.cfg.Log.Warn("cannot "+what+"; trying on", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(wait/2 + rand.N(wait)):
-		}
+// serving returns an error where the agent may serve nobody.
+func (a *Agent) serving(op string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.lease == nil || a.lease.Err() != nil {
+		return s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "the WAMP agent is out of touch with the cloud")
+	}
+	return nil
+}
+
+// poke puts a token into a channel of capacity 1 unless one is there.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -177,17 +183,26 @@ func (a *Agent) conduct(ctx context.Context, timeout time.Duration, method strin
 
 // identify is the router's question for a board's key.
 func (a *Agent) identify(ctx context.Context, board s4t.BoardID) (who wire.BoardIdentity, err error) {
+	if err := a.serving("let board " + string(board) + " in"); err != nil {
+		return who, err
+	}
 	err = a.conduct(ctx, callTimeout, wire.MethodBoardAuthenticate, wire.BoardAuthenticate{Board: board}, &who)
 	return who, err
 }
 
-// check is the router's question whether join would succeed.
-func (a *Agent) check(ctx context.Context, code string, key ed25519.PublicKey, name string) error {
+// checkCode is the router's question whether join would succeed.
+func (a *Agent) checkCode(ctx context.Context, code string, key ed25519.PublicKey, name string) error {
+	if err := a.serving("check a code"); err != nil {
+		return err
+	}
 	return a.conduct(ctx, callTimeout, wire.MethodBoardJoinCheck, wire.BoardJoin{Code: code, PublicKey: key, Name: name}, nil)
 }
 
 // join is the router's question what a code is worth.
 func (a *Agent) join(ctx context.Context, code string, key ed25519.PublicKey, name string) (joined wire.BoardJoined, err error) {
+	if err := a.serving("join a board"); err != nil {
+		return joined, err
+	}
 	err = a.conduct(ctx, callTimeout, wire.MethodBoardJoin, wire.BoardJoin{Code: code, PublicKey: key, Name: name}, &joined)
 	return joined, err
 }

@@ -26,6 +26,10 @@ type conductor struct {
 	online map[s4t.BoardID]bool
 	hellos int
 	refuse error // of every connected, when set
+	lease  time.Duration
+	answer func(method string) error // of hello and beat, when set
+	broken s4t.BoardID               // whose end it cannot take
+	tries  int                       // how often it was told of that
 
 	connected    chan wire.BoardConnected // after each; capacity 64
 	disconnected chan wire.BoardDisconnected
@@ -48,10 +52,22 @@ func (c *conductor) mux() queue.Mux {
 		wire.MethodAgentHello: queue.Handle(func(context.Context, wire.AgentHello) (wire.AgentWelcome, error) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
+			if c.answer != nil {
+				if err := c.answer(wire.MethodAgentHello); err != nil {
+					return wire.AgentWelcome{}, err
+				}
+			}
 			c.hellos++
-			return wire.AgentWelcome{}, nil
+			return wire.AgentWelcome{Lease: c.lease}, nil
 		}),
-		wire.MethodAgentBeat: queue.Handle(func(context.Context, wire.AgentBeat) (wire.Empty, error) { return wire.Empty{}, nil }),
+		wire.MethodAgentBeat: queue.Handle(func(context.Context, wire.AgentBeat) (wire.AgentLease, error) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.answer != nil {
+				return wire.AgentLease{}, c.answer(wire.MethodAgentBeat)
+			}
+			return wire.AgentLease{Lease: c.lease}, nil
+		}),
 		wire.MethodBoardAuthenticate: queue.Handle(func(_ context.Context, req wire.BoardAuthenticate) (wire.BoardIdentity, error) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -92,6 +108,11 @@ func (c *conductor) mux() queue.Mux {
 		}),
 		wire.MethodBoardDisconnected: queue.Handle(func(_ context.Context, req wire.BoardDisconnected) (wire.Empty, error) {
 			c.mu.Lock()
+			if req.Board == c.broken {
+				c.tries++
+				c.mu.Unlock()
+				return wire.Empty{}, s4t.Errorf(s4t.Internal, "end a session", "", "its row cannot be read")
+			}
 			if c.epoch[req.Board] == req.Epoch {
 				c.online[req.Board] = false
 			}
@@ -127,6 +148,7 @@ type world struct {
 	board s4t.BoardID
 	key   ed25519.PrivateKey
 
+	ended         chan error           // of the agent's Run; closed after it
 	conduct       func() (stop func()) // serves the conductor's topic
 	stopConductor func()
 }
@@ -151,7 +173,15 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.agent = a
-	t.Cleanup(background(t, a.Run))
+	ctx, stop := context.WithCancel(context.Background())
+	w.ended = make(chan error, 1)
+	go func() { w.ended <- a.Run(ctx); close(w.ended) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-w.ended; err != nil {
+			t.Errorf("Run ended with %v", err)
+		}
+	})
 	wait(t, "ready", a.Ready())
 	srv := httptest.NewServer(a.Handler())
 	t.Cleanup(srv.Close)
@@ -424,7 +454,7 @@ func TestTheConductorGoesAndComesBack(t *testing.T) {
 	w.c.online[w.board] = false // it lost what it knew
 	hellos := w.c.hellos
 	w.c.mu.Unlock()
-	w.agent.hello <- struct{}{}
+	w.agent.registration.Renew()
 	if err := wait(t, "end", ended); wamp.ReasonOf(err) != wamp.ReasonStale || s4t.KindOf(err) != s4t.Unavailable {
 		t.Errorf("ended with %v", err)
 	}
@@ -432,6 +462,88 @@ func TestTheConductorGoesAndComesBack(t *testing.T) {
 	defer w.c.mu.Unlock()
 	if w.c.hellos <= hellos {
 		t.Error("no hello was said")
+	}
+}
+
+// TestABoardThatTheConductorCannotReadKeepsNoOtherFromBeingTold of, and is
+// told of again.
+func TestABoardThatTheConductorCannotReadKeepsNoOtherFromBeingTold(t *testing.T) {
+	w := newWorld(t)
+	w.c.broken = w.board
+	s, _, _ := w.start("i1")
+	s.Close()
+	for {
+		w.c.mu.Lock()
+		tries := w.c.tries
+		w.c.mu.Unlock()
+		if tries > 1 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	for range 3 {
+		_, key, _ := ed25519.GenerateKey(rand.Reader)
+		s, welcome, _, err := w.open(wamp.JoinConfig{Code: "GOOD", Key: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		arg := string(wire.Encode(wire.BoardConnected{Instance: "i"}))
+		if _, err := s.Call(t.Context(), wamp.BoardURI(welcome.Board, wamp.Connected), arg); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if got := wait(t, "disconnected", w.c.disconnected); got.Board != welcome.Board {
+			t.Errorf("the conductor heard %+v", got)
+		}
+	}
+	w.c.mu.Lock()
+	w.c.broken = ""
+	w.c.mu.Unlock()
+	if got := wait(t, "disconnected", w.c.disconnected); got.Board != w.board {
+		t.Errorf("the conductor heard %+v", got)
+	}
+}
+
+func TestAnAgentThatLostItsLeaseEndsItsSessionsAndLetsNobodyIn(t *testing.T) {
+	w := newWorld(t)
+	_, _, ended := w.start("i1")
+	w.c.mu.Lock()
+	w.c.lease = 50 * time.Millisecond
+	w.c.answer = func(method string) error {
+		if method == wire.MethodAgentHello && w.c.lease > 0 { // the lease comes with it; from then on nothing is heard
+			w.c.answer = func(string) error { return s4t.Errorf(s4t.Unavailable, "hear the agent", "", "say hello first") }
+		}
+		return nil
+	}
+	w.c.mu.Unlock()
+	w.agent.registration.Renew()
+	if err := wait(t, "end", ended); wamp.ReasonOf(err) != wamp.ReasonStale {
+		t.Errorf("ended with %v", err)
+	}
+	if _, _, _, err := w.open(wamp.JoinConfig{Board: w.board, Key: w.key}); s4t.KindOf(err) != s4t.Unavailable {
+		t.Errorf("a board was let in: %v", err)
+	}
+	w.c.mu.Lock()
+	w.c.answer, w.c.lease = nil, 0
+	w.c.mu.Unlock()
+	for w.agent.serving("wait") != nil {
+		time.Sleep(time.Millisecond)
+	}
+	w.start("i2")
+}
+
+func TestAnotherIncarnationEndsTheAgent(t *testing.T) {
+	w := newWorld(t)
+	_, _, ended := w.start("i1")
+	w.c.mu.Lock()
+	w.c.answer = func(string) error { return s4t.Errorf(s4t.Conflict, "hear the agent", "", "another one has its place") }
+	w.c.mu.Unlock()
+	w.agent.registration.Renew()
+	if err := wait(t, "end of Run", w.ended); s4t.KindOf(err) != s4t.Conflict {
+		t.Errorf("Run: %v", err)
+	}
+	if err := wait(t, "end", ended); wamp.ReasonOf(err) != wamp.ReasonStale {
+		t.Errorf("the session ended with %v", err)
 	}
 }
 

@@ -18,6 +18,9 @@ const maxInstance = 64
 // are those of the session.
 func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg string) (string, error) {
 	op := fmt.Sprintf("serve %s of board %s", procedure, from.Board)
+	if err := a.serving(op); err != nil {
+		return "", err
+	}
 	epoch, live := a.sessions.take(from)
 	if !live {
 		return "", s4t.Errorf(s4t.Unavailable, op, "", "the session is over")
@@ -90,16 +93,13 @@ func (a *Agent) connected(ctx context.Context, op string, from router.Session, r
 	switch s4t.KindOf(err) {
 	case "":
 	case s4t.Conflict:
-		a.kick(ctx, from, wamp.ReasonCloned, err.Error())
+		a.dismiss(ctx, from, wamp.ReasonCloned, err.Error())
 		return w, err
 	case s4t.NotFound, s4t.Unauthenticated:
-		a.kick(ctx, from, wamp.ReasonLeft, err.Error())
+		a.dismiss(ctx, from, wamp.ReasonLeft, err.Error())
 		return w, err
 	case s4t.Unavailable:
-		select { // it may not know this agent
-		case a.hello <- struct{}{}:
-		default:
-		}
+		a.registration.Renew() // it may not know this agent
 		return w, err
 	default:
 		return w, err
@@ -110,6 +110,10 @@ func (a *Agent) connected(ctx context.Context, op string, from router.Session, r
 	}
 	if !live || some && goes == from {
 		return w, s4t.Errorf(s4t.Unavailable, op, "", "the session is over")
+	}
+	if err := a.serving(op); err != nil { // the lease was lost meanwhile
+		a.dismiss(ctx, from, wamp.ReasonStale, err.Error())
+		return w, err
 	}
 	return w, nil
 }

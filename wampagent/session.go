@@ -3,10 +3,12 @@ package wampagent
 import (
 	"context"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/registration"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wamp/router"
 	"github.com/stack4things/s4t/wire"
@@ -15,7 +17,8 @@ import (
 // session is a live WAMP session of a board.
 type session struct {
 	router.Session
-	epoch int64 // 0 until the conductor took it in
+	epoch int64         // 0 until the conductor took it in
+	gone  chan struct{} // closed when it has ended
 }
 
 // sessions knows the live ones, and the ends that the conductor has not heard
@@ -25,7 +28,14 @@ type sessions struct {
 	live  map[uint64]*session      // by WAMP session id
 	board map[s4t.BoardID]*session // the one of the highest epoch
 	ended map[s4t.BoardID]int64    // epochs to tell the conductor of
+	waits map[s4t.BoardID]*delay   // of those that it did not take
 	tell  chan struct{}            // something is in ended: capacity 1
+}
+
+// delay is when the conductor is told of an end that it did not take.
+type delay struct {
+	backoff registration.Backoff
+	until   time.Time
 }
 
 func newSessions() sessions {
@@ -34,6 +44,7 @@ func newSessions() sessions {
 		live:  make(map[uint64]*session),
 		board: make(map[s4t.BoardID]*session),
 		ended: make(map[s4t.BoardID]int64),
+		waits: make(map[s4t.BoardID]*delay),
 		tell:  make(chan struct{}, 1),
 	}
 }
@@ -42,7 +53,7 @@ func newSessions() sessions {
 func (s sessions) joined(who router.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live[who.ID] = &session{Session: who}
+	s.live[who.ID] = &session{Session: who, gone: make(chan struct{})}
 }
 
 // left is told by the router that a session has ended.
@@ -54,6 +65,7 @@ func (s sessions) left(who router.Session) {
 	if was == nil {
 		return
 	}
+	close(was.gone)
 	if s.board[who.Board] == was {
 		delete(s.board, who.Board)
 	}
@@ -67,10 +79,7 @@ func (s sessions) end(board s4t.BoardID, epoch int64) {
 		return
 	}
 	s.ended[board] = epoch
-	select {
-	case s.tell <- struct{}{}:
-	default:
-	}
+	poke(s.tell)
 }
 
 // take returns the epoch of a live session.
@@ -83,6 +92,18 @@ func (s sessions) take(who router.Session) (epoch int64, live bool) {
 	return 0, false
 }
 
+// gone is closed when the session has ended.
+func (s sessions) gone(who router.Session) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.live[who.ID]; l != nil {
+		return l.gone
+	}
+	ended := make(chan struct{})
+	close(ended)
+	return ended
+}
+
 // of returns the session of a board.
 func (s sessions) of(board s4t.BoardID) (session, bool) {
 	s.mu.Lock()
@@ -93,15 +114,24 @@ func (s sessions) of(board s4t.BoardID) (session, bool) {
 	return session{}, false
 }
 
-// all returns the sessions that the conductor took in.
-func (s sessions) all() []session {
+// all returns the live ones.
+func (s sessions) all() (all []router.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]session, 0, len(s.board))
-	for _, l := range s.board {
-		out = append(out, *l)
+	for _, l := range s.live {
+		all = append(all, l.Session)
 	}
-	return out
+	return all
+}
+
+// begun returns those that the conductor took in.
+func (s sessions) begun() (begun []session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.board {
+		begun = append(begun, *l)
+	}
+	return begun
 }
 
 // begin gives a session its epoch. It returns the session that has to go: the
@@ -127,52 +157,104 @@ func (s sessions) begin(who router.Session, epoch int64) (goes router.Session, s
 	return goes, some, true
 }
 
-// tellEnds tells the conductor of sessions that ended, until ctx ends. Each is
-// told until it was heard, or a newer session of the board made it idle talk.
+// due takes the ends that the conductor is to be told of now, and returns when
+// it is to be told of the next of the others.
+func (s sessions) due(now time.Time) (batch []wire.BoardDisconnected, next time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next = time.Hour
+	for board, epoch := range s.ended {
+		if w := s.waits[board]; w != nil && now.Before(w.until) {
+			next = min(next, w.until.Sub(now))
+			continue
+		}
+		delete(s.ended, board)
+		batch = append(batch, wire.BoardDisconnected{Board: board, Epoch: epoch})
+	}
+	return batch, next
+}
+
+// told notes whether the conductor took an end. What it did not take it is
+// told again, later each time, unless a newer session of the board made it idle
+// talk.
+func (s sessions) told(end wire.BoardDisconnected, err error) (backoff registration.Backoff) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		delete(s.waits, end.Board)
+		return backoff
+	}
+	w := s.waits[end.Board]
+	if w == nil {
+		w = &delay{}
+		s.waits[end.Board] = w
+	}
+	w.until = time.Now().Add(w.backoff.Next())
+	s.end(end.Board, end.Epoch)
+	if _, again := s.ended[end.Board]; !again {
+		delete(s.waits, end.Board)
+	}
+	return w.backoff
+}
+
+// tellEnds tells the conductor of sessions that ended, until ctx ends, each
+// until it was heard. One that it cannot take keeps no other from being told.
 func (a *Agent) tellEnds(ctx context.Context) {
+	var group errgroup.Group
+	group.SetLimit(together)
+	defer func() { _ = group.Wait() }() // none returns an error
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.sessions.tell:
+		case <-timer.C:
 		}
-		a.sessions.mu.Lock()
-		batch := make([]wire.BoardDisconnected, 0, len(a.sessions.ended))
-		for board, epoch := range a.sessions.ended {
-			batch = append(batch, wire.BoardDisconnected{Board: board, Epoch: epoch})
-		}
-		clear(a.sessions.ended)
-		a.sessions.mu.Unlock()
-		var group errgroup.Group
-		group.SetLimit(8)
+		batch, next := a.sessions.due(time.Now())
+		timer.Reset(next)
 		for _, end := range batch {
 			group.Go(func() error {
-				a.retry(ctx, "tell the conductor that a board went", func(ctx context.Context) error {
-					if now, ok := a.sessions.of(end.Board); ok && now.epoch > end.Epoch {
-						return nil
-					}
-					return a.conduct(ctx, callTimeout, wire.MethodBoardDisconnected, end, nil)
-				})
+				a.tellEnd(ctx, end)
+				return nil
+			})
+		}
+	}
+}
+
+// tellEnd tells the conductor of one end.
+func (a *Agent) tellEnd(ctx context.Context, end wire.BoardDisconnected) {
+	var err error
+	if now, ok := a.sessions.of(end.Board); !ok || now.epoch <= end.Epoch {
+		err = a.conduct(ctx, tellTimeout, wire.MethodBoardDisconnected, end, nil)
+	}
+	backoff := a.sessions.told(end, err)
+	if err != nil && ctx.Err() == nil {
+		backoff.Log(a.cfg.Log, "tell the conductor that board "+string(end.Board)+" went", err)
+	}
+}
+
+// checkSessions finds out, after the conductor was away, which sessions it
+// still takes for live. A board of the others opens a new one, as always.
+func (a *Agent) checkSessions(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.check:
+		}
+		var group errgroup.Group
+		group.SetLimit(together)
+		for _, s := range a.sessions.begun() {
+			group.Go(func() error {
+				err := a.conduct(ctx, callTimeout, wire.MethodBoardDesired, wire.BoardAsk{Board: s.Board, Epoch: s.epoch}, nil)
+				a.heed(ctx, s.Session, err)
 				return nil
 			})
 		}
 		_ = group.Wait() // none returns an error
 	}
-}
-
-// checkSessions finds out, after the conductor was away, which sessions it
-// still takes for live. A board of the others opens a new one: the normal way.
-func (a *Agent) checkSessions(ctx context.Context) {
-	var group errgroup.Group
-	group.SetLimit(8)
-	for _, s := range a.sessions.all() {
-		group.Go(func() error {
-			err := a.conduct(ctx, callTimeout, wire.MethodBoardDesired, wire.BoardAsk{Board: s.Board, Epoch: s.epoch}, nil)
-			a.heed(ctx, s.Session, err)
-			return nil
-		})
-	}
-	_ = group.Wait() // none returns an error
 }
 
 // heed ends a session that the conductor no longer takes for the board's.
@@ -182,6 +264,18 @@ func (a *Agent) heed(ctx context.Context, s router.Session, err error) {
 		a.kick(ctx, s, wamp.ReasonStale, "the cloud takes this session for over")
 	case s4t.NotFound:
 		a.kick(ctx, s, wamp.ReasonLeft, "the board was deleted")
+	}
+}
+
+// dismiss ends a session that has a call under way, and returns when it has
+// ended: the board is to learn why from the end of the session, not from what
+// its call returns.
+func (a *Agent) dismiss(ctx context.Context, s router.Session, reason, message string) {
+	a.kick(ctx, s, reason, message)
+	select {
+	case <-a.sessions.gone(s):
+	case <-time.After(pingTimeout):
+	case <-ctx.Done():
 	}
 }
 

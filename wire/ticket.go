@@ -30,6 +30,10 @@ type Ticket struct {
 	Target  string        `json:"t,omitempty"` // PurposeStream, PurposeService: "host:port" on the board's side
 	Expires int64         `json:"e,omitempty"` // Unix seconds, the cloud's clock; 0 with PurposeService only
 	User    string        `json:"u,omitempty"` // who asked, for the board's log
+
+	// Incarnation of the agent it is for, of a ticket that works once: one that
+	// was started anew does not remember what was used. Empty: any.
+	Incarnation string `json:"i,omitempty"`
 }
 
 // MaxTicket is the longest encoded ticket, in bytes.

@@ -16,11 +16,11 @@ import (
 // asked for every message of every board; the cloud's own session is trusted.
 type authorizer struct{}
 
-// maxClaims is how many times a session may register or subscribe.
-const maxClaims = 1024
+// maxRegistrations is how many times a session may register or subscribe.
+const maxRegistrations = 1024
 
-// claims is the detail of a session that counts them.
-const claims = "s4t_claims"
+// registrations is the detail of a session that counts them.
+const registrations = "s4t_registrations"
 
 // Authorize is called by nexus with the session locked. Options that a board
 // has no use for are taken out of the message.
@@ -36,12 +36,12 @@ func (authorizer) Authorize(s *nwamp.Session, m nwamp.Message) (bool, error) {
 		m.Options = nwamp.Dict{}
 		return own(board, m.Procedure, true), nil
 	case *nwamp.Register:
-		ok := exact(m.Options) && own(board, m.Procedure, false) && claim(s)
+		ok := exact(m.Options) && own(board, m.Procedure, false) && mayRegister(s)
 		_, name, _ := wamp.ParseBoardURI(string(m.Procedure))
 		m.Options, m.Procedure = nwamp.Dict{}, sessionURI(s.ID, name)
 		return ok, nil
 	case *nwamp.Subscribe:
-		ok := exact(m.Options) && own(board, m.Topic, false) && claim(s)
+		ok := exact(m.Options) && own(board, m.Topic, false) && mayRegister(s)
 		m.Options = nwamp.Dict{}
 		return ok, nil
 	case *nwamp.Publish:
@@ -88,9 +88,9 @@ func exact(options nwamp.Dict) bool {
 	return true
 }
 
-// claim counts a registration or subscription.
-func claim(s *nwamp.Session) bool {
-	n, _ := s.Details[claims].(int)
-	s.Details[claims] = n + 1
-	return n < maxClaims
+// mayRegister counts a registration or subscription.
+func mayRegister(s *nwamp.Session) bool {
+	n, _ := s.Details[registrations].(int)
+	s.Details[registrations] = n + 1
+	return n < maxRegistrations
 }

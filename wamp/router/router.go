@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	nexus "github.com/gammazero/nexus/v3/router"
 	"github.com/gammazero/nexus/v3/router/auth"
@@ -48,6 +49,8 @@ const (
 	maxSessions   = 16384
 	maxHandshakes = 1024 // of them, those that are not welcomed yet
 	maxServing    = 32   // calls of one board to the cloud at a time
+
+	kickTimeout = 5 * time.Second
 )
 
 // Router lets boards in and routes between them and the cloud.
@@ -66,6 +69,7 @@ type Router struct {
 
 	ended     sync.WaitGroup // goroutines of connections
 	attaching sync.WaitGroup // of those that nexus is letting in
+	kicking   sync.WaitGroup // calls of Kick
 }
 
 // running is what exists while Run runs.
@@ -112,6 +116,7 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 	r.mu.Unlock()
 	r.attaching.Wait() // nexus panics when it is closed meanwhile
+	r.kicking.Wait()   // and hangs
 	run.nexus.Close()  // says goodbye to every session, the cloud's own too
 	run.cloud.wait()
 	r.ended.Wait()
@@ -175,9 +180,13 @@ func (r *Router) now(op string) (*running, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.run == nil {
-		return nil, s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "the WAMP router is not running")
+		return nil, stopped(op)
 	}
 	return r.run, nil
+}
+
+func stopped(op string) error {
+	return s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "the WAMP router is not running")
 }
 
 // Publish publishes to a topic and returns when the broker has passed it on.
@@ -213,14 +222,22 @@ func (r *Router) Call(ctx context.Context, to Session, name, arg string) (string
 }
 
 // Kick ends a session with a reason (a URI) and a sentence for people. A
-// session that is not there (any more) is not an error.
+// session that is not there (any more) is not an error. What has begun is done,
+// which takes no time to speak of, even if ctx ends.
 func (r *Router) Kick(ctx context.Context, s Session, reason, message string) error {
 	const op = "end a control session"
-	run, err := r.now(op)
-	if err != nil {
-		return err
+	r.mu.Lock()
+	run := r.run
+	if run == nil {
+		r.mu.Unlock()
+		return stopped(op)
 	}
-	_, err = run.cloud.call(ctx, op, string(nwamp.MetaProcSessionKill),
+	r.kicking.Add(1)
+	r.mu.Unlock()
+	defer r.kicking.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), kickTimeout)
+	defer cancel()
+	_, err := run.cloud.call(ctx, op, string(nwamp.MetaProcSessionKill),
 		nwamp.List{nwamp.ID(s.ID)}, nwamp.Dict{"reason": reason, "message": message})
 	if wamp.ReasonOf(err) == string(nwamp.ErrNoSuchSession) {
 		return nil

@@ -317,6 +317,38 @@ func TestShutdownIsTold(t *testing.T) {
 }
 
 // TestBoardsThatAreFasterThanTheStart wait for it.
+// TestStoppingWhileSessionsAreEnded: nexus would hang.
+func TestStoppingWhileSessionsAreEnded(t *testing.T) {
+	for range 20 {
+		w := newWorld(t)
+		var kicking sync.WaitGroup
+		first := make(chan struct{}, 8)
+		ctx, cancel := context.WithCancel(t.Context())
+		for range cap(first) {
+			kicking.Go(func() {
+				for {
+					err := w.r.Kick(ctx, Session{ID: 1, Board: w.boards[0]}, wamp.ReasonStale, "")
+					select {
+					case first <- struct{}{}:
+					default:
+					}
+					if s4t.KindOf(err) == s4t.Unavailable {
+						return
+					}
+					if err != nil {
+						t.Errorf("Kick: %v", err)
+						return
+					}
+				}
+			})
+		}
+		<-first
+		cancel()
+		w.stop()
+		kicking.Wait()
+	}
+}
+
 func TestBoardsThatAreFasterThanTheStart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -32,21 +32,21 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	proto, err := accept.Subprotocol(r, []string{rtunnel.SubprotocolPort, rtunnel.SubprotocolStreams, rtunnel.SubprotocolStream})
 	if err != nil {
-		a.doors.Done()
+		a.handlers.Done()
 		accept.Refuse(w, err)
 		return
 	}
 	text := strings.Clone(accept.Bearer(r))
 	t, err := a.admit(ctx, text, purposeOf[proto])
 	if err != nil {
-		a.doors.Done()
+		a.handlers.Done()
 		a.cfg.Log.Info("an rtunnel was refused", "peer", r.RemoteAddr, "board", t.Board, "err", err)
 		accept.Refuse(w, err)
 		return
 	}
 	conn, _, err := accept.Accept(w, r, []string{proto})
 	if err != nil {
-		a.doors.Done()
+		a.handlers.Done()
 		a.cfg.Log.Info("an rtunnel did not come about", "peer", r.RemoteAddr, "board", t.Board, "err", err)
 		return
 	}
@@ -56,62 +56,84 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve serves an rtunnel until it ends. enter has counted it.
 func (a *Agent) serve(ctx context.Context, t wire.Ticket, text string, conn *rtunnel.Conn) {
 	if t.Purpose == wire.PurposeStreams {
-		a.opener.Keep(ctx, t.Board, conn, func(error) { a.doors.Done() })
+		a.streams.keep(ctx, t.Board, conn, a.handlers.Done)
 		return
 	}
-	defer a.doors.Done()
+	defer a.handlers.Done()
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	switch t.Purpose {
 	case wire.PurposePort:
-		a.servePort(ctx, t.Port, conn)
+		a.ports.serve(ctx, t.Port, conn)
 	case wire.PurposeStream:
 		a.serveStream(ctx, t, text, conn)
 	}
 }
 
-// admit decides whether a ticket opens an rtunnel now, and spends it. The
-// ticket is returned with an error too, as far as it is known to be ours.
+// admit decides whether a ticket opens an rtunnel now, and uses it. The ticket
+// is returned with an error too, as far as it is known to be ours.
 func (a *Agent) admit(ctx context.Context, text, purpose string) (wire.Ticket, error) {
 	now := time.Now()
 	t, err := a.ticket(text, purpose, now)
 	if err != nil {
 		return t, err
 	}
-	if purpose == wire.PurposePort {
-		if err := a.awaitPort(ctx, t); err != nil {
-			return t, err
-		}
+	switch purpose {
+	case wire.PurposePort:
+		err = a.await(ctx, "attach port "+string(t.Port), "the board has no such port here (any more)",
+			func() bool { return a.ports.wanted(t.Port, t.Board) })
+	case wire.PurposeStreams:
+		err = a.await(ctx, "wait for streams of board "+string(t.Board), "the board's streams are not here (any more)",
+			func() bool { return a.streams.wanted(t.Board) })
 	}
-	return t, a.spent.use(t, now)
+	if err != nil {
+		return t, err
+	}
+	return t, a.used.Use(t, now)
 }
 
-// awaitPort returns nil when the ticket's port is in desired state. A board
-// may be faster than our wake-up, so a port that is not known is asked for
-// once.
-func (a *Agent) awaitPort(ctx context.Context, t wire.Ticket) error {
-	if a.hasPort(t) {
+// ticket verifies a ticket for purpose at this agent. It is not used yet.
+func (a *Agent) ticket(text, purpose string, now time.Time) (wire.Ticket, error) {
+	const op = "open an rtunnel"
+	a.mu.Lock()
+	key := a.key
+	a.mu.Unlock()
+	if text == "" {
+		return wire.Ticket{}, s4t.Errorf(s4t.Unauthenticated, op, "send a ticket as Authorization: Bearer TICKET", "there is no ticket")
+	}
+	t, err := wire.VerifyTicket(key, text, now)
+	if err != nil {
+		return wire.Ticket{}, err
+	}
+	if t.Agent != a.cfg.ID {
+		return wire.Ticket{}, s4t.Errorf(s4t.Forbidden, op, "ask for a new one", "the ticket is for another tunnel agent")
+	}
+	if t.Incarnation != "" && t.Incarnation != a.incarnation {
+		return wire.Ticket{}, s4t.Errorf(s4t.Forbidden, op, "ask for a new one", "the ticket is from before the tunnel agent was started")
+	}
+	if t.Purpose != purpose {
+		return wire.Ticket{}, s4t.Errorf(s4t.Forbidden, op, "ask for another one", "the ticket is for the purpose %q, not %q", t.Purpose, purpose)
+	}
+	return t, nil
+}
+
+// await returns nil when desired state has what a ticket is for. A board may
+// be faster than our wake-up, so what is not known is asked for once.
+func (a *Agent) await(ctx context.Context, op, gone string, wanted func() bool) error {
+	if wanted() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, comeFirst)
+	ctx, cancel := context.WithTimeout(ctx, portGrace)
 	defer cancel()
 	err := a.refetch(ctx)
-	if a.hasPort(t) {
+	if wanted() {
 		return nil
 	}
 	if err != nil {
-		return s4t.Errorf(s4t.Unavailable, "attach port "+string(t.Port), "try again in a moment", "the conductor does not answer")
+		return s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "the conductor does not answer")
 	}
-	return s4t.Errorf(s4t.Forbidden, "attach port "+string(t.Port), "", "the board has no such port here (any more)")
-}
-
-// hasPort reports whether desired state has the port of t for the board of t.
-func (a *Agent) hasPort(t wire.Ticket) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	p := a.ports[t.Port]
-	return p != nil && p.want.Board == t.Board
+	return s4t.Errorf(s4t.Forbidden, op, "", "%s", gone)
 }
 
 // hostOf returns the host of a URL.

@@ -14,7 +14,7 @@ import (
 func TestProjectsShareHoweverManyPortsTheyHave(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		turns   int
+		slots   int
 		ports   map[s4t.ProjectID]int
 		weights map[s4t.ProjectID]int
 	}{
@@ -25,8 +25,10 @@ func TestProjectsShareHoweverManyPortsTheyHave(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ts := newTurns(c.turns)
-				ts.weigh(c.weights)
+				ts := newShares(c.slots)
+				for project, weight := range c.weights {
+					ts.weigh(project, weight)
+				}
 				moved := map[s4t.ProjectID]int{}
 				var mu sync.Mutex
 				var running sync.WaitGroup
@@ -61,8 +63,8 @@ func TestProjectsShareHoweverManyPortsTheyHave(t *testing.T) {
 						t.Errorf("project %s got %.2f of its share: %v", project, share, moved)
 					}
 				}
-				if ts.free != c.turns {
-					t.Errorf("%d turns are free at the end", ts.free)
+				if ts.free != c.slots {
+					t.Errorf("%d slots are free at the end", ts.free)
 				}
 			})
 		})
@@ -71,18 +73,29 @@ func TestProjectsShareHoweverManyPortsTheyHave(t *testing.T) {
 
 func TestDesiredStateSaysWhatProjectsWeigh(t *testing.T) {
 	r := newRig(t)
-	for _, want := range []map[s4t.ProjectID]int{{"a": 3}, nil} {
-		r.want(wire.TunnelDesired{Weights: want})
-		r.agent.turns.mu.Lock()
-		if got := r.agent.turns.weights; !maps.Equal(got, want) {
-			t.Errorf("weights %v, want %v", got, want)
+	network := func(id string, weight int) wire.Resource {
+		return wire.NewResource(wire.KindNetwork, id, wire.TunnelNetwork{Layer: 2, Encapsulation: s4t.EncapEthernet, MTU: 1500, Project: "a", Weight: weight})
+	}
+	for _, c := range []struct {
+		resources []wire.Resource
+		want      map[s4t.ProjectID]int
+	}{
+		{[]wire.Resource{network("n", 3)}, map[s4t.ProjectID]int{"a": 3}},
+		{[]wire.Resource{network("n", 5), network("m", 5)}, map[s4t.ProjectID]int{"a": 5}},
+		{[]wire.Resource{network("m", 5)}, map[s4t.ProjectID]int{"a": 5}},
+		{nil, nil},
+	} {
+		r.want(c.resources...)
+		r.agent.cpu.mu.Lock()
+		if got := r.agent.cpu.weights; !maps.Equal(got, c.want) {
+			t.Errorf("weights %v, want %v", got, c.want)
 		}
-		r.agent.turns.mu.Unlock()
+		r.agent.cpu.mu.Unlock()
 	}
 }
 
-func TestNobodyWaitsWhileTurnsAreFree(t *testing.T) {
-	ts := newTurns(2)
+func TestNobodyWaitsWhileSlotsAreFree(t *testing.T) {
+	ts := newShares(2)
 	for range 1000 { // far ahead of the others, which are not there
 		ts.take("a")
 		ts.done("a", 1<<20)
@@ -92,7 +105,7 @@ func TestNobodyWaitsWhileTurnsAreFree(t *testing.T) {
 	ts.done("a", 0)
 	ts.done("b", 0)
 	if n := testing.AllocsPerRun(100, func() { ts.take("a"); ts.done("a", 1<<20) }); n > 0 {
-		t.Errorf("%v allocations a turn", n)
+		t.Errorf("%v allocations a slot", n)
 	}
 	if len(ts.projects) > 2 {
 		t.Errorf("%d projects are kept", len(ts.projects))
