@@ -174,7 +174,7 @@ func (l *loops) probe(p *Port, f *frame) {
 	p.loop.since, p.loop.tested = p.now, 0
 	p.cut.Store(true)
 	l.anyCut.Store(true)
-	p.sw.table.unlearn(p)
+	p.sw.table.forgetDynamic(p)
 	detail := fmt.Sprintf("what leaves by port %s comes back by port %s: both are on one LAN; port %s is cut until the loop is gone", from.id, p.id, p.id)
 	p.sw.log.Warn("a loop was cut: take one of the ports off the LAN", "port", p.id, "peer", from.id)
 	p.sw.onEvent(Event{EventLoop, p.id, detail})
@@ -208,7 +208,7 @@ func (l *loops) retest(p *Port) {
 func (l *loops) restore(d *Port) {
 	if d.loop.since != 0 {
 		for _, o := range l.ports {
-			d.sw.table.unlearn(o)
+			d.sw.table.forgetDynamic(o)
 		}
 	}
 	d.loop.since, d.loop.tested = 0, 0

@@ -51,7 +51,7 @@ type Switch struct {
 	mu     sync.Mutex // guards the adding and removing of ports
 	ports  atomic.Pointer[[]*Port]
 	table  table
-	claims claims
+	owners owners
 	groups groups
 	loops  loops
 }
@@ -75,8 +75,8 @@ func New(cfg Config) (*Switch, error) {
 		layer: cfg.Layer, validate: cfg.Validate, header: cfg.Header, onEvent: cfg.OnEvent, log: cfg.Log,
 		start: time.Now(), seed: maphash.MakeSeed(),
 	}
-	s.table.m = make(map[address]*entry)
-	s.claims.m = make(map[address]claim)
+	s.table.entries = entries{limit: macLimit, of: func(p *Port) *portEntries { return &p.learned }, m: make(map[address]*entry)}
+	s.owners.entries = entries{limit: maxClaims, of: func(p *Port) *portEntries { return &p.owned }, m: make(map[address]*entry)}
 	s.groups.m = make(map[address]map[*Port]int64)
 	s.mac = address{markMAC, 0x02<<40 | rand.Uint64()>>24}
 	s.ports.Store(&[]*Port{})
@@ -131,7 +131,7 @@ func (s *Switch) own(p *Port, r *rules) error {
 		return s4t.Errorf(s4t.Conflict, "add port "+p.id+" to the switch", "", "another port has its %s", what)
 	}
 	now := s.now()
-	if s.layer == 2 && r.mac != (address{}) && !s.table.fix(p, r.mac, fixed, now) {
+	if s.layer == 2 && r.mac != (address{}) && !s.table.assign(p, r.mac, fixed, now) {
 		return conflict("MAC")
 	}
 	own := slices.Clone(r.own6)
@@ -139,15 +139,15 @@ func (s *Switch) own(p *Port, r *rules) error {
 		own = append(own, address{markIPv4, uint64(a)})
 	}
 	for _, a := range own {
-		if !s.claims.fix(p, a) {
+		if !s.owners.assign(p, a, true, now) {
 			return conflict("address")
 		}
-		if s.layer == 3 && !s.table.fix(p, a, fixed, now) {
+		if s.layer == 3 && !s.table.assign(p, a, fixed, now) {
 			return conflict("address")
 		}
 	}
 	if s.layer == 2 && fixed {
-		s.claims.fix(p, r.mac.eui64()) // the address its kernel makes; somebody else may not claim it first
+		s.owners.assign(p, r.mac.eui64(), true, now) // the address its kernel makes; somebody else may not claim it first
 	}
 	return nil
 }
@@ -155,7 +155,14 @@ func (s *Switch) own(p *Port, r *rules) error {
 // forgetPort drops what the tables hold of a port. The caller holds mu.
 func (s *Switch) forgetPort(p *Port) {
 	s.table.forget(p)
-	s.claims.forget(p)
+	s.owners.forget(p)
+}
+
+// forgetFixed drops what they hold of a port's configuration. The caller holds
+// mu.
+func (s *Switch) forgetFixed(p *Port) {
+	s.table.forgetFixed(p)
+	s.owners.forgetFixed(p)
 }
 
 // remove takes a port out.
