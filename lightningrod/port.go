@@ -44,7 +44,7 @@ type port struct {
 	done    chan struct{}                  // closed when device and rtunnel are gone
 	updated chan struct{}                  // want has changed
 	hurry   chan struct{}                  // the cloud is back: dial now
-	out     atomic.Pointer[vswitch.Outlet] // where frames of the device go; nil: nowhere
+	out     atomic.Pointer[vswitch.Egress] // where frames of the device go; nil: nowhere
 
 	mu   sync.Mutex // guards the fields below
 	want wire.DesiredPort
@@ -294,7 +294,7 @@ func (p *port) carry(ctx context.Context, dev Device, capsule *capsule, conn *rt
 		}
 	})
 	layer := p.desired().Layer
-	out, err := vswitch.NewOutlet(vswitch.OutletConfig{Layer: layer, Out: conn, Wrap: capsule.wrapper(conn.NewLayout())})
+	out, err := vswitch.NewEgress(vswitch.EgressConfig{Layer: layer, Out: conn, Wrap: capsule.wrapper(conn.NewLayout())})
 	if err != nil {
 		return err
 	}
@@ -327,13 +327,13 @@ const burst = 256 << 10
 
 // pump takes frames from the device to whatever data rtunnel there is, and
 // drops them where there is none, until the device ends. It never waits for
-// the rtunnel: what a full path does not take waits in the outlet, where a ping
+// the rtunnel: what a full path does not take waits in the egress queue, where a ping
 // overtakes a file and too much is dropped, and not in the device's own queue,
 // which is first come, first served.
 func (p *port) pump(dev Device) error {
 	var (
 		place = make([]byte, link.MaxPacket)
-		out   *vswitch.Outlet
+		out   *vswitch.Egress
 		read  int
 	)
 	next := func() []byte {

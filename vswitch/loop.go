@@ -43,7 +43,7 @@ type loops struct {
 
 	mu     sync.Mutex // guards the fields below and Port.loop
 	sights [sightCount]sight
-	nonce  uint64 // of the probes now on the way
+	nonce  uint64 // of the probes in flight
 	probed int64  // when they were sent
 	serial uint64 // of the port added last
 	ports  []*Port

@@ -26,10 +26,10 @@ type PortConfig struct {
 type Port struct {
 	sw    *Switch
 	id    string
-	out   *Outlet
+	out   *Egress
 	rules atomic.Pointer[rules]
 
-	counts   *counters // of the outlet too
+	counts   *counters // of out, too
 	closed   atomic.Bool
 	cut      atomic.Bool  // by loop detection
 	attached atomic.Int64 // when its host was asked for its groups, of Switch.now
@@ -164,5 +164,5 @@ func (p *Port) ID() string { return p.id }
 // Run returns. Close is safe to call more than once.
 func (p *Port) Close() { p.sw.remove(p) }
 
-// Run writes what is for this port to its Writer, as [Outlet.Run] does.
+// Run writes what is for this port to its Writer, as [Egress.Run] does.
 func (p *Port) Run(ctx context.Context) error { return p.out.Run(ctx) }

@@ -38,6 +38,20 @@ const (
 // bridge (IEEE 802.1Q), except that the MACs and addresses of guarded ports
 // are known from their configuration. On layer 3 it forwards by IP address;
 // multicast and broadcast go to all ports. It starts no goroutine.
+//
+// # Locks
+//
+// They are taken in this order, behind the caller's own (the tunnel agent's: a
+// port's, then Agent.mu):
+//
+//	mu            while a port comes, changes or goes; never for a frame
+//	loops.mu      while probes are queued, or what a port learned is dropped
+//	groups.mu     shared, while a frame is queued for the members of its group
+//	table.mu, owners.mu, queue.mu of a port
+//
+// loops.mu and groups.mu are not held together, nor are two of the last line,
+// under which nothing else is locked. Writers and FrameWriters are called with
+// none of them held, OnEvent with loops.mu.
 type Switch struct {
 	layer    int
 	validate func(pkt []byte, layer int) error
@@ -48,7 +62,7 @@ type Switch struct {
 	seed     maphash.Seed
 	mac      address // that the switch itself speaks with
 
-	mu     sync.Mutex // guards the adding and removing of ports
+	mu     sync.Mutex // guards the adding, changing and removing of ports
 	ports  atomic.Pointer[[]*Port]
 	table  table
 	owners owners
@@ -97,31 +111,39 @@ func (s *Switch) Add(cfg PortConfig) (*Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Port{sw: s, id: cfg.ID, out: newOutlet(s.layer, cfg.Out, cfg.Device, s.header, cfg.Wrap)}
+	p := &Port{sw: s, id: cfg.ID, out: newEgress(s.layer, cfg.Out, cfg.Device, s.header, cfg.Wrap)}
 	p.counts = p.out.counts
 	p.now = s.now()
 	p.attached.Store(p.now)
 	p.rules.Store(r)
 	p.out.rate.Store(r.rate)
+	if err := s.add(p, r); err != nil {
+		return nil, err
+	}
+	p.Flush()
+	return p, nil
+}
+
+// add is Add but for writing the greeting of the port's host.
+func (s *Switch) add(p *Port, r *rules) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, other := range *s.ports.Load() {
 		if other.id == p.id {
-			return nil, s4t.Errorf(s4t.Conflict, op, "close it first", "it is in the switch already")
+			return s4t.Errorf(s4t.Conflict, "add port "+p.id+" to the switch", "close it first", "it is in the switch already")
 		}
 	}
 	if err := s.own(p, r); err != nil {
 		s.forgetPort(p)
-		return nil, err
+		return err
 	}
 	ports := append(slices.Clone(*s.ports.Load()), p)
 	s.ports.Store(&ports)
 	if s.layer == 2 {
 		s.begin(p, r)
 		s.loops.suspect(p)
-		p.Flush()
 	}
-	return p, nil
+	return nil
 }
 
 // own enters what is the port's own into the tables. The caller holds mu.
