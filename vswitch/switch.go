@@ -247,7 +247,7 @@ func (p *Port) forward(pkt []byte) reason {
 	if f.src.groupMAC() {
 		return invalid
 	}
-	if s.loops.anyCut.Load() {
+	if at := s.loops.nextTest.Load(); at != 0 && p.now >= at {
 		s.loops.retest(p)
 	}
 	if r.guards.AllowAnySource {
