@@ -1,8 +1,11 @@
 package vswitch
 
 import (
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/stack4things/s4t"
 )
 
 func TestWhatAFullPortBringsExcludesNobody(t *testing.T) {
@@ -93,5 +96,45 @@ func TestAFullPortLearnsAgainWhenAHostLeavesIt(t *testing.T) {
 	}
 	if e := l.sw.table.find(macAt(hostMAC(0, 7))); e == nil || e.port != q {
 		t.Errorf("the host that moved is not at its new port")
+	}
+}
+
+func TestPortsMayComeAndGoWhileOthersLearn(t *testing.T) {
+	sw, err := New(Config{Layer: 2, Validate: anything, Header: header})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(n byte) *Port {
+		p, err := sw.Add(PortConfig{ID: string('0' + n), MAC: mac(n), Guards: open, Out: nowhere{}})
+		if err != nil {
+			t.Error(err)
+		}
+		return p
+	}
+	var running sync.WaitGroup
+	for n := range byte(4) {
+		running.Go(func() { // each is the goroutine of one port at a time
+			for round := range 20 {
+				p := add(n)
+				for i := range 300 {
+					src := hostMAC(0, (i*7+round*31)%400) // the hosts of all ports are the same
+					p.Input(append(make([]byte, offloadLen), ether(mac(n), src, 0x1234)...))
+					p.Flush()
+				}
+				if err := p.Update(PortConfig{ID: p.id, MAC: mac(n), Guards: s4t.PortGuards{AllowRA: true}}); err != nil {
+					t.Error(err)
+				}
+				for i := range 100 {
+					p.Input(append(make([]byte, offloadLen), ether(mac(n+1), mac(n), typeIPv6, ipv6(temporary(i+round), ip6(2), protoTCP, tcp(1, 2, 0)))...))
+					p.Input(append(make([]byte, offloadLen), advertisement(n, subnet(i), 3600)...))
+					p.Flush()
+				}
+				p.Close()
+			}
+		})
+	}
+	running.Wait()
+	if n, m, x := len(sw.table.m), len(sw.owners.m), len(sw.owners.prefixes); n+m+x != 0 {
+		t.Errorf("without a port there are %d MACs, %d addresses and %d prefixes", n, m, x)
 	}
 }
