@@ -2,6 +2,8 @@ package s4t
 
 import "time"
 
+// Step 1 of the paper's Fig. 3: what the user asks for.
+
 // Bridge is the user's request "put these boards on one network" (step 1 of
 // the paper's Fig. 3): a network, its subnets, and a port for each board.
 type Bridge struct {

@@ -8,6 +8,8 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
+// Step 2 of the paper's Fig. 3: the API puts the request on the queue.
+
 // bridgeRef is the input of a route about one bridge.
 type bridgeRef struct {
 	Bridge string `path:"bridge" maxLength:"63" doc:"Name or id"`

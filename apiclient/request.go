@@ -73,7 +73,7 @@ type BridgeCreate struct {
 	Name          string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the project"`
 	Boards        []string          `json:"boards" minItems:"1" maxItems:"250" doc:"Names or ids"`
 	CIDR          string            `json:"cidr,omitempty" maxLength:"64" example:"10.77.0.0/24" doc:"IPv4 addresses; none: no addresses are given; chosen by default"`
-	CIDR6         string            `json:"cidr6,omitempty" maxLength:"64" example:"fd00:77::/64" doc:"IPv6 addresses; none: no addresses are given; chosen by default"`
+	CIDR6         string            `json:"cidr6,omitempty" maxLength:"64" example:"fd00:77::/64" doc:"IPv6 addresses; none by default"`
 	Layer         int               `json:"layer,omitempty" enum:"2,3" doc:"2 by default"`
 	Encapsulation s4t.Encapsulation `json:"encapsulation,omitempty" enum:"ethernet,gre" doc:"ethernet by default"`
 	MTU           int               `json:"mtu,omitempty" minimum:"576" maximum:"9000" doc:"Bytes of an IP packet"`

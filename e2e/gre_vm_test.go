@@ -217,7 +217,7 @@ func keepGolden(t *testing.T, packets [][]byte, key uint32) {
 		}
 		kinds[kind] = true
 		if dir := os.Getenv("S4T_GRE_GOLDEN"); dir != "" {
-			text := fmt.Sprintf("%x\n%x\n%x\n", p[:gre.IPv4Len], payload[:h.Len()], frame)
+			text := fmt.Sprintf("%x\n%x\n%x\n", p[:gre.IPv4Len], payload[:len(payload)-len(frame)], frame)
 			if err := os.WriteFile(filepath.Join(dir, "gretap-"+kind+".golden"), []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}

@@ -66,7 +66,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(payload) > len(packet)-h.Len() {
+		if len(payload) > len(packet)-len(h.Append(nil)) {
 			t.Fatalf("%x has a payload of %d bytes", packet, len(payload))
 		}
 		if packet[0]&^0x20|packet[1] != 0 {

@@ -57,14 +57,6 @@ type Header struct {
 	HasKey bool   // without it Key is 0 and not on the wire; key 0 on the wire is another tunnel than no key
 }
 
-// Len returns how many bytes Append adds.
-func (h Header) Len() int {
-	if h.HasKey {
-		return KeyHeaderLen
-	}
-	return HeaderLen
-}
-
 // Append appends h to b and returns the extended slice. It allocates only if b
 // lacks the capacity.
 func (h Header) Append(b []byte) []byte {

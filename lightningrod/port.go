@@ -47,7 +47,7 @@ type port struct {
 	done    chan struct{}                  // closed when device and rtunnel are gone
 	updated chan struct{}                  // want has changed
 	redial  chan struct{}                  // the cloud is back: dial now
-	out     atomic.Pointer[vswitch.Outlet] // where frames of the device go; nil: nowhere
+	out     atomic.Pointer[vswitch.Egress] // where frames of the device go; nil: nowhere
 
 	mu   sync.Mutex // guards the fields below
 	want wire.DesiredPort

@@ -82,7 +82,7 @@ func (p *port) carry(ctx context.Context, dev Device, encap *encap, conn *rtunne
 		}
 	})
 	layer := p.desired().Layer
-	out, err := vswitch.NewOutlet(vswitch.OutletConfig{Layer: layer, Out: conn, Wrap: encap.wrapper(conn.NewLayout())})
+	out, err := vswitch.NewEgress(vswitch.EgressConfig{Layer: layer, Out: conn, Wrap: encap.wrapper(conn.NewLayout())})
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ const burst = 256 << 10
 func (p *port) pump(dev Device) error {
 	var (
 		buf  = make([]byte, link.MaxPacket)
-		out  *vswitch.Outlet
+		out  *vswitch.Egress
 		read int
 	)
 	next := func() []byte {

@@ -51,7 +51,7 @@ func (sink) SetWriteDeadline(time.Time) error { return nil }
 func pumped(tb testing.TB, n, size int) {
 	p := &port{cfg: newPortBench().cfg}
 	conn := rtunnel.NewConn(sink{}, nil, true)
-	out, err := vswitch.NewOutlet(vswitch.OutletConfig{Layer: 2, Out: conn, Wrap: (&encap{}).wrapper(conn.NewLayout())})
+	out, err := vswitch.NewEgress(vswitch.EgressConfig{Layer: 2, Out: conn, Wrap: (&encap{}).wrapper(conn.NewLayout())})
 	if err != nil {
 		tb.Fatal(err)
 	}

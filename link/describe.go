@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // Describe writes the offload header of a frame that did not come from a
 // device, and so came without one, where the kernel has left work undone in it:
-// a frame taken out of a tunnel may have been merged on its way in (GRO), or
+// a frame taken out of a tunnel may have been merged when it came in (GRO), or
 // have come from a container of this host whose kernel left segmentation and
 // checksum to a wire that there is not. Other frames get a header of zeros.
 //

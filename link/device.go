@@ -104,7 +104,7 @@ func (d *Device) Offloads() Offloads { return d.caps }
 
 // ReadFrames waits until the kernel has sent at least one packet, then reads
 // until there are no more or the caller has no room. For each packet it calls
-// next for a place of at least [MaxPacket] bytes (the caller keeps head room in
+// next for a buffer of at least [MaxPacket] bytes (the caller keeps head room in
 // front of it for a header of its own), reads header and frame into it, and
 // calls done with their length. A next that returns nil ends the batch.
 //
@@ -147,14 +147,14 @@ func (d *Device) detached() bool {
 // drain is called by the poller: false means wait for more.
 func (d *Device) drain(fd uintptr) bool {
 	for {
-		place := d.next()
-		if len(place) < MaxPacket {
+		buf := d.next()
+		if len(buf) < MaxPacket {
 			return true
 		}
-		at := place
+		at := buf
 		if !d.caps.Header {
-			clear(place[:HeaderLen])
-			at = place[HeaderLen:]
+			clear(buf[:HeaderLen])
+			at = buf[HeaderLen:]
 		}
 		n, err := rawio.Read(int(fd), at)
 		switch {
@@ -393,7 +393,7 @@ func offload(fd int) (Offloads, bool) {
 	return Offloads{}, false
 }
 
-// openError says what stands in the way of creating a device.
+// openError says what kept us from creating a device.
 func openError(op string, err error) error {
 	switch {
 	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):

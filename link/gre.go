@@ -96,7 +96,7 @@ func greConnect(fd int, local, remote netip.Addr) (netip.Addr, error) {
 	return netip.AddrFrom4(in4.Addr), nil
 }
 
-// greError says what stands in the way.
+// greError says what kept us from opening a socket.
 func greError(op string, local netip.Addr, err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
@@ -114,7 +114,7 @@ func (s *GRESocket) Local() netip.Addr { return s.local }
 
 // ReadPackets waits for packets and reads as many as there are, as
 // [Device.ReadFrames] does with frames: each is a whole IPv4 packet, put
-// together again where it came in fragments. A place must hold 65,535 bytes. It
+// together again where it came in fragments. A buffer must hold 65,535 bytes. It
 // returns [io.EOF] after Close; what ICMP says of our own packets is no error.
 func (s *GRESocket) ReadPackets(next func() []byte, done func(n int)) (int, error) {
 	s.next, s.done, s.count = next, done, 0
@@ -132,11 +132,11 @@ func (s *GRESocket) ReadPackets(next func() []byte, done func(n int)) (int, erro
 // drain is called by the poller: false means wait for more.
 func (s *GRESocket) drain(fd uintptr) bool {
 	for {
-		place := s.next()
-		if place == nil {
+		buf := s.next()
+		if buf == nil {
 			return true
 		}
-		n, err := unix.Read(int(fd), place)
+		n, err := unix.Read(int(fd), buf)
 		switch {
 		case err == unix.EAGAIN:
 			return s.count > 0

@@ -62,7 +62,7 @@ func (h Header) Put(packet []byte) {
 	binary.LittleEndian.PutUint16(packet[8:], h.CSumOffset)
 }
 
-// Offloads are what a kernel does on a device in our place.
+// Offloads are what a kernel does on a device for us.
 type Offloads struct {
 	Header   bool // packets carry a virtio_net_hdr
 	Checksum bool // checksums may be left to the receiver

@@ -14,7 +14,7 @@ import (
 // Survey is what a machine's network looks like. It needs no rights.
 type Survey struct {
 	Interfaces []Interface
-	Routes     []Route // of the main table, with a way out
+	Routes     []Route // of the main table, to an interface
 }
 
 // Interface is one of the machine's interfaces.

@@ -8,6 +8,8 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
+// Step 3 of the paper's Fig. 3: the row of the bridge that the conductor makes.
+
 // Bridge is the row of a bridge: its network and ports are rows of their own.
 type Bridge struct {
 	ID        s4t.BridgeID

@@ -1,8 +1,6 @@
 package tunnelagent
 
 import (
-	"net/netip"
-
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/gre"
 	"github.com/stack4things/s4t/rtunnel"
@@ -15,23 +13,11 @@ import (
 
 // newTunnel returns this end of a port's GRE tunnel, nil where the network has
 // another encapsulation.
-func newTunnel(encapsulation s4t.Encapsulation, id s4t.PortID, w wire.TunnelPort) (*gre.Tunnel, error) {
+func newTunnel(encapsulation s4t.Encapsulation, w wire.TunnelPort) (*gre.Tunnel, error) {
 	if encapsulation != s4t.EncapGRE {
 		return nil, nil
 	}
-	op := "attach port " + string(id)
-	if w.GRE == nil {
-		return nil, s4t.Errorf(s4t.Internal, op, "", "its outer addresses are not said")
-	}
-	board, err := netip.ParseAddr(w.GRE.Local)
-	if err != nil {
-		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
-	}
-	ours, err := netip.ParseAddr(w.GRE.Remote)
-	if err != nil {
-		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
-	}
-	return gre.NewTunnel(ours, board, w.GRE.Key)
+	return gre.CloudEnd(w.GRE)
 }
 
 // newWrapper lays out what the switch sends into a tunnel: the message's
@@ -40,13 +26,9 @@ func newWrapper(t *gre.Tunnel) *vswitch.Wrapper {
 	if t == nil {
 		return nil
 	}
-	var id uint16
+	send := t.Sender()
 	return &vswitch.Wrapper{MaxFrame: gre.MaxFrame, Put: func(dst, pkt []byte) int {
 		n := rtunnel.PutHeader(dst, gre.Overhead+len(pkt))
-		packet := dst[n : n+gre.Overhead+len(pkt)]
-		copy(packet[gre.Overhead:], pkt)
-		id++
-		t.Wrap(packet, id) // MaxFrame keeps it from failing
-		return n + len(packet)
+		return n + send.Put(dst[n:], pkt)
 	}}
 }

@@ -41,17 +41,6 @@ func NextFree(prefix netip.Prefix, used func(netip.Addr) bool) (addr netip.Addr,
 	return netip.Addr{}, false
 }
 
-// ValidHost checks that addr can be a port's address in prefix.
-func ValidHost(prefix netip.Prefix, addr netip.Addr) error {
-	prefix = prefix.Masked()
-	network := prefix.Addr()
-	switch {
-	case !prefix.Contains(addr), addr == network, addr.Is4() && !prefix.Contains(addr.Next()):
-		return s4t.Errorf(s4t.Invalid, "give a port an address", "choose a host address of the subnet", "%v is not a host address of %v", addr, prefix)
-	}
-	return nil
-}
-
 // ChoosePrefix returns the first /24 of 10.77.0.0/16, then of 10.78.0.0/16 and
 // upwards to 10.255.255.0/24, that overlaps none of used; the zero Prefix when
 // there is none. Home LANs rarely live there.
@@ -62,19 +51,6 @@ func ChoosePrefix(used []netip.Prefix) netip.Prefix {
 			if !overlaps(p, used) {
 				return p
 			}
-		}
-	}
-	return netip.Prefix{}
-}
-
-// ChoosePrefix6 returns the first /64 of fd00:77::/32 (fd00:77::/64,
-// fd00:77:0:1::/64, ...; RFC 4193) that overlaps none of used; the zero Prefix
-// when the first 65,536 are taken.
-func ChoosePrefix6(used []netip.Prefix) netip.Prefix {
-	for n := range 1 << 16 {
-		p := netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfd, 0, 0, 0x77, 6: byte(n >> 8), 7: byte(n)}), 64)
-		if !overlaps(p, used) {
-			return p
 		}
 	}
 	return netip.Prefix{}

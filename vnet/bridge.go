@@ -5,6 +5,10 @@ import (
 	"net/netip"
 )
 
+// Step 7 of the paper's Fig. 3: the plan of a device that is bridged to an
+// interface of its board; and of step 8, where a network is bridged to a host of
+// the cloud.
+
 // bridgeTo joins a port's device and an interface of its board, behind which a
 // PLC or a LAN is, in a kernel bridge that carries the board's own addresses.
 func bridgeTo(p Port, mac net.HardwareAddr, addrs []netip.Prefix) []Op {

@@ -1,11 +1,12 @@
 package vnet
 
+import "github.com/stack4things/s4t"
+
 // Header lengths in bytes.
 const (
 	EthernetHeader = 14 // RFC 894
 	VLANTag        = 4  // IEEE 802.1Q
 	IPv4Header     = 20 // RFC 791, no options
-	IPv6Header     = 40 // RFC 8200
 	GREHeader      = 8  // RFC 2784 with the key of RFC 2890
 )
 
@@ -22,6 +23,6 @@ const GREOverhead = EthernetHeader + GREHeader + IPv4Header
 // bound holds: it is a byte stream and frames of any size travel whole.
 func GREMTU(linkMTU int) int { return linkMTU - GREOverhead }
 
-// FrameLen returns the length of the longest Ethernet frame of a network of
-// that MTU that is not a super-frame: with two VLAN tags.
-func FrameLen(mtu int) int { return EthernetHeader + 2*VLANTag + mtu }
+// The longest Ethernet frame that is not a super-frame, with two VLAN tags, is
+// one that we carry.
+const _ = uint(s4t.MaxFrame - (EthernetHeader + 2*VLANTag + s4t.MaxMTU))

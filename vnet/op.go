@@ -74,7 +74,7 @@ type Addresses struct {
 
 // Master puts a device into a kernel bridge. It refuses an interface that has
 // IP addresses of its own (they would stop working: the board would cut its
-// own way to the cloud) unless it is the bridge's already.
+// own path to the cloud) unless it is the bridge's already.
 type Master struct {
 	Name   string
 	Bridge string

@@ -65,7 +65,7 @@ func BoardPort(p Port) ([]Op, error) {
 // quiet keeps a device from saying or believing what the user did not ask for.
 //
 // IPv6: no router advertisement is accepted and no address made from one, so
-// that no other board can become this board's way to the Internet and no
+// that no other board can become this board's router to the Internet and no
 // address appears that the guards do not know. A TUN has no link-local
 // addresses, as nobody could be asked for them, and no IPv6 at all where it
 // has no IPv6 address.

@@ -67,8 +67,9 @@ func TestNextFree(t *testing.T) {
 				t.Errorf("NextFree = %v, %v; want %q", got, ok, tt.want)
 			}
 			if ok {
-				if err := ValidHost(netip.MustParsePrefix(tt.prefix), got); err != nil {
-					t.Error(err)
+				p := netip.MustParsePrefix(tt.prefix).Masked()
+				if !p.Contains(got) || got == p.Addr() || got.Is4() && !p.Contains(got.Next()) {
+					t.Errorf("%v is not a host address of %v", got, p)
 				}
 			}
 		})
@@ -79,18 +80,6 @@ func TestNextFree(t *testing.T) {
 	}
 	if _, ok := NextFree(netip.Prefix{}, func(netip.Addr) bool { return false }); ok {
 		t.Error("the zero prefix has an address")
-	}
-}
-
-func TestValidHostRefusesWhatIsNone(t *testing.T) {
-	p := netip.MustParsePrefix("10.77.0.0/24")
-	for _, a := range []string{"10.77.0.0", "10.77.0.255", "10.77.1.1", "fd00:77::2"} {
-		if ValidHost(p, netip.MustParseAddr(a)) == nil {
-			t.Errorf("%s passes for a host of %v", a, p)
-		}
-	}
-	if ValidHost(netip.MustParsePrefix("fd00:77::/64"), netip.MustParseAddr("fd00:77::")) == nil {
-		t.Error("the subnet-router anycast address passes for a host")
 	}
 }
 
@@ -114,21 +103,8 @@ func TestChoosePrefix(t *testing.T) {
 			t.Errorf("beside %s: %v, want %s", tt.used, got, tt.want)
 		}
 	}
-	used = nil
-	for _, want := range []string{"fd00:77::/64", "fd00:77:0:1::/64", "fd00:77:0:2::/64"} {
-		got := ChoosePrefix6(used)
-		if got.String() != want {
-			t.Errorf("got %v, want %s", got, want)
-		}
-		used = append(used, got)
-	}
-	if got := ChoosePrefix6([]netip.Prefix{netip.MustParsePrefix("fd00:77::/32")}); got.IsValid() {
-		t.Errorf("beside all of them: %v", got)
-	}
-	for _, p := range append(used, ChoosePrefix(nil)) {
-		if err := ValidatePrefix(p); err != nil {
-			t.Error(err)
-		}
+	if err := ValidatePrefix(ChoosePrefix(nil)); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -157,9 +133,6 @@ func TestValidatePrefix(t *testing.T) {
 func TestMTUArithmetic(t *testing.T) {
 	if got := GREMTU(1500); got != 1458 {
 		t.Errorf("GREMTU(1500) = %d, want 1458 as a gretap with a key has", got)
-	}
-	if got := FrameLen(s4t.MaxMTU); got > s4t.MaxFrame {
-		t.Errorf("a frame at the largest MTU has %d bytes, more than a frame may have", got)
 	}
 }
 

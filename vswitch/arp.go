@@ -42,7 +42,7 @@ func (p *Port) answerARP(f *frame) bool {
 // guardedOwner returns the MAC of the guarded port, other than p, that an IP
 // address belongs to.
 func (s *Switch) guardedOwner(p *Port, a address) (mac address, ok bool) {
-	d := s.claims.owner(a)
+	d := s.owners.owner(a)
 	if d == nil || d == p {
 		return mac, false
 	}

@@ -67,23 +67,20 @@ func (p *Port) mayUse6(f *frame, r *rules) bool {
 	return p.mayClaim(f.ipSrc, r)
 }
 
-// mayClaim asks the claims, behind a small cache.
+// mayClaim asks whose an address is, behind a small cache. On layer 3 its use
+// says where it is, too.
 func (p *Port) mayClaim(a address, r *rules) bool {
-	c := &p.sw.claims
-	if gen := c.gen.Load(); gen != p.claimedGen {
-		p.claimed, p.claimedGen = [len(p.claimed)]address{}, gen
-	}
-	at := &p.claimed[mix(a.lo, a.hi)%uint32(len(p.claimed))]
-	if *at == a && a != (address{}) {
-		return true
-	}
-	if !c.claim(p, a, r) {
+	c := &p.claimed[mix(a.lo, a.hi)%uint32(len(p.claimed))]
+	if e := c.valid(a); e != nil {
+		e.see(p.now)
+	} else if e = p.sw.owners.claim(p, a, r); e != nil {
+		*c = cached{a, e}
+	} else {
 		return false
 	}
 	if p.sw.layer == 3 {
-		p.sw.table.fix(p, a, false, p.now)
+		p.sw.table.learn(p, a)
 	}
-	*at = a
 	return true
 }
 

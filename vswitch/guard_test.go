@@ -30,6 +30,19 @@ func dhcp(op, typ byte, yiaddr netip.Addr, client byte) []byte {
 	return append(b, 0, 53, 1, typ, 255)
 }
 
+// advertisement is one of the router at port n: of a /64 that is valid for so
+// many seconds.
+func advertisement(n byte, prefix netip.Addr, valid uint32) []byte {
+	ra := make([]byte, routerAdvertOptions+prefixOptionLen)
+	ra[0] = routerAdvert
+	copy(ra[routerAdvertOptions:], []byte{optionPrefix, 4, 64, 0xc0})
+	binary.BigEndian.PutUint32(ra[routerAdvertOptions+4:], valid)
+	p := prefix.As16()
+	copy(ra[routerAdvertOptions+16:], p[:])
+	nodes := netip.MustParseAddr("ff02::1")
+	return ether(groupMAC6(nodes), mac(n), typeIPv6, ipv6(ll6(n), nodes, protoICMPv6, ra))
+}
+
 func fragmented(packet []byte, offset uint16, more bool) []byte {
 	if more {
 		offset |= 0x2000
@@ -175,7 +188,7 @@ func TestAnAllowedDHCPServerGivesAddressesAway(t *testing.T) {
 	}
 	other.Close()
 	delete(l.ports, "3")
-	if got := l.sw.claims.owner(ipOf(leased)); got != nil {
+	if got := l.sw.owners.owner(ipOf(leased)); got != nil {
 		t.Errorf("the closed port still has the address")
 	}
 }
@@ -207,13 +220,7 @@ func TestAnAllowedRouterMakesItsPrefixUsable(t *testing.T) {
 	if got := use(host, 2); got != "" {
 		t.Errorf("before the advertisement it reached %q", got)
 	}
-	ra := make([]byte, routerAdvertOptions+prefixOptionLen)
-	ra[0] = routerAdvert
-	copy(ra[routerAdvertOptions:], []byte{optionPrefix, 4, 64, 0xc0})
-	p := netip.MustParseAddr("2001:db8:1::").As16()
-	copy(ra[routerAdvertOptions+16:], p[:])
-	nodes := netip.MustParseAddr("ff02::1")
-	if got := l.reached(r, ether(groupMAC6(nodes), mac(1), typeIPv6, ipv6(ll6(1), nodes, protoICMPv6, ra))); got != "23" {
+	if got := l.reached(r, advertisement(1, netip.MustParseAddr("2001:db8:1::"), 3600)); got != "23" {
 		t.Fatalf("the advertisement reached %q", got)
 	}
 	if a, b := use(host, 2), use(other, 3); a != "1" || b != "" {

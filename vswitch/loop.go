@@ -39,11 +39,11 @@ const (
 // is proof, and the port it comes by is cut. Guarded ports cannot be part of a
 // loop: what does not come from their own MAC is dropped.
 type loops struct {
-	anyCut atomic.Bool // a port is cut
+	nextTest atomic.Int64 // when retest has something to do, of Switch.now; 0: no port is cut
 
 	mu     sync.Mutex // guards the fields below and Port.loop
 	sights [sightCount]sight
-	nonce  uint64 // of the probes now on the way
+	nonce  uint64 // of the probes in flight
 	probed int64  // when they were sent
 	serial uint64 // of the port added last
 	ports  []*Port
@@ -173,8 +173,8 @@ func (l *loops) probe(p *Port, f *frame) {
 	}
 	p.loop.since, p.loop.tested = p.now, 0
 	p.cut.Store(true)
-	l.anyCut.Store(true)
-	p.sw.table.unlearn(p)
+	l.schedule()
+	p.sw.table.forgetDynamic(p)
 	detail := fmt.Sprintf("what leaves by port %s comes back by port %s: both are on one LAN; port %s is cut until the loop is gone", from.id, p.id, p.id)
 	p.sw.log.Warn("a loop was cut: take one of the ports off the LAN", "port", p.id, "peer", from.id)
 	p.sw.onEvent(Event{EventLoop, p.id, detail})
@@ -197,6 +197,7 @@ func (l *loops) retest(p *Port) {
 			p.sw.onEvent(Event{EventLoopEnded, d.id, "no probe comes back by the port any more; it is in use again"})
 		}
 	}
+	l.schedule()
 	l.mu.Unlock()
 	if test {
 		l.suspect(p)
@@ -208,12 +209,28 @@ func (l *loops) retest(p *Port) {
 func (l *loops) restore(d *Port) {
 	if d.loop.since != 0 {
 		for _, o := range l.ports {
-			d.sw.table.unlearn(o)
+			d.sw.table.forgetDynamic(o)
 		}
 	}
 	d.loop.since, d.loop.tested = 0, 0
 	d.cut.Store(false)
-	l.anyCut.Store(slices.ContainsFunc(l.ports, func(o *Port) bool { return o.loop.since != 0 }))
+	l.schedule()
+}
+
+// schedule sets nextTest. The caller holds mu.
+func (l *loops) schedule() {
+	next := int64(0)
+	for _, d := range l.ports {
+		w := &d.loop
+		at := w.since + int64(cutTime)
+		if w.tested != 0 {
+			at = w.tested + int64(probeLife) + 1
+		}
+		if w.since != 0 && (next == 0 || at < next) {
+			next = at
+		}
+	}
+	l.nextTest.Store(next)
 }
 
 // forget drops a port.

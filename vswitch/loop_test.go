@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stack4things/s4t"
 )
@@ -219,6 +220,34 @@ func TestALoopThatIsGoneIsNoticedByTheFramesOfAnyPort(t *testing.T) {
 	l.send(board, ether(mac(77), mac(1), 0x1234))
 	if got := l.drain(cut); len(got) != 1 {
 		t.Errorf("a host that is behind the port now gets %d frames, want 1", len(got))
+	}
+}
+
+func TestACutPortCostsTheOthersNothing(t *testing.T) {
+	l := newLab(t, 2)
+	board := l.add(1, s4t.PortGuards{})
+	l.add(4, s4t.PortGuards{})
+	n := &lan{l: l, limit: 200}
+	n.ports = append(n.ports, l.add(2, open), l.add(3, open))
+	l.later(10e9)
+	n.hosts(ether(all, mac(77), 0x1234))
+	if len(l.events) != 1 {
+		t.Fatalf("events %v", l.events)
+	}
+	l.settle()
+	l.sw.loops.mu.Lock() // as another port that looks for loops, for long
+	done := make(chan string)
+	go func() { done <- l.reached(board, unicast(1, 4, 9)) }()
+	select {
+	case got := <-done:
+		if got != "4" {
+			t.Errorf("it reached %q", got)
+		}
+		l.sw.loops.mu.Unlock()
+	case <-time.After(time.Minute):
+		t.Error("it waits for the loop detection")
+		l.sw.loops.mu.Unlock()
+		<-done
 	}
 }
 

@@ -83,10 +83,10 @@ func (p *Port) guardND(f *frame, r *rules) reason {
 }
 
 // learnPrefixes notes the prefixes of a router advertisement that hosts make
-// addresses of (RFC 4861, section 4.6.2).
+// addresses of, with their valid lifetimes (RFC 4861, section 4.6.2).
 func (p *Port) learnPrefixes(f *frame) {
 	options := f.l4[min(len(f.l4), routerAdvertOptions):]
-	for len(options) >= 8 {
+	for n := 0; n < maxPrefixes && len(options) >= 8; {
 		size := int(options[1]) * 8
 		if size == 0 || size > len(options) {
 			return
@@ -94,7 +94,8 @@ func (p *Port) learnPrefixes(f *frame) {
 		if bits := options[2]; options[0] == optionPrefix && size == prefixOptionLen && options[3]&prefixAutonomous != 0 && bits >= 1 && bits <= 64 {
 			mask := address{hi: ^uint64(0) << (64 - bits)}
 			a := ipv6At(options[16:])
-			p.sw.claims.advertise(prefix{address{a.hi & mask.hi, 0}, mask})
+			p.sw.owners.advertise(p, address{a.hi & mask.hi, 0}, mask, binary.BigEndian.Uint32(options[4:]))
+			n++
 		}
 		options = options[size:]
 	}

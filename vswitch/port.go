@@ -21,15 +21,15 @@ type PortConfig struct {
 	Wrap      *Wrapper         // optional, with Out: an encapsulation
 }
 
-// Port is a place of a switch. Its goroutines are the caller's: one calls Input
+// Port is one port of a switch. Its goroutines are the caller's: one calls Input
 // and Flush, another Run.
 type Port struct {
 	sw    *Switch
 	id    string
-	out   *Outlet
+	out   *Egress
 	rules atomic.Pointer[rules]
 
-	counts   *counters // of the outlet too
+	counts   *counters // of out, too
 	closed   atomic.Bool
 	cut      atomic.Bool  // by loop detection
 	attached atomic.Int64 // when its host was asked for its groups, of Switch.now
@@ -41,17 +41,16 @@ type Port struct {
 	wakes        []*Port // to wake at Flush
 	destinations [cacheSize]cached
 	sources      [cacheSize]cached
-	claimed      [8]address // IP sources that claims let pass last
-	claimedGen   uint64
+	claimed      [8]cached // IP sources of its own, beside those of rules
 	storm        bucket
 	brought      int // bytes since Throttle
 	pace         pacer
 	reply        [replyLen]byte
 	loop         loopWatch
 
-	learned int       // guarded by table.mu
-	claims  int       // guarded by claims.mu
-	snoop   portSnoop // guarded by groups.mu
+	learned portEntries // of table
+	owned   portEntries // of owners
+	snoop   portSnoop   // guarded by groups.mu
 }
 
 // rules are what a port's configuration comes to. They are replaced as a
@@ -64,6 +63,12 @@ type rules struct {
 	directed []uint32 // broadcast addresses of the port's IPv4 subnets
 	storm    int      // frames/s
 	rate     int64    // bytes/s each way; 0: no limit
+}
+
+// learnsLike reports whether a port may learn and claim the same with both.
+func (r *rules) learnsLike(old *rules) bool {
+	a, b := &r.guards, &old.guards
+	return a.AllowAnySource == b.AllowAnySource && a.AllowDHCP == b.AllowDHCP && a.AllowRA == b.AllowRA
 }
 
 // newRules checks a configuration.
@@ -114,8 +119,13 @@ func (p *Port) Update(cfg PortConfig) error {
 		return s4t.Errorf(s4t.NotFound, "update port "+p.id, "", "it is closed")
 	}
 	old := p.rules.Load()
-	p.sw.forgetPort(p)
+	if r.learnsLike(old) {
+		p.sw.forgetFixed(p) // what it learned, claimed and leased stays
+	} else {
+		p.sw.forgetPort(p)
+	}
 	if err := p.sw.own(p, r); err != nil {
+		p.sw.forgetFixed(p)
 		p.sw.own(p, old) // they were free a moment ago, and mu is held
 		return err
 	}
@@ -154,5 +164,5 @@ func (p *Port) ID() string { return p.id }
 // Run returns. Close is safe to call more than once.
 func (p *Port) Close() { p.sw.remove(p) }
 
-// Run writes what is for this port to its Writer, as [Outlet.Run] does.
+// Run writes what is for this port to its Writer, as [Egress.Run] does.
 func (p *Port) Run(ctx context.Context) error { return p.out.Run(ctx) }

@@ -10,9 +10,9 @@ const (
 	// 80 Mbit/s holds in 100 ms. More only adds delay.
 	queueLimit = 1 << 20
 	// A fast path may have burstLimit bytes waiting, as long as the oldest have
-	// waited for less than maxWait: one TCP stream has a few megabytes under
-	// way (tcp_wmem, tcp_rmem), and to drop some of them makes it send them
-	// again, and the flood of them costs more than their waiting.
+	// waited for less than maxWait: one TCP stream has a few megabytes in flight
+	// (tcp_wmem, tcp_rmem), and to drop some of them makes it send them again,
+	// and the flood of them costs more than their waiting.
 	burstLimit = 4 << 20
 	maxWait    = 50 * time.Millisecond
 	// chunkSize is the most that goes to one write.
@@ -27,8 +27,8 @@ const (
 	headroom    = 64 // for the header of a Writer's frame
 )
 
-// placed is one frame in a chunk.
-type placed struct {
+// chunkFrame is one frame in a chunk.
+type chunkFrame struct {
 	end  int // offset behind it
 	size int // bytes of the frame without headers, for the counters
 }
@@ -36,7 +36,7 @@ type placed struct {
 // chunk is a run of frames as the Writer wants it.
 type chunk struct {
 	b      []byte
-	frames []placed
+	frames []chunkFrame
 	first  int // index of the first frame that is still to go
 	start  int // its offset
 	seq    uint64
@@ -78,11 +78,35 @@ type flow struct {
 // answer, an acknowledgement do not wait behind a bulk transfer. A flow that
 // has frames in the bulk lane stays there until they are written, so frames of
 // one flow are never reordered.
+//
+// # Who owns what
+//
+// Any goroutine puts frames in, under mu, for the length of one copy. One at a
+// time takes them out: the writer. To be the writer is not bound to a goroutine:
+//
+//   - Run is the writer from the start, until take finds nothing.
+//   - Then nobody is (sleeping). The put that ends this, the first one into the
+//     empty queue, says so to its caller (wake), who is the writer then and calls
+//     Egress.flush when its batch is done. No other put says so until take finds
+//     nothing again.
+//   - flush writes what the path takes at once (writeDirect). If take finds
+//     nothing, nobody is the writer again. Otherwise what is left of the last run
+//     is in Egress.unfinished, and wakeUp makes Run the writer.
+//
+// Only the writer calls take, done and wakeUp and touches current, unfinished
+// and partly, so none of them is locked for it. It is handed over by sleeping,
+// under mu, or by wake: the next writer sees all that the last one did.
+//
+// A chunk is the queue's until take gives it out, then the writer's until done;
+// done gives it to the pool. A run that failed is not given back: the Writer may
+// still hold its memory. close, by whoever ends the port, empties the queue,
+// which takes and gives nothing from then on; what is the writer's stays so.
+// wake is never closed: Run learns of the end from Egress.gone.
 type queue struct {
-	mu       sync.Mutex // guards all fields but wake
+	mu       sync.Mutex // guards all fields but wake; nothing else is locked under it
 	sparse   *chunk     // nil: empty
 	bulk     []*chunk   // oldest first
-	current  *chunk     // the writer is in it; only the writer touches it
+	current  *chunk     // of the writer: it is not written as a whole yet; bulk does not hold it
 	seq      uint64     // of the newest bulk chunk
 	written  uint64     // seq of the last bulk chunk that was handed to the writer as a whole
 	round    uint64     // counts take
@@ -97,10 +121,10 @@ type queue struct {
 
 func newQueue() *queue { return &queue{wake: make(chan struct{}, 1)} }
 
-// put appends a frame; lay writes its header. Oldest frames are dropped when
-// the queue is full; it returns how many. wake says that the caller has to
-// wake the writer when its batch is done.
-func (q *queue) put(f *frame, lay func(dst []byte, payload int) int) (dropped int, wake bool) {
+// put appends a frame; putHeader writes its header. Oldest frames are dropped
+// when the queue is full; it returns how many. wake says that the caller is the
+// writer now.
+func (q *queue) put(f *frame, putHeader func(dst []byte, payload int) int) (dropped int, wake bool) {
 	size := len(f.pkt) + headroom
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -121,12 +145,12 @@ func (q *queue) put(f *frame, lay func(dst []byte, payload int) int) (dropped in
 	if q.wrap != nil {
 		n = q.wrap.Put(c.b[at:], f.pkt)
 	} else {
-		if lay != nil {
-			n = lay(c.b[at:], len(f.pkt))
+		if putHeader != nil {
+			n = putHeader(c.b[at:], len(f.pkt))
 		}
 		n += copy(c.b[at+n:], f.pkt)
 	}
-	c.frames = append(c.frames, placed{at + n, len(f.eth)})
+	c.frames = append(c.frames, chunkFrame{at + n, len(f.eth)})
 	q.bytes += n
 	if q.sleeping {
 		q.sleeping = false
@@ -207,8 +231,8 @@ type run struct {
 }
 
 // take returns the next run, with at most limit bytes of bulk but at least one
-// frame. ok is false when there is nothing, or the queue is closed: the writer
-// then waits for wake. The writer gives the run back with done.
+// frame. ok is false when there is nothing, or the queue is closed: the caller
+// then is the writer no more. It gives the run back with done.
 func (q *queue) take(limit int) (r run, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -253,7 +277,7 @@ func (q *queue) done(r run) {
 	}
 }
 
-// wakeUp makes the writer look. Only who is in the writer's place may.
+// wakeUp makes Run the writer. Only the writer may.
 func (q *queue) wakeUp() {
 	select {
 	case q.wake <- struct{}{}:
@@ -261,8 +285,7 @@ func (q *queue) wakeUp() {
 	}
 }
 
-// close drops what waits and refuses what comes. What the writer is in stays
-// the writer's.
+// close drops what waits and refuses what comes.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

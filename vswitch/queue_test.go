@@ -71,7 +71,7 @@ func TestFramesOfAFlowStayInOrder(t *testing.T) {
 		put(2, 60, 3)         // a sparse flow
 		put(3, 1400, round%7) // now this, now that
 		put(3, 9000, round%3)
-		put(1+flowCount, 300, 2) // shares its place with flow 1
+		put(1+flowCount, 300, 2) // shares its slot with flow 1
 		_, numbers := order(q, 8<<10, 1+round%4)
 		for flow, n := range numbers {
 			all[flow] = append(all[flow], n...)

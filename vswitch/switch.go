@@ -38,6 +38,20 @@ const (
 // bridge (IEEE 802.1Q), except that the MACs and addresses of guarded ports
 // are known from their configuration. On layer 3 it forwards by IP address;
 // multicast and broadcast go to all ports. It starts no goroutine.
+//
+// # Locks
+//
+// They are taken in this order, behind the caller's own (the tunnel agent's: a
+// port's, then Agent.mu):
+//
+//	mu            while a port comes, changes or goes; never for a frame
+//	loops.mu      while probes are queued, or what a port learned is dropped
+//	groups.mu     shared, while a frame is queued for the members of its group
+//	table.mu, owners.mu, queue.mu of a port
+//
+// loops.mu and groups.mu are not held together, nor are two of the last line,
+// under which nothing else is locked. Writers and FrameWriters are called with
+// none of them held, OnEvent with loops.mu.
 type Switch struct {
 	layer    int
 	validate func(pkt []byte, layer int) error
@@ -48,10 +62,10 @@ type Switch struct {
 	seed     maphash.Seed
 	mac      address // that the switch itself speaks with
 
-	mu     sync.Mutex // guards the adding and removing of ports
+	mu     sync.Mutex // guards the adding, changing and removing of ports
 	ports  atomic.Pointer[[]*Port]
 	table  table
-	claims claims
+	owners owners
 	groups groups
 	loops  loops
 }
@@ -75,8 +89,8 @@ func New(cfg Config) (*Switch, error) {
 		layer: cfg.Layer, validate: cfg.Validate, header: cfg.Header, onEvent: cfg.OnEvent, log: cfg.Log,
 		start: time.Now(), seed: maphash.MakeSeed(),
 	}
-	s.table.m = make(map[address]*entry)
-	s.claims.m = make(map[address]claim)
+	s.table.entries = entries{limit: macLimit, of: func(p *Port) *portEntries { return &p.learned }, m: make(map[address]*entry)}
+	s.owners.entries = entries{limit: maxClaims, of: func(p *Port) *portEntries { return &p.owned }, m: make(map[address]*entry)}
 	s.groups.m = make(map[address]map[*Port]int64)
 	s.mac = address{markMAC, 0x02<<40 | rand.Uint64()>>24}
 	s.ports.Store(&[]*Port{})
@@ -97,31 +111,39 @@ func (s *Switch) Add(cfg PortConfig) (*Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Port{sw: s, id: cfg.ID, out: newOutlet(s.layer, cfg.Out, cfg.Device, s.header, cfg.Wrap)}
+	p := &Port{sw: s, id: cfg.ID, out: newEgress(s.layer, cfg.Out, cfg.Device, s.header, cfg.Wrap)}
 	p.counts = p.out.counts
 	p.now = s.now()
 	p.attached.Store(p.now)
 	p.rules.Store(r)
 	p.out.rate.Store(r.rate)
+	if err := s.add(p, r); err != nil {
+		return nil, err
+	}
+	p.Flush()
+	return p, nil
+}
+
+// add is Add but for writing the greeting of the port's host.
+func (s *Switch) add(p *Port, r *rules) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, other := range *s.ports.Load() {
 		if other.id == p.id {
-			return nil, s4t.Errorf(s4t.Conflict, op, "close it first", "it is in the switch already")
+			return s4t.Errorf(s4t.Conflict, "add port "+p.id+" to the switch", "close it first", "it is in the switch already")
 		}
 	}
 	if err := s.own(p, r); err != nil {
 		s.forgetPort(p)
-		return nil, err
+		return err
 	}
 	ports := append(slices.Clone(*s.ports.Load()), p)
 	s.ports.Store(&ports)
 	if s.layer == 2 {
 		s.begin(p, r)
 		s.loops.suspect(p)
-		p.Flush()
 	}
-	return p, nil
+	return nil
 }
 
 // own enters what is the port's own into the tables. The caller holds mu.
@@ -131,7 +153,7 @@ func (s *Switch) own(p *Port, r *rules) error {
 		return s4t.Errorf(s4t.Conflict, "add port "+p.id+" to the switch", "", "another port has its %s", what)
 	}
 	now := s.now()
-	if s.layer == 2 && r.mac != (address{}) && !s.table.fix(p, r.mac, fixed, now) {
+	if s.layer == 2 && r.mac != (address{}) && !s.table.assign(p, r.mac, fixed, now) {
 		return conflict("MAC")
 	}
 	own := slices.Clone(r.own6)
@@ -139,15 +161,15 @@ func (s *Switch) own(p *Port, r *rules) error {
 		own = append(own, address{markIPv4, uint64(a)})
 	}
 	for _, a := range own {
-		if !s.claims.fix(p, a) {
+		if !s.owners.assign(p, a, true, now) {
 			return conflict("address")
 		}
-		if s.layer == 3 && !s.table.fix(p, a, fixed, now) {
+		if s.layer == 3 && !s.table.assign(p, a, fixed, now) {
 			return conflict("address")
 		}
 	}
 	if s.layer == 2 && fixed {
-		s.claims.fix(p, r.mac.eui64()) // the address its kernel makes; somebody else may not claim it first
+		s.owners.assign(p, r.mac.eui64(), true, now) // the address its kernel makes; somebody else may not claim it first
 	}
 	return nil
 }
@@ -155,7 +177,14 @@ func (s *Switch) own(p *Port, r *rules) error {
 // forgetPort drops what the tables hold of a port. The caller holds mu.
 func (s *Switch) forgetPort(p *Port) {
 	s.table.forget(p)
-	s.claims.forget(p)
+	s.owners.forget(p)
+}
+
+// forgetFixed drops what they hold of a port's configuration. The caller holds
+// mu.
+func (s *Switch) forgetFixed(p *Port) {
+	s.table.forgetFixed(p)
+	s.owners.forgetFixed(p)
 }
 
 // remove takes a port out.
@@ -218,7 +247,7 @@ func (p *Port) forward(pkt []byte) reason {
 	if f.src.groupMAC() {
 		return invalid
 	}
-	if s.loops.anyCut.Load() {
+	if at := s.loops.nextTest.Load(); at != 0 && p.now >= at {
 		s.loops.retest(p)
 	}
 	if r.guards.AllowAnySource {

@@ -2,6 +2,8 @@ package wire
 
 import "github.com/stack4things/s4t"
 
+// Step 2 of the paper's Fig. 3: the request as it is on the queue.
+
 // Methods of the conductor: bridges and what is underneath.
 const (
 	MethodBridgeCreate = "bridge.create"      // BridgeCreate -> s4t.Operation

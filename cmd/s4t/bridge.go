@@ -13,6 +13,9 @@ import (
 	"github.com/stack4things/s4t/apiclient"
 )
 
+// Step 1 of the paper's Fig. 3: the user types the request; and step 10, where
+// the operation's end is printed.
+
 // guardFlags lift guards.
 type guardFlags struct{ s4t.PortGuards }
 

@@ -24,10 +24,10 @@ func (w *stuck) WriteFrames(p []byte) error {
 // plainWrap lays frames out as they are.
 var plainWrap = &Wrapper{Put: func(dst, pkt []byte) int { return copy(dst, pkt) }, MaxFrame: s4t.MaxFrame}
 
-func TestOutletOfAFullPath(t *testing.T) {
+func TestEgressOfAFullPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &stuck{letGo: make(chan struct{})}
-		o, err := NewOutlet(OutletConfig{Layer: 2, Out: w, Wrap: plainWrap})
+		o, err := NewEgress(EgressConfig{Layer: 2, Out: w, Wrap: plainWrap})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ type Writer interface {
 }
 
 // TryWriter is a Writer that can also write without waiting; see
-// rtunnel.Conn. took says that the frames are on their way, without it none of
+// rtunnel.Conn. took says that the frames are being sent, without it none of
 // p was written; all says that they have left. After took without all p stays
 // as it is until Finish returned. Frames are written by the goroutine that
 // brought them then, as long as the path takes them, which saves waking another.
@@ -48,116 +48,116 @@ type Wrapper struct {
 	MaxFrame int
 }
 
-// Outlet is the way out of a port by itself: a bounded queue in which small
-// flows overtake, and its writer. Every [Port] has one; a board has one between
+// Egress is what a port sends by itself: a bounded queue in which small flows
+// overtake, and its writer. Every [Port] has one; a board has one between
 // its device and the data rtunnel. One goroutine calls Put and Flush (of a
-// Port's outlet: any number), another Run.
-type Outlet struct {
-	layer  int
-	out    Writer
-	try    TryWriter // out, if it is one
-	dev    FrameWriter
-	lay    func(dst []byte, payload int) int // nil for a device
-	q      *queue
-	rate   atomic.Int64 // bytes/s; 0: no limit
-	begun  run          // what writeNow could not end, for Run; of who is in the writer's place
-	took   bool
-	counts *counters
-	gone   chan struct{} // closed by Close
+// Port's: any number), another Run.
+type Egress struct {
+	layer      int
+	out        Writer
+	try        TryWriter // out, if it is one
+	dev        FrameWriter
+	putHeader  func(dst []byte, payload int) int // nil for a device
+	q          *queue
+	rate       atomic.Int64 // bytes/s; 0: no limit
+	unfinished run          // of the writer (see queue): what writeDirect left for Run
+	partly     bool         // of the writer: the TryWriter has a part of it
+	counts     *counters
+	gone       chan struct{} // closed by Close
 
 	// Of the goroutine that calls Put.
 	frame frame
 	wake  bool
 }
 
-// OutletConfig describes an Outlet. All fields are required.
-type OutletConfig struct {
+// EgressConfig describes an Egress. All fields are required.
+type EgressConfig struct {
 	Layer int // 2 (Ethernet) or 3 (IP packets)
 	Out   Writer
 	Wrap  *Wrapper
 }
 
-// NewOutlet returns an Outlet that does nothing until Put.
-func NewOutlet(cfg OutletConfig) (*Outlet, error) {
+// NewEgress returns an Egress that does nothing until Put.
+func NewEgress(cfg EgressConfig) (*Egress, error) {
 	if cfg.Layer != 2 && cfg.Layer != 3 || cfg.Out == nil || cfg.Wrap == nil {
-		return nil, s4t.Errorf(s4t.Invalid, "make an outlet", "", "Layer, Out and Wrap are required")
+		return nil, s4t.Errorf(s4t.Invalid, "make an egress queue", "", "Layer, Out and Wrap are required")
 	}
-	return newOutlet(cfg.Layer, cfg.Out, nil, nil, cfg.Wrap), nil
+	return newEgress(cfg.Layer, cfg.Out, nil, nil, cfg.Wrap), nil
 }
 
-// newOutlet makes the outlet of a Writer or of a FrameWriter.
-func newOutlet(layer int, out Writer, dev FrameWriter, lay func([]byte, int) int, wrap *Wrapper) *Outlet {
-	o := &Outlet{layer: layer, out: out, dev: dev, q: newQueue(), counts: &counters{}, gone: make(chan struct{})}
+// newEgress makes that of a Writer or of a FrameWriter.
+func newEgress(layer int, out Writer, dev FrameWriter, putHeader func([]byte, int) int, wrap *Wrapper) *Egress {
+	e := &Egress{layer: layer, out: out, dev: dev, q: newQueue(), counts: &counters{}, gone: make(chan struct{})}
 	if dev == nil {
-		o.lay, o.q.wrap = lay, wrap
-		o.try, _ = out.(TryWriter)
+		e.putHeader, e.q.wrap = putHeader, wrap
+		e.try, _ = out.(TryWriter)
 	}
-	return o
+	return e
 }
 
 // Put queues one offload header and frame, of which it keeps nothing. It never
 // waits: where the queue is full the oldest frames are dropped. Call Flush when
 // no more are at hand.
-func (o *Outlet) Put(pkt []byte) {
-	if !o.frame.parse(pkt, o.layer) { // a frame that the switch will not like still is one of some flow
+func (e *Egress) Put(pkt []byte) {
+	if !e.frame.parse(pkt, e.layer) { // a frame that the switch will not like still is one of some flow
 		if len(pkt) <= offloadLen {
 			return
 		}
-		o.frame = frame{pkt: pkt, eth: pkt[offloadLen:]}
+		e.frame = frame{pkt: pkt, eth: pkt[offloadLen:]}
 	}
-	if o.put(&o.frame) {
-		o.wake = true
+	if e.put(&e.frame) {
+		e.wake = true
 	}
 }
 
 // Flush writes what can be written without waiting, and leaves the rest to Run.
-func (o *Outlet) Flush() {
-	if o.wake {
-		o.wake = false
-		o.flush()
+func (e *Egress) Flush() {
+	if e.wake {
+		e.wake = false
+		e.flush()
 	}
 }
 
 // put queues a frame. It reports whether the caller has to call flush when its
 // batch is done: nobody else does.
-func (o *Outlet) put(f *frame) bool {
-	dropped, wake := o.q.put(f, o.lay)
+func (e *Egress) put(f *frame) bool {
+	dropped, wake := e.q.put(f, e.putHeader)
 	if dropped > 0 {
-		o.counts.dropped[queueFull].Add(uint64(dropped))
+		e.counts.dropped[queueFull].Add(uint64(dropped))
 	}
 	return wake
 }
 
-// flush is for whom put told to call it.
-func (o *Outlet) flush() {
-	if !o.writeNow() {
-		o.q.wakeUp()
+// flush is for the writer, as put said.
+func (e *Egress) flush() {
+	if !e.writeDirect() {
+		e.q.wakeUp()
 	}
 }
 
 // Close drops what waits and ends Run. It is called once.
-func (o *Outlet) Close() {
-	o.q.close()
-	close(o.gone)
+func (e *Egress) Close() {
+	e.q.close()
+	close(e.gone)
 }
 
 // Run writes to the Writer until ctx ends or Close, which give nil, or until
 // the Writer returns an error, which it returns. A Writer that blocks is not
 // interrupted: the caller closes what is underneath.
-func (o *Outlet) Run(ctx context.Context) error {
+func (e *Egress) Run(ctx context.Context) error {
 	pace := pacer{limit: chunkSize}
 	for {
-		if err := o.finish(); err != nil {
+		if err := e.finish(); err != nil {
 			return err
 		}
-		run, ok := o.q.take(pace.piece(o.rate.Load()))
+		run, ok := e.q.take(pace.piece(e.rate.Load()))
 		if !ok {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-o.gone:
+			case <-e.gone:
 				return nil
-			case <-o.q.wake:
+			case <-e.q.wake:
 			}
 			continue
 		}
@@ -165,16 +165,16 @@ func (o *Outlet) Run(ctx context.Context) error {
 		if run.sparse != nil {
 			n += run.sparse.end()
 		}
-		err := o.write(&pace, run)
-		o.q.done(run)
+		err := e.write(&pace, run)
+		e.q.done(run)
 		if err != nil {
 			return err
 		}
-		if wait := pace.debt(o.rate.Load(), n); wait > 0 {
+		if wait := pace.debt(e.rate.Load(), n); wait > 0 {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-o.gone:
+			case <-e.gone:
 				return nil
 			case <-time.After(wait):
 			}
@@ -186,10 +186,10 @@ func (o *Outlet) Run(ctx context.Context) error {
 }
 
 // write sends one run and counts it.
-func (o *Outlet) write(pace *pacer, r run) error {
+func (e *Egress) write(pace *pacer, r run) error {
 	start := time.Now()
 	if c := r.sparse; c != nil {
-		if err := o.writeFrames(c.b[:c.end()], c.b, c.frames, 0); err != nil {
+		if err := e.writeFrames(c.b[:c.end()], c.b, c.frames, 0); err != nil {
 			return err
 		}
 	}
@@ -198,7 +198,7 @@ func (o *Outlet) write(pace *pacer, r run) error {
 		if r.from > 0 {
 			at = c.frames[r.from-1].end
 		}
-		if err := o.writeFrames(r.piece, c.b, c.frames[r.from:r.to], at); err != nil {
+		if err := e.writeFrames(r.piece, c.b, c.frames[r.from:r.to], at); err != nil {
 			return err
 		}
 	}
@@ -208,32 +208,32 @@ func (o *Outlet) write(pace *pacer, r run) error {
 
 // writeFrames sends frames, the first of which begins at b[at]; whole are the
 // same bytes in one piece.
-func (o *Outlet) writeFrames(whole, b []byte, frames []placed, at int) error {
-	if o.dev == nil {
-		if err := o.out.WriteFrames(whole); err != nil {
+func (e *Egress) writeFrames(whole, b []byte, frames []chunkFrame, at int) error {
+	if e.dev == nil {
+		if err := e.out.WriteFrames(whole); err != nil {
 			return err
 		}
 	} else {
 		for _, f := range frames {
-			if err := o.dev.WriteFrame(b[at:f.end]); err != nil {
+			if err := e.dev.WriteFrame(b[at:f.end]); err != nil {
 				return err
 			}
 			at = f.end
 		}
-		if err := o.dev.Flush(); err != nil {
+		if err := e.dev.Flush(); err != nil {
 			return err
 		}
 	}
-	o.count(frames)
+	e.count(frames)
 	return nil
 }
 
 // count counts frames that were sent.
-func (o *Outlet) count(frames []placed) {
+func (e *Egress) count(frames []chunkFrame) {
 	bytes := 0
 	for _, f := range frames {
 		bytes += f.size
 	}
-	o.counts.txFrames.Add(uint64(len(frames)))
-	o.counts.txBytes.Add(uint64(bytes))
+	e.counts.txFrames.Add(uint64(len(frames)))
+	e.counts.txBytes.Add(uint64(bytes))
 }

@@ -123,7 +123,7 @@ func TestFramesKeepTheirOrderWhoeverWritesThem(t *testing.T) {
 		t.Errorf("%d frames are counted", got)
 	}
 	// Nothing is left that would be written again, or never.
-	if to.out.begun.sparse != nil || to.out.begun.bulk != nil {
+	if to.out.unfinished.sparse != nil || to.out.unfinished.bulk != nil {
 		t.Error("a run is still begun")
 	}
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/stack4things/s4t/vnet"
 )
 
+// The Linux kernel's bridge, not the bridge of the paper's Fig. 3: where a port
+// is bridged to an interface of its board, both are members of one.
+
 // errOwnAddresses refuses to enslave an interface that is in use.
 var errOwnAddresses = errors.New("the interface has IP addresses of its own, which would stop working")
 
