@@ -90,7 +90,7 @@ func describe(doc *huma.OpenAPI) docsView {
 	sort.Strings(paths)
 	for _, p := range paths {
 		item := doc.Paths[p]
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if op == nil {
 				continue
 			}

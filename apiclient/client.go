@@ -108,6 +108,11 @@ func (c *Client) send(ctx context.Context, what, method, path string, body, repl
 		return err
 	}
 	defer res.Body.Close()
+	return c.decode(ctx, what, res, reply)
+}
+
+// decode reads the body of an answer into reply, which may be nil.
+func (c *Client) decode(ctx context.Context, what string, res *http.Response, reply any) error {
 	if reply == nil || res.StatusCode == http.StatusNoContent {
 		return nil
 	}
@@ -124,7 +129,8 @@ func (c *Client) send(ctx context.Context, what, method, path string, body, repl
 	return nil
 }
 
-// maxAnswer bounds an answer, in bytes: 10,000 boards of 3 KB.
+// maxAnswer bounds an answer, in bytes: a page of bridges with many ports is
+// the longest.
 const maxAnswer = 32 << 20
 
 // open sends a request and returns an answer of the 200s, its body unread.
