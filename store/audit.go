@@ -4,10 +4,8 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
-
-// MaxAuditRecords is how many audit records one list returns: the newest.
-const MaxAuditRecords = 10000
 
 const auditColumns = `id, at, who, project, action, object, name, board, outcome, detail`
 
@@ -23,10 +21,10 @@ func scanAudit(s scanner) (s4t.AuditRecord, error) {
 // zero. It holds no secret: no password, token, code, ticket or key.
 func (tx *Tx) InsertAudit(r s4t.AuditRecord) error {
 	if r.At.IsZero() {
-		r.At = time.Now()
+		r.At = tx.Now()
 	}
 	_, err := tx.exec("write the audit record of "+r.Action,
-		`INSERT INTO audit (`+auditColumns+`) VALUES ((SELECT COALESCE(MAX(id), 0) + 1 FROM audit), ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		`INSERT INTO audit (at, who, project, action, object, name, board, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		micros(r.At), r.User, r.Project, r.Action, r.Object, r.Name, r.Board, r.Outcome, r.Detail)
 	return err
 }
@@ -38,21 +36,27 @@ type AuditFilter struct {
 	Since   time.Time
 }
 
-// AuditRecords returns the newest [MaxAuditRecords] that match, oldest first.
-func (tx *Tx) AuditRecords(f AuditFilter) ([]s4t.AuditRecord, error) {
-	return many(tx, "list audit records", scanAudit,
-		`SELECT `+auditColumns+` FROM (
-			SELECT `+auditColumns+` FROM audit
-			WHERE (? = '' OR project = ?) AND at >= ?
-			  AND (? = '' OR board = ? OR object = ? OR (name = ? AND action LIKE 'board.%')
-			       OR board IN (SELECT id FROM boards WHERE name = ?))
-			ORDER BY id DESC LIMIT ?) AS newest
-		ORDER BY id`,
-		f.Project, f.Project, micros(f.Since), f.Board, f.Board, f.Board, f.Board, f.Board, MaxAuditRecords)
+// auditByTime is by time, not by id alone, so that a list since a time begins
+// there.
+var auditByTime = order[s4t.AuditRecord]{"at, id", func(r s4t.AuditRecord) []any { return []any{micros(r.At), r.ID} }}
+
+// AuditRecords returns a page of the records that match, oldest first.
+func (tx *Tx) AuditRecords(chosen AuditFilter, p wire.Page) (wire.List[s4t.AuditRecord], error) {
+	f := equal(filter{}, "project", chosen.Project)
+	if !chosen.Since.IsZero() {
+		f = f.and("at >= ?", micros(chosen.Since))
+	}
+	if b := chosen.Board; b != "" { // each part by an index of its own
+		f = f.and(`id IN (SELECT id FROM audit WHERE board = ?
+			UNION SELECT id FROM audit WHERE object = ?
+			UNION SELECT id FROM audit WHERE name = ? AND action LIKE 'board.%'
+			UNION SELECT a.id FROM boards b JOIN audit a ON a.board = b.id WHERE b.name = ?)`, b, b, b, b)
+	}
+	return page(tx, "list audit records", p, auditByTime, scanAudit, `SELECT `+auditColumns+` FROM audit`, f)
 }
 
 // TrimAudit deletes all but the newest keep records.
 func (tx *Tx) TrimAudit(keep int) error {
-	_, err := tx.exec("trim the audit", `DELETE FROM audit WHERE id <= (SELECT MAX(id) FROM audit) - ?`, keep)
+	_, err := tx.exec("trim the audit", `DELETE FROM audit WHERE id <= (SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET ?)`, keep)
 	return err
 }

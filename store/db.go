@@ -28,6 +28,9 @@ type Config struct {
 	URL string
 	// Log is told about retries that went on for long. Default: nowhere.
 	Log *slog.Logger
+	// Now is the clock of an SQLite database, which has none of its own.
+	// Default: time.Now.
+	Now func() time.Time
 }
 
 // DB is an open database with the current schema.
@@ -36,6 +39,10 @@ type DB struct {
 	write  *sql.DB // SQLite: one connection, so that writers queue here and never meet SQLITE_BUSY
 	read   *sql.DB // PostgreSQL: the same pool as write
 	log    *slog.Logger
+	now    func() time.Time // of SQLite
+
+	// executed, where a test sets it, is told the text of every statement.
+	executed func(query string)
 }
 
 // synchronous is SQLite's: FULL syncs the write-ahead log at every commit, so
@@ -48,20 +55,14 @@ const maxReaders = 4
 // Open opens the database, makes it where it does not exist (SQLite), and
 // brings its schema up to date. The caller closes it.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
-	db := &DB{log: cfg.Log}
+	db := &DB{log: cfg.Log, now: cfg.Now}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}
-	var err error
-	switch path, isFile := strings.CutPrefix(cfg.URL, "sqlite:"); {
-	case isFile:
-		err = db.openSQLite(path)
-	case strings.HasPrefix(cfg.URL, "postgres://") || strings.HasPrefix(cfg.URL, "postgresql://"):
-		err = db.openPostgres(cfg.URL)
-	default:
-		return nil, s4t.Errorf(s4t.Invalid, "open the database", "use sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", "its URL is neither sqlite: nor postgres:")
+	if db.now == nil {
+		db.now = time.Now
 	}
-	if err != nil {
+	if err := db.open(cfg.URL); err != nil {
 		return nil, err
 	}
 	if err := db.migrate(ctx); err != nil {
@@ -69,6 +70,17 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, err
 	}
 	return db, nil
+}
+
+// open opens the database as it is.
+func (db *DB) open(url string) error {
+	if path, isFile := strings.CutPrefix(url, "sqlite:"); isFile {
+		return db.openSQLite(path)
+	}
+	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
+		return db.openPostgres(url)
+	}
+	return s4t.Errorf(s4t.Invalid, "open the database", "use sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", "its URL is neither sqlite: nor postgres:")
 }
 
 // openSQLite opens the writer and the readers of one file.
@@ -123,21 +135,46 @@ func (db *DB) Close() error {
 // Tx is a transaction. It belongs to the goroutine that fn runs on, and ends
 // with fn.
 type Tx struct {
-	ctx    context.Context
-	tx     *sql.Tx
-	engine engine
+	ctx      context.Context
+	db       *DB
+	tx       *sql.Tx
+	readOnly bool
+	failed   error // of the first statement that failed; every later one returns it
+	ended    bool  // events were appended: nothing is written after them
 }
 
 // Tx runs fn in a transaction that may write, and commits when fn returns nil.
-// Transactions behave as if they ran one after the other: SQLite takes the
-// write lock first, PostgreSQL is SERIALIZABLE and fn runs again when it met
-// another. So fn has no effect but on tx and on variables that it sets anew
-// each time. Calling Tx inside fn waits for itself for ever. What Tx returned
-// nil for survives the death of this process.
+// What Tx returned nil for survives the death of this process.
+//
+// What fn may rely on, whatever runs beside it, here or in another process:
+//
+//   - All of it is committed, or nothing.
+//   - What it reads was committed, or is its own. SQLite takes the write lock
+//     first, so nothing changes while fn runs. PostgreSQL is READ COMMITTED:
+//     two statements may see two moments, and a row that was read plainly may
+//     change or go before fn writes.
+//   - A row that was read with the lock (see forUpdate; the methods that do it
+//     say so) is the newest there is, and stays as it is until fn ends: another
+//     that wants to change, lock or delete it waits. Whoever writes on the
+//     strength of what a row says reads it so, or says the condition in the
+//     statement that writes ("... WHERE status = 'running'") and looks at how
+//     many rows that changed.
+//   - The absence of a row cannot be locked: that there is one of something is
+//     a unique constraint, and that something is there while others refer to
+//     it a foreign key.
+//   - Rows of several kinds are locked in one order: project, agent, network,
+//     board, what belongs to a board; several of a kind by id. Two that lock
+//     against each other in spite of that are found, and one runs again.
+//
+// fn runs again when it met another transaction, so it has no effect but on tx
+// and on variables that it sets anew each time. A statement that failed, with
+// another error than NotFound, ends the transaction: every later one returns
+// its error, and so does Tx, even if fn returns nil. Calling Tx inside fn waits
+// for itself for ever.
 func (db *DB) Tx(ctx context.Context, fn func(tx *Tx) error) error {
 	opts := &sql.TxOptions{}
 	if db.engine == postgres {
-		opts.Isolation = sql.LevelSerializable
+		opts.Isolation = sql.LevelReadCommitted
 	}
 	start := time.Now()
 	for attempt := 1; ; attempt++ {
@@ -161,8 +198,8 @@ func (db *DB) Tx(ctx context.Context, fn func(tx *Tx) error) error {
 // maxAttempts at one transaction.
 const maxAttempts = 20
 
-// View runs fn in a transaction that reads one moment of the database. It
-// never waits for a writer.
+// View runs fn in a transaction that reads: all of it one moment of the
+// database. It never waits for a writer.
 func (db *DB) View(ctx context.Context, fn func(tx *Tx) error) error {
 	opts := &sql.TxOptions{ReadOnly: true}
 	if db.engine == postgres {
@@ -178,11 +215,40 @@ func (db *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, fn fun
 		return mapError("begin a transaction", err)
 	}
 	defer stx.Rollback() // after Commit it does nothing; a panic in fn passes through
-	if err := fn(&Tx{ctx: ctx, tx: stx, engine: db.engine}); err != nil {
+	tx := &Tx{ctx: ctx, db: db, tx: stx, readOnly: opts.ReadOnly}
+	err = fn(tx)
+	if tx.failed != nil && (err == nil || retryable(tx.failed)) {
+		return tx.failed // fn may have made another error of it, or nothing
+	}
+	if err != nil {
 		return err
 	}
 	if err := stx.Commit(); err != nil {
 		return mapError("commit a transaction", err)
 	}
 	return nil
+}
+
+// forUpdate ends a SELECT of one table whose rows fn changes on the strength of
+// what they say: it waits for whoever has them, reads them as they are then,
+// and nobody else changes or deletes them until the transaction ends; other
+// rows may still come to refer to them. SQLite needs nothing, and a [DB.View]
+// locks nothing.
+func (tx *Tx) forUpdate() string {
+	if tx.db.engine != postgres || tx.readOnly {
+		return ""
+	}
+	return " FOR NO KEY UPDATE"
+}
+
+// Now is the time by the clock that all processes share: PostgreSQL's, in
+// microseconds; SQLite's is that of this process. Each call looks anew, since
+// a transaction may have waited for a lock. Zero where the database does not
+// answer: then nothing that follows works, and the transaction fails with that.
+func (tx *Tx) Now() time.Time {
+	if tx.db.engine != postgres {
+		return fromMicros(micros(tx.db.now()))
+	}
+	us, _ := one(tx, "read the clock of the database", value[int64], `SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`)
+	return fromMicros(us)
 }

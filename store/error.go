@@ -43,18 +43,7 @@ var errRetry = errors.New("met another transaction")
 
 // retryable reports whether the transaction that err comes from may succeed
 // when it is run again.
-func retryable(err error) bool {
-	if errors.Is(err, errRetry) {
-		return true
-	}
-	// Two transactions that both took MAX(id) + 1; SQLite has one writer.
-	c, ok := errors.AsType[*constraint](err)
-	if !ok || c.foreign {
-		return false
-	}
-	_, isPostgres := errors.AsType[*pgconn.PgError](err)
-	return isPostgres && len(c.columns) == 1 && (c.columns[0] == "audit.id" || c.columns[0] == "events.id")
-}
+func retryable(err error) bool { return errors.Is(err, errRetry) }
 
 // mapError gives an error of the engine its kind. op is what was attempted.
 func mapError(op string, err error) error {

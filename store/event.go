@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/stack4things/s4t"
 )
@@ -20,23 +21,72 @@ func scanEvent(s scanner) (s4t.Event, error) {
 	return e, err
 }
 
-// InsertEvent appends an event; its ID is chosen here.
-func (tx *Tx) InsertEvent(e s4t.Event) error {
-	data := ""
-	if e.Data != nil {
-		data = jsonText(e.Data)
+// maxInsertEvents bounds the events of one statement: an engine takes some
+// 32,000 placeholders.
+const maxInsertEvents = 1000
+
+// InsertEvents appends the events of a transaction, in their order, and returns
+// the id of the last; their IDs are chosen here. It is the last that the
+// transaction writes.
+//
+// Ids grow in the order of commits: who has read up to an id never sees a
+// smaller one later. On PostgreSQL, therefore, ids are drawn by one transaction
+// at a time, from here until its commit is visible. All that was to wait for
+// others has waited by then, so that only the commits are serial; and nobody
+// who has a row locked can be waited for, which is why nothing is written
+// later. An id that was drawn for nothing, since the commit failed, is a hole.
+func (tx *Tx) InsertEvents(events []s4t.Event) (last int64, err error) {
+	for len(events) > 0 {
+		n := min(len(events), maxInsertEvents)
+		if last, err = tx.insertEvents(events[:n]); err != nil {
+			return 0, err
+		}
+		events = events[n:]
+		tx.ended = true
 	}
-	_, err := tx.exec("record the event "+e.Kind,
-		`INSERT INTO events (`+eventColumns+`) VALUES ((SELECT COALESCE(MAX(id), 0) + 1 FROM events), ?, ?, ?, ?, ?, ?, ?, ?)`,
-		micros(e.At), e.Kind, e.Project, e.Object, e.Name, e.Board, e.Detail, data)
-	return err
+	return last, nil
+}
+
+// eventsLock is the advisory lock of those who draw ids of events.
+const eventsLock = `pg_advisory_xact_lock(7348247)`
+
+// insertEvents does it for some.
+func (tx *Tx) insertEvents(events []s4t.Event) (last int64, err error) {
+	var query strings.Builder
+	query.WriteString(`INSERT INTO events (at, kind, project, object, name, board, detail, data)
+		SELECT column2, column3, column4, column5, column6, column7, column8, column9 FROM `)
+	if tx.db.engine == postgres {
+		// A volatile function is neither left out nor moved: the join has no
+		// row, and so draws no id, before there is the lock.
+		query.WriteString(`(SELECT ` + eventsLock + `) AS held, `)
+	}
+	query.WriteString(`(VALUES `)
+	args := make([]any, 0, 9*len(events))
+	for i, e := range events {
+		if i == 0 { // the first row gives the columns their types
+			query.WriteString(`(CAST(? AS BIGINT), CAST(? AS BIGINT), ?, ?, ?, ?, ?, ?, ?)`)
+		} else {
+			query.WriteString(`, (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+		}
+		data := ""
+		if e.Data != nil {
+			data = jsonText(e.Data)
+		}
+		args = append(args, i, micros(e.At), e.Kind, e.Project, e.Object, e.Name, e.Board, e.Detail, data)
+	}
+	query.WriteString(`) AS told ORDER BY column1 RETURNING id`)
+	ids, err := many(tx, "record events", value[int64], query.String(), args...)
+	for _, id := range ids {
+		last = max(last, id)
+	}
+	return last, err
 }
 
 // Events returns at most limit events of a project after one, oldest first;
-// "" means every project.
+// "" means every project. See [Tx.TrimmedEvents].
 func (tx *Tx) Events(project s4t.ProjectID, after int64, limit int) ([]s4t.Event, error) {
-	return many(tx, "list events", scanEvent,
-		`SELECT `+eventColumns+` FROM events WHERE id > ? AND (? = '' OR project = ?) ORDER BY id LIMIT ?`, after, project, project, limit)
+	f := equal(filter{}, "project", project).and("id > ?", after)
+	return many(tx, "list events", scanEvent, `SELECT `+eventColumns+` FROM events`+f.where()+` ORDER BY id LIMIT ?`, append(f.args, limit)...)
 }
 
 // LastEvent returns the id of the newest event, 0 if there is none.
@@ -44,8 +94,25 @@ func (tx *Tx) LastEvent() (int64, error) {
 	return one(tx, "find the newest event", value[int64], `SELECT COALESCE(MAX(id), 0) FROM events`)
 }
 
-// TrimEvents deletes all but the newest keep.
+// TrimmedEvents returns the id of the newest event that is not kept any more,
+// 0 if all are kept: who asks for the events after a smaller one misses some.
+func (tx *Tx) TrimmedEvents() (int64, error) {
+	return one(tx, "find the oldest event", value[int64], `SELECT id FROM events_trimmed`)
+}
+
+// TrimEvents deletes all but the newest keep, of which there is at least one.
 func (tx *Tx) TrimEvents(keep int) error {
-	_, err := tx.exec("forget old events", `DELETE FROM events WHERE id <= (SELECT COALESCE(MAX(id), 0) FROM events) - ?`, keep)
+	const op = "forget old events"
+	newest, err := one(tx, op, value[int64], `SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?`, max(keep, 1))
+	if s4t.KindOf(err) == s4t.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := tx.exec(op, `UPDATE events_trimmed SET id = ? WHERE id < ?`, newest, newest); err != nil {
+		return err
+	}
+	_, err = tx.exec(op, `DELETE FROM events WHERE id <= ?`, newest)
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // at is a time that both engines keep exactly.
@@ -196,8 +197,8 @@ func TestAuditIsFilteredAndInOrder(t *testing.T) {
 		}
 		for _, tt := range tests {
 			view(t, db, func(tx *Tx) error {
-				got, err := tx.AuditRecords(tt.filter)
-				if d := cmp.Diff(tt.want, got); d != "" {
+				got, err := tx.AuditRecords(tt.filter, wire.Page{})
+				if d := cmp.Diff(tt.want, got.Items); d != "" {
 					t.Errorf("%s (-want +got):\n%s", tt.name, d)
 				}
 				return err

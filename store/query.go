@@ -3,9 +3,14 @@ package store
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/stack4things/s4t"
 )
 
 // scanner is a row: *sql.Row or *sql.Rows.
@@ -13,26 +18,35 @@ type scanner interface {
 	Scan(dest ...any) error
 }
 
-// exec runs a statement and returns how many rows it changed. op is what was
-// attempted, for the error: `delete project "lab"`.
+// exec runs a statement that writes and returns how many rows it changed. op
+// is what was attempted, for the error: `delete project "lab"`.
 func (tx *Tx) exec(op, query string, args ...any) (int64, error) {
+	if err := tx.begin(op, query, args); err != nil {
+		return 0, err
+	}
+	if tx.ended {
+		return 0, tx.fail(op, errors.New("events are the last that a transaction writes"))
+	}
 	res, err := tx.tx.ExecContext(tx.ctx, tx.rebind(query), args...)
 	if err != nil {
-		return 0, mapError(op, err)
+		return 0, tx.fail(op, err)
 	}
 	n, err := res.RowsAffected()
 	if err != nil {
-		return 0, mapError(op, err)
+		return 0, tx.fail(op, err)
 	}
 	return n, nil
 }
 
 // one reads one row. No row is NotFound.
 func one[T any](tx *Tx, op string, scan func(scanner) (T, error), query string, args ...any) (T, error) {
+	var zero T
+	if err := tx.begin(op, query, args); err != nil {
+		return zero, err
+	}
 	v, err := scan(tx.tx.QueryRowContext(tx.ctx, tx.rebind(query), args...))
 	if err != nil {
-		var zero T
-		return zero, mapError(op, err)
+		return zero, tx.fail(op, err)
 	}
 	return v, nil
 }
@@ -40,23 +54,71 @@ func one[T any](tx *Tx, op string, scan func(scanner) (T, error), query string, 
 // many reads all rows. No row is an empty slice, not nil: lists are bare
 // arrays in JSON.
 func many[T any](tx *Tx, op string, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
+	if err := tx.begin(op, query, args); err != nil {
+		return nil, err
+	}
 	rows, err := tx.tx.QueryContext(tx.ctx, tx.rebind(query), args...)
 	if err != nil {
-		return nil, mapError(op, err)
+		return nil, tx.fail(op, err)
 	}
 	defer rows.Close()
 	all := []T{}
 	for rows.Next() {
 		v, err := scan(rows)
 		if err != nil {
-			return nil, mapError(op, err)
+			return nil, tx.fail(op, err)
 		}
 		all = append(all, v)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, mapError(op, err)
+		return nil, tx.fail(op, err)
 	}
 	return all, nil
+}
+
+// begin looks whether a statement can run.
+func (tx *Tx) begin(op, query string, args []any) error {
+	if tx.failed != nil {
+		return tx.failed
+	}
+	for _, a := range args {
+		if !storable(a) {
+			return s4t.Errorf(s4t.Invalid, op, "use text in UTF-8, without NUL", "%.40q cannot be stored", a)
+		}
+	}
+	if tx.db.executed != nil {
+		tx.db.executed(query)
+	}
+	return nil
+}
+
+// storable reports whether both engines can take a value: PostgreSQL refuses
+// text with a NUL or that is no UTF-8. What reads text from outside makes it
+// so (see [s4t.Line]); this is the last that looks.
+func storable(arg any) bool {
+	var text string
+	switch v := arg.(type) {
+	case string:
+		text = v
+	case sql.NullString:
+		text = v.String
+	default: // s4t.BoardID and the like
+		r := reflect.ValueOf(arg)
+		if r.Kind() != reflect.String {
+			return true
+		}
+		text = r.String()
+	}
+	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
+}
+
+// fail gives an error its kind, and ends the transaction unless it is NotFound.
+func (tx *Tx) fail(op string, err error) error {
+	err = mapError(op, err)
+	if s4t.KindOf(err) != s4t.NotFound {
+		tx.failed = err
+	}
+	return err
 }
 
 // value scans a row of one column.
@@ -68,7 +130,7 @@ func value[T any](s scanner) (T, error) {
 
 // rebind turns '?' into '$1', '$2', ... for PostgreSQL, outside of quotes.
 func (tx *Tx) rebind(query string) string {
-	if tx.engine != postgres {
+	if tx.db.engine != postgres {
 		return query
 	}
 	return dollars(query)

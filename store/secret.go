@@ -13,14 +13,18 @@ import (
 // [DB.Tx].
 func (tx *Tx) Secret(name string, create func() ([]byte, error)) ([]byte, error) {
 	op := fmt.Sprintf("read secret %q", name)
-	text, err := one(tx, op, value[string], `SELECT value FROM secrets WHERE name = ?`, name)
+	const query = `SELECT value FROM secrets WHERE name = ?`
+	text, err := one(tx, op, value[string], query, name)
 	if s4t.KindOf(err) == s4t.NotFound {
-		fresh, err := create()
-		if err != nil {
+		var fresh []byte
+		if fresh, err = create(); err != nil {
 			return nil, err
 		}
-		_, err = tx.exec(op, `INSERT INTO secrets (name, value) VALUES (?, ?)`, name, base64.StdEncoding.EncodeToString(fresh))
-		return fresh, err
+		// Another may be faster; then it is the other's.
+		if _, err = tx.exec(op, `INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING`, name, base64.StdEncoding.EncodeToString(fresh)); err != nil {
+			return nil, err
+		}
+		text, err = one(tx, op, value[string], query, name)
 	}
 	if err != nil {
 		return nil, err
