@@ -26,6 +26,8 @@ type app struct {
 	format      string
 	noWait      bool
 	timeout     time.Duration
+
+	limit int // of a list; 0: all
 }
 
 // defaultTimeout is how long a command waits for its operation.
@@ -81,6 +83,9 @@ not logged in, 5 board offline, 6 conflict.`,
 		if a.timeout <= 0 {
 			return usage(c, "--timeout %v is not a time to wait", a.timeout)
 		}
+		if limit := c.Flags().Lookup("limit"); limit != nil && limit.Changed && a.limit < 1 {
+			return usage(c, "--limit %d shows nothing", a.limit)
+		}
 		return nil
 	}
 	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
@@ -123,6 +128,12 @@ func newGroup(use, short, example string, sub ...*cobra.Command) *cobra.Command 
 	c := &cobra.Command{Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs, RunE: group}
 	c.AddCommand(sub...)
 	return c
+}
+
+// withLimit gives the command of a list its flag.
+func (a *app) withLimit(list *cobra.Command) *cobra.Command {
+	list.Flags().IntVar(&a.limit, "limit", 0, "show the first `N` only (default all)")
+	return list
 }
 
 // between checks the number of arguments, and says what is missing.

@@ -61,9 +61,9 @@ func (a *app) bridgeCommand() *cobra.Command {
 			}
 			return a.printBridge(b)
 		})}
-	list := &cobra.Command{Use: "list", Short: "List bridges", Example: "  s4t bridge list", Args: exactly(0),
+	list := a.withLimit(&cobra.Command{Use: "list", Short: "List bridges", Example: "  s4t bridge list", Args: exactly(0),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-			l, err := c.Bridges(ctx)
+			l, err := c.BridgeList().First(ctx, a.limit)
 			if err != nil {
 				return err
 			}
@@ -75,7 +75,7 @@ func (a *app) bridgeCommand() *cobra.Command {
 				column[s4t.Bridge]{"ADDRESSES", func(b s4t.Bridge) string { return strings.TrimSpace(b.CIDR + " " + b.CIDR6) }},
 				column[s4t.Bridge]{"BOARDS", func(b s4t.Bridge) string { return boardsOf(b) }},
 				column[s4t.Bridge]{"CREATED", func(b s4t.Bridge) string { return since(&b.CreatedAt) }})
-		})}
+		})})
 	remove := &cobra.Command{Use: "delete NAME", Short: "Delete a bridge", Example: "  s4t bridge delete lab", Args: exactly(1), ValidArgsFunction: a.completeBridges(),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
 			b, err := c.Bridge(ctx, args[0])
