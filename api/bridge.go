@@ -8,6 +8,8 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
+// Step 2 of the paper's Fig. 3: the API puts the request on the queue.
+
 // bridgeRef is the input of a route about one bridge.
 type bridgeRef struct {
 	Bridge string `path:"bridge" maxLength:"63" doc:"Name or id"`
@@ -36,8 +38,8 @@ type objectRef struct {
 	ID string `path:"id" maxLength:"63" doc:"Id; of a network also its name"`
 }
 
-// bridgeRoutes take step 2 of the paper's Fig. 3: the request is put on the
-// queue. Networks, subnets and ports are what is underneath a bridge.
+// bridgeRoutes are bridges, and what is underneath: networks, subnets and
+// ports.
 func (a *API) bridgeRoutes() {
 	registerList[s4t.Bridge](a, "GET /v1/bridges", "bridge.list", "List bridges", "", wire.MethodBridgeList)
 	register(a, guarded, "POST /v1/bridges", "bridge.create", "Create a bridge", "Puts boards on one virtual network. The operation ends when the ports of all online boards are up.",

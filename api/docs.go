@@ -79,7 +79,7 @@ type (
 	docsRef struct{ Text, Link string }
 )
 
-// describe turns the document into what the page shows, in the order of paths.
+// describe says what the page shows of the document, in the order of paths.
 func describe(doc *huma.OpenAPI) docsView {
 	v := docsView{Title: doc.Info.Title, Version: doc.Info.Version, Description: doc.Info.Description}
 	groups := map[string]*docsGroup{}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -192,13 +193,17 @@ func (s *eventStream) advance(ctx context.Context) (<-chan struct{}, error) {
 	if !ok {
 		return s.catchUp(ctx, more)
 	}
+	var text strings.Builder
 	for _, t := range l {
 		if s.caller.Sees(t.project) {
-			if err := s.write(t.text); err != nil {
-				return nil, err
-			}
+			text.WriteString(t.text)
 		}
 		s.last = t.id
+	}
+	if text.Len() > 0 {
+		if err := s.write(text.String()); err != nil {
+			return nil, err
+		}
 	}
 	if len(l) == eventBatch {
 		more = atOnce
@@ -216,19 +221,22 @@ func (s *eventStream) catchUp(ctx context.Context, more <-chan struct{}) (<-chan
 	case err != nil:
 		return more, nil // until then, or the next heartbeat
 	}
+	var text strings.Builder
+	was := s.last
 	for _, e := range l.Items {
-		if err := s.write(eventText(e)); err != nil {
-			return nil, err
-		}
+		text.WriteString(eventText(e))
 		s.last = e.ID
 	}
-	if len(l.Items) == wire.MaxEvents {
-		return atOnce, nil
+	if text.Len() > 0 {
+		if err := s.write(text.String()); err != nil {
+			return nil, err
+		}
 	}
-	moved := l.EventID > s.last || len(l.Items) > 0
-	s.last = max(s.last, l.EventID)
-	if moved {
-		more = atOnce // the ring may have more by now
+	if len(l.Items) < wire.MaxEvents { // these were all that the caller may see
+		s.last = max(s.last, l.EventID)
+	}
+	if s.last > was {
+		more = atOnce // there may be more by now, here or in the ring
 	}
 	return more, nil
 }

@@ -6,6 +6,9 @@ import (
 	"github.com/stack4things/s4t"
 )
 
+// Step 1 of the paper's Fig. 3: the user asks. Step 10, the user is told, is in
+// [Client.WaitOperation].
+
 // CreateBridge puts boards on one network.
 func (c *Client) CreateBridge(ctx context.Context, req BridgeCreate) (o s4t.Operation, err error) {
 	return o, c.do(ctx, "create bridge "+req.Name, "POST", path("bridges"), req, &o)

@@ -26,8 +26,8 @@ type Config struct {
 	Timeout time.Duration // of one request without a wait; 30 s by default: a queue call takes at most 10
 	Agent   string        // User-Agent; "s4t" by default
 
-	// Dial opens the connection; the system's way by default. The demo gives
-	// one that dials from inside a network namespace.
+	// Dial opens the connection; that of a [net.Dialer] by default. The demo
+	// gives one that dials from inside a network namespace.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 

@@ -51,7 +51,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "s4t",
-		Short: "Boards behind NATs: ways into their services, virtual networks among them",
+		Short: "Boards behind NATs: access to their services, virtual networks among them",
 		Long: `s4t speaks to an IoTronic cloud. It takes URL and token from a context: the file
 given with --context-file or S4T_CONTEXT_FILE, else ~/.config/s4t/contexts.toml,
 which ` + "`s4t login`" + ` writes. S4T_URL, S4T_TOKEN and S4T_CA override it.

@@ -13,6 +13,9 @@ import (
 	"github.com/stack4things/s4t/apiclient"
 )
 
+// Step 1 of the paper's Fig. 3: the user asks. Step 10 is in [app.await]: the
+// user is told.
+
 // guardFlags lift guards.
 type guardFlags struct{ s4t.PortGuards }
 

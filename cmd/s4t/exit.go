@@ -8,7 +8,7 @@ import (
 	"github.com/stack4things/s4t"
 )
 
-// exitStatus is the one place where kinds of errors become exit statuses.
+// exitStatus alone decides which exit status a kind of error has.
 func exitStatus(err error) int {
 	if _, ok := err.(*usageError); ok {
 		return 2
