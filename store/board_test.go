@@ -311,12 +311,9 @@ func TestOperationsAndEvents(t *testing.T) {
 					return err
 				}
 			}
-			var events []s4t.Event
 			for _, kind := range []string{"a", "b", "c"} {
-				events = append(events, s4t.Event{At: at, Kind: kind, Project: p.ID, Object: "o", Data: map[string]int{"x": 1}})
+				tx.InsertEvents(s4t.Event{At: at, Kind: kind, Project: p.ID, Object: "o", Data: map[string]int{"x": 1}})
 			}
-			last, err := tx.InsertEvents(events)
-			same(t, "last that was appended", last, err, int64(3))
 			return nil
 		})
 		view(t, db, func(tx *Tx) error {

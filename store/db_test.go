@@ -12,10 +12,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/pgtest"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -273,4 +275,52 @@ func BenchmarkCommit(b *testing.B) {
 			b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "commits/s")
 		})
 	}
+}
+
+// BenchmarkCommits is many conductors at once: 64 writers, each of 4
+// transactions that lock one row and tell one event.
+func BenchmarkCommits(b *testing.B) {
+	bench := func(b *testing.B, url string) {
+		db, err := Open(b.Context(), Config{URL: url})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer db.Close()
+		const writers, each = 64, 4
+		projects := make([]s4t.Project, writers)
+		for i := range projects {
+			projects[i] = newProject(fmt.Sprint("p", i))
+			if err := db.Tx(b.Context(), func(tx *Tx) error { return tx.InsertProject(projects[i]) }); err != nil {
+				b.Fatal(err)
+			}
+		}
+		var attempts, commits atomic.Int64
+		for b.Loop() {
+			var wg sync.WaitGroup
+			for i := range writers {
+				wg.Go(func() {
+					for range each {
+						err := db.Tx(b.Context(), func(tx *Tx) error {
+							attempts.Add(1)
+							if _, err := weight(tx, projects[i].ID); err != nil {
+								return err
+							}
+							tx.InsertEvents(s4t.Event{At: at, Kind: "bench", Project: projects[i].ID})
+							return nil
+						})
+						if err != nil {
+							b.Error(err)
+							continue
+						}
+						commits.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		b.ReportMetric(float64(commits.Load())/b.Elapsed().Seconds(), "commits/s")
+		b.ReportMetric(100*float64(attempts.Load()-commits.Load())/float64(attempts.Load()), "%aborted")
+	}
+	b.Run("sqlite", func(b *testing.B) { bench(b, "sqlite:"+filepath.Join(b.TempDir(), "s4t.db")) })
+	b.Run("postgres", func(b *testing.B) { bench(b, pgtest.URL(b)) })
 }

@@ -17,13 +17,11 @@
 //     changed the rest since they were read.
 //   - A list is read by page, in an order that an index has. What filters it is
 //     put together in Go (filter): one that asks "is there a value, or ..." uses no
-//     index.
-//     A query that runs often and reads a table from end to end fails
-//     TestPlans.
+//     index. A query that reads a table that grows from end to end fails its
+//     test (see watchPlans).
 //   - Ids that grow come from the engine: SQLite's AUTOINCREMENT, PostgreSQL's
 //     identity columns. They have holes, and, but for events (see
-//     [Tx.InsertEvents]), the order in which they were drawn is not that of
-//     the commits.
+//     [Tx.InsertEvents]), their order is not that of the commits.
 //   - A migration that cannot be said alike is two files (see migrations).
 //   - What belongs to a project has a column that REFERENCES projects(id), so
 //     that a project with something in it cannot be deleted.

@@ -3,12 +3,13 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	driver "modernc.org/sqlite"
+	sqlitedriver "modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
 
 	"github.com/stack4things/s4t"
@@ -55,6 +56,8 @@ func mapError(op string, err error) error {
 		return s4t.Errorf(s4t.NotFound, op, "", "it does not exist")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return s4t.Errorf(s4t.Timeout, op, "", "it was not done in the time given: %w", err)
+	case errors.Is(err, driver.ErrBadConn): // before anything was committed
+		return &s4t.Error{Op: op, Kind: s4t.Unavailable, Msg: "the connection to the database was lost", Hint: "try again", Err: errors.Join(errRetry, err)}
 	case e != nil:
 		switch {
 		case e.Code() == lib.SQLITE_CONSTRAINT_UNIQUE, e.Code() == lib.SQLITE_CONSTRAINT_PRIMARYKEY:
@@ -100,8 +103,8 @@ func diskFull(op string, err error) error {
 	return &s4t.Error{Op: op, Kind: s4t.Unavailable, Msg: "the disk of the database is full", Hint: "nothing was changed; the operator must make room, then try again", Err: err}
 }
 
-func asSQLite(err error) *driver.Error {
-	e, _ := errors.AsType[*driver.Error](err)
+func asSQLite(err error) *sqlitedriver.Error {
+	e, _ := errors.AsType[*sqlitedriver.Error](err)
 	return e
 }
 

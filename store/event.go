@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/stack4things/s4t"
@@ -21,37 +22,47 @@ func scanEvent(s scanner) (s4t.Event, error) {
 	return e, err
 }
 
+// InsertEvents appends events when the transaction is committed: after all that
+// it writes, and in the order of the calls. Their IDs are chosen then; see
+// [Tx.LastInserted].
+//
+// Ids grow in the order of commits: who has read up to an id never sees a
+// smaller one later. On PostgreSQL, therefore, they are drawn by one
+// transaction at a time, until its commit is visible. All that was to wait for
+// others has waited by then: only the commits are serial, and nobody who has a
+// row locked is waited for. An id that was drawn for nothing, since the commit
+// failed, is a hole.
+func (tx *Tx) InsertEvents(events ...s4t.Event) { tx.events = append(tx.events, events...) }
+
+// LastInserted returns the id of the last event that the transaction appended,
+// once [DB.Tx] has returned nil; 0 if it appended none.
+func (tx *Tx) LastInserted() int64 { return tx.lastInserted }
+
+const opEvents = "record events"
+
 // maxInsertEvents bounds the events of one statement: an engine takes some
 // 32,000 placeholders.
 const maxInsertEvents = 1000
 
-// InsertEvents appends the events of a transaction, in their order, and returns
-// the id of the last; their IDs are chosen here. It is the last that the
-// transaction writes.
-//
-// Ids grow in the order of commits: who has read up to an id never sees a
-// smaller one later. On PostgreSQL, therefore, ids are drawn by one transaction
-// at a time, from here until its commit is visible. All that was to wait for
-// others has waited by then, so that only the commits are serial; and nobody
-// who has a row locked can be waited for, which is why nothing is written
-// later. An id that was drawn for nothing, since the commit failed, is a hole.
-func (tx *Tx) InsertEvents(events []s4t.Event) (last int64, err error) {
-	for len(events) > 0 {
-		n := min(len(events), maxInsertEvents)
-		if last, err = tx.insertEvents(events[:n]); err != nil {
-			return 0, err
-		}
-		events = events[n:]
-		tx.ended = true
-	}
-	return last, nil
-}
-
 // eventsLock is the advisory lock of those who draw ids of events.
 const eventsLock = `pg_advisory_xact_lock(7348247)`
 
-// insertEvents does it for some.
-func (tx *Tx) insertEvents(events []s4t.Event) (last int64, err error) {
+// statement is one with its arguments.
+type statement struct {
+	query string
+	args  []any
+}
+
+// eventStatements are those that append the events; each returns their ids.
+func (tx *Tx) eventStatements() []statement {
+	var all []statement
+	for events := range slices.Chunk(tx.events, maxInsertEvents) {
+		all = append(all, tx.eventStatement(events))
+	}
+	return all
+}
+
+func (tx *Tx) eventStatement(events []s4t.Event) statement {
 	var query strings.Builder
 	query.WriteString(`INSERT INTO events (at, kind, project, object, name, board, detail, data)
 		SELECT column2, column3, column4, column5, column6, column7, column8, column9 FROM `)
@@ -72,14 +83,10 @@ func (tx *Tx) insertEvents(events []s4t.Event) (last int64, err error) {
 		if e.Data != nil {
 			data = jsonText(e.Data)
 		}
-		args = append(args, i, micros(e.At), e.Kind, e.Project, e.Object, e.Name, e.Board, e.Detail, data)
+		args = append(args, i, micros(e.At), e.Kind, string(e.Project), e.Object, e.Name, e.Board, e.Detail, data)
 	}
 	query.WriteString(`) AS told ORDER BY column1 RETURNING id`)
-	ids, err := many(tx, "record events", value[int64], query.String(), args...)
-	for _, id := range ids {
-		last = max(last, id)
-	}
-	return last, err
+	return statement{query.String(), args}
 }
 
 // Events returns at most limit events of a project after one, oldest first;

@@ -65,8 +65,8 @@ func TestAPageIsFilteredAndBounded(t *testing.T) {
 					return err
 				}
 			}
-			_, err := tx.InsertEvents([]s4t.Event{{Kind: "a"}, {Kind: "b"}})
-			return err
+			tx.InsertEvents(s4t.Event{Kind: "a"}, s4t.Event{Kind: "b"})
+			return nil
 		})
 		good := cursor([]any{int64(1), int64(1)})
 		tests := []struct {

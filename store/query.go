@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -24,10 +25,7 @@ func (tx *Tx) exec(op, query string, args ...any) (int64, error) {
 	if err := tx.begin(op, query, args); err != nil {
 		return 0, err
 	}
-	if tx.ended {
-		return 0, tx.fail(op, errors.New("events are the last that a transaction writes"))
-	}
-	res, err := tx.tx.ExecContext(tx.ctx, tx.rebind(query), args...)
+	res, err := tx.on.ExecContext(tx.ctx, tx.rebind(query), args...)
 	if err != nil {
 		return 0, tx.fail(op, err)
 	}
@@ -44,7 +42,7 @@ func one[T any](tx *Tx, op string, scan func(scanner) (T, error), query string, 
 	if err := tx.begin(op, query, args); err != nil {
 		return zero, err
 	}
-	v, err := scan(tx.tx.QueryRowContext(tx.ctx, tx.rebind(query), args...))
+	v, err := scan(tx.on.QueryRowContext(tx.ctx, tx.rebind(query), args...))
 	if err != nil {
 		return zero, tx.fail(op, err)
 	}
@@ -57,7 +55,7 @@ func many[T any](tx *Tx, op string, scan func(scanner) (T, error), query string,
 	if err := tx.begin(op, query, args); err != nil {
 		return nil, err
 	}
-	rows, err := tx.tx.QueryContext(tx.ctx, tx.rebind(query), args...)
+	rows, err := tx.on.QueryContext(tx.ctx, tx.rebind(query), args...)
 	if err != nil {
 		return nil, tx.fail(op, err)
 	}
@@ -114,6 +112,9 @@ func storable(arg any) bool {
 
 // fail gives an error its kind, and ends the transaction unless it is NotFound.
 func (tx *Tx) fail(op string, err error) error {
+	if cause := tx.ctx.Err(); cause != nil && errors.Is(err, driver.ErrBadConn) {
+		err = cause // why the connection was left
+	}
 	err = mapError(op, err)
 	if s4t.KindOf(err) != s4t.NotFound {
 		tx.failed = err
