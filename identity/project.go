@@ -106,7 +106,7 @@ func (i *Identity) DeleteProject(ctx context.Context, req wire.RefRequest) (wire
 // findProject returns a project by name or id; another's is NotFound.
 func findProject(tx *store.Tx, caller wire.Caller, op, ref string) (s4t.Project, error) {
 	p, err := tx.Project(ref)
-	if err != nil || caller.Role != s4t.RoleAdmin && p.ID != caller.Project {
+	if err != nil || !caller.Sees(p.ID) {
 		return s4t.Project{}, orNotFound(err, op, "see `s4t project list`", "project %q does not exist", clip(ref))
 	}
 	return p, nil

@@ -59,7 +59,7 @@ func TestOneOfTheLastAdminsStays(t *testing.T) {
 		}
 		caller := wire.Caller{Role: s4t.RoleAdmin}
 		left := AdminUser
-		for round := range 10 {
+		for round := range 5 {
 			other := fmt.Sprint("admin", round)
 			if _, err := id.CreateUser(t.Context(), wire.UserCreate{Caller: caller, Name: other, Project: DefaultProject, Role: s4t.RoleAdmin}); err != nil {
 				t.Fatal(err)
