@@ -18,12 +18,13 @@ import (
 const module = "github.com/stack4things/s4t"
 
 // floor says how high each room is: a package imports only lower floors and
-// the ground. A room within a room (wamp/router) may import the room it is in.
+// the ground. A room within a room (wamp/router, rtunnel/dial) may import the
+// room it is in and its neighbours there.
 // ARCHITECTURE.md shows this table.
 var floor = map[string]int{
 	"wire": 0, "vnet": 0, "gre": 0, "rawio": 0,
 	"store": 1, "queue": 1, "wamp": 1, "rtunnel": 1, "vswitch": 1, "link": 1,
-	"conductor": 2, "identity": 2, "apiclient": 2,
+	"conductor": 2, "identity": 2, "apiclient": 2, "doctor": 2,
 	"api": 3, "wampagent": 3, "tunnelagent": 3, "lightningrod": 3,
 	"cmd/iotronic": 4, "cmd/lightning-rod": 4, "cmd/s4t": 4,
 }

@@ -5,8 +5,6 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -14,62 +12,88 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// agentTimeout is how long an agent may be silent; it beats every 5 s.
-const agentTimeout = 10 * time.Second
+const (
+	// agentTimeout is how long an agent may be silent before what it holds is
+	// taken for away; it beats every 5 s.
+	agentTimeout = 10 * time.Second
+	// agentLease is how long it may serve without being heard: tunnels outlive a
+	// conductor that restarts.
+	agentLease = 30 * time.Second
+)
 
-// agentHello takes in an agent that starts. A new incarnation has forgotten
+// fenced checks that a message comes from the incarnation that has an agent's
+// id. One that another took the place of is told so, for good; one that is not
+// known (the agent's first word was lost, the database is from a backup) has to
+// say hello.
+func fenced(op string, a store.Agent, incarnation string) error {
+	switch {
+	case a.ID != "" && a.Incarnation == incarnation:
+		return nil
+	case a.ID != "" && a.Replaced == incarnation:
+		return s4t.Errorf(s4t.Conflict, op, "give every agent an id of its own", "another agent with the id %q has taken its place", a.ID)
+	}
+	return s4t.Errorf(s4t.Unavailable, op, "say hello first", "this incarnation is not known")
+}
+
+// agentHello takes an agent in that starts. A new incarnation has forgotten
 // the sessions and ports of the one before: they are over.
 func (c *Conductor) agentHello(ctx context.Context, req wire.AgentHello) (wire.AgentWelcome, error) {
-	op := fmt.Sprintf("take in agent %q", req.ID)
+	op := fmt.Sprintf("admit agent %q", req.ID)
 	if req.ID == "" || req.Incarnation == "" || req.Kind != wire.AgentWAMP && req.Kind != wire.AgentTunnel {
 		return wire.AgentWelcome{}, s4t.Errorf(s4t.Invalid, op, "", "id, incarnation and kind are required")
 	}
-	low, high, err := portRange(req.PublicPorts)
-	if err != nil {
-		return wire.AgentWelcome{}, s4t.Errorf(s4t.Invalid, op, "use a range like 50000-60000", "%q is no range of public ports", req.PublicPorts)
+	if s4t.IsID(string(req.ID)) {
+		return wire.AgentWelcome{}, s4t.Errorf(s4t.Invalid, op, "give it a name", "its id has the form of a board's")
 	}
-	var gone []s4t.BoardID
-	err = c.change(ctx, func(ch *change) error {
-		gone = nil
-		was, err := ch.Agent(req.ID)
+	fresh, moved := false, false
+	err := c.change(ctx, func(ch *change) error {
+		was, err := ch.LockAgent(req.ID)
 		if err != nil && s4t.KindOf(err) != s4t.NotFound {
 			return err
 		}
+		if was.Replaced == req.Incarnation {
+			return fenced(op, was, req.Incarnation)
+		}
 		now := was
-		now.ID, now.Kind, now.Incarnation, now.URL, now.Host = req.ID, req.Kind, req.Incarnation, req.URL, req.Host
-		now.PublicMin, now.PublicMax, now.Online, now.SeenAt = low, high, true, ch.now
-		if was.Incarnation != req.Incarnation {
-			now.Applied = 0
+		now.ID, now.Kind, now.Incarnation, now.URL, now.Host, now.PublicPorts = req.ID, req.Kind, req.Incarnation, req.URL, req.Host, req.PublicPorts
+		fresh = was.Incarnation != req.Incarnation
+		moved = req.Kind == wire.AgentTunnel && was.ID != "" && (was.URL != req.URL)
+		if fresh {
+			now.Replaced, now.Applied, now.ReportSeq, now.Online = was.Incarnation, 0, 0, false
+		} else {
+			now.Online = true
 		}
-		if err := ch.PutAgent(now); err != nil {
-			return err
-		}
-		ch.heardAgents[req.ID] = true
-		if was.Incarnation != req.Incarnation {
-			if req.Kind == wire.AgentWAMP {
-				gone, err = ch.endSessions(req.ID, func(b store.Board) bool { return b.Incarnation != req.Incarnation })
-			} else {
-				err = ch.tunnelHas(req.ID, wire.TunnelReport{})
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if req.Kind == wire.AgentTunnel && was.ID != "" && was.URL != req.URL {
-			return ch.touchBoardsOf(req.ID) // they are told where to dial
-		}
-		return nil
+		ch.beat(&now)
+		ch.heard[string(req.ID)] = true
+		return ch.PutAgent(now)
 	})
-	if err != nil {
-		return wire.AgentWelcome{}, err
+	if err == nil && fresh {
+		// What the one before had is over, in steps; then this one is there.
+		if err = c.emptied(ctx, req.ID, req.Kind, req.Incarnation); err == nil {
+			err = c.change(ctx, func(ch *change) error {
+				a, err := ch.LockAgent(req.ID)
+				if err == nil {
+					err = fenced(op, a, req.Incarnation)
+				}
+				if err != nil {
+					return err
+				}
+				a.Online = true
+				ch.heard[string(a.ID)] = true
+				return ch.PutAgent(a)
+			})
+		}
 	}
-	for _, b := range gone {
-		c.notePresence(b, false)
+	if err == nil && moved {
+		err = c.wantAll(ctx) // boards are told where to dial
 	}
-	c.mu.Lock()
-	delete(c.seq, req.ID)
-	c.mu.Unlock()
-	return wire.AgentWelcome{TicketKey: c.ticketKey()}, nil
+	return wire.AgentWelcome{TicketKey: c.ticketKey(), Lease: agentLease}, err
+}
+
+// beat notes that an agent was heard.
+func (ch *change) beat(a *store.Agent) {
+	a.SeenAt = ch.Now()
+	a.LeaseUntil = a.SeenAt.Add(agentLease)
 }
 
 // ticketKey is the public half of the key that signs tickets.
@@ -77,155 +101,134 @@ func (c *Conductor) ticketKey() ed25519.PublicKey {
 	return c.cfg.TicketKey.Public().(ed25519.PublicKey)
 }
 
-// portRange reads "50000-60000"; "" is no port at all.
-func portRange(s string) (low, high int, err error) {
-	if s == "" {
-		return 0, 0, nil
-	}
-	a, b, ok := strings.Cut(s, "-")
-	if !ok {
-		b = a
-	}
-	if low, err = strconv.Atoi(a); err == nil {
-		high, err = strconv.Atoi(b)
-	}
-	if err == nil && (low < 1 || high > 65535 || low > high) {
-		err = strconv.ErrRange
-	}
-	return low, high, err
-}
-
 // agentBeat hears that an agent is still there. Sessions of an agent that was
 // silent for too long, and is the same as before, are live again.
-func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.Empty, error) {
-	var back []s4t.BoardID
+func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.AgentLease, error) {
+	op := fmt.Sprintf("take the beat of agent %q", req.ID)
+	var back bool
+	var kind string
 	err := c.change(ctx, func(ch *change) error {
-		back = nil
-		a, err := ch.Agent(req.ID)
+		a, err := ch.LockAgent(req.ID)
 		if err != nil && s4t.KindOf(err) != s4t.NotFound {
 			return err
 		}
-		if a.Incarnation != req.Incarnation {
-			return s4t.Errorf(s4t.Unavailable, fmt.Sprintf("hear agent %q", req.ID), "say hello first", "this incarnation is not known")
-		}
-		wasOnline := a.Online
-		a.Online, a.SeenAt = true, ch.now
-		if err := ch.PutAgent(a); err != nil || wasOnline {
+		if err := fenced(op, a, req.Incarnation); err != nil {
 			return err
 		}
-		ch.heardAgents[a.ID] = true
-		if a.Kind == wire.AgentTunnel {
-			ch.wakeAgent(a.ID, a.Generation)
-			return nil
-		}
-		boards, err := ch.BoardsOfWAMPAgent(a.ID)
-		if err != nil {
-			return err
-		}
-		for _, b := range boards {
-			if b.Status == s4t.BoardOffline && b.Incarnation == a.Incarnation {
-				b.Status = s4t.BoardOnline
-				if err := ch.UpdateBoard(b); err != nil {
-					return err
-				}
-				if err := ch.setServices(b.ID); err != nil {
-					return err
-				}
-				ch.boardEvent("board.online", b, "its WAMP agent is back")
-				ch.heardBoards[b.ID] = true
-				ch.wakeBoard(b)
-				back = append(back, b.ID)
-			}
-		}
-		return nil
-	})
-	for _, b := range back {
-		c.notePresence(b, true)
-	}
-	return wire.Empty{}, err
-}
-
-// silence marks the agents that were silent for too long, and what they held,
-// as away.
-func (c *Conductor) silence(ctx context.Context) error {
-	var gone []s4t.BoardID
-	limit := c.now().Add(-agentTimeout)
-	agents, err := view(ctx, c, func(tx *store.Tx) ([]store.Agent, error) { return tx.Agents("") })
-	if err != nil || !slices.ContainsFunc(agents, func(a store.Agent) bool { return a.Online && a.SeenAt.Before(limit) }) {
-		return err
-	}
-	err = c.change(ctx, func(ch *change) error {
-		gone = nil
-		agents, err := ch.Agents("")
-		if err != nil {
-			return err
-		}
-		for _, a := range agents {
-			if !a.Online || !a.SeenAt.Before(limit) {
-				continue
-			}
-			c.cfg.Log.Warn("an agent is silent", "agent", a.ID, "since", a.SeenAt)
-			a.Online, a.Applied = false, 0
-			if err := ch.PutAgent(a); err != nil {
-				return err
-			}
-			ch.heardAgents[a.ID] = true
+		back, kind = !a.Online, a.Kind
+		a.Online = true
+		ch.beat(&a)
+		if back {
+			ch.heard[string(a.ID)] = true
 			if a.Kind == wire.AgentTunnel {
-				if err := ch.tunnelHas(a.ID, wire.TunnelReport{}); err != nil {
-					return err
-				}
-				continue
+				ch.wakeAgent(a)
 			}
-			boards, err := ch.endSessions(a.ID, func(store.Board) bool { return true })
-			if err != nil {
+		}
+		return ch.PutAgent(a)
+	})
+	if err == nil && back && kind == wire.AgentWAMP {
+		err = c.eachSession(ctx, req.ID, s4t.BoardOffline, func(ch *change, b store.Board) error {
+			if b.Incarnation != req.Incarnation {
+				return nil
+			}
+			b.Status = s4t.BoardOnline
+			ch.boardEvent("board.online", b, "its WAMP agent is back")
+			ch.heard[string(b.ID)] = true
+			ch.wakeBoard(store.Woken{Board: b.ID, Generation: b.Generation, WAMPAgent: b.WAMPAgent})
+			return ch.SetPresence(b)
+		})
+	}
+	return wire.AgentLease{Lease: agentLease}, err
+}
+
+// expireAgents marks the agents that were silent for too long, and what they
+// held, as away.
+func (c *Conductor) expireAgents(ctx context.Context) error {
+	silent, err := view(ctx, c, func(tx *store.Tx) ([]store.Agent, error) {
+		limit := tx.Now().Add(-agentTimeout)
+		agents, err := tx.Agents()
+		return slices.DeleteFunc(agents, func(a store.Agent) bool { return !a.SeenAt.Before(limit) }), err
+	})
+	if err != nil {
+		return err
+	}
+	for _, a := range silent {
+		if a.Online {
+			c.cfg.Log.Warn("an agent is silent", "agent", a.ID, "since", a.SeenAt)
+		}
+		err := c.change(ctx, func(ch *change) error {
+			now, err := ch.LockAgent(a.ID)
+			if err != nil || !now.Online || now.SeenAt.After(a.SeenAt) {
 				return err
 			}
-			gone = append(gone, boards...)
+			now.Online, now.Applied = false, 0
+			ch.heard[string(a.ID)] = true
+			return ch.PutAgent(now)
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	for _, b := range gone {
-		c.notePresence(b, false)
-	}
-	return err
-}
-
-// endSessions marks the online boards of a WAMP agent that over chooses as
-// offline.
-func (ch *change) endSessions(agent s4t.AgentID, over func(store.Board) bool) ([]s4t.BoardID, error) {
-	boards, err := ch.BoardsOfWAMPAgent(agent)
-	if err != nil {
-		return nil, err
-	}
-	var gone []s4t.BoardID
-	for _, b := range boards {
-		if b.Status != s4t.BoardOnline || !over(b) {
-			continue
+		// One that ended in the midst of this goes on here in the next round.
+		if err := c.emptied(ctx, a.ID, a.Kind, ""); err != nil {
+			return err
 		}
-		if err := ch.setOffline(b, "its WAMP agent is away"); err != nil {
-			return nil, err
-		}
-		gone = append(gone, b.ID)
-	}
-	return gone, nil
-}
-
-// touchBoardsOf makes a new generation for every board that dials a tunnel
-// agent.
-func (ch *change) touchBoardsOf(agent s4t.AgentID) error {
-	ports, err := ch.PortsOfAgent(agent)
-	if err != nil {
-		return err
-	}
-	boards, err := ch.BoardsOfTunnelAgent(agent)
-	if err != nil {
-		return err
-	}
-	for _, p := range ports {
-		ch.touchBoard(p.BoardID)
-	}
-	for _, b := range boards {
-		ch.touchBoard(b.ID)
 	}
 	return nil
+}
+
+// emptied writes that an agent holds nothing any more, but for the sessions of
+// an incarnation.
+func (c *Conductor) emptied(ctx context.Context, agent s4t.AgentID, kind, but string) error {
+	if kind == wire.AgentWAMP {
+		return c.eachSession(ctx, agent, s4t.BoardOnline, func(ch *change, b store.Board) error {
+			if b.Incarnation == but {
+				return nil
+			}
+			return ch.setOffline(b, "its WAMP agent is away")
+		})
+	}
+	for left := true; left; {
+		err := c.change(ctx, func(ch *change) (err error) {
+			if _, err := ch.LockAgent(agent); err != nil {
+				return err
+			}
+			left, err = ch.silent(agentOf(agent), batch)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachSession runs fn for the boards with a status whose session is, or was
+// last, with a WAMP agent, so many to a transaction.
+func (c *Conductor) eachSession(ctx context.Context, agent s4t.AgentID, status s4t.BoardStatus, fn func(ch *change, b store.Board) error) error {
+	var last s4t.BoardID
+	for {
+		ids, err := view(ctx, c, func(tx *store.Tx) ([]s4t.BoardID, error) { return tx.SessionsOf(agent, status, last, batch) })
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		last = ids[len(ids)-1]
+		err = c.change(ctx, func(ch *change) error {
+			for _, id := range ids {
+				b, err := ch.LockBoard(id)
+				if s4t.KindOf(err) == s4t.NotFound || err == nil && (b.WAMPAgent != agent || b.Status != status) {
+					continue
+				}
+				if err == nil {
+					err = fn(ch, b)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
 }

@@ -21,11 +21,15 @@ func TestANewIncarnationHasForgottenTheOldOne(t *testing.T) {
 	if b := l.bridgeNow("lab"); b.Ports[0].Status != s4t.PortDown {
 		t.Errorf("after the tunnel agent restarted the port is %s", b.Ports[0].Status)
 	}
-	if s := call[[]s4t.Service](l, wire.MethodServiceList, wire.ServiceList{Caller: l.reader})[0]; s.Status != s4t.ServicePending {
+	if s := items[s4t.Service](l, wire.MethodServiceList, wire.ServiceList{Caller: l.reader})[0]; s.Status != s4t.ServicePending {
 		t.Errorf("and the service %s", s.Status)
 	}
 	// A report that the old one had sent comes late.
-	call[wire.Empty](l, wire.MethodTunnelReport, wire.TunnelReport{Agent: tunnelID, Incarnation: "t1", Generation: 99, Ports: []s4t.PortID{f.desired.Ports[0].ID}})
+	if _, err := try[wire.TunnelReported](l, wire.MethodTunnelReport, wire.TunnelReport{
+		Agent: tunnelID, Incarnation: "t1", Generation: 99, States: []wire.ResourceState{{Kind: wire.KindPort, ID: string(f.ports()[0].ID), Up: true}},
+	}); s4t.KindOf(err) != s4t.Conflict {
+		t.Errorf("the old one is not told that it was replaced: %v", err)
+	}
 	if b := l.bridgeNow("lab"); b.Ports[0].Status != s4t.PortDown {
 		t.Error("a report of the old incarnation was taken")
 	}
@@ -54,9 +58,10 @@ func TestReportsThatOvertakeEachOther(t *testing.T) {
 	l.mu.Lock()
 	newer := l.tunnel.seq + 2
 	l.mu.Unlock()
-	ports := []s4t.PortID{f.desired.Ports[0].ID}
-	call[wire.Empty](l, wire.MethodTunnelReport, wire.TunnelReport{Agent: tunnelID, Incarnation: "t1", Seq: newer, Ports: ports})
-	call[wire.Empty](l, wire.MethodTunnelReport, wire.TunnelReport{Agent: tunnelID, Incarnation: "t1", Seq: newer - 1})
+	all := &wire.KeyRange{}
+	up := []wire.ResourceState{{Kind: wire.KindPort, ID: string(f.ports()[0].ID), Up: true}}
+	call[wire.TunnelReported](l, wire.MethodTunnelReport, wire.TunnelReport{Agent: tunnelID, Incarnation: "t1", Seq: newer, Range: all, States: up})
+	call[wire.TunnelReported](l, wire.MethodTunnelReport, wire.TunnelReport{Agent: tunnelID, Incarnation: "t1", Seq: newer - 1, Range: all})
 	if b := l.bridgeNow("lab"); b.Status != s4t.BridgeUp {
 		t.Errorf("a late report was taken: %s", b.Status)
 	}
@@ -81,13 +86,13 @@ func TestASilentAgent(t *testing.T) {
 	if _, err := try[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}}); s4t.KindOf(err) != s4t.Unavailable {
 		t.Errorf("a bridge without a tunnel agent: %v", err)
 	}
-	call[wire.Empty](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
+	call[wire.AgentLease](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
 	if b := l.boardNow("one"); b.Status != s4t.BoardOnline || b.Epoch != f.epoch {
 		t.Errorf("the agent is back and the board is %s", b.Status)
 	}
 	l.ahead(agentTimeout + time.Second)
 	l.disconnect(f) // while its agent is silent
-	call[wire.Empty](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
+	call[wire.AgentLease](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
 	if b := l.boardNow("one"); b.Status != s4t.BoardOffline {
 		t.Errorf("its session is over and the board is %s", b.Status)
 	}
@@ -102,16 +107,16 @@ func TestAnAgentThatMoves(t *testing.T) {
 	l := newLab(t)
 	f := l.online("one")
 	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}}))
-	call[wire.AgentWelcome](l, wire.MethodAgentHello, wire.AgentHello{ID: tunnelID, Kind: wire.AgentTunnel, Incarnation: "t1", URL: "https://moved:1", Host: "moved", PublicPorts: "1-2"})
+	call[wire.AgentWelcome](l, wire.MethodAgentHello, wire.AgentHello{ID: tunnelID, Kind: wire.AgentTunnel, Incarnation: "t1", URL: "https://moved:1", Host: "moved", PublicPorts: s4t.PortRange{First: 1, Last: 2}})
 	d := call[wire.BoardDesired](l, wire.MethodBoardDesired, wire.BoardAsk{Board: f.id, Epoch: f.epoch})
-	if d.Ports[0].URL != "https://moved:1" || d.Generation < 3 {
+	if specs[desiredPort](wire.KindPort, d.Resources)[0].URL != "https://moved:1" || d.Generation < 3 {
 		t.Errorf("%+v", d)
 	}
-	for _, bad := range []wire.AgentHello{
-		{ID: "x", Kind: wire.AgentTunnel, Incarnation: "1", PublicPorts: "9-1"},
-		{ID: "x", Kind: wire.AgentTunnel, Incarnation: "1", PublicPorts: "1-99999"},
-		{ID: "x", Kind: "another", Incarnation: "1"},
-		{Kind: wire.AgentWAMP, Incarnation: "1"},
+	for _, bad := range []any{
+		map[string]any{"id": "x", "kind": wire.AgentTunnel, "incarnation": "1", "public_ports": "9-1"},
+		map[string]any{"id": "x", "kind": wire.AgentTunnel, "incarnation": "1", "public_ports": "1-99999"},
+		wire.AgentHello{ID: "x", Kind: "another", Incarnation: "1"},
+		wire.AgentHello{Kind: wire.AgentWAMP, Incarnation: "1"},
 	} {
 		if _, err := try[wire.AgentWelcome](l, wire.MethodAgentHello, bad); s4t.KindOf(err) != s4t.Invalid {
 			t.Errorf("%+v: %v", bad, err)
@@ -123,7 +128,7 @@ func TestALoopIsTold(t *testing.T) {
 	l := newLab(t)
 	f := l.online("one")
 	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}}))
-	call[wire.Empty](l, wire.MethodTunnelEvent, wire.TunnelEvent{Agent: tunnelID, Kind: "port.loop", Port: f.desired.Ports[0].ID, Detail: "cut"})
+	call[wire.Empty](l, wire.MethodTunnelEvent, wire.TunnelEvent{Agent: tunnelID, Kind: "port.loop", Port: f.ports()[0].ID, Detail: "cut"})
 	if e := l.await("port.loop", "one"); e.Detail != "cut" || e.Project != projectID {
 		t.Errorf("%+v", e)
 	}

@@ -22,8 +22,8 @@ func BenchmarkBridge(b *testing.B) {
 			n := 0
 			for b.Loop() {
 				n++
-				call[wire.Empty](l, wire.MethodAgentBeat, wire.AgentBeat{ID: tunnelID, Incarnation: "t1"})
-				call[wire.Empty](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
+				call[wire.AgentLease](l, wire.MethodAgentBeat, wire.AgentBeat{ID: tunnelID, Incarnation: "t1"})
+				call[wire.AgentLease](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
 				name := fmt.Sprintf("lab%d", n)
 				l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: name, Boards: names}))
 				b.StopTimer()

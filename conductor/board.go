@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -45,15 +46,15 @@ func checkBoard(op, name, typ string, labels map[string]string, location *s4t.Lo
 	if err := s4t.ValidName("board", name); err != nil {
 		return err
 	}
-	if len(typ) > s4t.MaxName {
-		return s4t.Errorf(s4t.Invalid, op, "", "the type is longer than %d bytes", s4t.MaxName)
+	if len(typ) > s4t.MaxName || s4t.Line(typ, s4t.MaxName) != typ {
+		return s4t.Errorf(s4t.Invalid, op, fmt.Sprintf("use at most %d bytes of text", s4t.MaxName), "the type is too long, or has characters that do not print")
 	}
 	if len(labels) > s4t.MaxLabels {
 		return s4t.Errorf(s4t.Invalid, op, "", "it has %d labels, %d are allowed", len(labels), s4t.MaxLabels)
 	}
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		if k == "" || len(k) > s4t.MaxLabelText || len(labels[k]) > s4t.MaxLabelText || strings.ContainsAny(k, "=\n") {
-			return s4t.Errorf(s4t.Invalid, op, fmt.Sprintf("write K=V with at most %d bytes each", s4t.MaxLabelText), "label %q is not valid", clip(k))
+		if k == "" || strings.Contains(k, "=") || s4t.Line(k, s4t.MaxLabelText) != k || s4t.Line(labels[k], s4t.MaxLabelText) != labels[k] {
+			return s4t.Errorf(s4t.Invalid, op, fmt.Sprintf("write K=V with at most %d bytes each", s4t.MaxLabelText), "label %q is not valid", s4t.Line(k, s4t.MaxName))
 		}
 	}
 	if location != nil {
@@ -94,27 +95,43 @@ func (c *Conductor) boardCreate(ctx context.Context, req wire.BoardCreate) (s4t.
 	return c.withCode(made.Board, code), nil
 }
 
+// maxScanned bounds the boards that are looked at for one page: a filter that
+// few match gives pages that are not full.
+const maxScanned = 10 * wire.MaxPage
+
 // boardList returns the boards that the caller sees, by name.
-func (c *Conductor) boardList(ctx context.Context, req wire.BoardList) ([]s4t.Board, error) {
-	if err := allow(req.Caller, "list boards", s4t.RoleReader); err != nil {
-		return nil, err
-	}
+func (c *Conductor) boardList(ctx context.Context, req wire.BoardList) (wire.List[s4t.Board], error) {
+	const op = "list boards"
 	switch req.Status {
 	case "", s4t.BoardRegistered, s4t.BoardOnline, s4t.BoardOffline:
 	default:
-		return nil, s4t.Errorf(s4t.Invalid, "list boards", "use online, offline or registered", "%q is no status of a board", req.Status)
+		return wire.List[s4t.Board]{}, s4t.Errorf(s4t.Invalid, op, "use online, offline or registered", "%q is no status of a board", req.Status)
 	}
-	stored, err := view(ctx, c, func(tx *store.Tx) ([]store.Board, error) { return tx.Boards(scope(req.Caller)) })
-	if err != nil {
-		return nil, err
-	}
-	boards := []s4t.Board{}
-	for _, b := range stored {
-		if (req.Status == "" || b.Status == req.Status) && hasLabels(b.Labels, req.Labels) {
-			boards = append(boards, c.shown(b))
+	return list(ctx, c, req.Caller, op, c.shown, func(tx *store.Tx) (wire.List[store.Board], error) {
+		if len(req.Labels) == 0 {
+			return tx.Boards(scope(req.Caller), req.Status, req.Page)
 		}
-	}
-	return boards, nil
+		found := wire.List[store.Board]{Items: []store.Board{}}
+		page, limit := req.Page, cmp.Or(req.Page.Limit, wire.MaxPage)
+		for scanned := 0; scanned < maxScanned; {
+			page.Limit = limit - len(found.Items) // so that no match is left behind the page's end
+			part, err := tx.Boards(scope(req.Caller), req.Status, page)
+			if err != nil {
+				return found, err
+			}
+			for _, b := range part.Items {
+				if hasLabels(b.Labels, req.Labels) {
+					found.Items = append(found.Items, b)
+				}
+			}
+			scanned += len(part.Items)
+			found.Next, found.EventID, page.After = part.Next, part.EventID, part.Next
+			if found.Next == "" || len(found.Items) == limit {
+				break
+			}
+		}
+		return found, nil
+	})
 }
 
 func hasLabels(has, wanted map[string]string) bool {
@@ -143,7 +160,7 @@ func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.
 	code := ""
 	err := c.request(ctx, req.Caller, "board.update", req.Ref, func(ch *change, rec *s4t.AuditRecord) (err error) {
 		code = ""
-		if b, err = findBoard(ch.Tx, req.Caller, op, req.Ref); err != nil {
+		if b, err = ch.lockBoard(req.Caller, op, req.Ref); err != nil {
 			return err
 		}
 		rec.Object, rec.Name, rec.Board, rec.Project = string(b.ID), b.Name, b.ID, b.Project
@@ -170,15 +187,18 @@ func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.
 			code = newCode()
 			b.CodeHash, b.CodeUsed = codeHash(code), false
 			rec.Detail = "new code"
+			if err := ch.SetBoardKey(b); err != nil {
+				return err
+			}
 		}
-		if err := ch.UpdateBoard(b); err != nil {
+		if err := ch.DescribeBoard(b); err != nil {
 			if store.IsUnique(err, "boards.name") {
 				return s4t.Errorf(s4t.Conflict, op, "choose another name", "the project has a board named %q", b.Name)
 			}
 			return err
 		}
 		if renamed {
-			ch.touchBoard(b.ID) // it is told its name
+			ch.renew(boardOf(b.ID)) // it is told its name
 		}
 		ch.boardEvent("board.updated", b, "")
 		return nil
@@ -196,30 +216,34 @@ func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.
 // session: bridges shrink.
 func (c *Conductor) boardDelete(ctx context.Context, req wire.RefRequest) (wire.Empty, error) {
 	op := fmt.Sprintf("delete board %q", req.Ref)
-	var b store.Board
-	err := c.request(ctx, req.Caller, "board.delete", req.Ref, func(ch *change, rec *s4t.AuditRecord) (err error) {
-		if b, err = findBoard(ch.Tx, req.Caller, op, req.Ref); err != nil {
+	return wire.Empty{}, c.request(ctx, req.Caller, "board.delete", req.Ref, func(ch *change, rec *s4t.AuditRecord) error {
+		b, err := ch.lockBoard(req.Caller, op, req.Ref)
+		if err != nil {
 			return err
 		}
 		rec.Object, rec.Name, rec.Board, rec.Project = string(b.ID), b.Name, b.ID, b.Project
+		b.PublicKey = nil
 		if err := ch.clearBoard(b); err != nil {
 			return err
 		}
-		delete(ch.boards, b.ID) // it has no desired state any more
+		ch.forget(boardOf(b.ID)) // it has no desired state any more
 		if b.Status == s4t.BoardOnline {
-			ch.kick(b, "s4t.error.left")
+			ch.kick(b, wire.KickLeft)
 		}
 		ch.boardEvent("board.deleted", b, "")
-		ch.heardBoards[b.ID] = true
-		return ch.DeleteBoard(b.ID)
+		ch.heard[string(b.ID)] = true
+		ch.later(func() error {
+			if err := ch.ForgetHolder(string(b.ID)); err != nil {
+				return err
+			}
+			return ch.DeleteBoard(b.ID)
+		})
+		return nil
 	})
-	if err == nil {
-		c.notePresence(b.ID, false)
-	}
-	return wire.Empty{}, err
 }
 
-// clearBoard removes the ports and services of a board.
+// clearBoard removes the ports and services of a board, and its place at a
+// tunnel agent unless it is still enrolled.
 func (ch *change) clearBoard(b store.Board) error {
 	ports, err := ch.PortsOfBoard(b.ID)
 	if err != nil {
@@ -239,8 +263,5 @@ func (ch *change) clearBoard(b store.Board) error {
 			return err
 		}
 	}
-	if b.TunnelAgent != "" {
-		ch.touchAgent(b.TunnelAgent) // it closes the board's idle rtunnels
-	}
-	return nil
+	return ch.wantStreams(b)
 }

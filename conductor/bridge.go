@@ -67,13 +67,15 @@ func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4
 			}
 			return nil, err
 		}
-		ports, err := ch.addPorts(op, n, boards, req.Guards)
+		if err := ch.wantNetwork(n); err != nil {
+			return nil, err
+		}
+		ports, err := ch.addPorts(op, n, agent, boards, req.Guards)
 		if err != nil {
 			return nil, err
 		}
-		ch.touchAgent(agent.ID)
 		ch.event(s4t.Event{Kind: "bridge.created", Project: b.Project, Object: string(b.ID), Name: b.Name})
-		return ch.begin(kindBridgeCreate, b.Project, string(b.ID), b.Name, received, awaits{Network: n.ID, Ports: ports}), nil
+		return ch.begin(kindBridgeCreate, b.Project, string(b.ID), b.Name, received, ports...), nil
 	})
 }
 
@@ -90,7 +92,7 @@ func (c *Conductor) operate(ctx context.Context, caller wire.Caller, action, nam
 			}
 			return err
 		})
-		if !met(err) {
+		if !isCollision(err) {
 			break
 		}
 	}
@@ -100,8 +102,8 @@ func (c *Conductor) operate(ctx context.Context, caller wire.Caller, action, nam
 	return c.operationGet(ctx, wire.OperationGet{Caller: caller, ID: id})
 }
 
-// met reports whether err says that a random choice was taken.
-func met(err error) bool {
+// isCollision reports whether err says that a random choice was taken.
+func isCollision(err error) bool {
 	for _, column := range []string{"networks.gre_key", "ports.mac", "ports.interface", "ports.gre_local", "addresses.address", "services.public_port"} {
 		if store.IsUnique(err, column) {
 			return true
@@ -141,11 +143,15 @@ func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.O
 				return nil, err
 			}
 		}
-		ports, err := ch.addPorts(op, n, boards, req.Guards)
+		agent, err := ch.Agent(n.TunnelAgent)
 		if err != nil {
 			return nil, err
 		}
-		return ch.begin(kindBridgeAdd, b.Project, string(b.ID), b.Name, received, awaits{Network: n.ID, Ports: ports}), nil
+		ports, err := ch.addPorts(op, n, agent, boards, req.Guards)
+		if err != nil {
+			return nil, err
+		}
+		return ch.begin(kindBridgeAdd, b.Project, string(b.ID), b.Name, received, ports...), nil
 	})
 }
 
@@ -157,6 +163,9 @@ func (ch *change) bridge(caller wire.Caller, op, ref string, rec *s4t.AuditRecor
 		return b, s4t.Network{}, nil, err
 	}
 	rec.Object, rec.Name, rec.Project = string(b.ID), b.Name, b.Project
+	if _, err := ch.LockNetwork(b.Network); err != nil { // who is on it stays so
+		return b, s4t.Network{}, nil, err
+	}
 	n, err := ch.Network(b.Network)
 	if err != nil {
 		return b, n, nil, err
@@ -194,7 +203,7 @@ func (c *Conductor) bridgeRemove(ctx context.Context, req wire.BridgeChange) (s4
 				return nil, err
 			}
 		}
-		return ch.begin(kindBridgeRemove, b.Project, string(b.ID), b.Name, received, awaits{}), nil
+		return ch.begin(kindBridgeRemove, b.Project, string(b.ID), b.Name, received), nil
 	})
 }
 
@@ -212,12 +221,9 @@ func (c *Conductor) bridgeDelete(ctx context.Context, req wire.RefRequest) (s4t.
 				return nil, err
 			}
 		}
-		if err := ch.DeleteNetwork(n.ID); err != nil {
-			return nil, err
-		}
-		ch.touchAgent(n.TunnelAgent)
+		ch.removeNetwork(n)
 		ch.event(s4t.Event{Kind: "bridge.deleted", Project: b.Project, Object: string(b.ID), Name: b.Name})
-		return ch.begin(kindBridgeDelete, b.Project, string(b.ID), b.Name, received, awaits{}), nil
+		return ch.begin(kindBridgeDelete, b.Project, string(b.ID), b.Name, received), nil
 	})
 }
 
@@ -262,35 +268,28 @@ func (c *Conductor) bridgeGet(ctx context.Context, req wire.RefRequest) (s4t.Bri
 }
 
 // bridgeList returns the bridges that the caller sees, by name.
-func (c *Conductor) bridgeList(ctx context.Context, req wire.CallerRequest) ([]s4t.Bridge, error) {
-	if err := allow(req.Caller, "list bridges", s4t.RoleReader); err != nil {
-		return nil, err
-	}
-	return view(ctx, c, func(tx *store.Tx) ([]s4t.Bridge, error) {
-		stored, err := tx.Bridges(scope(req.Caller))
+func (c *Conductor) bridgeList(ctx context.Context, req wire.ListRequest) (wire.List[s4t.Bridge], error) {
+	return list(ctx, c, req.Caller, "list bridges", same[s4t.Bridge], func(tx *store.Tx) (page wire.List[s4t.Bridge], err error) {
+		stored, err := tx.Bridges(scope(req.Caller), req.Page)
 		if err != nil {
-			return nil, err
+			return page, err
 		}
-		networks, err := tx.Networks(scope(req.Caller))
+		ids := make([]s4t.NetworkID, len(stored.Items))
+		for i, b := range stored.Items {
+			ids[i] = b.Network
+		}
+		networks, err := tx.NetworksByID(ids)
 		if err != nil {
-			return nil, err
+			return page, err
 		}
-		all, err := tx.Ports(scope(req.Caller))
+		ports, err := tx.PortsOfNetworks(ids)
 		if err != nil {
-			return nil, err
+			return page, err
 		}
-		byID := map[s4t.NetworkID]s4t.Network{}
-		for _, n := range networks {
-			byID[n.ID] = n
+		page = wire.List[s4t.Bridge]{Items: make([]s4t.Bridge, len(ids)), Next: stored.Next, EventID: stored.EventID}
+		for i, b := range stored.Items {
+			page.Items[i] = shownBridge(b, networks[b.Network], ports[b.Network])
 		}
-		ports := map[s4t.NetworkID][]store.Port{}
-		for _, p := range all {
-			ports[p.Network] = append(ports[p.Network], p)
-		}
-		bridges := make([]s4t.Bridge, len(stored))
-		for i, b := range stored {
-			bridges[i] = shownBridge(b, byID[b.Network], ports[b.Network])
-		}
-		return bridges, nil
+		return page, nil
 	})
 }

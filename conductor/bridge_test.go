@@ -47,7 +47,7 @@ func TestABridgesWholeLife(t *testing.T) {
 
 	l.connect(three, "i1") // an offline board's port comes up with the board
 	l.await("bridge.up", "lab")
-	if d := three.desired; len(d.Ports) != 1 || d.Ports[0].URL != tunnelURL || d.Ports[0].MTU != 1500 || d.Streams != nil {
+	if d := three.ports(); len(d) != 1 || d[0].URL != tunnelURL || d[0].MTU != 1500 || three.streams() != nil {
 		t.Errorf("desired state of three: %+v", d)
 	}
 
@@ -76,10 +76,10 @@ func TestABridgesWholeLife(t *testing.T) {
 	}
 
 	l.done(call[s4t.Operation](l, wire.MethodBridgeDelete, wire.RefRequest{Caller: l.member, Ref: "lab"}))
-	if len(one.desired.Ports) != 0 || len(two.desired.Ports) != 0 || len(l.tunnel.desired.Networks) != 0 {
-		t.Errorf("something is left: %+v %+v %+v", one.desired.Ports, two.desired.Ports, l.tunnel.desired.Networks)
+	if len(one.ports()) != 0 || len(two.ports()) != 0 || len(tunnelWants[tunnelNetwork](l, wire.KindNetwork)) != 0 {
+		t.Errorf("something is left: %+v %+v %+v", one.ports(), two.ports(), l.tunnel.desired)
 	}
-	if all := call[[]s4t.Network](l, wire.MethodNetworkList, wire.CallerRequest{Caller: l.admin}); len(all) != 0 {
+	if all := items[s4t.Network](l, wire.MethodNetworkList, wire.ListRequest{Caller: l.admin}); len(all) != 0 {
 		t.Errorf("networks are left: %+v", all)
 	}
 	l.await("bridge.deleted", "lab")
@@ -172,7 +172,7 @@ func TestWhatABridgeMayBe(t *testing.T) {
 			}
 		})
 	}
-	if all := call[[]s4t.Bridge](l, wire.MethodBridgeList, wire.CallerRequest{Caller: l.member}); len(all) != 2 {
+	if all := items[s4t.Bridge](l, wire.MethodBridgeList, wire.ListRequest{Caller: l.member}); len(all) != 2 {
 		t.Errorf("refused requests left something: %+v", all)
 	}
 }
@@ -183,10 +183,13 @@ func TestGREAndLayer3(t *testing.T) {
 	l.online("two")
 	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "g", Boards: []string{"one", "two"}, Encapsulation: s4t.EncapGRE}))
 	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "r", Boards: []string{"one"}, Layer: 3, CIDR6: "fd00:77::/64"}))
-	if len(f.desired.Ports) != 2 {
-		t.Fatalf("ports: %+v", f.desired.Ports)
+	if len(f.ports()) != 2 {
+		t.Fatalf("ports: %+v", f.ports())
 	}
-	g, r := f.desired.Ports[0], f.desired.Ports[1]
+	g, r := f.ports()[0], f.ports()[1]
+	if g.Layer == 3 { // resources come by id
+		g, r = r, g
+	}
 	shared := netip.MustParsePrefix("100.64.0.0/10")
 	if g.GRE == nil || !shared.Contains(netip.MustParseAddr(g.GRE.Local)) || g.GRE.Remote != agentOuter || g.GRE.Key == 0 || g.MTU != 1458 {
 		t.Errorf("gre: %+v", g)
@@ -236,7 +239,7 @@ func TestNothingIsReservedTwice(t *testing.T) {
 	if len(ports) != 10 {
 		t.Errorf("%d public ports were given, there are 10", len(ports))
 	}
-	bridges := call[[]s4t.Bridge](l, wire.MethodBridgeList, wire.CallerRequest{Caller: l.member})
+	bridges := items[s4t.Bridge](l, wire.MethodBridgeList, wire.ListRequest{Caller: l.member})
 	seen := map[string]bool{}
 	for i, b := range bridges {
 		for _, p := range b.Ports {

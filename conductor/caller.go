@@ -69,23 +69,55 @@ func choose[T any](caller wire.Caller, op, noun, ref string, found []T, id func(
 	return zero, s4t.Errorf(s4t.Conflict, op, "give one of these ids: "+strings.Join(ids, ", "), "%s %q is ambiguous", noun, ref)
 }
 
+// find returns the one object that ref, a name or an id, means for the caller:
+// of its own project first, and for an admin then of another.
+func find[T any](caller wire.Caller, op, noun, ref string, byID func(string) (T, error), named func(s4t.ProjectID, string) ([]T, error), id func(T) string, project func(T) s4t.ProjectID) (T, error) {
+	var found []T
+	var err error
+	if s4t.IsID(ref) {
+		var v T
+		if v, err = byID(ref); err == nil {
+			found = append(found, v)
+		} else if s4t.KindOf(err) == s4t.NotFound {
+			err = nil
+		}
+	} else if found, err = named(caller.Project, ref); err == nil && len(found) == 0 && scope(caller) == "" {
+		found, err = named("", ref)
+	}
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return choose(caller, op, noun, ref, found, id, project)
+}
+
 // findBoard returns the board that ref, a name or an id, means for the caller.
 func findBoard(tx *store.Tx, caller wire.Caller, op, ref string) (store.Board, error) {
-	found, err := tx.FindBoards(ref)
+	return find(caller, op, "board", ref, func(id string) (store.Board, error) { return tx.Board(s4t.BoardID(id)) }, tx.BoardsNamed,
+		func(b store.Board) string { return string(b.ID) }, func(b store.Board) s4t.ProjectID { return b.Project })
+}
+
+// lockBoard does it for a request that changes the board.
+func (ch *change) lockBoard(caller wire.Caller, op, ref string) (store.Board, error) {
+	b, err := findBoard(ch.Tx, caller, op, ref)
 	if err != nil {
-		return store.Board{}, err
+		return b, err
 	}
-	return choose(caller, op, "board", ref, found, func(b store.Board) string { return string(b.ID) }, func(b store.Board) s4t.ProjectID { return b.Project })
+	return ch.LockBoard(b.ID)
 }
 
 // findBridge returns the bridge that ref, a name or an id, means for the
 // caller.
 func findBridge(tx *store.Tx, caller wire.Caller, op, ref string) (store.Bridge, error) {
-	found, err := tx.FindBridges(ref)
-	if err != nil {
-		return store.Bridge{}, err
-	}
-	return choose(caller, op, "bridge", ref, found, func(b store.Bridge) string { return string(b.ID) }, func(b store.Bridge) s4t.ProjectID { return b.Project })
+	return find(caller, op, "bridge", ref, func(id string) (store.Bridge, error) { return tx.Bridge(s4t.BridgeID(id)) }, tx.BridgesNamed,
+		func(b store.Bridge) string { return string(b.ID) }, func(b store.Bridge) s4t.ProjectID { return b.Project })
+}
+
+// findNetwork returns the network that ref, a name or an id, means for the
+// caller.
+func findNetwork(tx *store.Tx, caller wire.Caller, op, ref string) (s4t.Network, error) {
+	return find(caller, op, "network", ref, func(id string) (s4t.Network, error) { return tx.Network(s4t.NetworkID(id)) }, tx.NetworksNamed,
+		func(n s4t.Network) string { return string(n.ID) }, func(n s4t.Network) s4t.ProjectID { return n.Project })
 }
 
 // request runs a changing request of a user: a [Conductor.change] with an

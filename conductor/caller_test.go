@@ -62,13 +62,13 @@ func TestWhoMayDoWhat(t *testing.T) {
 		})
 	}
 	for _, method := range []string{wire.MethodBoardList, wire.MethodBridgeList, wire.MethodNetworkList, wire.MethodSubnetList, wire.MethodPortList, wire.MethodServiceList, wire.MethodOperationList} {
-		if got := call[[]any](l, method, wire.CallerRequest{Caller: l.foreign}); len(got) != 0 {
+		if got := items[any](l, method, wire.ListRequest{Caller: l.foreign}); len(got) != 0 {
 			t.Errorf("%s shows a foreign member %v", method, got)
 		}
-		if got := call[[]any](l, method, wire.CallerRequest{Caller: l.admin}); len(got) == 0 {
+		if got := items[any](l, method, wire.ListRequest{Caller: l.admin}); len(got) == 0 {
 			t.Errorf("%s shows an admin nothing", method)
 		}
-		if _, err := try[[]any](l, method, wire.CallerRequest{}); s4t.KindOf(err) != s4t.Forbidden {
+		if _, err := try[any](l, method, wire.ListRequest{}); s4t.KindOf(err) != s4t.Forbidden {
 			t.Errorf("%s by nobody: %v", method, err)
 		}
 	}
@@ -104,7 +104,7 @@ func TestBoards(t *testing.T) {
 	}
 	list := func(req wire.BoardList) int {
 		req.Caller = l.reader
-		return len(call[[]s4t.Board](l, wire.MethodBoardList, req))
+		return len(items[s4t.Board](l, wire.MethodBoardList, req))
 	}
 	if n := list(wire.BoardList{}); n != 2 {
 		t.Errorf("%d boards", n)

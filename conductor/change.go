@@ -13,23 +13,29 @@ import (
 
 // change is one transaction that changes desired or reported state, and what
 // follows from it. See [Conductor.change].
+//
+// Its locks are taken in this order, so that two changes do not wait for each
+// other: boards, agents (each by id), realizations (by object), bridges,
+// operations, events. A change that withdraws what an operation could not make
+// goes back to agents; where it meets another there, the database ends one of
+// the two, and it runs again.
 type change struct {
 	*store.Tx
 	c   *Conductor
 	now time.Time
 
-	boards   map[s4t.BoardID]bool   // whose desired state changed
-	agents   map[s4t.AgentID]bool   // tunnel agents whose desired state changed
-	networks map[s4t.NetworkID]bool // with a port whose status changed, or that came or went
+	wants       map[holder]map[wire.ResourceKey]*wanted // to be applied
+	touched     map[holder]bool                         // whose desired state is looked at; true: it changes in any case
+	generations map[holder]int64                        // that this change made
+	networks    map[s4t.NetworkID]bool                  // with a port whose status changed, or that came or went
+	heard       map[string]bool                         // holders that reported, came or went: operations that await them are looked at
+	deletes     []func() error                          // of rows, when what hung on them is not wanted any more
 
-	heardBoards map[s4t.BoardID]bool // that reported, came or went: operations that await them are looked at
-	heardAgents map[s4t.AgentID]bool
-
-	start   *progress // the operation that this change is
-	started time.Time // when its request came in
-	events  []s4t.Event
-	casts   []cast
-	judged  []verdict // on operations that ran before
+	start  *begun // the operation that this change is
+	events []s4t.Event
+	last   int64 // id of the newest of them
+	casts  []cast
+	moved  []s4t.OperationID // operations with something new to show
 }
 
 // cast is a message to send after the commit.
@@ -38,19 +44,17 @@ type cast struct {
 	req           any
 }
 
-// change runs fn in a transaction and then, in the same transaction, grows the
-// generation of every board and tunnel agent that fn touched, derives
-// statuses, ends operations and appends events; after the commit it casts the
-// wake-ups. fn may run more than once and so has no effect but on its change
-// and on variables that it sets anew. An fn that changes nothing writes
-// nothing.
+// change runs fn in a transaction and then, in the same transaction, writes
+// what fn wants of boards and agents, derives statuses, ends operations and
+// appends events; after the commit it casts the wake-ups. fn may run more than
+// once and so has no effect but on its change and on variables that it sets
+// anew. An fn that changes nothing writes nothing.
 func (c *Conductor) change(ctx context.Context, fn func(ch *change) error) error {
 	var ch *change
 	err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
 		ch = &change{
-			Tx: tx, c: c, now: c.now(),
-			boards: map[s4t.BoardID]bool{}, agents: map[s4t.AgentID]bool{}, networks: map[s4t.NetworkID]bool{},
-			heardBoards: map[s4t.BoardID]bool{}, heardAgents: map[s4t.AgentID]bool{},
+			Tx: tx, c: c, now: c.now(), wants: map[holder]map[wire.ResourceKey]*wanted{}, touched: map[holder]bool{},
+			generations: map[holder]int64{}, networks: map[s4t.NetworkID]bool{}, heard: map[string]bool{},
 		}
 		if err := fn(ch); err != nil {
 			return err
@@ -66,103 +70,62 @@ func (c *Conductor) change(ctx context.Context, fn func(ch *change) error) error
 
 // finish does, inside the transaction, what follows from what fn did.
 func (ch *change) finish() error {
-	if err := ch.grow(); err != nil {
+	if err := ch.settle(); err != nil {
 		return err
 	}
+	if ch.start != nil {
+		if err := ch.insertStart(); err != nil {
+			return err
+		}
+	}
+	if err := ch.assess(); err != nil {
+		return err
+	}
+	if err := ch.settle(); err != nil { // what an assessment took back
+		return err
+	}
+	if len(ch.events) == 0 {
+		return nil
+	}
+	last, err := ch.InsertEvents(ch.events)
+	ch.last = last
+	return err
+}
+
+// settle writes what is wanted, deletes what is not needed for it any more, and
+// derives the statuses of bridges.
+func (ch *change) settle() error {
+	if err := ch.apply(); err != nil {
+		return err
+	}
+	for _, del := range ch.deletes {
+		if err := del(); err != nil {
+			return err
+		}
+	}
+	ch.deletes = nil
 	for _, id := range slices.Sorted(maps.Keys(ch.networks)) {
 		if err := ch.deriveBridge(id); err != nil {
 			return err
 		}
 	}
-	if ch.start != nil {
-		ch.start.op.Awaits = ch.start.awaits.encode()
-		if err := ch.InsertOperation(ch.start.op); err != nil {
-			return err
-		}
-		ch.operationEvent("operation.started", ch.start.op, "")
-	}
-	if err := ch.judge(); err != nil {
-		return err
-	}
-	if err := ch.grow(); err != nil { // what a verdict touched
-		return err
-	}
-	for _, e := range ch.events {
-		if err := ch.InsertEvent(e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// grow makes a new generation for every tunnel agent and board that was
-// touched since the last time, and wakes them.
-func (ch *change) grow() error {
-	// Tunnel agents are woken first: a board dials them as soon as it knows.
-	for _, id := range slices.Sorted(maps.Keys(ch.agents)) {
-		generation, err := ch.GrowAgent(id)
-		if err != nil {
-			return err
-		}
-		ch.wakeAgent(id, generation)
-		ch.heardAgents[id] = true
-		if ch.start != nil {
-			ch.start.awaits.Agents[id] = generation
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(ch.boards)) {
-		b, err := ch.GrowBoard(id)
-		if err != nil {
-			return err
-		}
-		ch.heardBoards[id] = true
-		if b.Status == s4t.BoardOnline {
-			ch.wakeBoard(b)
-		}
-		if ch.start != nil {
-			ch.start.awaits.Boards[id] = b.Generation
-			if b.Status == s4t.BoardOnline {
-				ch.start.online[id] = true
-			}
-		}
-	}
-	clear(ch.agents)
-	clear(ch.boards)
+	clear(ch.networks)
 	return nil
 }
 
 // committed tells, after the commit, everybody who should know. What is lost
 // here, with the process, is told again by upkeep.
 func (ch *change) committed(ctx context.Context) {
-	c := ch.c
-	if ch.start != nil {
-		c.adopt(ch.start, ch.started)
-	}
 	for _, m := range ch.casts {
-		if err := c.cfg.Queue.Cast(ctx, m.topic, m.method, m.req); err != nil {
-			c.cfg.Log.Info("a wake-up was not taken; it is told again", "topic", m.topic, "method", m.method, "err", err)
+		if err := ch.c.cfg.Queue.Cast(ctx, m.topic, m.method, m.req); err != nil {
+			ch.c.cfg.Log.Info("a wake-up was not taken; it is told again", "topic", m.topic, "method", m.method, "err", err)
 		}
 	}
-	if ch.start != nil {
-		c.note(ch.start.op.ID, stepWake, c.now())
-		c.reconsider(ctx, ch.start.op.ID) // it may have nothing to wait for
-	}
-	for _, v := range ch.judged {
-		c.settle(v)
-	}
-	if len(ch.events) > 0 {
-		select {
-		case c.news <- struct{}{}:
-		default: // the teller is told already
-		}
-	}
+	ch.c.news.publish(ch.last, ch.moved...)
 }
 
-// touchBoard marks that the desired state of a board changes.
-func (ch *change) touchBoard(id s4t.BoardID) { ch.boards[id] = true }
-
-// touchAgent marks that the desired state of a tunnel agent changes.
-func (ch *change) touchAgent(id s4t.AgentID) { ch.agents[id] = true }
+// later deletes a row after what hung on it has been taken back.
+func (ch *change) later(del func() error) { ch.deletes = append(ch.deletes, del) }
 
 // event appends an event.
 func (ch *change) event(e s4t.Event) {
@@ -176,77 +139,18 @@ func (ch *change) boardEvent(kind string, b store.Board, detail string) {
 }
 
 // wakeBoard sends a wake-up after the commit (steps 4 and 5 of Fig. 3).
-func (ch *change) wakeBoard(b store.Board) {
-	ch.casts = append(ch.casts, cast{wire.TopicWAMPAgent + "." + string(b.WAMPAgent), wire.MethodBoardWake, wire.BoardWake{Board: b.ID, Generation: b.Generation}})
+func (ch *change) wakeBoard(w store.Woken) {
+	ch.casts = append(ch.casts, cast{wire.TopicWAMPAgent + "." + string(w.WAMPAgent), wire.MethodBoardWake, wire.BoardWake{Board: w.Board, Generation: w.Generation}})
 }
 
 // wakeAgent does it for a tunnel agent.
-func (ch *change) wakeAgent(id s4t.AgentID, generation int64) {
-	ch.casts = append(ch.casts, cast{wire.TopicTunnelAgent + "." + string(id), wire.MethodAgentWake, wire.AgentWake{Generation: generation}})
+func (ch *change) wakeAgent(a store.Agent) {
+	ch.casts = append(ch.casts, cast{wire.TopicTunnelAgent + "." + string(a.ID), wire.MethodAgentWake, wire.AgentWake{Generation: a.Generation}})
 }
 
 // kick ends the board's session of at most its present epoch.
 func (ch *change) kick(b store.Board, reason string) {
 	ch.casts = append(ch.casts, cast{wire.TopicWAMPAgent + "." + string(b.WAMPAgent), wire.MethodBoardKick, wire.BoardKick{Board: b.ID, Epoch: b.Epoch, Reason: reason}})
-}
-
-// setPort writes what was reported of a port, and the status that follows:
-// pending until both halves were up once, then up or down.
-func (ch *change) setPort(p store.Port) error {
-	was := p.Status
-	switch {
-	case p.BoardUp && p.AgentUp:
-		p.Status = s4t.PortUp
-	case was != s4t.PortPending:
-		p.Status = s4t.PortDown
-	}
-	ch.heardBoards[p.BoardID], ch.heardAgents[p.TunnelAgent] = true, true
-	if p.Status != was {
-		detail := p.BoardProblem
-		if detail == "" {
-			detail = p.AgentProblem
-		}
-		ch.event(s4t.Event{Kind: "port." + string(p.Status), Project: p.Project, Object: string(p.ID), Name: p.Interface, Board: p.Board, Detail: detail})
-		ch.networks[p.Network] = true
-	}
-	return ch.UpdatePortState(p)
-}
-
-// setService does it for a service: up while its public port listens and the
-// board is ready to take streams.
-func (ch *change) setService(s store.Service) error {
-	was := s.Status
-	s.Status = s4t.ServicePending
-	if s.AgentUp && s.StreamsUp {
-		s.Status = s4t.ServiceUp
-	}
-	ch.heardBoards[s.BoardID], ch.heardAgents[s.Agent] = true, true
-	if s.Status != was {
-		kind := "service.up"
-		if s.Status != s4t.ServiceUp {
-			kind = "service.down"
-		}
-		ch.event(s4t.Event{Kind: kind, Project: s.Project, Object: string(s.ID), Name: s.Name, Board: s.Board, Detail: s.Problem})
-	}
-	return ch.UpdateServiceState(s)
-}
-
-// setServices does it for the services of a board that came or went: one whose
-// link was cut may have rtunnels for a while that nobody knows to be dead.
-func (ch *change) setServices(board s4t.BoardID) error {
-	services, err := ch.ServicesOfBoard(board)
-	if err != nil {
-		return err
-	}
-	for _, s := range services {
-		if (s.Status == s4t.ServiceUp) == (s.AgentUp && s.StreamsUp) {
-			continue
-		}
-		if err := ch.setService(s); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // deriveBridge finds the status of the bridge of a network and tells when it
@@ -259,13 +163,9 @@ func (ch *change) deriveBridge(id s4t.NetworkID) error {
 	if err != nil {
 		return err
 	}
-	states, err := ch.PortStates(id)
+	ports, err := ch.PortStatuses(id)
 	if err != nil {
 		return err
-	}
-	ports := make([]s4t.Port, len(states))
-	for i, s := range states {
-		ports[i].Status = s.Status
 	}
 	status := s4t.StatusOf(ports)
 	if status == b.Status {

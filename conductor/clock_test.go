@@ -33,7 +33,7 @@ func TestClockJumpsByYears(t *testing.T) {
 				}
 			}
 			l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}}))
-			got := call[wire.BoardTickets](l, wire.MethodBoardTicket, wire.BoardTicket{Board: f.id, Epoch: f.epochNow(l), Purpose: wire.PurposePort, Port: f.desired.Ports[0].ID, Count: 1})
+			got := call[wire.BoardTickets](l, wire.MethodBoardTicket, wire.BoardTicket{Board: f.id, Epoch: f.epochNow(l), Purpose: wire.PurposePort, Port: f.ports()[0].ID, Count: 1})
 			key := l.key.Public().(ed25519.PublicKey)
 			for after, good := range map[time.Duration]bool{0: true, ticketLife - time.Second: true, ticketLife + 2*time.Second: false} {
 				if _, err := wire.VerifyTicket(key, got.Tickets[0], l.c.now().Add(after)); (err == nil) != good {
@@ -42,8 +42,8 @@ func TestClockJumpsByYears(t *testing.T) {
 			}
 			for range 8 { // agents are heard all the while
 				l.ahead(operationTimeout / 8)
-				call[wire.Empty](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
-				call[wire.Empty](l, wire.MethodAgentBeat, wire.AgentBeat{ID: tunnelID, Incarnation: "t1"})
+				call[wire.AgentLease](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
+				call[wire.AgentLease](l, wire.MethodAgentBeat, wire.AgentBeat{ID: tunnelID, Incarnation: "t1"})
 			}
 			l.ahead(4 * time.Second)
 			if op := call[s4t.Operation](l, wire.MethodOperationGet, wire.OperationGet{Caller: l.member, ID: waits.ID}); op.Status == s4t.OperationRunning {

@@ -39,31 +39,20 @@ type Config struct {
 	Log           *slog.Logger       // optional: default discards
 }
 
-// Conductor is the only writer of desired state. See [New].
+// Conductor is the only writer of desired state. Nothing that must be true is
+// in its memory: any number of them may run on one database. See [New].
 type Conductor struct {
-	cfg Config
-
-	mu      sync.Mutex                    // guards the fields below
-	running map[s4t.OperationID]*progress // operations that have not ended
-	seq     map[s4t.AgentID]uint64        // of the last report taken from each tunnel agent
-	swept   time.Time                     // when the last round of upkeep began
-	grace   time.Time                     // until when no agent is taken for silent
-	woke    time.Time                     // when who lags was last woken
-	trimmed time.Time                     // when old events were last forgotten
-
-	news    chan struct{} // room for one: there are events to tell
-	waiters chan struct{} // a place for each request that waits for an operation
-
+	cfg      Config
+	news     *news
+	notes    chan note
 	refusals *rate.Limiter // of audit records of what was refused
+	upkept   upkept
 }
 
 const (
 	// workers is how many requests are handled at a time; most take a
 	// millisecond of the database.
 	workers = 256
-	// maxWaiters of them may wait for an operation to end. One more is answered
-	// at once, so that waiting never keeps reports from coming in.
-	maxWaiters = 192
 	// upkeepInterval is how often deadlines are looked at.
 	upkeepInterval = time.Second
 )
@@ -90,13 +79,8 @@ func New(cfg Config) (*Conductor, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Conductor{
-		cfg:     cfg,
-		running: map[s4t.OperationID]*progress{},
-		seq:     map[s4t.AgentID]uint64{},
-		news:    make(chan struct{}, 1),
-		waiters: make(chan struct{}, maxWaiters),
-
-		refusals: rate.NewLimiter(10, 100),
+		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: rate.NewLimiter(10, 100),
+		upkept: upkept{holder: s4t.NewID()},
 	}
 	c.Register(cfg.Mux)
 	return c, nil
@@ -166,23 +150,19 @@ func (c *Conductor) Register(mux queue.Mux) {
 // now is the conductor's clock, in UTC as everything is shown.
 func (c *Conductor) now() time.Time { return c.cfg.Now().UTC() }
 
-// Run serves the topic [wire.TopicConductor] until ctx ends. Operations that
-// were running when another conductor ended, by whatever way, go on. Everything
-// it started has ended when it returns; it returns nil after ctx has ended. Run
+// Run serves the topic [wire.TopicConductor] until ctx ends. Everything it
+// started has ended when it returns; it returns nil after ctx has ended. Run
 // is called once.
 func (c *Conductor) Run(ctx context.Context) error {
-	if err := c.resume(ctx); err != nil {
-		return err
-	}
-	last, err := c.lastEvent(ctx)
-	if err != nil {
+	if err := c.fillRealizations(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
-	others.Go(func() { c.tell(ctx, last) })
+	others.Go(func() { c.tellNews(ctx) })
+	others.Go(func() { c.noteSteps(ctx) })
 	others.Go(func() { c.keepUp(ctx) })
-	err = c.cfg.Queue.Serve(ctx, wire.TopicConductor, c.cfg.Name, workers, c.cfg.Mux.Serve)
+	err := c.cfg.Queue.Serve(ctx, wire.TopicConductor, c.cfg.Name, workers, c.cfg.Mux.Serve)
 	cancel()
 	others.Wait()
 	return err

@@ -5,27 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
-
-const (
-	// warmBusy idle data rtunnels are kept for a board with an exposed service:
-	// two connections that come together cost no handshake.
-	warmBusy = 2
-	// warmRecent is kept for a while after a user opened a stream.
-	warmRecent = 1
-
-	// streamsFor is how long a board keeps idle data rtunnels after a user
-	// opened a stream; it is renewed when less than streamsRenew is left.
-	streamsFor   = 10 * time.Minute
-	streamsRenew = 5 * time.Minute
-)
-
-// agentOuter is the outer address of every tunnel agent for GRE: an address of
-// the shared space of RFC 6598 that exists inside rtunnels only.
-const agentOuter = "100.64.0.1"
 
 // boardDesired answers a board that asks for its desired state (step 6 of
 // Fig. 3).
@@ -42,7 +24,8 @@ func (c *Conductor) boardDesired(ctx context.Context, req wire.BoardAsk) (wire.B
 		return c.desiredOf(tx, b, c.now())
 	})
 	if err == nil {
-		c.noteBoard(req.Board, d.Generation, true)
+		d.Told = req.Told
+		c.noteStep(note{board: req.Board, generation: d.Generation, told: d.Told, received: d.Time})
 	}
 	return d, err
 }
@@ -50,51 +33,86 @@ func (c *Conductor) boardDesired(ctx context.Context, req wire.BoardAsk) (wire.B
 // desiredOf is the whole state that a board should have.
 func (c *Conductor) desiredOf(tx *store.Tx, b store.Board, now time.Time) (wire.BoardDesired, error) {
 	d := wire.BoardDesired{
-		Board: b.ID, Name: b.Name, Generation: b.Generation, Time: now, URLs: c.cfg.URLs, TicketKey: c.ticketKey(),
-		Ports: []wire.DesiredPort{}, Services: []wire.DesiredService{},
+		Board: b.ID, Name: b.Name, Generation: b.Generation, Time: now, URLs: c.cfg.URLs, TicketKey: c.ticketKey(), Resources: []wire.Resource{},
 	}
 	if !b.ClonedAt.IsZero() && now.Sub(b.ClonedAt) < cloneNotice {
 		d.Notices = append(d.Notices, "another board connects with this board's key and is refused; un-enrol the copy with `lightning-rod leave`")
 	}
-	urls := map[s4t.AgentID]string{}
-	agents, err := tx.Agents(wire.AgentTunnel)
-	if err != nil {
-		return d, err
+	rows, err := tx.RealizationsOfHolder(string(b.ID))
+	for _, r := range rows {
+		d.Resources = append(d.Resources, r.Resource())
 	}
-	for _, a := range agents {
-		urls[a.ID] = a.URL
-	}
-	ports, err := tx.PortsOfBoard(b.ID)
-	if err != nil {
-		return d, err
-	}
-	for _, p := range ports {
-		d.Ports = append(d.Ports, wire.DesiredPort{
-			ID: p.ID, Network: p.Network, Layer: p.Layer, Encapsulation: p.Encap, Interface: p.Interface, MAC: p.MAC,
-			Addresses: p.Addresses, MTU: p.MTU, Guards: p.Guards, GRE: outer(p), URL: urls[p.TunnelAgent],
-		})
-	}
-	services, err := tx.ServicesOfBoard(b.ID)
-	if err != nil {
-		return d, err
-	}
-	for _, s := range services {
-		d.Services = append(d.Services, wire.DesiredService{ID: s.ID, Target: s.Target, TCPPort: s.TCPPort})
-	}
-	switch {
-	case len(services) > 0:
-		d.Streams = &wire.DesiredStreams{URL: urls[b.TunnelAgent], Warm: warmBusy}
-	case b.StreamsUntil.After(now):
-		d.Streams = &wire.DesiredStreams{URL: urls[b.TunnelAgent], Warm: warmRecent}
-	}
-	return d, nil
+	return d, err
 }
 
-// outer are the outer addresses of a port with encapsulation gre, nil of
-// another.
-func outer(p store.Port) *s4t.PortGRE {
-	if p.GRE == nil {
-		return nil
+// fillRealizations wants everything where nothing is wanted yet: after the
+// migration that brought the table.
+func (c *Conductor) fillRealizations(ctx context.Context) error {
+	filled, err := view(ctx, c, func(tx *store.Tx) (bool, error) { return tx.HasRealizations() })
+	if err != nil || filled {
+		return err
 	}
-	return &s4t.PortGRE{Local: p.GRE.Local, Remote: agentOuter, Key: p.GRE.Key}
+	return c.wantAll(ctx)
+}
+
+// wantAll wants of everybody what the objects say, page by page. What is wanted
+// so already changes nothing.
+func (c *Conductor) wantAll(ctx context.Context) error {
+	err := everyPage(ctx, c, func(ch *change, p wire.Page) (string, error) {
+		list, err := ch.Networks("", p)
+		for _, n := range list.Items {
+			if err == nil {
+				err = ch.wantNetwork(n)
+			}
+		}
+		return list.Next, err
+	})
+	if err == nil {
+		err = everyPage(ctx, c, func(ch *change, p wire.Page) (string, error) {
+			list, err := ch.Ports("", p)
+			for _, port := range list.Items {
+				if err == nil {
+					err = ch.wantPort(port)
+				}
+			}
+			return list.Next, err
+		})
+	}
+	if err == nil {
+		err = everyPage(ctx, c, func(ch *change, p wire.Page) (string, error) {
+			list, err := ch.Services("", "", p)
+			for _, s := range list.Items {
+				ch.wantService(s)
+			}
+			return list.Next, err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	return everyPage(ctx, c, func(ch *change, p wire.Page) (string, error) {
+		list, err := ch.Boards("", "", p)
+		for _, b := range list.Items {
+			if err == nil && b.TunnelAgent != "" {
+				err = ch.wantStreams(b)
+			}
+		}
+		return list.Next, err
+	})
+}
+
+// everyPage runs fn for the pages of a list, each in a change of its own.
+func everyPage(ctx context.Context, c *Conductor, fn func(ch *change, p wire.Page) (next string, err error)) error {
+	page := wire.Page{Limit: batch}
+	for {
+		next := ""
+		err := c.change(ctx, func(ch *change) (err error) {
+			next, err = fn(ch, page)
+			return err
+		})
+		if err != nil || next == "" {
+			return err
+		}
+		page.After = next
+	}
 }

@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -70,12 +71,16 @@ func TestDoctorOfTheCloud(t *testing.T) {
 		{"a public port cannot be had", func(l *lab) {
 			call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "ssh"})
 			err := l.db.Tx(l.t.Context(), func(tx *store.Tx) error {
-				all, err := tx.Services(l.member.Project)
-				if err != nil || len(all) == 0 {
+				held, err := tx.RealizationsOfHolder(string(tunnelID))
+				for i := range held {
+					if held[i].Kind == wire.KindService {
+						held[i].Problem = "the port is in use"
+					}
+				}
+				if err != nil {
 					return err
 				}
-				all[0].Problem = "the port is in use"
-				return tx.UpdateServiceState(all[0])
+				return tx.PutRealizations(held)
 			})
 			if err != nil {
 				l.t.Fatal(err)
@@ -131,7 +136,7 @@ func row(l *lab, change func(*store.Board)) {
 			return err
 		}
 		change(&b)
-		return tx.UpdateBoard(b)
+		return errors.Join(tx.DescribeBoard(b), tx.SetBoardKey(b), tx.SetBoardSays(b), tx.SetBoardStreams(b), tx.SetBoardCloned(b), tx.SetPresence(b))
 	})
 	if err != nil {
 		l.t.Fatal(err)

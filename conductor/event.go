@@ -11,44 +11,31 @@ import (
 const (
 	keepEvents     = 10_000 // events that a reader can resume among
 	keepOperations = 10_000
-	eventBatch     = 1000 // events of one list
 )
 
-// eventList returns the events after one, oldest first.
-func (c *Conductor) eventList(ctx context.Context, req wire.EventList) ([]s4t.Event, error) {
-	if err := allow(req.Caller, "list events", s4t.RoleReader); err != nil {
-		return nil, err
+// eventList returns the events after one, oldest first. One that is not kept
+// any more is NotFound: what came after it may be gone too.
+func (c *Conductor) eventList(ctx context.Context, req wire.EventList) (wire.List[s4t.Event], error) {
+	const op = "list events"
+	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
+		return wire.List[s4t.Event]{}, err
 	}
-	return view(ctx, c, func(tx *store.Tx) ([]s4t.Event, error) { return tx.Events(scope(req.Caller), req.After, eventBatch) })
-}
-
-// tell fans out the events as they are committed, in their order, until ctx
-// ends. It starts after the last one that there is: those who want older ones
-// ask for them.
-func (c *Conductor) tell(ctx context.Context, last int64) {
-	for {
-		events, err := view(ctx, c, func(tx *store.Tx) ([]s4t.Event, error) { return tx.Events("", last, eventBatch) })
-		if err != nil && ctx.Err() == nil {
-			c.cfg.Log.Warn("events could not be read; they are told later", "err", err)
-		}
-		for _, e := range events {
-			last = e.ID
-			if err := c.cfg.Queue.Fanout(ctx, wire.TopicEvents, wire.MethodEvent, e); err != nil {
-				c.cfg.Log.Info("an event was not taken by all", "err", err)
-			}
-		}
-		if len(events) == eventBatch {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.news:
-		}
+	limit := req.Limit
+	if limit <= 0 || limit > wire.MaxEvents {
+		limit = wire.MaxEvents
 	}
-}
-
-// lastEvent is where tell begins.
-func (c *Conductor) lastEvent(ctx context.Context) (int64, error) {
-	return view(ctx, c, func(tx *store.Tx) (int64, error) { return tx.LastEvent() })
+	return view(ctx, c, func(tx *store.Tx) (list wire.List[s4t.Event], err error) {
+		if list.EventID, err = tx.LastEvent(); err != nil {
+			return list, err
+		}
+		trimmed, err := tx.TrimmedEvents()
+		if err != nil {
+			return list, err
+		}
+		if req.After > 0 && req.After < trimmed {
+			return list, s4t.Errorf(s4t.NotFound, op, "list the objects anew, and go on after the newest event", "the events after %d are not kept any more", req.After)
+		}
+		list.Items, err = tx.Events(scope(req.Caller), req.After, limit)
+		return list, err
+	})
 }

@@ -26,9 +26,11 @@ func TestAGREEndpointComesAndGoes(t *testing.T) {
 	if e.Remote != "192.0.2.7" || e.Key != key || e.Status != s4t.PortUp || (e.Guards != s4t.PortGuards{AllowAnySource: true, AllowDHCP: true}) {
 		t.Errorf("endpoint %+v", e)
 	}
-	l.mu.Lock()
-	told := l.tunnel.desired.Networks[0].AttachGRE
-	l.mu.Unlock()
+	type attachment struct {
+		ID s4t.EndpointID
+		wire.GREAttachment
+	}
+	told := tunnelWants[attachment](l, wire.KindGRE)
 	if len(told) != 1 || told[0].ID != e.ID || told[0].Key != key {
 		t.Errorf("the tunnel agent is told %+v", told)
 	}
@@ -55,7 +57,7 @@ func TestAGREEndpointComesAndGoes(t *testing.T) {
 	if n := network(); len(n.AttachGRE) != 0 {
 		t.Errorf("after detach: %+v", n.AttachGRE)
 	}
-	records := call[[]s4t.Network](l, wire.MethodNetworkList, wire.CallerRequest{Caller: l.reader})
+	records := items[s4t.Network](l, wire.MethodNetworkList, wire.ListRequest{Caller: l.reader})
 	if len(records) != 1 {
 		t.Errorf("networks %+v", records)
 	}

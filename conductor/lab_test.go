@@ -3,11 +3,13 @@ package conductor
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -50,14 +52,80 @@ type lab struct {
 // fakeBoard does what lightning-rod does: on a wake-up it asks for its desired
 // state, applies it and reports.
 type fakeBoard struct {
-	id      s4t.BoardID
-	name    string
-	epoch   int64
-	session bool
-	alive   bool   // answers pings
-	deaf    bool   // does nothing on a wake-up
-	problem string // of its ports: they do not come up
-	desired wire.BoardDesired
+	id        s4t.BoardID
+	name      string
+	epoch     int64
+	session   bool
+	alive     bool   // answers pings
+	deaf      bool   // does nothing on a wake-up
+	problem   string // of its ports: they do not come up
+	problemID string
+	desired   wire.BoardDesired
+}
+
+// ports are those of its desired state.
+func (f *fakeBoard) ports() []desiredPort {
+	return specs[desiredPort](wire.KindPort, f.desired.Resources)
+}
+
+// services are those of its desired state.
+func (f *fakeBoard) services() []desiredService {
+	return specs[desiredService](wire.KindService, f.desired.Resources)
+}
+
+// streams are the idle data rtunnels that are wanted of it, nil: none.
+func (f *fakeBoard) streams() *wire.DesiredStreams { return streamsOf(f.desired) }
+
+func streamsOf(d wire.BoardDesired) *wire.DesiredStreams {
+	for _, s := range wire.Specs[wire.DesiredStreams](wire.KindStreams, d.Resources) {
+		return &s
+	}
+	return nil
+}
+
+// Specs with the id of their resource.
+type (
+	desiredPort struct {
+		ID s4t.PortID
+		wire.DesiredPort
+	}
+	desiredService struct {
+		ID s4t.ServiceID
+		wire.DesiredService
+	}
+	tunnelPort struct {
+		ID s4t.PortID
+		wire.TunnelPort
+	}
+	tunnelExposure struct {
+		ID s4t.ServiceID
+		wire.TunnelExposure
+	}
+	tunnelUplink struct {
+		ID s4t.NetworkID
+		wire.TunnelUplink
+	}
+	tunnelNetwork struct {
+		ID s4t.NetworkID
+		wire.TunnelNetwork
+	}
+)
+
+// specs decodes the specs of a kind, with their ids.
+func specs[T any](kind wire.Kind, list []wire.Resource) (found []T) {
+	for _, r := range list {
+		if r.Kind != kind {
+			continue
+		}
+		var v T
+		id := reflect.ValueOf(&v).Elem().Field(0)
+		if err := json.Unmarshal(r.Spec, reflect.ValueOf(&v).Elem().Field(1).Addr().Interface()); err != nil {
+			panic(err)
+		}
+		id.SetString(r.ID)
+		found = append(found, v)
+	}
+	return found
 }
 
 // fakeTunnel does what a tunnel agent does.
@@ -68,9 +136,9 @@ type fakeTunnel struct {
 	busy        int                    // so many more public ports turn out to be another program's
 	taken       map[int]bool           // these did
 	open        map[s4t.ServiceID]bool // exposures that listen
-	streams     map[s4t.BoardID]bool
-	desired     wire.TunnelDesired
-	seq         uint64
+	generation  int64
+	desired     []wire.Resource // all of it
+	seq         int64
 }
 
 const (
@@ -119,7 +187,7 @@ func newLab(t testing.TB) *lab {
 		reader:  wire.Caller{User: "rob", Project: projectID, Role: s4t.RoleReader},
 		foreign: wire.Caller{User: "eve", Project: otherID, Role: s4t.RoleMember},
 		admin:   wire.Caller{User: "ann", Project: otherID, Role: s4t.RoleAdmin},
-		tunnel:  &fakeTunnel{incarnation: "t1", problems: map[string]string{}, taken: map[int]bool{}, open: map[s4t.ServiceID]bool{}, streams: map[s4t.BoardID]bool{}},
+		tunnel:  &fakeTunnel{incarnation: "t1", problems: map[string]string{}, taken: map[int]bool{}, open: map[s4t.ServiceID]bool{}},
 	}
 	file, err := blank()
 	if err != nil {
@@ -128,7 +196,7 @@ func newLab(t testing.TB) *lab {
 	if err := os.WriteFile(l.path, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.db, err = store.Open(t.Context(), store.Config{URL: "sqlite:" + l.path})
+	l.db, err = store.Open(t.Context(), store.Config{URL: "sqlite:" + l.path, Now: func() time.Time { return time.Now().Add(time.Duration(l.skew.Load())) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +232,7 @@ func newLab(t testing.TB) *lab {
 			return answer, nil
 		}),
 	})
-	running.Go(func() { l.q.Serve(ctx, wire.TopicEvents, "", 1, l.event) })
+	running.Go(func() { l.q.Serve(ctx, wire.TopicEvents, "", 1, l.told) })
 	l.start()
 	t.Cleanup(func() {
 		l.stop()
@@ -246,15 +314,36 @@ func try[Reply any](l *lab, method string, req any) (Reply, error) {
 	return r, err
 }
 
-func (l *lab) event(_ context.Context, _ string, body []byte) ([]byte, error) {
-	_, err := queue.Handle(func(_ context.Context, e s4t.Event) (wire.Empty, error) {
+// items calls for a list and fails the test on an error.
+func items[T any](l *lab, method string, req any) []T {
+	l.t.Helper()
+	return call[wire.List[T]](l, method, req).Items
+}
+
+// told hears that something is new, as an API does, and reads it.
+func (l *lab) told(_ context.Context, _ string, body []byte) ([]byte, error) {
+	_, err := queue.Handle(func(_ context.Context, n wire.News) (wire.Empty, error) {
+		l.mu.Lock()
+		last := int64(0)
+		if len(l.events) > 0 {
+			last = l.events[len(l.events)-1].ID
+		}
+		l.mu.Unlock()
+		var fresh []s4t.Event
+		if n.Events > last {
+			page, err := try[wire.List[s4t.Event]](l, wire.MethodEventList, wire.EventList{Caller: l.admin, After: last})
+			if err != nil {
+				return wire.Empty{}, nil // the conductor is being stopped
+			}
+			fresh = page.Items
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.events = append(l.events, e)
+		l.events = append(l.events, fresh...)
 		close(l.seen)
 		l.seen = make(chan struct{})
 		return wire.Empty{}, nil
-	})(context.Background(), wire.MethodEvent, body)
+	})(context.Background(), wire.MethodNews, body)
 	return nil, err
 }
 
@@ -294,10 +383,7 @@ func (l *lab) kinds() []string {
 // forget forgets the events so far, after they were all told.
 func (l *lab) forget() {
 	l.t.Helper()
-	last, err := l.c.lastEvent(l.t.Context())
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	last := call[wire.List[s4t.Event]](l, wire.MethodEventList, wire.EventList{Caller: l.admin, Limit: 1}).EventID
 	deadline := time.After(5 * time.Second)
 	for {
 		l.mu.Lock()
@@ -331,73 +417,88 @@ func (l *lab) tunnelHello(incarnation string) {
 	l.tunnel.incarnation, l.tunnel.seq = incarnation, 0
 	l.mu.Unlock()
 	call[wire.AgentWelcome](l, wire.MethodAgentHello, wire.AgentHello{
-		ID: tunnelID, Kind: wire.AgentTunnel, Incarnation: incarnation, URL: tunnelURL, Host: "tunnel.example", PublicPorts: "50000-50009",
+		ID: tunnelID, Kind: wire.AgentTunnel, Incarnation: incarnation, URL: tunnelURL, Host: "tunnel.example", PublicPorts: s4t.PortRange{First: 50000, Last: 50009},
 	})
 	l.tunnelApply()
 }
 
 // tunnelApply asks for the desired state, and reports that all of it is there.
 func (l *lab) tunnelApply() {
-	d, err := try[wire.TunnelDesired](l, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: tunnelID})
-	if err != nil {
-		return // the conductor is being stopped
+	l.mu.Lock()
+	incarnation := l.tunnel.incarnation
+	l.mu.Unlock()
+	var all []wire.Resource
+	var generation int64
+	for ask := (wire.TunnelAsk{Agent: tunnelID, Incarnation: incarnation}); ; {
+		d, err := try[wire.TunnelDesired](l, wire.MethodTunnelAsk, ask)
+		if err != nil {
+			return // the conductor is being stopped
+		}
+		for _, r := range d.Resources {
+			if !r.Gone {
+				all = append(all, r)
+			}
+		}
+		if generation = d.Generation; d.Next == "" {
+			break
+		}
+		ask.After = d.Next
 	}
 	l.mu.Lock()
-	if l.tunnel.deaf {
+	if l.tunnel.deaf || generation < l.tunnel.generation {
 		l.mu.Unlock()
 		return
 	}
-	l.tunnel.desired = d
+	l.tunnel.desired, l.tunnel.generation = all, generation
 	l.mu.Unlock()
 	l.tunnelReport()
 }
 
+// tunnelStates is what the tunnel agent has. The caller holds mu.
+func (l *lab) tunnelStates() (states []wire.ResourceState) {
+	tun := l.tunnel
+	for _, r := range tun.desired {
+		s := wire.ResourceState{Kind: r.Kind, ID: r.ID, Up: true}
+		about := r.ID
+		switch r.Kind {
+		case wire.KindGRE:
+			about = wire.Specs[wire.GREAttachment](r.Kind, []wire.Resource{r})[0].Remote
+		case wire.KindUplink:
+			about = wire.Specs[wire.TunnelUplink](r.Kind, []wire.Resource{r})[0].Bridge
+		case wire.KindService:
+			publicPort := wire.Specs[wire.TunnelExposure](r.Kind, []wire.Resource{r})[0].PublicPort
+			id := s4t.ServiceID(r.ID)
+			if tun.busy > 0 && !tun.open[id] && !tun.taken[publicPort] {
+				tun.busy--
+				tun.taken[publicPort] = true
+			}
+			if tun.taken[publicPort] {
+				s.Problem = "another program listens there"
+			} else {
+				tun.open[id] = true
+			}
+		}
+		if problem := tun.problems[about]; problem != "" {
+			s.Problem = problem
+		}
+		s.Up = s.Problem == ""
+		states = append(states, s)
+	}
+	slices.SortFunc(states, func(a, b wire.ResourceState) int { return compareKeys(a.Key(), b.Key()) })
+	return states
+}
+
+// tunnelReport reports all that the tunnel agent has.
 func (l *lab) tunnelReport() {
 	l.mu.Lock()
 	tun := l.tunnel
 	tun.seq++
-	r := wire.TunnelReport{Agent: tunnelID, Incarnation: tun.incarnation, Generation: tun.desired.Generation, Seq: tun.seq, Problems: map[string]string{}}
-	for id, p := range tun.problems {
-		r.Problems[id] = p
-	}
-	for _, n := range tun.desired.Networks {
-		for _, p := range n.Ports {
-			if tun.problems[string(p.ID)] == "" {
-				r.Ports = append(r.Ports, p.ID)
-			}
-		}
-		for _, e := range n.AttachGRE {
-			if problem := tun.problems[e.Remote]; problem != "" {
-				r.Problems[string(e.ID)] = problem
-				continue
-			}
-			r.Endpoints = append(r.Endpoints, e.ID)
-		}
-	}
-	for _, n := range tun.desired.Networks {
-		if problem := tun.problems[n.Uplink]; n.Uplink != "" && problem != "" {
-			r.Problems[string(n.ID)] = problem
-		} else if n.Uplink != "" {
-			r.Uplinks = append(r.Uplinks, n.ID)
-		}
-	}
-	for _, e := range tun.desired.Exposures {
-		if tun.busy > 0 && !tun.open[e.ID] && !tun.taken[e.PublicPort] {
-			tun.busy--
-			tun.taken[e.PublicPort] = true
-		}
-		if tun.taken[e.PublicPort] {
-			r.Problems[string(e.ID)] = "another program listens there"
-			continue
-		}
-		tun.open[e.ID] = true
-		r.Exposures = append(r.Exposures, e.ID)
-	}
-	for b := range tun.streams {
-		r.Streams = append(r.Streams, b)
+	r := wire.TunnelReport{Agent: tunnelID, Incarnation: tun.incarnation, Generation: tun.generation, Seq: tun.seq, States: l.tunnelStates(), Range: &wire.KeyRange{}}
+	for _, s := range r.States {
+		r.Sum = r.Sum.Add(s.Sum())
 	}
 	l.mu.Unlock()
-	try[wire.Empty](l, wire.MethodTunnelReport, r)
+	try[wire.TunnelReported](l, wire.MethodTunnelReport, r)
 }
 
 // board creates a board and joins it.
@@ -462,8 +563,9 @@ func (l *lab) boardWake(_ context.Context, req wire.BoardWake) (wire.Empty, erro
 	if !ok {
 		return wire.Empty{}, nil
 	}
+	told := time.Now()
 	try[wire.Empty](l, wire.MethodBoardWoken, req)
-	d, err := try[wire.BoardDesired](l, wire.MethodBoardDesired, wire.BoardAsk{Board: f.id, Epoch: f.epochNow(l)})
+	d, err := try[wire.BoardDesired](l, wire.MethodBoardDesired, wire.BoardAsk{Board: f.id, Epoch: f.epochNow(l), Told: told})
 	if err == nil {
 		l.boardApply(f, d)
 	}
@@ -485,24 +587,19 @@ func (l *lab) boardApply(f *fakeBoard, d wire.BoardDesired) {
 	}
 	f.desired = d
 	r := l.reportOf(f)
-	was := l.tunnel.streams[f.id]
-	if d.Streams != nil {
-		l.tunnel.streams[f.id] = true
-	} else {
-		delete(l.tunnel.streams, f.id)
-	}
 	l.mu.Unlock()
 	try[wire.Empty](l, wire.MethodBoardReport, r)
-	if was != (d.Streams != nil) {
-		l.tunnelReport()
-	}
 }
 
 // reportOf is what a board says. The caller holds mu.
 func (l *lab) reportOf(f *fakeBoard) wire.BoardReport {
-	r := wire.BoardReport{Board: f.id, Epoch: f.epoch, Generation: f.desired.Generation}
-	for _, p := range f.desired.Ports {
-		r.Ports = append(r.Ports, wire.PortReport{ID: p.ID, Up: f.problem == "", Problem: f.problem})
+	r := wire.BoardReport{Board: f.id, Epoch: f.epoch, Generation: f.desired.Generation, Told: f.desired.Told, Received: f.desired.Time}
+	for _, res := range f.desired.Resources {
+		s := wire.ResourceState{Kind: res.Kind, ID: res.ID, Up: true}
+		if res.Kind == wire.KindPort && f.problem != "" {
+			s.Up, s.ProblemID, s.Problem = false, f.problemID, f.problem
+		}
+		r.Resources = append(r.Resources, s)
 	}
 	if f.problem != "" {
 		r.Problems = []string{f.problem}
@@ -543,18 +640,42 @@ func (l *lab) done(op s4t.Operation) s4t.Operation {
 func (l *lab) ended(op s4t.Operation) s4t.Operation {
 	l.t.Helper()
 	deadline := time.Now().Add(8 * time.Second)
-	for op.Status == s4t.OperationRunning {
+	return l.watch(op.ID, func(op s4t.Operation) bool {
 		if time.Now().After(deadline) {
 			l.t.Fatalf("operation %s does not end: %+v", op.Kind, op.Steps)
 		}
-		op = call[s4t.Operation](l, wire.MethodOperationGet, wire.OperationGet{Caller: l.admin, ID: op.ID, Wait: 5 * time.Second, Steps: len(op.Steps)})
+		return op.Status != s4t.OperationRunning
+	})
+}
+
+// watch reads an operation each time something is new, until it is as wanted.
+func (l *lab) watch(id s4t.OperationID, as func(s4t.Operation) bool) s4t.Operation {
+	l.t.Helper()
+	for {
+		l.mu.Lock()
+		seen := l.seen
+		l.mu.Unlock()
+		op := call[s4t.Operation](l, wire.MethodOperationGet, wire.OperationGet{Caller: l.admin, ID: id})
+		if as(op) {
+			return op
+		}
+		select {
+		case <-seen:
+		case <-time.After(time.Second):
+		}
 	}
-	return op
 }
 
 func (l *lab) bridgeNow(name string) s4t.Bridge {
 	l.t.Helper()
 	return call[s4t.Bridge](l, wire.MethodBridgeGet, wire.RefRequest{Caller: l.reader, Ref: name})
+}
+
+// tunnelWants are the specs of a kind that are wanted of the tunnel agent now.
+func tunnelWants[T any](l *lab, kind wire.Kind) []T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return specs[T](kind, l.tunnel.desired)
 }
 
 func (l *lab) boardNow(name string) s4t.Board {

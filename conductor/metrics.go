@@ -1,7 +1,6 @@
 package conductor
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -26,23 +25,13 @@ func (c *Conductor) metrics(ctx context.Context, req wire.MetricsAsk) (wire.Metr
 				return struct{}{}, err
 			}
 		}
-		ports, err := tx.Ports(scope(req.Caller))
-		if err != nil {
-			return struct{}{}, err
-		}
-		slices.SortFunc(ports, func(a, b store.Port) int { return cmp.Compare(a.ID, b.ID) })
-		for _, p := range ports {
-			if p.ID <= req.After {
-				continue
-			}
-			if len(m.Ports) == metricsPage {
-				m.Next = m.Ports[metricsPage-1].ID
-				break
-			}
+		ports, err := tx.Ports(scope(req.Caller), wire.Page{Limit: metricsPage, After: req.After})
+		m.Next = ports.Next
+		for _, p := range ports.Items {
 			m.Ports = append(m.Ports, wire.PortMetrics{ID: p.ID, Board: p.Board, Network: p.Network, Project: p.Project, Status: p.Status})
 			ask[p.TunnelAgent] = append(ask[p.TunnelAgent], p.ID)
 		}
-		return struct{}{}, nil
+		return struct{}{}, err
 	})
 	if err != nil {
 		return wire.Metrics{}, err
@@ -59,13 +48,9 @@ func (c *Conductor) metrics(ctx context.Context, req wire.MetricsAsk) (wire.Metr
 
 // metricsOnce adds what is in the first page only.
 func (c *Conductor) metricsOnce(tx *store.Tx, caller wire.Caller, m *wire.Metrics, ask map[s4t.AgentID][]s4t.PortID) error {
-	boards, err := tx.Boards(scope(caller))
-	if err != nil {
+	var err error
+	if m.Boards, err = tx.CountBoards(scope(caller)); err != nil {
 		return err
-	}
-	m.Boards = map[s4t.BoardStatus]int{s4t.BoardRegistered: 0, s4t.BoardOnline: 0, s4t.BoardOffline: 0}
-	for _, b := range boards {
-		m.Boards[b.Status]++
 	}
 	uplinks, err := tx.Uplinks(scope(caller))
 	for _, u := range uplinks {

@@ -9,18 +9,43 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// networkList returns the networks that the caller sees.
-func (c *Conductor) networkList(ctx context.Context, req wire.CallerRequest) ([]s4t.Network, error) {
-	if err := allow(req.Caller, "list networks", s4t.RoleReader); err != nil {
-		return nil, err
+// wantNetwork wants of its tunnel agent the switch of a network, and what is on
+// it besides ports.
+func (ch *change) wantNetwork(n s4t.Network) error {
+	p, err := ch.Project(string(n.Project))
+	if err != nil {
+		return err
 	}
-	return view(ctx, c, func(tx *store.Tx) ([]s4t.Network, error) {
-		networks, err := tx.Networks(scope(req.Caller))
-		if err != nil {
-			return nil, err
-		}
-		endpoints, err := tx.Endpoints(scope(req.Caller))
-		return withEndpoints(networks, endpoints), err
+	agent := agentOf(n.TunnelAgent)
+	ch.want(agent, wire.KindNetwork, string(n.ID), wire.TunnelNetwork{
+		Layer: n.Layer, Encapsulation: n.Encapsulation, MTU: n.MTU, Key: n.Key, Project: n.Project, Weight: p.Weight,
+	})
+	for _, e := range n.AttachGRE {
+		ch.want(agent, wire.KindGRE, string(e.ID), wire.GREAttachment{Network: n.ID, Remote: e.Remote, Local: e.Local, Key: e.Key, Guards: e.Guards})
+	}
+	if n.Uplink != nil {
+		ch.want(agent, wire.KindUplink, string(n.ID), wire.TunnelUplink{Bridge: n.Uplink.Bridge, Guards: n.Uplink.Guards})
+	}
+	return nil
+}
+
+// removeNetwork takes a network back, with all that is on it but its ports.
+func (ch *change) removeNetwork(n s4t.Network) {
+	agent := agentOf(n.TunnelAgent)
+	ch.unwant(agent, wire.KindNetwork, string(n.ID))
+	for _, e := range n.AttachGRE {
+		ch.unwant(agent, wire.KindGRE, string(e.ID))
+	}
+	if n.Uplink != nil {
+		ch.unwant(agent, wire.KindUplink, string(n.ID))
+	}
+	ch.later(func() error { return ch.DeleteNetwork(n.ID) })
+}
+
+// networkList returns the networks that the caller sees.
+func (c *Conductor) networkList(ctx context.Context, req wire.ListRequest) (wire.List[s4t.Network], error) {
+	return list(ctx, c, req.Caller, "list networks", same[s4t.Network], func(tx *store.Tx) (wire.List[s4t.Network], error) {
+		return tx.Networks(scope(req.Caller), req.Page)
 	})
 }
 
@@ -31,12 +56,7 @@ func (c *Conductor) networkGet(ctx context.Context, req wire.RefRequest) (s4t.Ne
 		return s4t.Network{}, err
 	}
 	n, err := view(ctx, c, func(tx *store.Tx) (s4t.Network, error) {
-		n, err := findNetwork(tx, req.Caller, op, req.Ref)
-		if err != nil {
-			return n, err
-		}
-		endpoints, err := tx.EndpointsOfNetwork(n.ID)
-		return withEndpoints([]s4t.Network{n}, endpoints)[0], err
+		return findNetwork(tx, req.Caller, op, req.Ref)
 	})
 	if err == nil && n.Uplink != nil {
 		n.Uplink.Counters = c.countersOf(ctx, n.TunnelAgent, s4t.PortID(n.ID))
@@ -44,28 +64,11 @@ func (c *Conductor) networkGet(ctx context.Context, req wire.RefRequest) (s4t.Ne
 	return n, err
 }
 
-// findNetwork returns the network that ref, a name or an id, means for the
-// caller.
-func findNetwork(tx *store.Tx, caller wire.Caller, op, ref string) (s4t.Network, error) {
-	all, err := tx.Networks(scope(caller))
-	if err != nil {
-		return s4t.Network{}, err
-	}
-	var found []s4t.Network
-	for _, n := range all {
-		if n.Name == ref || string(n.ID) == ref {
-			found = append(found, n)
-		}
-	}
-	return choose(caller, op, "network", ref, found, func(n s4t.Network) string { return string(n.ID) }, func(n s4t.Network) s4t.ProjectID { return n.Project })
-}
-
 // subnetList returns the subnets that the caller sees.
-func (c *Conductor) subnetList(ctx context.Context, req wire.CallerRequest) ([]s4t.Subnet, error) {
-	if err := allow(req.Caller, "list subnets", s4t.RoleReader); err != nil {
-		return nil, err
-	}
-	return view(ctx, c, func(tx *store.Tx) ([]s4t.Subnet, error) { return tx.Subnets(scope(req.Caller)) })
+func (c *Conductor) subnetList(ctx context.Context, req wire.ListRequest) (wire.List[s4t.Subnet], error) {
+	return list(ctx, c, req.Caller, "list subnets", same[s4t.Subnet], func(tx *store.Tx) (wire.List[s4t.Subnet], error) {
+		return tx.Subnets(scope(req.Caller), req.Page)
+	})
 }
 
 // subnetGet returns a subnet by id.

@@ -86,7 +86,7 @@ func TestAnOperationThatTakesTooLongSaysWho(t *testing.T) {
 func TestABoardThatCannotCarryNetworksSaysSo(t *testing.T) {
 	l := newLab(t)
 	f := l.board("one")
-	f.problem = "no CAP_NET_ADMIN"
+	f.problem, f.problemID = "no CAP_NET_ADMIN", wire.NoNetAdmin
 	l.connect(f, "i1")
 	op := l.ended(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}}))
 	if op.Status != s4t.OperationFailed || op.ErrorKind != s4t.Unavailable || !strings.Contains(op.Error, "board one cannot carry a network: no CAP_NET_ADMIN") {
@@ -129,27 +129,19 @@ func TestWaitingForAnOperation(t *testing.T) {
 	f.deaf = true
 	l.mu.Unlock()
 	op := call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}})
-	get := func(steps int, wait time.Duration) s4t.Operation {
-		return call[s4t.Operation](l, wire.MethodOperationGet, wire.OperationGet{Caller: l.reader, ID: op.ID, Wait: wait, Steps: steps})
+	now := call[s4t.Operation](l, wire.MethodOperationGet, wire.OperationGet{Caller: l.reader, ID: op.ID})
+	if now.Status != s4t.OperationRunning {
+		t.Errorf("%+v", now)
 	}
-	if got := get(0, time.Minute); got.Status != s4t.OperationRunning { // it has more than 0 steps: at once
-		t.Errorf("%+v", got)
-	}
-	if got := get(99, 20*time.Millisecond); got.Status != s4t.OperationRunning { // after Wait
-		t.Errorf("%+v", got)
-	}
-	now := get(0, 0)
-	more := make(chan s4t.Operation)
-	go func() { more <- get(len(now.Steps), 8*time.Second) }()
 	try[wire.Empty](l, wire.MethodBoardWoken, wire.BoardWake{Board: f.id, Generation: 99}) // step 5
-	if got := <-more; len(got.Steps) != 5 || got.Status != s4t.OperationRunning {
+	if got := l.watch(op.ID, func(op s4t.Operation) bool { return len(op.Steps) > len(now.Steps) }); len(got.Steps) != 5 || got.Status != s4t.OperationRunning {
 		t.Errorf("%+v", got.Steps)
 	}
 	call[wire.Empty](l, wire.MethodBridgeDelete, wire.RefRequest{Caller: l.member, Ref: "lab"}) // nothing is left to wait for
 	if got := l.done(op); got.EndedAt == nil {
 		t.Errorf("%+v", got)
 	}
-	all := call[[]s4t.Operation](l, wire.MethodOperationList, wire.CallerRequest{Caller: l.reader})
+	all := items[s4t.Operation](l, wire.MethodOperationList, wire.ListRequest{Caller: l.reader})
 	if len(all) != 2 || all[0].ID != op.ID {
 		t.Errorf("%+v", all)
 	}
@@ -160,7 +152,7 @@ func TestEventsAreToldInOrderAndKept(t *testing.T) {
 	l.online("one")
 	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}}))
 	l.await("operation.succeeded", "lab")
-	kept := call[[]s4t.Event](l, wire.MethodEventList, wire.EventList{Caller: l.reader})
+	kept := items[s4t.Event](l, wire.MethodEventList, wire.EventList{Caller: l.reader})
 	l.mu.Lock()
 	told := slices.Clone(l.events)
 	l.mu.Unlock()
@@ -178,16 +170,16 @@ func TestEventsAreToldInOrderAndKept(t *testing.T) {
 			t.Errorf("%s is missing: %v", want, kinds)
 		}
 	}
-	if after := call[[]s4t.Event](l, wire.MethodEventList, wire.EventList{Caller: l.reader, After: kept[1].ID}); len(after) != len(kept)-2 {
+	if after := items[s4t.Event](l, wire.MethodEventList, wire.EventList{Caller: l.reader, After: kept[1].ID}); len(after) != len(kept)-2 {
 		t.Errorf("%d events after the second of %d", len(after), len(kept))
 	}
-	if foreign := call[[]s4t.Event](l, wire.MethodEventList, wire.EventList{Caller: l.foreign}); len(foreign) != 0 {
+	if foreign := items[s4t.Event](l, wire.MethodEventList, wire.EventList{Caller: l.foreign}); len(foreign) != 0 {
 		t.Errorf("events of another project: %+v", foreign)
 	}
 	if err := l.db.Tx(t.Context(), func(tx *store.Tx) error { return tx.TrimEvents(2) }); err != nil {
 		t.Fatal(err)
 	}
-	if left := call[[]s4t.Event](l, wire.MethodEventList, wire.EventList{Caller: l.reader}); len(left) != 2 {
+	if left := items[s4t.Event](l, wire.MethodEventList, wire.EventList{Caller: l.reader}); len(left) != 2 {
 		t.Errorf("%d events are left of 2", len(left))
 	}
 }
@@ -198,16 +190,16 @@ func TestWhatWasDoneIsAudited(t *testing.T) {
 	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}}))
 	call[wire.StreamGrant](l, wire.MethodStreamOpen, wire.StreamOpen{Caller: l.member, Board: "one", TCPPort: 22})
 	try[s4t.Operation](l, wire.MethodBridgeDelete, wire.RefRequest{Caller: l.reader, Ref: "lab"})
-	var recs []s4t.AuditRecord
+	var recs wire.List[s4t.AuditRecord]
 	err := l.db.View(context.Background(), func(tx *store.Tx) (err error) {
-		recs, err = tx.AuditRecords(store.AuditFilter{Project: projectID})
+		recs, err = tx.AuditRecords(store.AuditFilter{Project: projectID}, wire.Page{})
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, r := range recs {
+	for _, r := range recs.Items {
 		got = append(got, r.User+" "+r.Action+" "+r.Name+" "+r.Outcome)
 	}
 	want := []string{"mia board.create one ok", "board:one board.join one ok", "mia bridge.create lab ok", "mia stream.open one ok", "rob bridge.delete lab forbidden"}

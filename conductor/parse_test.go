@@ -2,14 +2,13 @@ package conductor
 
 import (
 	"net"
-	"strconv"
 	"testing"
 )
 
 // FuzzParse: what the parsers of a user's words let through can go into a
 // ticket and be dialled.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"ssh", "22", "65536", "-1", "007", "", "localhost", "192.168.1.5", "fe80::1%eth0", "::ffff:10.0.0.1", "0.0.0.0", "plc.lan", "-x", "a b", "50000-60000", "9-1", "1-"} {
+	for _, s := range []string{"ssh", "22", "65536", "-1", "007", "", "localhost", "192.168.1.5", "fe80::1%eth0", "::ffff:10.0.0.1", "0.0.0.0", "plc.lan", "-x", "a b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -24,9 +23,6 @@ func FuzzParse(f *testing.F) {
 			if h, _, err := net.SplitHostPort(net.JoinHostPort(host, "22")); err != nil || h != host {
 				t.Errorf("target %q cannot be dialled: %v", host, err)
 			}
-		}
-		if low, high, err := portRange(s); err == nil && s != "" && (low < 1 || high > 65535 || low > high) {
-			t.Errorf("range %q is %s", s, strconv.Itoa(low)+"-"+strconv.Itoa(high))
 		}
 	})
 }

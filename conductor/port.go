@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -14,6 +15,75 @@ import (
 // who waits.
 const askTimeout = 2 * time.Second
 
+// portKind: a board has the device and its data rtunnel, the tunnel agent has
+// that on the network's switch.
+var portKind = kind{
+	changed: func(ch *change, id string, halves []store.Realization, was, now s4t.PortStatus) error {
+		p, err := ch.Port(s4t.PortID(id))
+		if err != nil {
+			return err
+		}
+		ch.networks[p.Network] = true
+		ch.event(s4t.Event{Kind: "port." + string(now), Project: p.Project, Object: id, Name: p.Interface, Board: p.Board, Detail: problemOf(halves)})
+		return nil
+	},
+	late: func(a store.Await) string {
+		if a.OnBoard {
+			return "board " + a.HolderName + " has not brought its port up"
+		}
+		return "the tunnel agent has not attached board " + a.BoardName
+	},
+	fails: func(a store.Await) (s4t.Kind, string) {
+		if !a.OnBoard {
+			return "", ""
+		}
+		switch a.ProblemID {
+		case wire.NoNetworks, wire.NoTun, wire.NoNetAdmin:
+			return s4t.Unavailable, fmt.Sprintf("board %s cannot carry a network: %s", a.HolderName, a.Problem)
+		case wire.BridgeToFails:
+			var d wire.DesiredPort
+			if err := json.Unmarshal([]byte(a.Spec), &d); err != nil {
+				return s4t.Internal, "its port is not understood"
+			}
+			return s4t.Conflict, fmt.Sprintf("board %s cannot bridge %s: %s (it is tried again until the port is removed)", a.HolderName, d.Guards.BridgeTo, a.Problem)
+		}
+		return "", ""
+	},
+}
+
+// wantPort wants both halves of a port.
+func (ch *change) wantPort(p store.Port) error {
+	agent, err := ch.Agent(p.TunnelAgent)
+	if err == nil {
+		ch.wantPortAt(p, agent)
+	}
+	return err
+}
+
+// wantPortAt does it where the tunnel agent of its network is known.
+func (ch *change) wantPortAt(p store.Port, agent store.Agent) {
+	ch.want(boardOf(p.BoardID), wire.KindPort, string(p.ID), wire.DesiredPort{
+		Network: p.Network, Layer: p.Layer, Encapsulation: p.Encap, Interface: p.Interface, MAC: p.MAC,
+		Addresses: p.Addresses, MTU: p.MTU, Guards: p.Guards, GRE: outer(p), URL: agent.URL,
+	}).whileOnline = p.BoardID
+	ch.want(agentOf(agent.ID), wire.KindPort, string(p.ID), wire.TunnelPort{
+		Network: p.Network, Board: p.BoardID, Project: p.Project, MAC: p.MAC, Addresses: p.Addresses, Guards: p.Guards, GRE: outer(p),
+	}).whileOnline = p.BoardID
+}
+
+// agentOuter is the outer address of every tunnel agent for GRE: an address of
+// the shared space of RFC 6598 that exists inside rtunnels only.
+const agentOuter = "100.64.0.1"
+
+// outer are the outer addresses of a port with encapsulation gre, nil of
+// another.
+func outer(p store.Port) *s4t.PortGRE {
+	if p.GRE == nil {
+		return nil
+	}
+	return &s4t.PortGRE{Local: p.GRE.Local, Remote: agentOuter, Key: p.GRE.Key}
+}
+
 // shownPort is a port as a user sees it.
 func shownPort(p store.Port) s4t.Port {
 	p.GRE = outer(p)
@@ -24,19 +94,10 @@ func shownPort(p store.Port) s4t.Port {
 }
 
 // portList returns the ports that the caller sees.
-func (c *Conductor) portList(ctx context.Context, req wire.CallerRequest) ([]s4t.Port, error) {
-	if err := allow(req.Caller, "list ports", s4t.RoleReader); err != nil {
-		return nil, err
-	}
-	stored, err := view(ctx, c, func(tx *store.Tx) ([]store.Port, error) { return tx.Ports(scope(req.Caller)) })
-	if err != nil {
-		return nil, err
-	}
-	ports := make([]s4t.Port, len(stored))
-	for i, p := range stored {
-		ports[i] = shownPort(p)
-	}
-	return ports, nil
+func (c *Conductor) portList(ctx context.Context, req wire.ListRequest) (wire.List[s4t.Port], error) {
+	return list(ctx, c, req.Caller, "list ports", shownPort, func(tx *store.Tx) (wire.List[store.Port], error) {
+		return tx.Ports(scope(req.Caller), req.Page)
+	})
 }
 
 // portGet returns a port with its counters, where the tunnel agent has them.
@@ -71,8 +132,8 @@ func (c *Conductor) countersOf(ctx context.Context, agent s4t.AgentID, port s4t.
 
 // removePort removes a port from desired state; its addresses are free again.
 func (ch *change) removePort(p store.Port) error {
-	ch.touchBoard(p.BoardID)
-	ch.touchAgent(p.TunnelAgent)
+	ch.unwant(boardOf(p.BoardID), wire.KindPort, string(p.ID))
+	ch.unwant(agentOf(p.TunnelAgent), wire.KindPort, string(p.ID))
 	ch.networks[p.Network] = true
 	if p.Status == s4t.PortUp {
 		ch.event(s4t.Event{Kind: "port.down", Project: p.Project, Object: string(p.ID), Name: p.Interface, Board: p.Board, Detail: "removed"})

@@ -15,7 +15,7 @@ func TestAServiceIsNotUpWithoutItsBoard(t *testing.T) {
 	l.done(call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "ssh"}))
 	is := func(want s4t.ServiceStatus, when string) {
 		t.Helper()
-		all := call[[]s4t.Service](l, wire.MethodServiceList, wire.ServiceList{Caller: l.member})
+		all := items[s4t.Service](l, wire.MethodServiceList, wire.ServiceList{Caller: l.member})
 		if len(all) != 1 || all[0].Status != want {
 			t.Errorf("%s: %+v, want %s", when, all, want)
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -13,12 +12,12 @@ import (
 // the desired state of every tunnel agent that carries its networks, which is
 // why it is not identity that does this.
 func (c *Conductor) projectUpdate(ctx context.Context, req wire.ProjectUpdate) (s4t.Project, error) {
-	op := fmt.Sprintf("update project %q", clip(req.Ref))
+	op := fmt.Sprintf("update project %q", s4t.Line(req.Ref, s4t.MaxName))
 	var p s4t.Project
-	err := c.request(ctx, req.Caller, "project.update", clip(req.Ref), func(ch *change, rec *s4t.AuditRecord) (err error) {
+	err := c.request(ctx, req.Caller, "project.update", s4t.Line(req.Ref, s4t.MaxName), func(ch *change, rec *s4t.AuditRecord) (err error) {
 		p, err = ch.Project(req.Ref)
 		if s4t.KindOf(err) == s4t.NotFound || err == nil && !sees(req.Caller, p.ID) {
-			return s4t.Errorf(s4t.NotFound, op, "see `s4t project list`", "project %q does not exist", clip(req.Ref))
+			return s4t.Errorf(s4t.NotFound, op, "see `s4t project list`", "project %q does not exist", s4t.Line(req.Ref, s4t.MaxName))
 		}
 		if err != nil {
 			return err
@@ -35,34 +34,10 @@ func (c *Conductor) projectUpdate(ctx context.Context, req wire.ProjectUpdate) (
 		}
 		p.Weight = *req.Weight
 		rec.Detail = fmt.Sprintf("weight %d", p.Weight)
-		networks, err := ch.Networks(p.ID)
-		if err != nil {
+		if err := ch.SetWeight(p.ID, p.Weight); err != nil {
 			return err
 		}
-		for _, n := range networks {
-			ch.touchAgent(n.TunnelAgent)
-		}
-		return ch.SetWeight(p.ID, p.Weight)
+		return ch.EachNetwork(p.ID, ch.wantNetwork)
 	})
 	return p, err
-}
-
-// weightsOf returns the weights of the projects of networks, but for those
-// that have the default.
-func weightsOf(tx *store.Tx, networks []s4t.Network) (map[s4t.ProjectID]int, error) {
-	projects, err := tx.Projects()
-	if err != nil {
-		return nil, err
-	}
-	here := map[s4t.ProjectID]bool{}
-	for _, n := range networks {
-		here[n.Project] = true
-	}
-	weights := map[s4t.ProjectID]int{}
-	for _, p := range projects {
-		if here[p.ID] && p.Weight != 1 {
-			weights[p.ID] = p.Weight
-		}
-	}
-	return weights, nil
 }

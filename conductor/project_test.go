@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stack4things/s4t"
@@ -34,11 +35,20 @@ func TestTheWeightOfAProjectReachesItsTunnelAgents(t *testing.T) {
 			}
 		})
 	}
-	if d := call[wire.TunnelDesired](l, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: tunnelID}); len(d.Weights) != 0 {
-		t.Errorf("nothing was changed, and the tunnel agent is told %v", d.Weights)
+	ask := func() (generation int64, weights []int) {
+		d := call[wire.TunnelDesired](l, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: tunnelID, Incarnation: "t1"})
+		for _, n := range specs[tunnelNetwork](wire.KindNetwork, d.Resources) {
+			if n.Project != projectID {
+				t.Errorf("a network of the project %s", n.Project)
+			}
+			weights = append(weights, n.Weight)
+		}
+		return d.Generation, weights
 	}
-
-	before := call[wire.TunnelDesired](l, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: tunnelID}).Generation
+	before, weights := ask()
+	if !slices.Equal(weights, []int{1}) {
+		t.Errorf("nothing was changed, and the tunnel agent is told %v", weights)
+	}
 	for range 2 { // the second changes nothing
 		if p, err := weigh(l.admin, "default", 3); err != nil || p.Weight != 3 || p.ID != projectID {
 			t.Fatalf("%+v, %v", p, err)
@@ -47,8 +57,7 @@ func TestTheWeightOfAProjectReachesItsTunnelAgents(t *testing.T) {
 	if _, err := weigh(l.admin, "other", 5); err != nil { // it has nothing there
 		t.Fatal(err)
 	}
-	d := call[wire.TunnelDesired](l, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: tunnelID})
-	if d.Generation != before+1 || len(d.Weights) != 1 || d.Weights[projectID] != 3 {
-		t.Errorf("generation %d after %d, weights %v", d.Generation, before, d.Weights)
+	if generation, weights := ask(); generation != before+1 || !slices.Equal(weights, []int{3}) {
+		t.Errorf("generation %d after %d, weights %v", generation, before, weights)
 	}
 }

@@ -1,10 +1,13 @@
 package conductor
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,6 +124,14 @@ func (ch *change) boardsFor(caller wire.Caller, op string, refs []string, projec
 			away = append(away, b.Name)
 		}
 	}
+	// A board joins one network at a time, so that two requests do not give it
+	// addresses that overlap.
+	ids := slices.SortedFunc(maps.Keys(seen), func(a, b s4t.BoardID) int { return cmp.Compare(a, b) })
+	for _, id := range ids {
+		if _, err := ch.LockBoard(id); err != nil {
+			return nil, err
+		}
+	}
 	if online && len(away) > 0 {
 		return nil, s4t.Errorf(s4t.Offline, op, "start lightning-rod there, or leave --require-online out", "not online: %s", strings.Join(away, ", "))
 	}
@@ -147,15 +158,9 @@ func (ch *change) chooseSubnets(op string, req wire.BridgeCreate, boards []store
 	}
 	// Apart from every network of the project, so that a board can join any
 	// two of its bridges later.
-	networks, err := ch.Networks(req.Caller.Project)
+	used, err := ch.UsedPrefixes(req.Caller.Project)
 	if err != nil {
 		return nil, err
-	}
-	var used []netip.Prefix
-	for _, n := range networks {
-		for _, sn := range n.Subnets {
-			used = append(used, sn.CIDR)
-		}
 	}
 	p := vnet.ChoosePrefix(used)
 	if !p.IsValid() {
@@ -185,20 +190,22 @@ func (ch *change) noOverlap(op string, b store.Board, except s4t.NetworkID, pref
 
 // addPorts reserves a port for each board on a network that exists: a MAC, an
 // address of each subnet, the name of the device, outer addresses for GRE.
-func (ch *change) addPorts(op string, n s4t.Network, boards []store.Board, guards s4t.PortGuards) ([]s4t.PortID, error) {
+func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards []store.Board, guards s4t.PortGuards) ([]wire.ResourceKey, error) {
 	taken, err := ch.TakenAddresses(n.ID)
 	if err != nil {
 		return nil, err
 	}
 	guards.AllowAnySource = guards.AllowAnySource || guards.BridgeTo != "" // what is behind that interface speaks for itself
-	var ids []s4t.PortID
+	var keys []wire.ResourceKey
 	for i, b := range boards {
 		p := store.Port{
 			Port: s4t.Port{
 				ID: s4t.PortID(s4t.NewID()), Network: n.ID, Project: n.Project, Board: b.Name, BoardID: b.ID, Addresses: []string{}, Guards: guards, Status: s4t.PortPending,
 			},
+			TunnelAgent: n.TunnelAgent, Layer: n.Layer, Encap: n.Encapsulation,
 			CreatedAt: ch.now.Add(time.Duration(i) * time.Microsecond), // lists keep the order of the request
 		}
+		p.MTU = n.MTU
 		p.Interface = vnet.InterfaceName(p.ID)
 		if n.Layer == 2 {
 			p.MAC = vnet.MAC(p.ID)
@@ -216,7 +223,7 @@ func (ch *change) addPorts(op string, n s4t.Network, boards []store.Board, guard
 			if err != nil {
 				return nil, err
 			}
-			p.GRE = &s4t.PortGRE{Local: local.String()}
+			p.GRE = &s4t.PortGRE{Local: local.String(), Key: n.Key}
 		}
 		if err := ch.InsertPort(p); err != nil {
 			if store.IsUnique(err, "ports.network") {
@@ -224,12 +231,11 @@ func (ch *change) addPorts(op string, n s4t.Network, boards []store.Board, guard
 			}
 			return nil, err
 		}
-		ch.touchBoard(b.ID)
-		ids = append(ids, p.ID)
+		ch.wantPortAt(p, agent)
+		keys = append(keys, wire.ResourceKey{Kind: wire.KindPort, ID: string(p.ID)})
 	}
-	ch.touchAgent(n.TunnelAgent)
 	ch.networks[n.ID] = true
-	return ids, nil
+	return keys, nil
 }
 
 // newOuter chooses the outer address of a port for GRE out of 100.64.0.0/10,

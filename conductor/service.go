@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -23,6 +24,61 @@ const (
 	kindHide   = "service.hide"
 )
 
+// serviceKind: the tunnel agent listens on the public port, and the board is
+// ready to take streams for it.
+var serviceKind = kind{
+	changed: func(ch *change, id string, halves []store.Realization, was, now s4t.PortStatus) error {
+		s, err := ch.Service(s4t.ServiceID(id))
+		if err != nil {
+			return err
+		}
+		word := "service.down"
+		if now == s4t.PortUp {
+			word = "service.up"
+		}
+		ch.event(s4t.Event{Kind: word, Project: s.Project, Object: id, Name: s.Name, Board: s.Board, Detail: problemOf(halves)})
+		return nil
+	},
+	late: func(a store.Await) string {
+		if a.OnBoard {
+			return "board " + a.HolderName + " is not ready to take streams"
+		}
+		return fmt.Sprintf("the tunnel agent does not listen on public port %d", publicPortOf(a))
+	},
+	fails: func(a store.Await) (s4t.Kind, string) {
+		if a.OnBoard && a.ProblemID == wire.TargetForbidden {
+			return s4t.Forbidden, fmt.Sprintf("board %s refuses: %s", a.HolderName, a.Problem)
+		}
+		if a.OnBoard {
+			return "", ""
+		}
+		return s4t.Conflict, fmt.Sprintf("public port %d: %s", publicPortOf(a), a.Problem)
+	},
+	retry: (*change).moveService,
+	withdraw: func(ch *change, op store.Operation, id string) error { // nothing is left half-made
+		if op.Kind != kindExpose {
+			return nil
+		}
+		s, err := ch.Service(s4t.ServiceID(id))
+		if err != nil {
+			return err
+		}
+		return ch.removeService(s)
+	},
+}
+
+func publicPortOf(a store.Await) int {
+	var e wire.TunnelExposure
+	_ = json.Unmarshal([]byte(a.Spec), &e) // it is ours; at worst the number is missing
+	return e.PublicPort
+}
+
+// wantService wants both halves of a service.
+func (ch *change) wantService(s store.Service) {
+	ch.want(boardOf(s.BoardID), wire.KindService, string(s.ID), wire.DesiredService{Target: s.Target, TCPPort: s.TCPPort})
+	ch.want(agentOf(s.Agent), wire.KindService, string(s.ID), wire.TunnelExposure{Board: s.BoardID, PublicPort: s.PublicPort, Ticket: ch.c.serviceTicket(s)})
+}
+
 // defaultTarget is the board itself.
 const defaultTarget = "127.0.0.1"
 
@@ -33,7 +89,7 @@ func parseService(op, s string) (name string, tcpPort int, err error) {
 	}
 	tcpPort, err = strconv.Atoi(s)
 	if err != nil || tcpPort < 1 || tcpPort > 65535 || strconv.Itoa(tcpPort) != s {
-		return "", 0, s4t.Errorf(s4t.Invalid, op, "give a TCP port from 1 to 65535, or a name like ssh or http", "%q is neither a known service nor a TCP port", clip(s))
+		return "", 0, s4t.Errorf(s4t.Invalid, op, "give a TCP port from 1 to 65535, or a name like ssh or http", "%q is neither a known service nor a TCP port", s4t.Line(s, s4t.MaxName))
 	}
 	return s, tcpPort, nil
 }
@@ -50,13 +106,13 @@ func parseTarget(op, host string) (string, error) {
 	} else if len(host) <= 253 && strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789-._") == "" && !strings.HasPrefix(host, "-") && !strings.HasPrefix(host, ".") {
 		return strings.ToLower(host), nil
 	}
-	return "", s4t.Errorf(s4t.Invalid, op, "give an IP address or a host name of the board's network", "target %q is not a host", clip(host))
+	return "", s4t.Errorf(s4t.Invalid, op, "give an IP address or a host name of the board's network", "target %q is not a host", s4t.Line(host, s4t.MaxName))
 }
 
 // serviceExpose reserves a public port for a TCP service of a board.
 func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (s4t.Operation, error) {
 	received := c.now()
-	op := fmt.Sprintf("expose service %s of board %q", clip(req.Service), req.Board)
+	op := fmt.Sprintf("expose service %s of board %q", s4t.Line(req.Service, s4t.MaxName), req.Board)
 	name, tcpPort, err := parseService(op, req.Service)
 	if err != nil {
 		return s4t.Operation{}, err
@@ -66,7 +122,7 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 		return s4t.Operation{}, err
 	}
 	return c.operate(ctx, req.Caller, kindExpose, name, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, err := findBoard(ch.Tx, req.Caller, op, req.Board)
+		b, err := ch.lockBoard(req.Caller, op, req.Board)
 		if err != nil {
 			return nil, err
 		}
@@ -99,10 +155,16 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 		if err := ch.InsertService(s); err != nil {
 			return nil, err
 		}
-		ch.touchBoard(b.ID)
-		ch.touchAgent(agent.ID)
+		ch.wantService(s)
+		if err := ch.wantStreams(b); err != nil {
+			return nil, err
+		}
 		ch.event(s4t.Event{Kind: "service.exposed", Project: s.Project, Object: string(s.ID), Name: s.Name, Board: s.Board, Detail: fmt.Sprintf("public port %d", publicPort)})
-		return ch.begin(kindExpose, b.Project, string(s.ID), s.Name, received, awaits{Service: s.ID, AnyPort: req.PublicPort == 0}), nil
+		started := ch.begin(kindExpose, b.Project, string(s.ID), s.Name, received, wire.ResourceKey{Kind: wire.KindService, ID: string(s.ID)})
+		if req.PublicPort == 0 { // another one will do
+			ch.start.op.Retries = maxMoves
+		}
+		return started, nil
 	})
 }
 
@@ -110,11 +172,11 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 // and it is free, or a free one at random: neighbouring services are not to be
 // guessed. The database has the last word.
 func (ch *change) choosePublicPort(op string, a store.Agent, asked int) (int, error) {
-	if a.PublicMin == 0 {
+	if a.PublicPorts.Len() == 0 {
 		return 0, s4t.Errorf(s4t.Conflict, op, "use `s4t connect` or `s4t ssh`, which need none", "the cloud has no public ports")
 	}
-	if asked != 0 && (asked < a.PublicMin || asked > a.PublicMax) {
-		return 0, s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("choose one from %d to %d", a.PublicMin, a.PublicMax), "public port %d is not one of the cloud's", asked)
+	if asked != 0 && !a.PublicPorts.Has(asked) {
+		return 0, s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("choose one from %d to %d", a.PublicPorts.First, a.PublicPorts.Last), "public port %d is not one of the cloud's", asked)
 	}
 	taken, err := ch.TakenPublicPorts(a.ID)
 	if err != nil {
@@ -126,10 +188,10 @@ func (ch *change) choosePublicPort(op string, a store.Agent, asked int) (int, er
 		}
 		return asked, nil
 	}
-	n := a.PublicMax - a.PublicMin + 1
+	n := a.PublicPorts.Len()
 	first := rand.IntN(n)
 	for i := range n {
-		if p := a.PublicMin + (first+i)%n; !taken[p] {
+		if p := a.PublicPorts.First + (first+i)%n; !taken[p] {
 			return p, nil
 		}
 	}
@@ -142,8 +204,8 @@ func (ch *change) choosePublicPort(op string, a store.Agent, asked int) (int, er
 const maxMoves = 8
 
 // moveService gives a service that has never been up another public port.
-func (ch *change) moveService(id s4t.ServiceID) error {
-	s, err := ch.Service(id)
+func (ch *change) moveService(id string) error {
+	s, err := ch.Service(s4t.ServiceID(id))
 	if err != nil {
 		return err
 	}
@@ -154,29 +216,16 @@ func (ch *change) moveService(id s4t.ServiceID) error {
 	if s.PublicPort, err = ch.choosePublicPort(fmt.Sprintf("expose service %s of board %q", s.Name, s.Board), agent, 0); err != nil {
 		return err
 	}
-	if err := ch.DeleteService(id); err != nil {
-		return err
-	}
-	ch.touchAgent(agent.ID)
-	return ch.InsertService(s)
-}
-
-// withdrawService removes a service that could not be exposed: nothing is left
-// half-made.
-func (ch *change) withdrawService(id s4t.ServiceID) error {
-	s, err := ch.Service(id)
-	if err != nil {
-		return err
-	}
-	return ch.removeService(s)
+	ch.wantService(s)
+	return ch.MoveService(s)
 }
 
 // serviceHide closes a public port.
 func (c *Conductor) serviceHide(ctx context.Context, req wire.ServiceHide) (s4t.Operation, error) {
 	received := c.now()
-	op := fmt.Sprintf("hide service %s of board %q", clip(req.Service), req.Board)
+	op := fmt.Sprintf("hide service %s of board %q", s4t.Line(req.Service, s4t.MaxName), req.Board)
 	return c.operate(ctx, req.Caller, kindHide, req.Service, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, err := findBoard(ch.Tx, req.Caller, op, req.Board)
+		b, err := ch.lockBoard(req.Caller, op, req.Board)
 		if err != nil {
 			return nil, err
 		}
@@ -199,15 +248,18 @@ func (c *Conductor) serviceHide(ctx context.Context, req wire.ServiceHide) (s4t.
 		if err := ch.removeService(s); err != nil {
 			return nil, err
 		}
-		return ch.begin(kindHide, b.Project, string(s.ID), s.Name, received, awaits{}), nil
+		if err := ch.wantStreams(b); err != nil {
+			return nil, err
+		}
+		return ch.begin(kindHide, b.Project, string(s.ID), s.Name, received), nil
 	})
 }
 
 // removeService removes a service from desired state; its public port is free
 // again.
 func (ch *change) removeService(s store.Service) error {
-	ch.touchBoard(s.BoardID)
-	ch.touchAgent(s.Agent)
+	ch.unwant(boardOf(s.BoardID), wire.KindService, string(s.ID))
+	ch.unwant(agentOf(s.Agent), wire.KindService, string(s.ID))
 	ch.event(s4t.Event{Kind: "service.hidden", Project: s.Project, Object: string(s.ID), Name: s.Name, Board: s.Board, Detail: fmt.Sprintf("public port %d", s.PublicPort)})
 	return ch.DeleteService(s.ID)
 }
@@ -222,30 +274,17 @@ func shownService(s store.Service) s4t.Service {
 
 // serviceList returns the services that the caller sees, of one board if one
 // is named.
-func (c *Conductor) serviceList(ctx context.Context, req wire.ServiceList) ([]s4t.Service, error) {
+func (c *Conductor) serviceList(ctx context.Context, req wire.ServiceList) (wire.List[s4t.Service], error) {
 	const op = "list services"
-	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
-		return nil, err
-	}
-	return view(ctx, c, func(tx *store.Tx) ([]s4t.Service, error) {
-		var stored []store.Service
-		var err error
+	return list(ctx, c, req.Caller, op, shownService, func(tx *store.Tx) (wire.List[store.Service], error) {
 		if req.Board == "" {
-			stored, err = tx.Services(scope(req.Caller))
-		} else {
-			var b store.Board
-			if b, err = findBoard(tx, req.Caller, op, req.Board); err == nil {
-				stored, err = tx.ServicesOfBoard(b.ID)
-			}
+			return tx.Services(scope(req.Caller), "", req.Page)
 		}
+		b, err := findBoard(tx, req.Caller, op, req.Board)
 		if err != nil {
-			return nil, err
+			return wire.List[store.Service]{}, err
 		}
-		services := make([]s4t.Service, len(stored))
-		for i, s := range stored {
-			services[i] = shownService(s)
-		}
-		return services, nil
+		return tx.Services("", b.ID, req.Page)
 	})
 }
 

@@ -24,10 +24,10 @@ func TestAServicesWholeLife(t *testing.T) {
 	if s.Status != s4t.ServiceUp || s.Host != "tunnel.example" || s.PublicPort != 50005 || s.TCPPort != 22 || s.Name != "ssh" || s.Target != testTarget || s.Board != "one" {
 		t.Errorf("%+v", s)
 	}
-	if d := f.desired; len(d.Services) != 1 || d.Services[0].TCPPort != 22 || d.Streams == nil || d.Streams.Warm != warmBusy || d.Streams.URL != tunnelURL {
+	if d := f.services(); len(d) != 1 || d[0].TCPPort != 22 || f.streams() == nil || f.streams().Warm != warmBusy || f.streams().URL != tunnelURL {
 		t.Errorf("%+v", d)
 	}
-	e := l.tunnel.desired.Exposures[0]
+	e := tunnelWants[tunnelExposure](l, wire.KindService)[0]
 	ticket, err := wire.VerifyTicket(l.c.ticketKey(), e.Ticket, time.Now().AddDate(10, 0, 0))
 	if err != nil || ticket.Purpose != wire.PurposeService || ticket.Service != s.ID || ticket.Target != "127.0.0.1:22" || ticket.Board != f.id || e.PublicPort != 50005 {
 		t.Errorf("%+v, %v", ticket, err)
@@ -66,7 +66,7 @@ func TestAServicesWholeLife(t *testing.T) {
 	}
 	l.done(call[s4t.Operation](l, wire.MethodServiceHide, wire.ServiceHide{Caller: l.member, Board: "one", Service: string(s.ID)}))
 	l.done(call[s4t.Operation](l, wire.MethodServiceHide, wire.ServiceHide{Caller: l.member, Board: "one", Service: "ssh"}))
-	if len(f.desired.Services) != 0 || f.desired.Streams != nil || len(l.tunnel.desired.Exposures) != 0 {
+	if len(f.services()) != 0 || f.streams() != nil || len(tunnelWants[tunnelExposure](l, wire.KindService)) != 0 {
 		t.Errorf("something is left: %+v", f.desired)
 	}
 	if _, err := try[s4t.Operation](l, wire.MethodServiceHide, wire.ServiceHide{Caller: l.member, Board: "one", Service: "ssh"}); s4t.KindOf(err) != s4t.NotFound {
@@ -123,7 +123,7 @@ func TestABusyPublicPortIsNotChosenTwice(t *testing.T) {
 	if op := exposeBusy(l, 1000, wire.ServiceExpose{Board: "one", Service: "http"}); op.Status != s4t.OperationFailed {
 		t.Errorf("%+v", op)
 	}
-	if l := call[[]s4t.Service](l, wire.MethodServiceList, wire.ServiceList{Caller: l.reader}); len(l) != 1 {
+	if l := items[s4t.Service](l, wire.MethodServiceList, wire.ServiceList{Caller: l.reader}); len(l) != 1 {
 		t.Errorf("%+v", l)
 	}
 }
@@ -155,19 +155,19 @@ func TestStreams(t *testing.T) {
 	if now := l.boardNow("one").Generation; now != generation {
 		t.Errorf("each stream costs the board a generation: %d, was %d", now, generation)
 	}
-	call[wire.Empty](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
-	call[wire.Empty](l, wire.MethodAgentBeat, wire.AgentBeat{ID: tunnelID, Incarnation: "t1"})
+	call[wire.AgentLease](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
+	call[wire.AgentLease](l, wire.MethodAgentBeat, wire.AgentBeat{ID: tunnelID, Incarnation: "t1"})
 	d := call[wire.BoardDesired](l, wire.MethodBoardDesired, wire.BoardAsk{Board: f.id, Epoch: f.epoch})
-	if d.Streams == nil || d.Streams.Warm != warmRecent {
-		t.Errorf("%+v", d.Streams)
+	if s := streamsOf(d); s == nil || s.Warm != warmRecent {
+		t.Errorf("%+v", s)
 	}
 	l.skew.Add(int64(streamsFor + time.Minute))
 	if err := l.c.revert(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	d = call[wire.BoardDesired](l, wire.MethodBoardDesired, wire.BoardAsk{Board: f.id, Epoch: f.epoch})
-	if d.Streams != nil || d.Generation != generation+1 {
-		t.Errorf("after a while without streams: %+v, generation %d", d.Streams, d.Generation)
+	if streamsOf(d) != nil || d.Generation != generation+1 {
+		t.Errorf("after a while without streams: %+v, generation %d", streamsOf(d), d.Generation)
 	}
 
 	l.disconnect(f)

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -59,7 +60,7 @@ func (c *Conductor) boardJoin(ctx context.Context, req wire.BoardJoin) (wire.Boa
 			return nil
 		}
 		b.CodeUsed, b.PublicKey = true, req.PublicKey
-		if err := ch.UpdateBoard(b); err != nil {
+		if err := ch.SetBoardKey(b); err != nil {
 			return err
 		}
 		ch.boardEvent("board.joined", b, "")
@@ -111,7 +112,7 @@ func (c *Conductor) boardConnected(ctx context.Context, req wire.BoardConnected)
 		var rival *store.Board
 		err := c.change(ctx, func(ch *change) error {
 			rival = nil
-			b, err := ch.Board(req.Board)
+			b, err := ch.LockBoard(req.Board)
 			if err != nil {
 				return err
 			}
@@ -131,9 +132,15 @@ func (c *Conductor) boardConnected(ctx context.Context, req wire.BoardConnected)
 				return nil
 			}
 			if online && b.WAMPAgent != req.Agent {
-				ch.kick(b, "s4t.error.replaced")
+				ch.kick(b, wire.KickReplaced)
 			}
 			if err := ch.beginSession(&b, req); err != nil {
+				return err
+			}
+			if err := ch.apply(); err != nil { // the board is welcomed with what it should have now
+				return err
+			}
+			if b, err = ch.Board(b.ID); err != nil {
 				return err
 			}
 			welcome.Epoch = b.Epoch
@@ -144,8 +151,7 @@ func (c *Conductor) boardConnected(ctx context.Context, req wire.BoardConnected)
 			return welcome, err
 		}
 		if rival == nil {
-			c.notePresence(req.Board, true)
-			c.noteBoard(req.Board, welcome.Desired.Generation, true)
+			c.noteStep(note{board: req.Board, generation: welcome.Desired.Generation, told: welcome.Desired.Time, received: welcome.Desired.Time})
 			return welcome, nil
 		}
 		if c.answers(ctx, *rival) {
@@ -159,27 +165,32 @@ func (c *Conductor) boardConnected(ctx context.Context, req wire.BoardConnected)
 func (ch *change) beginSession(b *store.Board, req wire.BoardConnected) error {
 	if b.Status != s4t.BoardOnline || b.Instance != req.Instance {
 		// What an earlier lightning-rod had is gone.
-		if err := ch.boardHas(*b, nil); err != nil {
+		if _, err := ch.silent(boardOf(b.ID), maxResources); err != nil {
 			return err
 		}
 	}
-	was := b.Status
+	if b.Status != s4t.BoardOnline {
+		ch.boardEvent("board.online", *b, "")
+	}
 	b.Epoch++
-	b.Status, b.WAMPAgent, b.Incarnation, b.Instance = s4t.BoardOnline, req.Agent, req.Incarnation, req.Instance
-	b.Info, b.LastSeen = req.Info.Clamp(), &ch.now
+	b.Status, b.WAMPAgent, b.Incarnation, b.Instance, b.ReportSeq = s4t.BoardOnline, req.Agent, req.Incarnation, req.Instance, 0
+	b.LastSeen = &ch.now
+	ch.heard[string(b.ID)] = true
+	if err := ch.SetPresence(*b); err != nil {
+		return err
+	}
+	if info := req.Info.Clamp(); !reflect.DeepEqual(info, b.Info) {
+		b.Info = info
+		if err := ch.SetBoardSays(*b); err != nil {
+			return err
+		}
+	}
 	if b.TunnelAgent == "" {
 		if _, err := ch.placeBoard("", b); err != nil && s4t.KindOf(err) != s4t.Unavailable {
 			return err
 		}
 	}
-	ch.heardBoards[b.ID] = true
-	if was != s4t.BoardOnline {
-		ch.boardEvent("board.online", *b, "")
-	}
-	if err := ch.UpdateBoard(*b); err != nil {
-		return err
-	}
-	return ch.setServices(b.ID)
+	return nil
 }
 
 // answers asks the board itself, through the WAMP agent of its session.
@@ -193,17 +204,17 @@ func (c *Conductor) answers(ctx context.Context, b store.Board) bool {
 // cloned refuses a second board with the key of the first, and tells both.
 func (c *Conductor) cloned(ctx context.Context, op string, b store.Board) error {
 	err := c.change(ctx, func(ch *change) error {
-		b, err := ch.Board(b.ID)
+		b, err := ch.LockBoard(b.ID)
 		if err != nil {
 			return err
 		}
 		if ch.now.Sub(b.ClonedAt) > cloneNotice/2 { // else it was told a moment ago
 			ch.boardEvent("board.cloned", b, "another board connects with this board's key; it is refused")
 			if ch.now.Sub(b.ClonedAt) > cloneNotice {
-				ch.touchBoard(b.ID)
+				ch.renew(boardOf(b.ID))
 			}
 			b.ClonedAt = ch.now
-			return ch.UpdateBoard(b)
+			return ch.SetBoardCloned(b)
 		}
 		return nil
 	})
@@ -216,70 +227,34 @@ func (c *Conductor) cloned(ctx context.Context, op string, b store.Board) error 
 // boardDisconnected ends the session of that epoch: a late one never hides a
 // newer session.
 func (c *Conductor) boardDisconnected(ctx context.Context, req wire.BoardDisconnected) (wire.Empty, error) {
-	over := false
-	err := c.change(ctx, func(ch *change) error {
-		over = false
-		b, err := ch.Board(req.Board)
+	return wire.Empty{}, c.change(ctx, func(ch *change) error {
+		b, err := ch.LockBoard(req.Board)
 		if s4t.KindOf(err) == s4t.NotFound {
 			return nil
 		}
 		if err != nil || b.Epoch != req.Epoch || b.WAMPAgent == "" {
 			return err
 		}
-		if b.Status == s4t.BoardOnline {
-			if err := ch.setOffline(b, ""); err != nil {
-				return err
-			}
-			over = true
-		}
+		online := b.Status == s4t.BoardOnline
 		// Its session is over for good, also where its agent was only silent.
-		b.Status, b.WAMPAgent, b.Incarnation, b.LastSeen = s4t.BoardOffline, "", "", &ch.now
-		return ch.UpdateBoard(b)
+		b.WAMPAgent, b.Incarnation = "", ""
+		if online {
+			return ch.setOffline(b, "")
+		}
+		return ch.SetPresence(b)
 	})
-	if over {
-		c.notePresence(req.Board, false)
-	}
-	return wire.Empty{}, err
 }
 
-// setOffline ends a board's session as far as can be seen now, and with it the
-// board's half of its ports.
+// setOffline ends a board's session as far as can be seen now, and with it
+// what the board has.
 func (ch *change) setOffline(b store.Board, detail string) error {
-	if err := ch.boardHas(b, nil); err != nil {
+	if _, err := ch.silent(boardOf(b.ID), maxResources); err != nil {
 		return err
 	}
 	b.Status, b.LastSeen = s4t.BoardOffline, &ch.now
-	ch.heardBoards[b.ID] = true
+	ch.heard[string(b.ID)] = true
 	ch.boardEvent("board.offline", b, detail)
-	if err := ch.UpdateBoard(b); err != nil {
-		return err
-	}
-	return ch.setServices(b.ID)
-}
-
-// boardHas writes what differs from the board's half of its ports. A port that
-// is not reported is not there.
-func (ch *change) boardHas(b store.Board, has []wire.PortReport) error {
-	reported := make(map[s4t.PortID]wire.PortReport, len(has))
-	for _, r := range has {
-		reported[r.ID] = r
-	}
-	ports, err := ch.PortsOfBoard(b.ID)
-	if err != nil {
-		return err
-	}
-	for _, p := range ports {
-		r := reported[p.ID]
-		r.Problem = clip(r.Problem)
-		if p.BoardUp == r.Up && p.BoardProblem == r.Problem {
-			continue
-		}
-		p.BoardUp, p.BoardProblem = r.Up, r.Problem
-		if err := ch.setPort(p); err != nil {
-			return err
-		}
-	}
-	return nil
+	return ch.SetPresence(b)
 }
 
 // stale is the error for a session that is over.
@@ -295,51 +270,62 @@ func current(op string, b store.Board, epoch int64) error {
 	return nil
 }
 
+// maxResources bounds what one board holds.
+const maxResources = 4096
+
 // boardReport takes what a board has (step 7 of Fig. 3). What says the same as
 // before is not written.
 func (c *Conductor) boardReport(ctx context.Context, req wire.BoardReport) (wire.Empty, error) {
 	op := fmt.Sprintf("take the report of board %q", req.Board)
-	err := c.change(ctx, func(ch *change) error {
-		b, err := ch.Board(req.Board)
+	if len(req.Resources) > maxResources {
+		return wire.Empty{}, s4t.Errorf(s4t.TooMany, op, "", "it speaks of %d resources, at most %d are possible", len(req.Resources), maxResources)
+	}
+	return wire.Empty{}, c.change(ctx, func(ch *change) error {
+		b, err := ch.LockBoard(req.Board)
 		if err != nil {
 			return err
 		}
-		if err := current(op, b, req.Epoch); err != nil {
+		if err := current(op, b, req.Epoch); err != nil || req.Seq != 0 && req.Seq < b.ReportSeq {
+			return err // one that was overtaken says nothing
+		}
+		rows, err := ch.RealizationsOfHolder(string(b.ID))
+		if err != nil {
 			return err
 		}
-		if err := ch.boardHas(b, req.Ports); err != nil {
+		if _, err := ch.hear(boardOf(b.ID), rows, req.Resources); err != nil {
 			return err
 		}
-		problems := boundProblems(req.Problems)
 		if req.Recovered != "" {
-			ch.boardEvent("board.recovered", b, clip(req.Recovered))
+			ch.boardEvent("board.recovered", b, s4t.Line(req.Recovered, wire.MaxProblem))
 		}
-		if b.AppliedGeneration == req.Generation && slices.Equal(b.Problems, problems) {
+		if problems := boundProblems(req.Problems); !slices.Equal(b.Problems, problems) {
+			b.Problems, ch.heard[string(b.ID)] = problems, true
+			if err := ch.SetBoardSays(b); err != nil {
+				return err
+			}
+		}
+		if applied := min(req.Generation, b.Generation); applied != b.AppliedGeneration {
+			b.AppliedGeneration, ch.heard[string(b.ID)] = applied, true
+		} else if req.Seq <= b.ReportSeq && len(ch.heard) == 0 {
 			return nil
 		}
-		b.AppliedGeneration, b.Problems, b.LastSeen = min(req.Generation, b.Generation), problems, &ch.now
-		ch.heardBoards[b.ID] = true
-		return ch.UpdateBoard(b)
+		if len(ch.heard) > 0 && !req.Received.IsZero() {
+			if err := ch.noteAwaits(note{board: b.ID, generation: b.AppliedGeneration, told: req.Told, received: req.Received}); err != nil {
+				return err
+			}
+		}
+		b.ReportSeq, b.LastSeen = req.Seq, &ch.now
+		return ch.SetPresence(b)
 	})
-	if err == nil {
-		c.noteBoard(req.Board, req.Generation, true)
-	}
-	return wire.Empty{}, err
 }
 
 // boundProblems keeps at most 16 lines of at most 255 bytes.
 func boundProblems(lines []string) []string {
 	var kept []string
 	for _, l := range lines[:min(len(lines), 16)] {
-		kept = append(kept, clip(l))
+		kept = append(kept, s4t.Line(l, wire.MaxProblem))
 	}
 	return kept
-}
-
-// boardWoken hears that a board was told of a generation (step 5).
-func (c *Conductor) boardWoken(_ context.Context, req wire.BoardWake) (wire.Empty, error) {
-	c.noteBoard(req.Board, req.Generation, false)
-	return wire.Empty{}, nil
 }
 
 // boardLeave un-enrols a board, as its contributor asked on the board: its key
@@ -347,29 +333,27 @@ func (c *Conductor) boardWoken(_ context.Context, req wire.BoardWake) (wire.Empt
 // back. The record stays, with its name and labels.
 func (c *Conductor) boardLeave(ctx context.Context, req wire.BoardAsk) (wire.Empty, error) {
 	op := fmt.Sprintf("un-enrol board %q", req.Board)
-	err := c.change(ctx, func(ch *change) error {
-		b, err := ch.Board(req.Board)
+	return wire.Empty{}, c.change(ctx, func(ch *change) error {
+		b, err := ch.LockBoard(req.Board)
 		if err != nil {
 			return err
 		}
 		if err := current(op, b, req.Epoch); err != nil {
 			return err
 		}
+		b.PublicKey, b.StreamsUntil, b.ClonedAt, b.Problems = nil, time.Time{}, time.Time{}, nil
 		if err := ch.clearBoard(b); err != nil {
 			return err
 		}
 		b.Epoch++
-		b.PublicKey, b.Status, b.WAMPAgent, b.Incarnation, b.Instance = nil, s4t.BoardRegistered, "", "", ""
-		b.AppliedGeneration, b.Problems, b.StreamsUp, b.StreamsUntil, b.ClonedAt = 0, nil, false, time.Time{}, time.Time{}
-		b.LastSeen = &ch.now
+		b.Status, b.WAMPAgent, b.Incarnation, b.Instance, b.AppliedGeneration, b.LastSeen = s4t.BoardRegistered, "", "", "", 0, &ch.now
+		ch.heard[string(b.ID)] = true
 		ch.boardEvent("board.left", b, "its contributor un-enrolled it")
-		if err := ch.InsertAudit(boardAudit(ch.now, b, "board.leave")); err != nil {
-			return err
+		for _, write := range []func(store.Board) error{ch.SetBoardKey, ch.SetBoardStreams, ch.SetBoardCloned, ch.SetBoardSays, ch.SetPresence} {
+			if err := write(b); err != nil {
+				return err
+			}
 		}
-		return ch.UpdateBoard(b)
+		return ch.InsertAudit(boardAudit(ch.now, b, "board.leave"))
 	})
-	if err == nil {
-		c.notePresence(req.Board, false)
-	}
-	return wire.Empty{}, err
 }

@@ -73,7 +73,7 @@ func TestABoardThatLeavesNeedsANewCode(t *testing.T) {
 	if b := l.bridgeNow("lab"); len(b.Ports) != 1 {
 		t.Errorf("the bridge has %d ports", len(b.Ports))
 	}
-	if s := call[[]s4t.Service](l, wire.MethodServiceList, wire.ServiceList{Caller: l.reader, Board: "one"}); len(s) != 0 {
+	if s := items[s4t.Service](l, wire.MethodServiceList, wire.ServiceList{Caller: l.reader, Board: "one"}); len(s) != 0 {
 		t.Errorf("services are left: %+v", s)
 	}
 	if _, err := try[wire.BoardIdentity](l, wire.MethodBoardAuthenticate, wire.BoardAuthenticate{Board: f.id}); s4t.KindOf(err) != s4t.NotFound {
@@ -150,7 +150,7 @@ func TestTickets(t *testing.T) {
 	one, two := l.online("one"), l.online("two")
 	away := l.board("away")
 	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one", "two"}}))
-	port, foreign := one.desired.Ports[0].ID, two.desired.Ports[0].ID
+	port, foreign := one.ports()[0].ID, two.ports()[0].ID
 	for _, tt := range []struct {
 		name string
 		req  wire.BoardTicket
@@ -200,7 +200,7 @@ func TestAReportOfAnOldSessionIsNotTaken(t *testing.T) {
 	old := l.reportOf(f)
 	l.mu.Unlock()
 	l.connect(f, "i1")
-	old.Ports = nil
+	old.Resources = nil
 	if _, err := try[wire.Empty](l, wire.MethodBoardReport, old); s4t.KindOf(err) != s4t.Conflict {
 		t.Errorf("%v", err)
 	}
@@ -305,7 +305,7 @@ func TestPresence(t *testing.T) {
 				}
 			},
 			"beat": func(*rapid.T) {
-				call[wire.Empty](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: incarnation})
+				call[wire.AgentLease](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: incarnation})
 			},
 		})
 	})

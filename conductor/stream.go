@@ -12,6 +12,52 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
+const (
+	// warmBusy idle data rtunnels are kept for a board with an exposed service:
+	// two connections that come together cost no handshake.
+	warmBusy = 2
+	// warmRecent is kept for a while after a user opened a stream.
+	warmRecent = 1
+
+	// streamsFor is how long a board keeps idle data rtunnels after a user
+	// opened a stream; it is renewed when less than streamsRenew is left.
+	streamsFor   = 10 * time.Minute
+	streamsRenew = 5 * time.Minute
+)
+
+// wantStreams wants of a board that is placed the idle data rtunnels that it
+// should keep now, and of its tunnel agent that it takes them. A board that is
+// not enrolled has none.
+func (ch *change) wantStreams(b store.Board) error {
+	if b.TunnelAgent == "" {
+		return nil
+	}
+	id := string(b.ID)
+	if len(b.PublicKey) == 0 {
+		ch.unwant(agentOf(b.TunnelAgent), wire.KindStreams, id)
+		ch.unwant(boardOf(b.ID), wire.KindStreams, id)
+		return nil
+	}
+	agent, err := ch.Agent(b.TunnelAgent)
+	if err != nil {
+		return err
+	}
+	services, err := ch.ServicesOfBoard(b.ID)
+	if err != nil {
+		return err
+	}
+	ch.want(agentOf(agent.ID), wire.KindStreams, id, wire.Empty{})
+	switch {
+	case len(services) > 0:
+		ch.want(boardOf(b.ID), wire.KindStreams, id, wire.DesiredStreams{URL: agent.URL, Warm: warmBusy})
+	case b.StreamsUntil.After(ch.now):
+		ch.want(boardOf(b.ID), wire.KindStreams, id, wire.DesiredStreams{URL: agent.URL, Warm: warmRecent})
+	default:
+		ch.unwant(boardOf(b.ID), wire.KindStreams, id)
+	}
+	return nil
+}
+
 // hostKeysTimeout bounds asking a board for its SSH host keys: the board's own
 // bound, and the way there.
 const hostKeysTimeout = 4 * time.Second
@@ -38,6 +84,11 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 		if b.Status != s4t.BoardOnline {
 			return s4t.Errorf(s4t.Offline, op, fmt.Sprintf("`s4t doctor %s` says what is known", b.Name), "the board is not online")
 		}
+		if b.StreamsUntil.Sub(ch.now) < streamsRenew {
+			if b, err = ch.LockBoard(b.ID); err != nil {
+				return err
+			}
+		}
 		if agent, err = ch.placeBoard(op, &b); err != nil {
 			return err
 		}
@@ -47,19 +98,11 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 		if b.StreamsUntil.Sub(ch.now) >= streamsRenew {
 			return nil
 		}
-		wanted := b.StreamsUntil.After(ch.now)
-		if !wanted {
-			services, err := ch.ServicesOfBoard(b.ID)
-			if err != nil {
-				return err
-			}
-			wanted = len(services) > 0
-		}
-		if !wanted { // else the board keeps idle data rtunnels already
-			ch.touchBoard(b.ID)
-		}
 		b.StreamsUntil = ch.now.Add(streamsFor)
-		return ch.UpdateBoard(b)
+		if err := ch.SetBoardStreams(b); err != nil {
+			return err
+		}
+		return ch.wantStreams(b)
 	})
 	if err != nil {
 		return wire.StreamGrant{}, err

@@ -3,6 +3,8 @@ package conductor
 import (
 	"context"
 	"fmt"
+	"net"
+	"strconv"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -21,6 +23,16 @@ func (c *Conductor) sign(t wire.Ticket) string {
 	t.ID = s4t.NewID()
 	t.Expires = c.now().Add(ticketLife).Unix()
 	return t.Sign(c.cfg.TicketKey)
+}
+
+// serviceTicket is the ticket of an exposed service. It is the same each time,
+// and good for as long as board and tunnel agent have the service in their
+// desired state.
+func (c *Conductor) serviceTicket(s store.Service) string {
+	return wire.Ticket{
+		ID: string(s.ID), Purpose: wire.PurposeService, Agent: s.Agent, Board: s.BoardID, Service: s.ID,
+		Target: net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort)),
+	}.Sign(c.cfg.TicketKey)
 }
 
 // boardTicket signs tickets for the data rtunnels that a board is to open: of
@@ -46,7 +58,7 @@ func (c *Conductor) boardTicket(ctx context.Context, req wire.BoardTicket) (wire
 				return t, err
 			}
 			if err != nil || p.BoardID != req.Board {
-				return t, s4t.Errorf(s4t.Forbidden, op, "", "it has no port %q", clip(string(req.Port)))
+				return t, s4t.Errorf(s4t.Forbidden, op, "", "it has no port %q", s4t.Line(string(req.Port), s4t.MaxName))
 			}
 			t.Port, t.Agent = p.ID, p.TunnelAgent
 		case wire.PurposeStreams:

@@ -2,9 +2,8 @@ package conductor
 
 import (
 	"context"
-	"net"
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/stack4things/s4t"
@@ -12,224 +11,173 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// place returns the live tunnel agent with the fewest ports and services.
+// place returns the live tunnel agent with the least to carry.
 func (ch *change) place(op string) (store.Agent, error) {
-	agents, err := ch.Agents(wire.AgentTunnel)
+	agents, err := ch.Agents()
 	if err != nil {
 		return store.Agent{}, err
+	}
+	agents = slices.DeleteFunc(agents, func(a store.Agent) bool { return !a.Online || a.Kind != wire.AgentTunnel })
+	switch len(agents) {
+	case 0:
+		return store.Agent{}, s4t.Errorf(s4t.Unavailable, op, "try again in a moment; the operator finds the reason in the log of iotronic", "no tunnel agent is there")
+	case 1:
+		return agents[0], nil
 	}
 	loads, err := ch.AgentLoads()
-	if err != nil {
-		return store.Agent{}, err
-	}
-	agents = slices.DeleteFunc(agents, func(a store.Agent) bool { return !a.Online })
-	if len(agents) == 0 {
-		return store.Agent{}, s4t.Errorf(s4t.Unavailable, op, "try again in a moment; the operator finds the reason in the log of iotronic", "no tunnel agent is there")
-	}
-	return slices.MinFunc(agents, func(a, b store.Agent) int { return loads[a.ID] - loads[b.ID] }), nil
+	return slices.MinFunc(agents, func(a, b store.Agent) int { return loads[a.ID] - loads[b.ID] }), err
 }
 
 // placeBoard makes sure that the board has a tunnel agent for its services and
-// streams, and returns it.
+// streams, and returns it. One that has lost its lease is given up where no
+// public port binds the board to it and another one is there.
 func (ch *change) placeBoard(op string, b *store.Board) (store.Agent, error) {
+	var was store.Agent
 	if b.TunnelAgent != "" {
-		return ch.Agent(b.TunnelAgent)
+		var err error
+		if was, err = ch.Agent(b.TunnelAgent); err != nil || was.Online || ch.Now().Before(was.LeaseUntil) {
+			return was, err
+		}
+		if services, err := ch.ServicesOfBoard(b.ID); err != nil || len(services) > 0 {
+			return was, err
+		}
 	}
 	a, err := ch.place(op)
-	if err != nil {
+	if err != nil || a.ID == was.ID {
 		return a, err
 	}
+	if was.ID != "" {
+		ch.unwant(agentOf(was.ID), wire.KindStreams, string(b.ID))
+	}
 	b.TunnelAgent = a.ID
-	return a, ch.UpdateBoard(*b)
+	if err := ch.SetBoardStreams(*b); err != nil {
+		return a, err
+	}
+	return a, ch.wantStreams(*b)
 }
 
-// tunnelDesired is the whole state that a tunnel agent should have.
+// fencedAgent returns a tunnel agent that sent a message.
+func fencedAgent(op string, get func(s4t.AgentID) (store.Agent, error), id s4t.AgentID, incarnation string) (store.Agent, error) {
+	a, err := get(id)
+	if err != nil && s4t.KindOf(err) != s4t.NotFound {
+		return a, err
+	}
+	return a, fenced(op, a, incarnation)
+}
+
+// tunnelDesired answers a tunnel agent with what has changed in what it should
+// have.
 func (c *Conductor) tunnelDesired(ctx context.Context, req wire.TunnelAsk) (wire.TunnelDesired, error) {
+	op := fmt.Sprintf("give agent %q its desired state", req.Agent)
 	return view(ctx, c, func(tx *store.Tx) (wire.TunnelDesired, error) {
-		d := wire.TunnelDesired{Networks: []wire.TunnelNetwork{}, Exposures: []wire.TunnelExposure{}, Boards: []s4t.BoardID{}}
-		a, err := tx.Agent(req.Agent)
+		a, err := fencedAgent(op, tx.Agent, req.Agent, req.Incarnation)
 		if err != nil {
-			return d, err
+			return wire.TunnelDesired{}, err
 		}
-		d.Generation = a.Generation
-		networks, err := tx.NetworksOfAgent(a.ID)
-		if err != nil {
-			return d, err
+		since := req.Since
+		if since > a.Generation { // it is from after the backup that this database is from
+			since = 0
 		}
-		if d.Weights, err = weightsOf(tx, networks); err != nil {
-			return d, err
-		}
-		ports, err := tx.PortsOfAgent(a.ID)
-		if err != nil {
-			return d, err
-		}
-		endpoints, err := tx.EndpointsOfAgent(a.ID)
-		if err != nil {
-			return d, err
-		}
-		attached := attachments(endpoints)
-		at := map[s4t.NetworkID]int{}
-		for i, n := range networks {
-			at[n.ID] = i
-			d.Networks = append(d.Networks, wire.TunnelNetwork{
-				ID: n.ID, Layer: n.Layer, Encapsulation: n.Encapsulation, MTU: n.MTU, Key: n.Key, Ports: []wire.TunnelPort{}, AttachGRE: attached[n.ID],
-			})
-		}
-		uplinks, err := tx.UplinksOfAgent(a.ID)
-		if err != nil {
-			return d, err
-		}
-		for _, u := range uplinks {
-			n := &d.Networks[at[u.Network]]
-			n.Uplink, n.UplinkGuards = u.Bridge, u.Guards
-		}
-		for _, p := range ports {
-			n := &d.Networks[at[p.Network]]
-			n.Ports = append(n.Ports, wire.TunnelPort{
-				ID: p.ID, Board: p.BoardID, Project: p.Project, MAC: p.MAC, Addresses: p.Addresses, Guards: p.Guards, GRE: outer(p),
-			})
-		}
-		services, err := tx.ServicesOfAgent(a.ID)
-		if err != nil {
-			return d, err
-		}
-		for _, s := range services {
-			d.Exposures = append(d.Exposures, wire.TunnelExposure{ID: s.ID, Board: s.BoardID, PublicPort: s.PublicPort, Ticket: c.serviceTicket(s)})
-		}
-		boards, err := tx.BoardsOfTunnelAgent(a.ID)
-		if err != nil {
-			return d, err
-		}
-		for _, b := range boards {
-			if len(b.PublicKey) > 0 { // enrolled
-				d.Boards = append(d.Boards, b.ID)
+		d := wire.TunnelDesired{Generation: a.Generation, Whole: since == 0, Resources: []wire.Resource{}, Sum: a.DesiredSum}
+		generation, key := since+1, wire.ResourceKey{}
+		if req.After != "" {
+			if _, err := fmt.Sscanf(req.After, "%d", &generation); err != nil {
+				return d, s4t.Errorf(s4t.Invalid, op, "", "%q is no cursor", s4t.Line(req.After, s4t.MaxName))
 			}
+			_, rest, _ := strings.Cut(req.After, " ")
+			kind, id, _ := strings.Cut(rest, " ")
+			key = wire.ResourceKey{Kind: wire.Kind(kind), ID: id}
+		}
+		rows, err := tx.ChangedAfter(string(a.ID), generation, key, wire.MaxPage+1)
+		if err != nil {
+			return d, err
+		}
+		if len(rows) > wire.MaxPage {
+			rows = rows[:wire.MaxPage]
+			last := rows[len(rows)-1]
+			d.Next = fmt.Sprintf("%d %s %s", last.Generation, last.Kind, last.Object)
+		}
+		for _, r := range rows {
+			d.Resources = append(d.Resources, r.Resource())
 		}
 		return d, nil
 	})
 }
 
-// serviceTicket is the ticket of an exposed service. It is the same each time,
-// and good for as long as board and tunnel agent have the service in their
-// desired state.
-func (c *Conductor) serviceTicket(s store.Service) string {
-	return wire.Ticket{
-		ID: string(s.ID), Purpose: wire.PurposeService, Agent: s.Agent, Board: s.BoardID, Service: s.ID,
-		Target: net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort)),
-	}.Sign(c.cfg.TicketKey)
-}
-
-// tunnelReport takes what a tunnel agent has (step 8 of Fig. 3).
-func (c *Conductor) tunnelReport(ctx context.Context, req wire.TunnelReport) (wire.Empty, error) {
+// tunnelReport takes what has changed in what a tunnel agent has (step 8 of
+// Fig. 3).
+func (c *Conductor) tunnelReport(ctx context.Context, req wire.TunnelReport) (wire.TunnelReported, error) {
+	op := fmt.Sprintf("take the report of agent %q", req.Agent)
+	if len(req.States) > wire.MaxPage {
+		return wire.TunnelReported{}, s4t.Errorf(s4t.TooMany, op, "send it in parts", "it speaks of %d resources, at most %d are allowed", len(req.States), wire.MaxPage)
+	}
+	var answer wire.TunnelReported
 	err := c.change(ctx, func(ch *change) error {
-		a, err := ch.Agent(req.Agent)
-		if err != nil || a.Incarnation != req.Incarnation || !c.inOrder(req) {
+		answer = wire.TunnelReported{}
+		a, err := fencedAgent(op, ch.LockAgent, req.Agent, req.Incarnation)
+		if err != nil || req.Seq != 0 && req.Seq < a.ReportSeq {
+			return err // one that was overtaken says nothing
+		}
+		was := a
+		rows, err := ch.reported(a, req)
+		if err != nil {
 			return err
 		}
-		if a.Applied != req.Generation {
-			a.Applied = req.Generation
-			if err := ch.PutAgent(a); err != nil {
+		sum, err := ch.hear(agentOf(a.ID), rows, req.States)
+		if err != nil {
+			return err
+		}
+		a.ReportSeq, a.SaidSum = req.Seq, a.SaidSum.Add(sum)
+		if a.Applied = min(req.Generation, a.Generation); a.Applied != was.Applied {
+			ch.heard[string(a.ID)] = true
+			if err := ch.ForgetGone(string(a.ID), a.Applied); err != nil {
 				return err
 			}
-			ch.heardAgents[a.ID] = true
 		}
-		return ch.tunnelHas(a.ID, req)
+		answer.Whole = !req.More && req.Generation == a.Generation && req.Sum != a.SaidSum
+		if answer.Whole && req.Range != nil { // it has just told all: the fault is in our sum
+			if a.SaidSum, err = ch.SumSaid(string(a.ID)); err != nil {
+				return err
+			}
+			answer.Whole = false
+		}
+		if a.Applied == was.Applied && a.SaidSum == was.SaidSum && len(ch.heard) == 0 {
+			return nil // what says the same is not written: if one that was overtaken is taken after it, the sums tell
+		}
+		return ch.SetReported(a)
 	})
-	return wire.Empty{}, err
+	return answer, err
 }
 
-// inOrder reports whether no later report of this agent was taken already. It
-// is called inside the transaction: they run one after the other.
-func (c *Conductor) inOrder(req wire.TunnelReport) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if req.Seq != 0 && req.Seq < c.seq[req.Agent] {
-		return false
+// reported are the realizations that a report speaks of.
+func (ch *change) reported(a store.Agent, req wire.TunnelReport) ([]store.Realization, error) {
+	if req.Range != nil {
+		return ch.HeldInRange(string(a.ID), *req.Range)
 	}
-	c.seq[req.Agent] = req.Seq
-	return true
-}
-
-// tunnelHas writes what differs from what a tunnel agent has.
-func (ch *change) tunnelHas(agent s4t.AgentID, has wire.TunnelReport) error {
-	portUp, exposed, streams := set(has.Ports), set(has.Exposures), set(has.Streams)
-	ports, err := ch.PortsOfAgent(agent)
-	if err != nil {
-		return err
+	keys := make([]wire.ResourceKey, len(req.States))
+	for i, s := range req.States {
+		keys[i] = s.Key()
 	}
-	for _, p := range ports {
-		up, problem := portUp[p.ID], clip(has.Problems[string(p.ID)])
-		if p.AgentUp == up && p.AgentProblem == problem {
-			continue
-		}
-		p.AgentUp, p.AgentProblem = up, problem
-		if err := ch.setPort(p); err != nil {
-			return err
-		}
-	}
-	if err := ch.endpointsAre(agent, has); err != nil {
-		return err
-	}
-	if err := ch.uplinksHave(agent, has); err != nil {
-		return err
-	}
-	boards, err := ch.BoardsOfTunnelAgent(agent)
-	if err != nil {
-		return err
-	}
-	for _, b := range boards {
-		if b.StreamsUp != streams[b.ID] {
-			b.StreamsUp = streams[b.ID]
-			ch.heardBoards[b.ID], ch.heardAgents[agent] = true, true
-			if err := ch.UpdateBoard(b); err != nil {
-				return err
-			}
-		}
-	}
-	services, err := ch.ServicesOfAgent(agent)
-	if err != nil {
-		return err
-	}
-	for _, s := range services {
-		up, problem := exposed[s.ID], clip(has.Problems[string(s.ID)])
-		if s.AgentUp == up && s.Problem == problem && (s.Status == s4t.ServiceUp) == (up && s.StreamsUp) {
-			continue
-		}
-		s.AgentUp, s.Problem = up, problem
-		if err := ch.setService(s); err != nil {
-			return err
-		}
-	}
-	return nil
+	slices.SortFunc(keys, compareKeys)
+	return ch.Held(string(a.ID), keys)
 }
 
 // tunnelEvent tells what only the data path sees.
 func (c *Conductor) tunnelEvent(ctx context.Context, req wire.TunnelEvent) (wire.Empty, error) {
 	return wire.Empty{}, c.change(ctx, func(ch *change) error {
+		detail := s4t.Line(req.Detail, wire.MaxProblem)
 		p, err := ch.Port(req.Port)
 		if s4t.KindOf(err) == s4t.NotFound {
 			u, err := ch.Uplink(s4t.NetworkID(req.Port))
 			if err == nil && u.Agent == req.Agent {
-				ch.uplinkEvent(req.Kind, u, req.Detail)
+				ch.uplinkEvent(req.Kind, u, detail)
 			}
 			return nil // else it went meanwhile
 		}
 		if err != nil || p.TunnelAgent != req.Agent {
 			return err
 		}
-		ch.event(s4t.Event{Kind: req.Kind, Project: p.Project, Object: string(p.ID), Name: p.Interface, Board: p.Board, Detail: clip(req.Detail)})
+		ch.event(s4t.Event{Kind: s4t.Line(req.Kind, s4t.MaxName), Project: p.Project, Object: string(p.ID), Name: p.Interface, Board: p.Board, Detail: detail})
 		return nil
 	})
 }
-
-// set makes a set of a list.
-func set[T comparable](list []T) map[T]bool {
-	m := make(map[T]bool, len(list))
-	for _, v := range list {
-		m[v] = true
-	}
-	return m
-}
-
-// clip bounds a line that came from outside: 255 bytes.
-func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), 255)], "") }

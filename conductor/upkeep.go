@@ -2,7 +2,7 @@ package conductor
 
 import (
 	"context"
-	"encoding/json"
+	"sync"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -10,59 +10,28 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// wakeAgain is how long a board or tunnel agent may lag behind its desired
-// state before it is woken again.
-const wakeAgain = 5 * time.Second
+// Upkeep is what nobody asks for: it ends what takes too long, and repeats what
+// may have been lost. Of all conductors on a database one does it, the holder
+// of a lease; its times are the database's.
 
-// resume takes over the operations that were running when another conductor
-// ended, by whatever way. They go on from the rows.
-func (c *Conductor) resume(ctx context.Context) error {
-	type taken struct {
-		op     store.Operation
-		online []s4t.BoardID
-		awaits awaits
-	}
-	all, err := view(ctx, c, func(tx *store.Tx) ([]taken, error) {
-		ops, err := tx.RunningOperations()
-		if err != nil {
-			return nil, err
-		}
-		var all []taken
-		for _, op := range ops {
-			t := taken{op: op}
-			if err := json.Unmarshal([]byte(op.Awaits), &t.awaits); err != nil {
-				return nil, s4t.Errorf(s4t.Internal, "take over an operation", "", "%s: %w", op.ID, err)
-			}
-			for id := range t.awaits.Boards {
-				b, err := tx.BoardState(id)
-				if err == nil && b.Online {
-					t.online = append(t.online, id)
-				} else if err != nil && s4t.KindOf(err) != s4t.NotFound {
-					return nil, err
-				}
-			}
-			all = append(all, t)
-		}
-		return all, nil
-	})
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, t := range all {
-		p := newProgress(t.op, t.awaits)
-		if now := c.now(); p.since.After(now) { // the clock jumped back meanwhile
-			p.since = now
-		}
-		for _, b := range t.online {
-			p.online[b] = true
-		}
-		p.see(stepReserve, c.now())
-		p.see(stepWake, c.now())
-		c.running[t.op.ID] = p
-	}
-	return nil
+const (
+	upkeepLease = "upkeep"
+	leaseTime   = 6 * time.Second // after that another conductor takes over
+	wakeAgain   = 5 * time.Second // how long who lags may do so before it is woken again
+	batch       = 200             // boards or objects that one transaction changes: others have their turn in between
+)
+
+// upkept is what the upkeep of this process remembers. Nothing in it must be
+// true: who takes over begins anew, with patience.
+type upkept struct {
+	mu sync.Mutex // held for a round; taken before any lock of the database
+
+	holder  string    // of the lease
+	renew   time.Time // when the lease is to be renewed; zero: it is not held
+	swept   time.Time // when the last round began
+	grace   time.Time // until when no agent is taken for silent
+	woke    time.Time // when who lags was last woken
+	trimmed time.Time // when old events were last forgotten
 }
 
 // keepUp looks at deadlines until ctx ends.
@@ -73,52 +42,105 @@ func (c *Conductor) keepUp(ctx context.Context) {
 		c.upkeep(ctx)
 		select {
 		case <-ctx.Done():
+			c.endLease(context.WithoutCancel(ctx))
 			return
 		case <-tick.C:
 		}
 	}
 }
 
+// endLease lets another conductor take over at once.
+func (c *Conductor) endLease(ctx context.Context) {
+	if c.upkept.renew.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, upkeepInterval)
+	defer cancel()
+	err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return tx.GiveLease(upkeepLease, c.upkept.holder) })
+	if err != nil {
+		c.cfg.Log.Info("the lease on upkeep runs out by itself", "err", err)
+	}
+}
+
+// leads reports whether this conductor does the upkeep now, and takes or renews
+// the lease where that is due.
+func (c *Conductor) leads(ctx context.Context, now time.Time) (bool, error) {
+	u := &c.upkept
+	if !u.renew.IsZero() && now.Before(u.renew) && u.renew.Sub(now) <= leaseTime {
+		return true, nil
+	}
+	free, err := view(ctx, c, func(tx *store.Tx) (bool, error) {
+		holder, until, err := tx.LeaseHolder(upkeepLease)
+		return holder == "" || holder == u.holder || until.Before(now), err
+	})
+	if err != nil || !free {
+		u.renew = time.Time{}
+		return false, err
+	}
+	var held bool
+	err = c.cfg.Store.Tx(ctx, func(tx *store.Tx) (err error) {
+		held, err = tx.TakeLease(upkeepLease, u.holder, leaseTime)
+		return err
+	})
+	if err != nil || !held {
+		u.renew = time.Time{}
+		return false, err
+	}
+	u.renew = now.Add(leaseTime / 2)
+	return true, nil
+}
+
 // upkeep is one round: silent agents, operations that take too long, wake-ups
 // that were lost, what runs out.
 func (c *Conductor) upkeep(ctx context.Context) {
-	now := c.now()
-	c.mu.Lock()
+	c.upkept.mu.Lock()
+	defer c.upkept.mu.Unlock()
+	now, err := view(ctx, c, func(tx *store.Tx) (time.Time, error) { return tx.Now(), nil })
+	led := !c.upkept.renew.IsZero()
+	var leads bool
+	if err == nil {
+		leads, err = c.leads(ctx, now)
+	}
+	if err != nil && ctx.Err() == nil {
+		c.cfg.Log.Warn("upkeep goes on later", "what", "hold the lease on it", "err", err)
+	}
+	if err != nil || !leads {
+		return
+	}
+	u := &c.upkept
 	// Where this process stood still (SIGSTOP, a suspended machine), where the
 	// clock jumped, and at the start, agents get the time to be heard, and
 	// operations their time again.
-	if step := now.Sub(c.swept); step < 0 || step >= agentTimeout/2 {
-		c.grace = now.Add(agentTimeout)
+	step := now.Sub(u.swept)
+	jumped := !led || step < 0 || step >= agentTimeout/2
+	if jumped {
+		u.grace = now.Add(agentTimeout)
 		if step < 0 {
-			c.woke, c.trimmed = now, now
-		}
-		for _, p := range c.running {
-			p.since = now
+			u.woke, u.trimmed = now, now
 		}
 	}
-	c.swept = now
-	graceful := now.Before(c.grace)
-	woke := now.Sub(c.woke) >= wakeAgain
+	u.swept = now
+	woke := now.Sub(u.woke) >= wakeAgain
 	if woke {
-		c.woke = now
+		u.woke = now
 	}
-	trim := now.Sub(c.trimmed) >= time.Hour
+	trim := now.Sub(u.trimmed) >= time.Hour
 	if trim {
-		c.trimmed = now
+		u.trimmed = now
 	}
-	c.mu.Unlock()
-	round := []struct {
+	for _, r := range []struct {
 		what string
 		due  bool
 		do   func(context.Context) error
 	}{
-		{"look for silent agents", !graceful, c.silence},
+		{"give operations their time again", jumped, c.extend},
+		{"look for silent agents", !now.Before(u.grace), c.expireAgents},
 		{"look at operations", true, c.deadlines},
 		{"wake who lags", woke, c.wakeLagging},
 		{"revert what ran out", woke, c.revert},
+		{"tell of events", true, c.tellEvents},
 		{"forget old events", trim, c.trim},
-	}
-	for _, r := range round {
+	} {
 		if !r.due || ctx.Err() != nil {
 			continue
 		}
@@ -128,88 +150,94 @@ func (c *Conductor) upkeep(ctx context.Context) {
 	}
 }
 
-// deadlines looks at every running operation, and fails those that take too
-// long.
-func (c *Conductor) deadlines(ctx context.Context) error {
-	now := c.now()
-	c.mu.Lock()
-	var all []*progress
-	for _, p := range c.running {
-		all = append(all, p.copy())
-	}
-	c.mu.Unlock()
-	for _, p := range all {
-		c.reconsider(ctx, p.op.ID)
-		if now.Sub(p.since) < operationTimeout {
-			continue
-		}
-		if _, more := c.operationNow(p.op.ID); more == nil {
-			continue // it has just ended
-		}
-		if err := c.change(ctx, func(ch *change) error { return ch.expire(p) }); err != nil {
+// extend gives running operations their time again.
+func (c *Conductor) extend(ctx context.Context) error {
+	return c.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
+		running, err := tx.OverdueOperations(true)
+		if err != nil || len(running) == 0 {
 			return err
 		}
+		return tx.ExtendOperations(operationTimeout)
+	})
+}
+
+// deadlines fails the operations that take too long, with who did not answer.
+func (c *Conductor) deadlines(ctx context.Context) error {
+	ids, err := view(ctx, c, func(tx *store.Tx) ([]s4t.OperationID, error) { return tx.OverdueOperations(false) })
+	for _, id := range ids {
+		if err = c.change(ctx, func(ch *change) error { return ch.assessOne(id, true) }); err != nil {
+			break
+		}
 	}
-	return nil
+	return err
+}
+
+// tellEvents tells of events again: the conductor that wrote them may have
+// ended before it did.
+func (c *Conductor) tellEvents(ctx context.Context) error {
+	last, err := view(ctx, c, func(tx *store.Tx) (int64, error) { return tx.LastEvent() })
+	c.news.publish(last)
+	return err
 }
 
 // wakeLagging wakes again who has not applied its desired state: the first
 // wake-up may have been lost, with a process for example.
 func (c *Conductor) wakeLagging(ctx context.Context) error {
-	type lagging struct {
-		boards []store.Board
-		agents []store.Agent
-	}
-	l, err := view(ctx, c, func(tx *store.Tx) (l lagging, err error) {
-		if l.boards, err = tx.LaggingBoards(); err != nil {
-			return l, err
-		}
-		l.agents, err = tx.Agents(wire.AgentTunnel)
-		return l, err
-	})
-	if err != nil {
-		return err
-	}
 	ch := &change{c: c}
-	for _, b := range l.boards {
-		ch.wakeBoard(b)
-	}
-	for _, a := range l.agents {
-		if a.Online && a.Applied < a.Generation {
-			ch.wakeAgent(a.ID, a.Generation)
+	_, err := view(ctx, c, func(tx *store.Tx) (struct{}, error) {
+		boards, err := tx.LaggingBoards(batch)
+		if err != nil {
+			return struct{}{}, err
 		}
+		agents, err := tx.Agents()
+		for _, b := range boards {
+			ch.wakeBoard(b)
+		}
+		for _, a := range agents {
+			if a.Kind == wire.AgentTunnel && a.Online && a.Applied < a.Generation {
+				ch.wakeAgent(a)
+			}
+		}
+		return struct{}{}, err
+	})
+	if err == nil {
+		ch.committed(ctx)
 	}
-	ch.committed(ctx)
-	return nil
+	return err
 }
 
 // revert ends what was wanted for a while: idle data rtunnels after the last
 // stream, the notice of a clone.
 func (c *Conductor) revert(ctx context.Context) error {
 	now := c.now()
-	due, err := view(ctx, c, func(tx *store.Tx) ([]store.Board, error) { return tx.ExpiringBoards(now, now.Add(-cloneNotice)) })
-	if err != nil || len(due) == 0 {
-		return err
-	}
-	return c.change(ctx, func(ch *change) error {
-		due, err := ch.ExpiringBoards(now, now.Add(-cloneNotice))
-		if err != nil {
-			return err
-		}
-		for _, b := range due {
-			if !b.StreamsUntil.After(now) {
-				b.StreamsUntil = time.Time{}
-			}
-			if !b.ClonedAt.After(now.Add(-cloneNotice)) {
-				b.ClonedAt = time.Time{}
-			}
-			if err := ch.UpdateBoard(b); err != nil {
+	due, err := view(ctx, c, func(tx *store.Tx) ([]s4t.BoardID, error) { return tx.ExpiringBoards(now, now.Add(-cloneNotice)) })
+	for _, id := range due {
+		err := c.change(ctx, func(ch *change) error {
+			b, err := ch.LockBoard(id)
+			if err != nil {
 				return err
 			}
-			ch.touchBoard(b.ID)
+			if !b.StreamsUntil.After(now) {
+				b.StreamsUntil = time.Time{}
+				if err := ch.SetBoardStreams(b); err != nil {
+					return err
+				}
+				if err := ch.wantStreams(b); err != nil {
+					return err
+				}
+			}
+			if !b.ClonedAt.IsZero() && !b.ClonedAt.After(now.Add(-cloneNotice)) {
+				b.ClonedAt = time.Time{}
+				ch.renew(boardOf(id)) // its notice goes
+				return ch.SetBoardCloned(b)
+			}
+			return nil
+		})
+		if err != nil && s4t.KindOf(err) != s4t.NotFound {
+			return err
 		}
-		return nil
-	})
+	}
+	return err
 }
 
 // trim forgets the oldest events and operations.

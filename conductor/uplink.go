@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/stack4things/s4t"
@@ -16,6 +17,25 @@ const (
 	kindUplinkRemove = "network.uplink_remove"
 )
 
+// uplinkKind: the tunnel agent has the network in its Linux bridge.
+var uplinkKind = kind{
+	changed: func(ch *change, id string, halves []store.Realization, was, now s4t.PortStatus) error {
+		u, err := ch.Uplink(s4t.NetworkID(id))
+		if err == nil {
+			ch.uplinkEvent("uplink."+string(now), u, problemOf(halves))
+		}
+		return err
+	},
+	late: func(a store.Await) string {
+		var u wire.TunnelUplink
+		_ = json.Unmarshal([]byte(a.Spec), &u) // it is ours; at worst the name is missing
+		return "the tunnel agent has not put it into bridge " + u.Bridge
+	},
+	fails: func(a store.Await) (s4t.Kind, string) {
+		return s4t.Conflict, a.Problem + " (it is tried again until the uplink is removed)"
+	},
+}
+
 // uplinkSet puts a network into a Linux bridge of the cloud host. That joins
 // it to networks that are the operator's: it takes an admin.
 func (c *Conductor) uplinkSet(ctx context.Context, req wire.UplinkSet) (s4t.Operation, error) {
@@ -26,7 +46,7 @@ func (c *Conductor) uplinkSet(ctx context.Context, req wire.UplinkSet) (s4t.Oper
 		if err != nil {
 			return nil, err
 		}
-		rec.Detail = "bridge " + clip(req.Bridge)
+		rec.Detail = "bridge " + s4t.Line(req.Bridge, s4t.MaxName)
 		if err := vnet.ValidInterfaceName(req.Bridge); err != nil {
 			return nil, err
 		}
@@ -50,8 +70,11 @@ func (c *Conductor) uplinkSet(ctx context.Context, req wire.UplinkSet) (s4t.Oper
 			}
 			return nil, err
 		}
-		ch.touchAgent(n.TunnelAgent)
-		return ch.begin(kindUplink, n.Project, string(n.ID), n.Name, received, awaits{Uplink: n.ID}), nil
+		n.Uplink = &u.Uplink
+		if err := ch.wantNetwork(n); err != nil {
+			return nil, err
+		}
+		return ch.begin(kindUplink, n.Project, string(n.ID), n.Name, received, wire.ResourceKey{Kind: wire.KindUplink, ID: string(n.ID)}), nil
 	})
 }
 
@@ -78,8 +101,8 @@ func (c *Conductor) uplinkRemove(ctx context.Context, req wire.RefRequest) (s4t.
 		if u.Status == s4t.PortUp {
 			ch.uplinkEvent("uplink.down", u, "removed")
 		}
-		ch.touchAgent(n.TunnelAgent)
-		return ch.begin(kindUplinkRemove, n.Project, string(n.ID), n.Name, received, awaits{}), nil
+		ch.unwant(agentOf(n.TunnelAgent), wire.KindUplink, string(n.ID))
+		return ch.begin(kindUplinkRemove, n.Project, string(n.ID), n.Name, received), nil
 	})
 }
 
@@ -94,66 +117,11 @@ func (ch *change) networkForOperator(caller wire.Caller, op, ref string, rec *s4
 	return n, allow(caller, op, s4t.RoleAdmin)
 }
 
-// uplinksHave writes what differs from what a tunnel agent has.
-func (ch *change) uplinksHave(agent s4t.AgentID, has wire.TunnelReport) error {
-	uplinks, err := ch.UplinksOfAgent(agent)
-	if err != nil {
-		return err
-	}
-	up := set(has.Uplinks)
-	for _, u := range uplinks {
-		was := u.Uplink
-		u.Problem = clip(has.Problems[string(u.Network)])
-		switch {
-		case up[u.Network]:
-			u.Status = s4t.PortUp
-		case was.Status != s4t.PortPending:
-			u.Status = s4t.PortDown
-		}
-		if u.Uplink == was {
-			continue
-		}
-		ch.heardAgents[agent] = true
-		if u.Status != was.Status {
-			ch.uplinkEvent("uplink."+string(u.Status), u, u.Problem)
-		}
-		if err := ch.UpdateUplinkState(u); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (ch *change) uplinkEvent(kind string, u store.Uplink, detail string) {
 	if detail == "" {
 		detail = "bridge " + u.Bridge
 	} else {
 		detail = "bridge " + u.Bridge + ": " + detail
 	}
-	ch.event(s4t.Event{Kind: kind, Project: u.Project, Object: string(u.Network), Name: u.Name, Detail: clip(detail)})
-}
-
-// lookUplink: the tunnel agent, if it is there, has put the network into its
-// bridge.
-func (ch *change) lookUplink(p *progress, v *verdict) error {
-	if err := ch.lookAgents(p, v); err != nil || !v.agents {
-		return err
-	}
-	u, err := ch.Uplink(p.awaits.Uplink)
-	if s4t.KindOf(err) == s4t.NotFound {
-		return nil // removed again: there is nothing to wait for
-	}
-	if err != nil {
-		return err
-	}
-	a, err := ch.Agent(u.Agent)
-	if err != nil || !a.Online || u.Status == s4t.PortUp {
-		return err
-	}
-	v.agents = false
-	v.missing = append(v.missing, missing("the tunnel agent has not put it into bridge "+u.Bridge, u.Problem))
-	if u.Problem != "" {
-		v.failed = u.Problem + " (it is tried again until the uplink is removed)"
-	}
-	return nil
+	ch.event(s4t.Event{Kind: kind, Project: u.Project, Object: string(u.Network), Name: u.Name, Detail: s4t.Line(detail, wire.MaxProblem)})
 }

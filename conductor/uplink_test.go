@@ -63,8 +63,8 @@ func TestAnUplinksWholeLife(t *testing.T) {
 	if u := show(); u.Status != s4t.PortUp || !u.Guards.AllowAnySource || !u.Guards.AllowDHCP || u.Guards.BridgeTo != "" || u.Counters == nil {
 		t.Errorf("it shows %+v", u)
 	}
-	if n := l.tunnel.desired.Networks[0]; n.Uplink != "br0" || !n.UplinkGuards.AllowDHCP {
-		t.Errorf("the tunnel agent is told %+v", n)
+	if u := tunnelWants[tunnelUplink](l, wire.KindUplink); len(u) != 1 || u[0].Bridge != "br0" || !u[0].Guards.AllowDHCP {
+		t.Errorf("the tunnel agent is told %+v", u)
 	}
 	if _, err := try[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.admin, Ref: "other", Bridge: "br0"}); s4t.KindOf(err) != s4t.Conflict {
 		t.Errorf("a second network in the bridge: %v", err)
@@ -79,13 +79,13 @@ func TestAnUplinksWholeLife(t *testing.T) {
 	if m := call[wire.Metrics](l, wire.MethodMetrics, wire.MetricsAsk{Caller: l.foreign}); len(m.Uplinks)+len(m.Ports)+m.Boards[s4t.BoardOnline] != 0 {
 		t.Errorf("a foreign project is shown %+v", m)
 	}
-	call[wire.Empty](l, wire.MethodTunnelEvent, wire.TunnelEvent{Agent: tunnelID, Kind: "port.loop", Port: s4t.PortID(l.tunnel.desired.Networks[0].ID), Detail: "x"})
+	call[wire.Empty](l, wire.MethodTunnelEvent, wire.TunnelEvent{Agent: tunnelID, Kind: "port.loop", Port: s4t.PortID(tunnelWants[tunnelNetwork](l, wire.KindNetwork)[0].ID), Detail: "x"})
 	l.await("port.loop", "lab")
 
 	l.tunnelHello("t2") // it starts anew
 	l.await("uplink.down", "lab")
 	l.done(call[s4t.Operation](l, wire.MethodUplinkRemove, wire.RefRequest{Caller: l.admin, Ref: "lab"}))
-	if u := show(); u != nil || l.tunnel.desired.Networks[0].Uplink != "" {
+	if u := show(); u != nil || len(tunnelWants[tunnelUplink](l, wire.KindUplink)) != 1 {
 		t.Errorf("something is left: %+v", u)
 	}
 	l.done(call[s4t.Operation](l, wire.MethodBridgeDelete, wire.RefRequest{Caller: l.member, Ref: "other"}))
@@ -95,10 +95,10 @@ func TestAPortThatBridgesALANSpeaksForIt(t *testing.T) {
 	l := newLab(t)
 	f := l.online("one")
 	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "plant", Boards: []string{"one"}, Guards: s4t.PortGuards{BridgeTo: "eth1"}}))
-	if g := f.desired.Ports[0].Guards; g.BridgeTo != "eth1" || !g.AllowAnySource {
+	if g := f.ports()[0].Guards; g.BridgeTo != "eth1" || !g.AllowAnySource {
 		t.Errorf("the board is told %+v", g)
 	}
-	if g := l.tunnel.desired.Networks[0].Ports[0].Guards; !g.AllowAnySource {
+	if g := tunnelWants[tunnelPort](l, wire.KindPort)[0].Guards; !g.AllowAnySource {
 		t.Errorf("the tunnel agent is told %+v", g)
 	}
 }

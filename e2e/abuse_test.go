@@ -21,7 +21,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/internal/netlab"
-	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/dial"
 	"github.com/stack4things/s4t/wamp"
 )
 
@@ -198,14 +198,14 @@ func keptIdle(begun func()) {
 }
 
 // strangeDialer trusts whatever certificate comes.
-func strangeDialer() (*rtunnel.Dialer, error) {
+func strangeDialer() (*dial.Dialer, error) {
 	c, err := dialTLS()
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
 	chain := c.(*tls.Conn).ConnectionState().PeerCertificates
-	return rtunnel.NewDialer(rtunnel.DialerConfig{CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: chain[len(chain)-1].Raw})})
+	return dial.New(dial.Config{CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: chain[len(chain)-1].Raw})})
 }
 
 func joinFlood(begun func()) {

@@ -21,7 +21,7 @@ func portBackoff() backoff { return backoff{min: 100 * time.Millisecond, max: 2 
 
 // slowRetry is how long a board waits that the cloud refused for a reason
 // which only a person can remove. It is long so that a copy of a board does not
-// take the place of the first whenever that one's session is cut for a moment:
+// slip in before the first whenever that one's session is cut for a moment:
 // the first is back after firstRetry. Who has removed the reason and does not
 // want to wait restarts lightning-rod.
 const slowRetry = 30 * time.Second

@@ -1,12 +1,11 @@
 package lightningrod
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"net"
 	"reflect"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -17,65 +16,98 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// Step 6 of the paper's Fig. 3, on the board: the ports of the desired state
-// are compared with those that are here. Each port is then on its own, see
-// port.go.
+// Step 7 of the paper's Fig. 3: the ports that are wanted are compared with
+// those that are here. Each is then on its own, see port.go: it makes its
+// device, opens its data rtunnel, and tells how it is.
 
-// rtunnelDialer opens WebSockets to the cloud (*rtunnel.Dialer).
+// rtunnelDialer opens WebSockets to the cloud (*dial.Dialer).
 type rtunnelDialer interface {
 	Dial(ctx context.Context, url, path, subprotocol, bearer string) (*rtunnel.Conn, error)
 }
 
-// portsConfig configures ports. All fields are required.
+// portsConfig configures ports. All fields but Incapable are required.
 type portsConfig struct {
-	Dial    rtunnelDialer
-	Ticket  func(ctx context.Context, port s4t.PortID) (string, error)
-	Online  func() (online bool, changed <-chan struct{}) // is there a session; changed is closed when that may have changed
-	Changed func()                                        // called when a report of a port may be another; must not block
-	Open    func(link.Config) (Device, error)             // link.Open
-	Apply   func([]vnet.Op) error                         // link.Apply
-	Sweep   func(keep func(bridge string) bool) error     // link.Sweep
-	Log     *slog.Logger
+	Dial      rtunnelDialer
+	Ticket    func(ctx context.Context, port s4t.PortID) (string, error)
+	Online    func() (online bool, changed <-chan struct{}) // is there a session; changed is closed when that may have changed
+	Changed   func()                                        // called when a state of a port may be another; must not block
+	Open      func(link.Config) (Device, error)             // link.Open
+	Apply     func([]vnet.Op) error                         // link.Apply
+	Sweep     func(keep func(bridge string) bool) error     // link.Sweep
+	Incapable string                                        // why no device can be made on this board; empty: they can
+	Log       *slog.Logger
 }
 
-// ports are the ports of a board. apply is called from one goroutine; the rest
-// from any.
+// ports realise the kind port.
 type ports struct {
 	cfg portsConfig
 
-	mu   sync.Mutex // guards the map
-	byID map[s4t.PortID]*port
+	mu   sync.Mutex // guards the list; held while a port's own is taken
+	list []*port    // in the order in which they are wanted
 }
 
-func newPorts(cfg portsConfig) *ports {
-	return &ports{cfg: cfg, byID: map[s4t.PortID]*port{}}
-}
-
-// apply makes the ports be those of want. When it returns, the devices of all
-// others are gone; new ones are on their way. A port whose device stays the
-// same keeps its data rtunnel.
-func (s *ports) apply(want []wire.DesiredPort) {
-	desired := make(map[s4t.PortID]wire.DesiredPort, len(want))
-	for _, d := range want {
-		desired[d.ID] = d
+// newPorts makes the kind port of a board.
+func (e *Engine) newPorts(dial rtunnelDialer) *ports {
+	cfg := portsConfig{
+		Dial: dial, Ticket: e.portTicket, Online: e.isOnline, Changed: e.markDirty,
+		Open: e.cfg.Devices.Open, Apply: e.cfg.Devices.Apply, Sweep: e.cfg.Devices.Sweep, Log: e.cfg.Log,
 	}
+	if !e.caps.Networks {
+		cfg.Incapable = e.caps.Reason
+	}
+	return &ports{cfg: cfg}
+}
+
+// portTicket asks for a ticket for the data rtunnel of a port.
+func (e *Engine) portTicket(ctx context.Context, port s4t.PortID) (string, error) {
+	t, err := e.tickets(ctx, wire.BoardTicket{Purpose: wire.PurposePort, Port: port, Count: 1})
+	if err != nil {
+		return "", err
+	}
+	return t[0], nil
+}
+
+// Apply implements reconciler. A port whose device stays the same keeps its
+// data rtunnel.
+func (s *ports) Apply(want []wire.Resource) (refused []wire.ResourceState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var gone []*port
-	for id, p := range s.byID {
-		if d, ok := desired[id]; ok && sameDevice(p.desired(), d) {
-			p.update(d)
+	here := make(map[s4t.PortID]*port, len(s.list))
+	for _, p := range s.list {
+		here[p.id] = p
+	}
+	s.list = nil
+	var begin []*port
+	for _, r := range want {
+		id, d := s4t.PortID(r.ID), wire.DesiredPort{}
+		state, ok := decode(r, &d)
+		if ok && len(s.list) == s4t.MaxBridgePorts {
+			state, ok = refuse(r, "", "at most "+strconv.Itoa(s4t.MaxBridgePorts)+" ports are possible on one board"), false
+		}
+		if !ok {
+			refused = append(refused, state)
 			continue
 		}
-		delete(s.byID, id)
-		gone = append(gone, p)
-	}
-	closePorts(gone)
-	for id, d := range desired {
-		if s.byID[id] == nil {
-			s.byID[id] = startPort(s.cfg, d)
+		p := here[id]
+		if p != nil && sameDevice(p.desired(), d) {
+			p.update(d)
+			delete(here, id)
+		} else {
+			p = newPort(s.cfg, id, d)
+			begin = append(begin, p)
 		}
+		s.list = append(s.list, p)
 	}
+	for _, p := range here { // side by side
+		p.cancel()
+	}
+	for _, p := range here {
+		<-p.done
+	}
+	for _, p := range begin {
+		p.start()
+	}
+	return refused
 }
 
 // sameDevice reports whether a port can go from a to b with its device and
@@ -85,14 +117,38 @@ func sameDevice(a, b wire.DesiredPort) bool {
 		a.Network == b.Network && a.Guards.BridgeTo == b.Guards.BridgeTo && reflect.DeepEqual(a.GRE, b.GRE)
 }
 
-// closePorts ends ports side by side, and waits for all.
-func closePorts(gone []*port) {
-	for _, p := range gone {
-		p.cancel()
+// States implements reconciler.
+func (s *ports) States() (states []wire.ResourceState, settled bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	settled = true
+	for _, p := range s.list {
+		st := p.state()
+		problem := st.problem()
+		settled = settled && st.settled
+		states = append(states, wire.ResourceState{Kind: wire.KindPort, ID: string(p.id), Up: st.up(), ProblemID: problem.id, Problem: problem.text})
 	}
-	for _, p := range gone {
-		<-p.done
+	return states, settled
+}
+
+// Retry implements retrier: ports that are not up dial at once, and their
+// states wait for how that goes.
+func (s *ports) Retry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.list {
+		p.redialNow()
 	}
+}
+
+// Problems implements complainer.
+func (s *ports) Problems() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cfg.Incapable == "" || len(s.list) == 0 {
+		return nil
+	}
+	return []string{"virtual networks are not possible here: " + s.cfg.Incapable}
 }
 
 // sweepBridges removes the kernel bridges that an earlier lightning-rod left
@@ -103,53 +159,4 @@ func sweepBridges(sweep func(keep func(bridge string) bool) error) error {
 		_, err := net.InterfaceByName(vnet.DevicePrefix + strings.TrimPrefix(bridge, vnet.BridgePrefix))
 		return err == nil
 	})
-}
-
-// close ends every port and waits until its device is gone.
-func (s *ports) close() { s.apply(nil) }
-
-// retry makes ports that are not up try at once, and their reports wait for
-// how that goes: a session has just begun.
-func (s *ports) retry() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range s.byID {
-		p.unsettle()
-	}
-}
-
-// reports returns a report of each port, in order of their ids. settled is
-// false while a port is on its way for the first time.
-func (s *ports) reports() (reports []wire.PortReport, settled bool) {
-	settled = true
-	for _, p := range s.sorted() {
-		st := p.state()
-		settled = settled && st.settled
-		reports = append(reports, wire.PortReport{ID: p.id, Up: st.up(), Problem: clampLine(st.problem())})
-	}
-	return reports, settled
-}
-
-// status returns the ports for `lightning-rod status`.
-func (s *ports) status() []PortStatus {
-	out := []PortStatus{}
-	for _, p := range s.sorted() {
-		d, st := p.desired(), p.state()
-		out = append(out, PortStatus{
-			ID: p.id, Interface: d.Interface, MAC: d.MAC, Addresses: d.Addresses, MTU: d.MTU,
-			Up: st.up(), Problem: st.problem(),
-		})
-	}
-	return out
-}
-
-func (s *ports) sorted() []*port {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make([]*port, 0, len(s.byID))
-	for _, p := range s.byID {
-		all = append(all, p)
-	}
-	slices.SortFunc(all, func(a, b *port) int { return cmp.Compare(a.id, b.id) })
-	return all
 }

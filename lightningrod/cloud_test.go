@@ -25,6 +25,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/accept"
+	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wamp/router"
 	"github.com/stack4things/s4t/wire"
@@ -35,7 +36,7 @@ import (
 type testCloud struct {
 	url, fingerprint string
 	router           *router.Router
-	opener           *rtunnel.Opener
+	opener           *stream.Opener
 	ports            chan *rtunnel.Conn // the agent's end of data rtunnels of ports
 	reports          chan wire.BoardReport
 
@@ -61,7 +62,7 @@ func newTestCloud(t *testing.T) *testCloud {
 func newTestCloudFrom(t *testing.T, from time.Time) *testCloud {
 	t.Helper()
 	c := &testCloud{
-		code: "GOOD", opener: rtunnel.NewOpener(nil), ports: make(chan *rtunnel.Conn, 16),
+		code: "GOOD", opener: stream.NewOpener(nil), ports: make(chan *rtunnel.Conn, 16),
 		reports: make(chan wire.BoardReport, 64), desired: testDesired(1),
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -8,11 +8,13 @@
 //	state.go    the state directory: identity, last desired state, lock
 //	engine.go   Run: saved state first, then sessions for ever
 //	session.go  one control session over WAMP
-//	bridge.go   steps 6 and 7 of the paper's Fig. 3: what ports there should be
+//	kind.go     what the board may hold: the registry of kinds
+//	bridge.go   kind port, step 7 of the paper's Fig. 3: what ports there should be
 //	port.go     one port: its device and its data rtunnel
-//	service.go  the second sequence: which streams may reach what
+//	service.go  kind service, the second sequence: which streams may reach what
+//	streams.go  kind streams: the data rtunnels on which streams come
 //	status.go   the Unix socket behind `lightning-rod status` and `leave`
-//	doctor.go   what stands between the board and the cloud
+//	doctor.go   what package doctor is told of the board
 //	leave.go    un-enrols
 //
 // Nothing here listens on the outside; every connection is dialled by the

@@ -1,7 +1,10 @@
 package lightningrod
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,10 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -39,7 +41,7 @@ func TestDoctorNamesCauseAndCure(t *testing.T) {
 		certain bool
 		says    string // in cause or cure
 	}{
-		{name: "a healthy way to a cloud", prepare: func(t *testing.T, c *testCloud, state string) DoctorConfig {
+		{name: "a healthy path to a cloud", prepare: func(t *testing.T, c *testCloud, state string) DoctorConfig {
 			return DoctorConfig{Target: c.joinString("")}
 		}, check: "upgrade", level: wire.LevelOK, certain: true, says: "WebSockets pass"},
 		{name: "a board that is known and does not run", prepare: func(t *testing.T, c *testCloud, state string) DoctorConfig {
@@ -147,36 +149,121 @@ func TestDoctorIsRefusedABadTarget(t *testing.T) {
 	}
 }
 
-func TestChecksOfTheBoardItself(t *testing.T) {
-	now := time.Date(2040, 5, 1, 0, 0, 0, 0, time.UTC)
+func TestDoctorGoesWhereTheBoardGoes(t *testing.T) {
+	state := stateDir(t.TempDir())
+	id := testIdentity()
+	if err := state.saveIdentity(id); err != nil {
+		t.Fatal(err)
+	}
+	goes := func() string { return state.patient(t.Context()).Identity.Cloud }
+	if got := goes(); got != id.URLs[0] {
+		t.Errorf("after the join: %s", got)
+	}
+	d := testDesired(1)
+	d.URLs = []string{"https://moved.test"}
+	if err := state.saveDesired(d, wire.BoardDesired{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := goes(); got != "https://moved.test" {
+		t.Errorf("after the cloud moved: %s", got)
+	}
+	sock, err := state.listen(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		sock.serve(ctx, func(context.Context, string) any { return Status{Connected: true, URL: "https://second.test"} })
+	}()
+	if got := goes(); got != "https://second.test" {
+		t.Errorf("while it is connected elsewhere: %s", got)
+	}
+	cancel()
+	<-done
+}
+
+func TestDiagnosesOfTheState(t *testing.T) {
+	save := func(t *testing.T, state string) {
+		t.Helper()
+		if err := stateDir(state).saveIdentity(testIdentity()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tt := range []struct {
-		name  string
-		x     *examination
-		run   func(*examination)
-		level string
-		says  string
+		want    string
+		prepare func(t *testing.T, state string)
 	}{
-		{"the clock says 1970", &examination{now: time.Unix(5, 0)}, func(x *examination) { checkClock(t.Context(), x) }, wire.LevelWarning, "1970-01-01"},
-		{"the clock is an hour off", &examination{now: now, cloudNow: now.Add(time.Hour)}, func(x *examination) { checkClock(t.Context(), x) }, wire.LevelWarning, "1h0m0s off"},
-		{"the clock is right", &examination{now: now, cloudNow: now}, func(x *examination) { checkClock(t.Context(), x) }, wire.LevelOK, "2040"},
-		{"no right to make devices", &examination{caps: &link.Capabilities{Reason: "no CAP_NET_ADMIN"}}, func(x *examination) { checkNetworks(t.Context(), x) }, wire.LevelWarning, "no CAP_NET_ADMIN"},
-		{"devices can be made", &examination{caps: &link.Capabilities{Networks: true}}, func(x *examination) { checkNetworks(t.Context(), x) }, wire.LevelOK, "devices"},
-		{"the path drops big packets", &examination{segment: 1220}, func(x *examination) { checkMTU(t.Context(), x) }, wire.LevelWarning, "1220"},
-		{"a port is down", &examination{id: &Identity{}, running: &Status{Connected: true, Ports: []PortStatus{{Interface: "s4t-1", Problem: "the agent is away"}}}},
-			func(x *examination) {
-				x.look = link.Look
-				checkPorts(t.Context(), x)
-			}, wire.LevelError, "s4t-1: the agent is away"},
-		{"connected", &examination{id: &Identity{}, running: &Status{Connected: true}}, func(x *examination) { checkAgent(t.Context(), x) }, wire.LevelOK, "connected"},
-		{"not connected yet", &examination{id: &Identity{}, running: &Status{}}, func(x *examination) { checkAgent(t.Context(), x) }, wire.LevelWarning, "not connected yet"},
-		{"the disk of the state", &examination{dir: stateDir(t.TempDir())}, func(x *examination) { checkDisk(t.Context(), x) }, wire.LevelOK, "MiB"},
+		{wire.NotJoined, func(*testing.T, string) {}},
+		{wire.StateDamaged, func(t *testing.T, state string) {
+			os.WriteFile(filepath.Join(state, identityFile), []byte(`{"board":"x"`), 0o600)
+		}},
+		{wire.DesiredDamaged, func(t *testing.T, state string) {
+			save(t, state)
+			os.WriteFile(filepath.Join(state, desiredFile), []byte(`{"sha256":"00","desired":{}}`), 0o600)
+		}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			x := tt.x
-			tt.run(x)
-			if len(x.findings) == 0 || x.findings[0].Level != tt.level || !strings.Contains(x.findings[0].Cause, tt.says) {
-				t.Errorf("findings = %+v, want %s that says %q", x.findings, tt.level, tt.says)
+		t.Run(tt.want, func(t *testing.T) {
+			state := t.TempDir()
+			tt.prepare(t, state)
+			findings, err := Doctor(t.Context(), DoctorConfig{State: state})
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for _, f := range findings {
+				found = found || f.ID == tt.want
+				if known, _ := wire.Diagnose(tt.want); f.Check == known.Check && f.ID != "" && (f.ID != tt.want || f.Level != known.Level || f.Certain != known.Certain || f.Cure == "") {
+					t.Errorf("%+v", f)
+				}
+			}
+			if !found {
+				t.Errorf("no %s in %+v", tt.want, findings)
 			}
 		})
 	}
+}
+
+func TestDiagnosesOfTheFirstAnswer(t *testing.T) {
+	doctor := func(t *testing.T, target string) []wire.Finding {
+		t.Helper()
+		findings, err := Doctor(t.Context(), DoctorConfig{State: t.TempDir(), Target: target})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return findings
+	}
+	has := func(t *testing.T, findings []wire.Finding, want string) {
+		t.Helper()
+		for _, f := range findings {
+			if f.ID == want {
+				return
+			}
+		}
+		t.Errorf("no %s in %+v", want, findings)
+	}
+	t.Run(wire.TLSFails, func(t *testing.T) {
+		s := httptest.NewUnstartedServer(http.NotFoundHandler())
+		s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // an old server
+		s.StartTLS()
+		defer s.Close()
+		has(t, doctor(t, s.URL), wire.TLSFails)
+	})
+	t.Run(wire.VersionDiffers, func(t *testing.T) {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Upgrade", "websocket")
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Sec-WebSocket-Accept", rtunnel.AcceptKey(r.Header.Get("Sec-WebSocket-Key")))
+			w.Header().Set("Sec-WebSocket-Protocol", "wamp.3.msgpack")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+		}))
+		defer s.Close()
+		has(t, doctor(t, s.URL), wire.VersionDiffers)
+	})
+	t.Run(wire.CodeUnchecked, func(t *testing.T) {
+		c := newTestCloud(t)
+		c.unsure = true
+		has(t, doctor(t, c.joinString("")), wire.CodeUnchecked)
+	})
 }

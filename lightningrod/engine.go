@@ -2,6 +2,7 @@ package lightningrod
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,15 +12,18 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
-	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
 
 const (
 	refreshInterval = time.Minute            // desired state is asked for even if no wake-up came
-	reportDelay     = 250 * time.Millisecond // how long a report waits for ports on their way
+	reportDelay     = 250 * time.Millisecond // how long a report waits for what is on its way
 	retryCall       = time.Second            // after a call that failed while the session lives
+
+	// maxResources bounds what is wanted of one board. The states of so many, each
+	// with its problem, fit into one message (s4t.MaxMessage).
+	maxResources = 2048
 )
 
 // Config configures an [Engine].
@@ -43,13 +47,11 @@ type Engine struct {
 	id       Identity
 	instance string // made anew by every start; tells a clone
 	clock    cloudClock
-	gate     *gate
-	ports    *ports
-	streams  *rtunnel.Pool
+	kinds    kinds
 	connect  func(ctx context.Context, urls []string) (cloud, error)
-	dirty    chan struct{} // a port's state changed
+	dirty    chan struct{} // a state of a resource may have changed
 
-	mu        sync.Mutex // guards the fields below
+	mu        sync.Mutex // guards the fields below; taken last: a kind may hold a lock of its own
 	desired   wire.BoardDesired
 	heard     int64 // newest generation the cloud spoke of
 	applied   int64
@@ -122,11 +124,11 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
+	defer e.kinds.close() // when nothing uses them any more
 	defer background.Wait()
 	defer cancel()
 	background.Go(func() { sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }) })
-	background.Go(func() { e.streams.Run(ctx) })
-	defer e.ports.close()
+	e.kinds.run(ctx, &background)
 	if err := sweepBridges(e.cfg.Devices.Sweep); err != nil {
 		e.cfg.Log.Warn("a kernel bridge of an earlier run stays", "err", err)
 	}
@@ -135,16 +137,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-// build makes the parts; nothing runs yet. id is set.
-func (e *Engine) build(dial rtunnelDialer, connect func(ctx context.Context, urls []string) (cloud, error)) (err error) {
+// build makes the parts; nothing runs yet. id and caps are set.
+func (e *Engine) build(dial rtunnelDialer, connect func(ctx context.Context, urls []string) (cloud, error)) error {
 	e.connect = connect
-	e.gate = newGate(e.id, &e.clock, e.cfg.AllowTargets)
-	e.ports = newPorts(portsConfig{
-		Dial: dial, Ticket: e.portTicket, Online: e.isOnline, Changed: e.markDirty,
-		Open: e.cfg.Devices.Open, Apply: e.cfg.Devices.Apply, Sweep: e.cfg.Devices.Sweep, Log: e.cfg.Log,
-	})
-	e.streams, err = e.newStreams(dial)
-	return err
+	return e.register(dial)
 }
 
 // restore applies the saved desired state: devices come up with their
@@ -222,24 +218,27 @@ func (e *Engine) adopt(d wire.BoardDesired) error {
 	if d.Board != e.id.Board {
 		return s4t.Errorf(s4t.Internal, "take the desired state", "", "it is for the board %q", d.Board)
 	}
-	if len(d.Ports) > s4t.MaxBridgePorts {
-		return s4t.Errorf(s4t.TooMany, "take the desired state", "", "%d ports, at most %d are possible on one board", len(d.Ports), s4t.MaxBridgePorts)
+	if len(d.Resources) > maxResources {
+		return s4t.Errorf(s4t.TooMany, "take the desired state", "", "it has %d resources, at most %d are possible on one board", len(d.Resources), maxResources)
+	}
+	if d.Resources == nil {
+		d.Resources = []wire.Resource{} // nothing is wanted; on disk that differs from a file without resources
 	}
 	e.clock.set(d.Time)
 	e.take(d)
 	return nil
 }
 
-// shed takes down what the board has for a cloud that does not know it any
+// clearDesired takes down what the board has for a cloud that does not know it any
 // more. The identity stays: that it is worth nothing is for people to hear.
-func (e *Engine) shed() {
+func (e *Engine) clearDesired() {
 	e.mu.Lock()
 	d := e.desired
 	e.mu.Unlock()
-	if len(d.Ports) == 0 && len(d.Services) == 0 && d.Streams == nil {
+	if len(d.Resources) == 0 {
 		return
 	}
-	d.Ports, d.Services, d.Streams = nil, nil, nil
+	d.Resources = []wire.Resource{}
 	e.take(d)
 }
 
@@ -261,47 +260,25 @@ func (e *Engine) take(d wire.BoardDesired) {
 // apply makes the board what d says. It returns when what should go is gone;
 // what should come is on its way.
 func (e *Engine) apply(d wire.BoardDesired) {
-	e.gate.set(d)
-	e.ports.apply(d.Ports)
-	e.streams.Set(d.Streams)
 	e.mu.Lock()
-	e.desired, e.applied = d, d.Generation
+	e.desired = d
 	e.heard = max(e.heard, d.Generation)
+	e.mu.Unlock()
+	e.kinds.apply(d.Resources)
+	e.mu.Lock()
+	e.applied = d.Generation
 	e.mu.Unlock()
 }
 
-// portTicket asks for a ticket for the data rtunnel of a port.
-func (e *Engine) portTicket(ctx context.Context, port s4t.PortID) (string, error) {
-	t, err := e.tickets(ctx, wire.BoardTicket{Purpose: wire.PurposePort, Port: port, Count: 1})
-	if err != nil {
-		return "", err
+// ticketKey is the key that signs tickets: what the cloud said last, or at the
+// join.
+func (e *Engine) ticketKey() ed25519.PublicKey {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.desired.TicketKey) == ed25519.PublicKeySize {
+		return e.desired.TicketKey
 	}
-	return t[0], nil
-}
-
-// newStreams makes the pool of idle data rtunnels on which streams come.
-func (e *Engine) newStreams(dialer rtunnelDialer) (*rtunnel.Pool, error) {
-	return rtunnel.NewPool(rtunnel.PoolConfig{
-		Dial: func(ctx context.Context, url, ticket string) (*rtunnel.Conn, error) {
-			return dialer.Dial(ctx, url, rtunnel.Path, rtunnel.SubprotocolStreams, ticket)
-		},
-		Tickets: func(ctx context.Context, n int) ([]string, error) {
-			for {
-				c, _, changed := e.online()
-				if c != nil {
-					return e.tickets(ctx, wire.BoardTicket{Purpose: wire.PurposeStreams, Count: n})
-				}
-				select {
-				case <-ctx.Done():
-					return nil, s4t.Errorf(s4t.Unavailable, "ask for a ticket", "", "%w", errNoSession)
-				case <-changed:
-				}
-			}
-		},
-		Authorize:  e.gate.authorize,
-		DialTarget: e.gate.dial,
-		Log:        e.cfg.Log,
-	})
+	return e.id.TicketKey
 }
 
 var errNoSession = errors.New("no session with the cloud")
@@ -347,17 +324,17 @@ func (e *Engine) answer(ctx context.Context, question string, end func()) any {
 
 // Status says how the board is.
 func (e *Engine) Status() Status {
+	states, _ := e.kinds.states()
 	problems := e.problems()
 	e.mu.Lock()
-	s := statusOf(e.id, e.desired)
+	defer e.mu.Unlock()
+	s := statusOf(e.id, e.desired, states)
 	s.Running, s.Connected, s.Epoch = true, e.session != nil, e.epoch
 	s.Generation, s.AppliedGeneration = e.heard, e.applied
 	s.Trouble, s.Cause = e.trouble, e.cause
 	if e.session != nil {
 		s.URL = e.session.URL()
 	}
-	e.mu.Unlock()
-	s.Ports = e.ports.status()
 	s.Problems = append(s.Problems, problems...)
 	return s
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/wamp"
@@ -109,16 +110,20 @@ func engineFor(t *testing.T, dialer rtunnelDialer, connect func(context.Context,
 		mu.Lock()
 		defer mu.Unlock()
 		ready = append(ready, g)
+	}, Devices: &Devices{
+		Capabilities: func() link.Capabilities { return link.Capabilities{Networks: true} },
+		Open:         func(link.Config) (Device, error) { return newFakeDevice(), nil },
+		Apply:        func([]vnet.Op) error { return nil },
+		Sweep:        func(func(string) bool) error { return nil },
 	}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.id = testIdentity()
-	e.caps.Networks = true
+	e.caps = e.cfg.Devices.Capabilities()
 	if err := e.build(dialer, connect); err != nil {
 		t.Fatal(err)
 	}
-	e.ports.cfg.Apply = func([]vnet.Op) error { return nil }
 	return e, func() []int64 {
 		mu.Lock()
 		defer mu.Unlock()
@@ -135,7 +140,7 @@ func always(c *fakeCloud) func(context.Context, []string) (cloud, error) {
 func run(t *testing.T, e *Engine) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); e.keepSession(ctx); e.ports.close() }()
+	go func() { defer close(done); e.keepSession(ctx); e.kinds.close() }()
 	return func() { cancel(); <-done }
 }
 
@@ -274,8 +279,10 @@ func TestRetriesAreSpacedByWhyTheSessionEnded(t *testing.T) {
 func TestADeletedBoardTakesDownWhatItHas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := testDesired(4)
-		d.Services = []wire.DesiredService{{ID: "s1", Target: "127.0.0.1", TCPPort: 22}}
-		d.Streams = &wire.DesiredStreams{}
+		d.Resources = []wire.Resource{
+			wire.NewResource(wire.KindService, "s1", wire.DesiredService{Target: "127.0.0.1", TCPPort: 22}),
+			wire.NewResource(wire.KindStreams, string(boardA), wire.DesiredStreams{}),
+		}
 		c, start := newFakeCloud(d), time.Now()
 		e, _ := engineFor(t, noDialer{}, func(context.Context, []string) (cloud, error) {
 			switch {
@@ -300,7 +307,7 @@ func TestADeletedBoardTakesDownWhatItHas(t *testing.T) {
 		if n := services(); n != 0 {
 			t.Errorf("%d services are left", n)
 		}
-		if saved, found, _ := e.dir.desired(boardA); !found || len(saved.Services) != 0 || saved.Streams != nil {
+		if saved, found, _ := e.dir.desired(boardA); !found || len(saved.Resources) != 0 {
 			t.Errorf("after a restart it would come again: %+v", saved)
 		}
 	})

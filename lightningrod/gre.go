@@ -1,8 +1,6 @@
 package lightningrod
 
 import (
-	"net/netip"
-
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/gre"
 	"github.com/stack4things/s4t/rtunnel"
@@ -10,73 +8,62 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// capsule puts the frames of a port into its network's encapsulation and takes
+// encap puts the frames of a port into its network's encapsulation and takes
 // them out. With encapsulation ethernet it does nothing.
-type capsule struct {
+type encap struct {
 	tunnel *gre.Tunnel // nil: frames travel as they are
 }
 
-func newCapsule(want wire.DesiredPort) (*capsule, error) {
-	op := "make port " + string(want.ID)
+func newEncap(id s4t.PortID, want wire.DesiredPort) (*encap, error) {
+	op := "make port " + string(id)
 	switch want.Encapsulation {
 	case s4t.EncapEthernet, "":
-		return &capsule{}, nil
+		return &encap{}, nil
 	case s4t.EncapGRE:
 	default:
 		return nil, s4t.Errorf(s4t.Invalid, op, "update lightning-rod", "this version does not know the encapsulation %q", want.Encapsulation)
 	}
-	if want.GRE == nil || want.Layer != 2 {
-		return nil, s4t.Errorf(s4t.Invalid, op, "", "gre needs outer addresses and layer 2")
+	if want.Layer != 2 {
+		return nil, s4t.Errorf(s4t.Invalid, op, "", "gre needs layer 2")
 	}
-	local, err := netip.ParseAddr(want.GRE.Local)
-	if err != nil {
-		return nil, s4t.Errorf(s4t.Invalid, op, "", "%w", err)
-	}
-	remote, err := netip.ParseAddr(want.GRE.Remote)
-	if err != nil {
-		return nil, s4t.Errorf(s4t.Invalid, op, "", "%w", err)
-	}
-	tunnel, err := gre.NewTunnel(local, remote, want.GRE.Key)
+	tunnel, err := gre.BoardEnd(want.GRE)
 	if err != nil {
 		return nil, err
 	}
-	return &capsule{tunnel: tunnel}, nil
+	return &encap{tunnel: tunnel}, nil
 }
 
 // wrapper lays out frames for the data rtunnel. A frame that does not fit is
 // dropped; the device's MaxGSO keeps the kernel from sending any.
-func (c *capsule) wrapper(l *rtunnel.Layout) *vswitch.Wrapper {
-	if c.tunnel == nil {
+func (e *encap) wrapper(l *rtunnel.Layout) *vswitch.Wrapper {
+	if e.tunnel == nil {
 		return &vswitch.Wrapper{Put: l.Put, MaxFrame: s4t.MaxFrame}
 	}
-	var id uint16
+	send := e.tunnel.Sender()
 	return &vswitch.Wrapper{MaxFrame: gre.MaxFrame, Put: func(dst, pkt []byte) int {
-		packet := l.Begin(dst, gre.Overhead+len(pkt))
-		copy(packet[gre.Overhead:], pkt)
-		id++
-		c.tunnel.Wrap(packet, id) // MaxFrame keeps it from failing
+		send.Put(l.Begin(dst, gre.Overhead+len(pkt)), pkt)
 		return l.End()
 	}}
 }
 
 // unwrap returns the offload header and frame in packet, nil if it is not of
 // this port's tunnel.
-func (c *capsule) unwrap(packet []byte) []byte {
-	if c.tunnel == nil {
+func (e *encap) unwrap(packet []byte) []byte {
+	if e.tunnel == nil {
 		return packet
 	}
-	packet, _ = c.tunnel.Unwrap(packet)
+	packet, _ = e.tunnel.Unwrap(packet)
 	return packet
 }
 
 // copyWrapped returns packet in the encapsulation, without touching the ids of
 // the wrapper: with DF set an id says nothing (RFC 6864).
-func (c *capsule) copyWrapped(packet []byte) []byte {
-	if c.tunnel == nil {
+func (e *encap) copyWrapped(packet []byte) []byte {
+	if e.tunnel == nil {
 		return packet
 	}
 	packet = append(make([]byte, gre.Overhead, gre.Overhead+len(packet)), packet...)
-	if c.tunnel.Wrap(packet, 0) != nil {
+	if e.tunnel.Wrap(packet, 0) != nil {
 		return nil
 	}
 	return packet

@@ -35,8 +35,8 @@ func agentEnd(t *testing.T, key uint32) *gre.Tunnel {
 func TestAPortCarriesItsFramesInGRE(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPortBench()
-		b.apply([]wire.DesiredPort{grePort()})
-		defer b.close()
+		b.wantPorts(grePort())
+		defer b.Apply(nil)
 		dev, agent := <-b.devices, <-b.dialer.agents
 		defer agent.Close()
 		ops := <-b.applied
@@ -77,6 +77,30 @@ func TestAPortCarriesItsFramesInGRE(t *testing.T) {
 	})
 }
 
+// TestAGREPortIsNotPlannedAnewWithEveryFetch: the outer addresses come in a
+// value of their own each time.
+func TestAGREPortIsNotPlannedAnewWithEveryFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPortBench()
+		defer b.Apply(nil)
+		for range 4 {
+			b.wantPorts(grePort())
+			synctest.Wait()
+		}
+		defer (<-b.dialer.agents).Close()
+		if n := len(b.applied); n != 1 {
+			t.Errorf("the plan was applied %d times, want once", n)
+		}
+		changed := grePort()
+		changed.MTU--
+		b.wantPorts(changed)
+		synctest.Wait()
+		if n := len(b.applied); n != 2 {
+			t.Errorf("the plan was applied %d times after it changed, want twice", n)
+		}
+	})
+}
+
 func TestGREWithoutItsAddressesIsAProblem(t *testing.T) {
 	for name, change := range map[string]func(*wire.DesiredPort){
 		"no addresses":            func(d *wire.DesiredPort) { d.GRE = nil },
@@ -87,14 +111,14 @@ func TestGREWithoutItsAddressesIsAProblem(t *testing.T) {
 	} {
 		d := grePort()
 		change(&d)
-		if _, err := newCapsule(d); s4t.KindOf(err) != s4t.Invalid {
+		if _, err := newEncap(portA, d); s4t.KindOf(err) != s4t.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
 func TestWrappingAFrameDoesNotAllocate(t *testing.T) {
-	c, err := newCapsule(grePort())
+	c, err := newEncap(portA, grePort())
 	if err != nil {
 		t.Fatal(err)
 	}

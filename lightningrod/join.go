@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/dial"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -62,7 +62,7 @@ func Join(ctx context.Context, cfg JoinConfig) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	dialer, err := rtunnel.NewDialer(rtunnel.DialerConfig{Fingerprint: join.Fingerprint, ExtraCA: cfg.ExtraCA, Proxy: cfg.Proxy, Log: cfg.Log})
+	dialer, err := dial.New(dial.Config{Fingerprint: join.Fingerprint, ExtraCA: cfg.ExtraCA, Proxy: cfg.Proxy, Log: cfg.Log})
 	if err != nil {
 		return Identity{}, err
 	}
@@ -106,7 +106,7 @@ func joinName(join s4t.JoinString, name string) (string, error) {
 }
 
 // joinAt tries one URL. ca is the PEM of the CA to trust from now on.
-func joinAt(ctx context.Context, dialer *rtunnel.Dialer, url string, cfg wamp.JoinConfig) (joined wire.BoardJoined, ca string, err error) {
+func joinAt(ctx context.Context, dialer *dial.Dialer, url string, cfg wamp.JoinConfig) (joined wire.BoardJoined, ca string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	conn, err := dialer.Dial(ctx, url, wamp.Path, wamp.Subprotocol, "")

@@ -55,7 +55,7 @@ func TestJoinAgainAfterALostAnswer(t *testing.T) {
 	}
 }
 
-func TestJoinIsRefusedAtTheDoor(t *testing.T) {
+func TestJoinIsRefusedWithItsReason(t *testing.T) {
 	c := newTestCloud(t)
 	other := newTestCloud(t)
 	for _, tt := range []struct {
@@ -191,8 +191,10 @@ func TestStreamReachesAServiceOfTheBoard(t *testing.T) {
 	defer echo.Close()
 	_, text, _ := net.SplitHostPort(echo.Addr().String())
 	tcpPort, _ := strconv.Atoi(text)
-	c.desired.Services = []wire.DesiredService{{ID: "service-1", Target: "127.0.0.1", TCPPort: tcpPort}}
-	c.desired.Streams = &wire.DesiredStreams{URL: c.url, Warm: 1}
+	c.desired.Resources = []wire.Resource{
+		wire.NewResource(wire.KindService, "service-1", wire.DesiredService{Target: "127.0.0.1", TCPPort: tcpPort}),
+		wire.NewResource(wire.KindStreams, string(boardA), wire.DesiredStreams{URL: c.url, Warm: 1}),
+	}
 	_, end := startBoard(t, c, t.TempDir())
 	defer end()
 	wait(t, c.reports, "a report")

@@ -30,5 +30,5 @@ func testIdentity() Identity {
 }
 
 func testDesired(generation int64) wire.BoardDesired {
-	return wire.BoardDesired{Board: boardA, Name: "kitchen", Generation: generation, URLs: []string{"https://127.0.0.1:8812"}}
+	return wire.BoardDesired{Board: boardA, Name: "kitchen", Generation: generation, URLs: []string{"https://127.0.0.1:8812"}, Resources: []wire.Resource{}}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t/link"
-	"github.com/stack4things/s4t/wire"
 )
 
 // inNamespace runs the calling test alone in a process of its own in a fresh
@@ -45,7 +44,7 @@ func TestPortIsARealDevice(t *testing.T) {
 	b.cfg.Open = func(cfg link.Config) (Device, error) { return link.Open(cfg) }
 	b.cfg.Apply = link.Apply
 	p := testPort()
-	b.apply([]wire.DesiredPort{p})
+	b.wantPorts(p)
 	agent := <-b.dialer.agents
 	defer agent.Close()
 	eventually(t, "the device is up", func() bool {
@@ -70,7 +69,7 @@ func TestPortIsARealDevice(t *testing.T) {
 		}
 	}
 	p.MTU, p.Addresses = 1300, []string{"10.77.0.9/24"}
-	b.apply([]wire.DesiredPort{p})
+	b.wantPorts(p)
 	eventually(t, "MTU and address changed in place", func() bool {
 		i, err := net.InterfaceByName(p.Interface)
 		return err == nil && i.MTU == 1300 && hasAddress(i, "10.77.0.9/24") && !hasAddress(i, "10.77.0.2/24")
@@ -78,7 +77,7 @@ func TestPortIsARealDevice(t *testing.T) {
 	if len(b.dialer.agents) != 0 {
 		t.Error("the data rtunnel was opened again")
 	}
-	b.apply(nil)
+	b.Apply(nil)
 	if _, err := net.InterfaceByName(p.Interface); err == nil {
 		t.Error("the device is still there after its removal")
 	}

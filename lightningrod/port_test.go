@@ -71,12 +71,23 @@ func (d *fakeDevice) isClosed() bool {
 // pipeDialer gives the tunnel agent's end of each data rtunnel to the test.
 type pipeDialer struct {
 	agents chan *rtunnel.Conn
-	fails  error
+
+	mu    sync.Mutex // guards fails
+	fails error
+}
+
+func (d *pipeDialer) setFails(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fails = err
 }
 
 func (d *pipeDialer) Dial(context.Context, string, string, string, string) (*rtunnel.Conn, error) {
-	if d.fails != nil {
-		return nil, d.fails
+	d.mu.Lock()
+	err := d.fails
+	d.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
 	board, agent := net.Pipe()
 	d.agents <- rtunnel.NewConn(agent, nil, false)
@@ -143,7 +154,7 @@ func newPortBench() *portBench {
 		devices: make(chan *fakeDevice, 64), applied: make(chan []vnet.Op, 64),
 		online: true, changed: make(chan struct{}),
 	}
-	b.ports = newPorts(portsConfig{
+	b.ports = &ports{cfg: portsConfig{
 		Dial: b.dialer,
 		Ticket: func(context.Context, s4t.PortID) (string, error) {
 			b.mu.Lock()
@@ -169,7 +180,7 @@ func newPortBench() *portBench {
 		},
 		Apply: func(ops []vnet.Op) error { b.applied <- ops; return nil },
 		Log:   slog.New(slog.DiscardHandler),
-	})
+	}}
 	return b
 }
 
@@ -184,9 +195,19 @@ func (b *portBench) setOnline(online bool) {
 
 func testPort() wire.DesiredPort {
 	return wire.DesiredPort{
-		ID: portA, Layer: 2, Encapsulation: s4t.EncapEthernet, Interface: "s4t-0a1b2c3d", MAC: "02:00:00:00:00:01",
+		Layer: 2, Encapsulation: s4t.EncapEthernet, Interface: "s4t-0a1b2c3d", MAC: "02:00:00:00:00:01",
 		Addresses: []string{"10.77.0.2/24"}, MTU: 1500, URL: "https://127.0.0.1:8812",
 	}
+}
+
+// wantPorts makes these, of which there is one at the most, the ports of a
+// board.
+func (b *portBench) wantPorts(list ...wire.DesiredPort) {
+	var want []wire.Resource
+	for _, d := range list {
+		want = append(want, wire.NewResource(wire.KindPort, string(portA), d))
+	}
+	b.Apply(want)
 }
 
 // frame is a packet of the least size that is valid: header of zeros and an
@@ -216,11 +237,11 @@ func readFrame(t *testing.T, agent *rtunnel.Conn) []byte {
 
 const markAt = link.HeaderLen + 20
 
-func (b *portBench) only(t *testing.T) wire.PortReport {
+func (b *portBench) only(t *testing.T) wire.ResourceState {
 	t.Helper()
-	r, _ := b.reports()
-	if len(r) != 1 {
-		t.Fatalf("%d reports, want 1", len(r))
+	r, _ := b.States()
+	if len(r) != 1 || r[0].Key() != (wire.ResourceKey{Kind: wire.KindPort, ID: string(portA)}) {
+		t.Fatalf("states = %+v, want one of the port", r)
 	}
 	return r[0]
 }
@@ -228,8 +249,8 @@ func (b *portBench) only(t *testing.T) wire.PortReport {
 func TestPortCarriesFramesBothWays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPortBench()
-		b.apply([]wire.DesiredPort{testPort()})
-		defer b.close()
+		b.wantPorts(testPort())
+		defer b.Apply(nil)
 		dev, agent := <-b.devices, <-b.dialer.agents
 		defer agent.Close()
 		synctest.Wait()
@@ -256,8 +277,8 @@ func TestPortCarriesFramesBothWays(t *testing.T) {
 func TestDeviceStaysWhileTheRtunnelIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPortBench()
-		b.apply([]wire.DesiredPort{testPort()})
-		defer b.close()
+		b.wantPorts(testPort())
+		defer b.Apply(nil)
 		dev, agent := <-b.devices, <-b.dialer.agents
 		synctest.Wait()
 		b.setOnline(false)
@@ -288,14 +309,15 @@ func TestPortSettlesOnceItWasTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPortBench()
 		b.dialer.fails = errors.New("the tunnel agent is away")
-		b.apply([]wire.DesiredPort{testPort()})
-		defer b.close()
+		b.wantPorts(testPort())
+		defer b.Apply(nil)
 		synctest.Wait()
-		r, settled := b.reports()
+		r, settled := b.States()
 		if !settled || r[0].Up || r[0].Problem != "the tunnel agent is away" {
 			t.Errorf("reports = %+v, settled %v", r, settled)
 		}
-		if s := b.status(); s[0].Interface != "s4t-0a1b2c3d" || s[0].Up {
+		d := wire.BoardDesired{Resources: []wire.Resource{wire.NewResource(wire.KindPort, string(portA), testPort())}}
+		if s := statusOf(testIdentity(), d, r).Ports; s[0].Interface != "s4t-0a1b2c3d" || s[0].Up || s[0].Problem != "the tunnel agent is away" {
 			t.Errorf("status = %+v", s)
 		}
 	})
@@ -305,20 +327,20 @@ func TestPortWithoutTheRightToMakeDevicesSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPortBench()
 		b.openErr = s4t.Errorf(s4t.Forbidden, "create device x", "run as root or with CAP_NET_ADMIN", "this process may not create devices")
-		b.apply([]wire.DesiredPort{testPort()})
+		b.wantPorts(testPort())
 		synctest.Wait()
 		if r := b.only(t); r.Up || !contains(r.Problem, "CAP_NET_ADMIN") {
 			t.Errorf("report = %+v", r)
 		}
-		b.close()
+		b.Apply(nil)
 	})
 }
 
 func TestDeviceThatWasTakenAwayIsMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPortBench()
-		b.apply([]wire.DesiredPort{testPort()})
-		defer b.close()
+		b.wantPorts(testPort())
+		defer b.Apply(nil)
 		dev, agent := <-b.devices, <-b.dialer.agents
 		defer agent.Close()
 		close(dev.gone)
@@ -347,19 +369,19 @@ func TestChangedPortKeepsItsRtunnelWhereItCan(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newPortBench()
-				b.apply([]wire.DesiredPort{testPort()})
-				defer b.close()
+				b.wantPorts(testPort())
+				defer b.Apply(nil)
 				dev, agent := <-b.devices, <-b.dialer.agents
 				defer agent.Close()
 				<-b.applied
 				p := testPort()
 				tt.change(&p)
-				b.apply([]wire.DesiredPort{p})
+				b.wantPorts(p)
 				<-b.applied
 				if dev.isClosed() == tt.keeps {
 					t.Errorf("device closed: %v, want %v", dev.isClosed(), !tt.keeps)
 				}
-				b.apply([]wire.DesiredPort{p}) // nothing new
+				b.wantPorts(p) // nothing new
 				synctest.Wait()
 				if len(b.applied) != 0 {
 					t.Errorf("the same state was applied again")
@@ -375,14 +397,14 @@ func TestChangedPortKeepsItsRtunnelWhereItCan(t *testing.T) {
 func TestRemovedPortIsGoneWhenApplyReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPortBench()
-		b.apply([]wire.DesiredPort{testPort()})
+		b.wantPorts(testPort())
 		dev, agent := <-b.devices, <-b.dialer.agents
 		defer agent.Close()
-		b.apply(nil)
+		b.Apply(nil)
 		if !dev.isClosed() {
 			t.Error("its device is still there")
 		}
-		if r, settled := b.reports(); len(r) != 0 || !settled {
+		if r, settled := b.States(); len(r) != 0 || !settled {
 			t.Errorf("reports = %+v, settled %v", r, settled)
 		}
 	})
@@ -391,8 +413,8 @@ func TestRemovedPortIsGoneWhenApplyReturns(t *testing.T) {
 func TestSilentRtunnelIsNoticedWithinTenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPortBench()
-		b.apply([]wire.DesiredPort{testPort()})
-		defer b.close()
+		b.wantPorts(testPort())
+		defer b.Apply(nil)
 		agent := <-b.dialer.agents
 		defer agent.Close() // it never reads, and so never answers a ping
 		start := time.Now()

@@ -26,12 +26,12 @@ func (d *endless) ReadFrames(next func() []byte, done func(n int)) (int, error) 
 		if d.left == 0 {
 			return n, io.EOF
 		}
-		place := next()
-		if len(place) < link.MaxPacket {
+		buf := next()
+		if len(buf) < link.MaxPacket {
 			return n, nil
 		}
 		d.left--
-		done(copy(place, d.frame))
+		done(copy(buf, d.frame))
 	}
 	return 16, nil
 }
@@ -51,7 +51,7 @@ func (sink) SetWriteDeadline(time.Time) error { return nil }
 func pumped(tb testing.TB, n, size int) {
 	p := &port{cfg: newPortBench().cfg}
 	conn := rtunnel.NewConn(sink{}, nil, true)
-	out, err := vswitch.NewOutlet(vswitch.OutletConfig{Layer: 2, Out: conn, Wrap: (&capsule{}).wrapper(conn.NewLayout())})
+	out, err := vswitch.NewOutlet(vswitch.OutletConfig{Layer: 2, Out: conn, Wrap: (&encap{}).wrapper(conn.NewLayout())})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,22 +1,31 @@
 package lightningrod
 
 import (
-	"strings"
+	"time"
 
+	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
 )
 
-// report is the state the board has. settled is false while a port is on its
-// way for the first time.
+// report is the state the board has. settled is false while something is on
+// its way for the first time.
 func (e *Engine) report(epoch int64) (r wire.BoardReport, settled bool) {
-	ports, settled := e.ports.reports()
+	states, settled := e.kinds.states()
 	problems := e.problems()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return wire.BoardReport{
-		Board: e.id.Board, Epoch: epoch, Generation: e.applied, Ports: ports,
+		Board: e.id.Board, Epoch: epoch, Generation: e.applied, Resources: states,
 		Problems: clampLines(problems), Recovered: e.recovered,
 	}, settled
+}
+
+// steps are when the board was told of the desired state that it has applied,
+// and when it was given it (steps 5 and 6 of Fig. 3), by the cloud's clock.
+func (e *Engine) steps() (told, received time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.desired.Told, e.desired.Time
 }
 
 // told notes that a report arrived.
@@ -28,24 +37,19 @@ func (e *Engine) told(r wire.BoardReport) {
 	}
 }
 
-// problems lists what stands in the way, besides what is one port's own.
+// problems lists what stands in the way, besides what is one resource's own.
 func (e *Engine) problems() []string {
-	streams := e.streams.Status().Problem
+	of := e.kinds.problems()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var out []string
-	if streams != "" && e.session != nil && e.desired.Streams != nil {
-		out = append(out, streams)
-	}
 	if e.trouble != "" {
 		out = append(out, e.trouble)
 	}
 	if e.saving != "" {
 		out = append(out, e.saving)
 	}
-	if !e.caps.Networks && len(e.desired.Ports) > 0 {
-		out = append(out, "virtual networks are not possible here: "+e.caps.Reason)
-	}
+	out = append(out, of...)
 	return append(out, e.desired.Notices...)
 }
 
@@ -53,9 +57,7 @@ func (e *Engine) problems() []string {
 func clampLines(lines []string) []string {
 	lines = lines[:min(len(lines), 16)]
 	for i, l := range lines {
-		lines[i] = clampLine(l)
+		lines[i] = s4t.Line(l, wire.MaxProblem)
 	}
 	return lines
 }
-
-func clampLine(l string) string { return strings.ToValidUTF8(l[:min(len(l), 255)], "") }

@@ -5,7 +5,7 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/doctor"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -20,11 +20,11 @@ func (e *Engine) keepSession(ctx context.Context) {
 			return
 		}
 		if wamp.ReasonOf(err) == wamp.ReasonLeft {
-			e.shed()
+			e.clearDesired()
 		}
 		wait := retry.wait()
 		switch {
-		case refused(err):
+		case doctor.Refused(err):
 			wait = jitter(slowRetry)
 		case lived >= settledAfter, lived > 0 && !flapping:
 			retry.reset()
@@ -32,25 +32,13 @@ func (e *Engine) keepSession(ctx context.Context) {
 		}
 		flapping = lived > 0 && lived < settledAfter
 		e.mu.Lock()
-		e.trouble, e.cause = troubleOf(err), diagnosisOf(err)
+		e.trouble, e.cause = troubleOf(err), doctor.DiagnosisOf(err)
 		e.mu.Unlock()
 		e.cfg.Log.Warn("no session with the cloud", "err", err, "retry_in", wait.Round(time.Millisecond))
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
 		}
-	}
-}
-
-// refused reports whether the cloud turned the board away for a reason that
-// does not pass by itself. That the way there does not let the board pass is
-// none: it may from one second to the next.
-func refused(err error) bool {
-	switch reason := wamp.ReasonOf(err); reason {
-	case wamp.ReasonCloned, wamp.ReasonLeft:
-		return true
-	default:
-		return reason != "" && s4t.KindOf(err) == s4t.Unauthenticated
 	}
 }
 
@@ -61,7 +49,7 @@ func troubleOf(err error) string {
 		return "the cloud closed the session"
 	case wamp.ReasonOf(err) == wamp.ReasonCloned:
 		return "another board uses this board's identity; stop it, or run `lightning-rod leave` on one of them and join it with a code of its own"
-	case refused(err):
+	case doctor.Refused(err):
 		return "the cloud does not know this board (any more); run `lightning-rod leave` and join with a new code (" + err.Error() + ")"
 	}
 	return err.Error()
@@ -83,8 +71,7 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, err error
 	}
 	e.setSession(c, w.Epoch)
 	defer e.setSession(nil, 0)
-	e.ports.retry()
-	e.streams.Wake()
+	e.kinds.retry()
 	e.cfg.Log.Info("connected", "peer", c.URL(), "session", w.Epoch)
 	err = e.serve(ctx, c, w)
 	return max(time.Since(start), 1), err
@@ -152,9 +139,10 @@ type serving struct {
 	engine *Engine
 	cloud  cloud
 	epoch  int64
+	seq    int64 // of the last report that was sent
 
 	missed  bool              // the last fetch failed
-	since   time.Time         // when the report began to wait for ports on their way; zero: it does not
+	since   time.Time         // when the report began to wait for what is on its way; zero: it does not
 	told    *wire.BoardReport // the last report that arrived
 	ready   int64             // generation of the last ready line
 	printed bool
@@ -173,9 +161,10 @@ func (s *serving) fetch(ctx context.Context) error {
 	return err
 }
 
-// report tells the cloud what the board has, unless it knows. Ports on their
-// way are given a moment, so that one report tells of many. wait is when to
-// try again; 0 when there is nothing to wait for.
+// report tells the cloud what the board has, unless it knows. What is on its
+// way is given a moment, so that one report tells of much. wait is when to try
+// again; 0 when there is nothing to wait for. Each try has a number of its own:
+// one that seems to have failed may still arrive.
 func (s *serving) report(ctx context.Context) (wait time.Duration) {
 	e := s.engine
 	r, settled := e.report(s.epoch)
@@ -189,7 +178,11 @@ func (s *serving) report(ctx context.Context) (wait time.Duration) {
 	}
 	s.since = time.Time{}
 	if s.told == nil || !reflect.DeepEqual(*s.told, r) {
-		if err := s.cloud.Call(ctx, wamp.Report, r, nil); err != nil {
+		s.seq++
+		numbered := r
+		numbered.Seq = s.seq
+		numbered.Told, numbered.Received = e.steps()
+		if err := s.cloud.Call(ctx, wamp.Report, numbered, nil); err != nil {
 			if ctx.Err() == nil {
 				e.cfg.Log.Warn("report to the cloud", "err", err, "retry_in", retryCall)
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -19,65 +20,93 @@ import (
 // brings a ticket, and this file decides what it opens.
 
 const (
-	maxSpent    = 4096            // stream tickets remembered until they expire; more are refused, never forgotten early
+	maxUsed     = 4096            // stream tickets remembered until they expire
 	dialTimeout = 5 * time.Second // for a service of the board or of its LAN
 )
 
-// gate decides which stream may reach what. It is used by many streams at
-// once.
-type gate struct {
+// streamPolicy realises the kind service, which is a permission: it decides
+// which stream may reach what. It is used by many streams at once.
+type streamPolicy struct {
 	board s4t.BoardID
+	key   func() ed25519.PublicKey // that signs tickets
 	clock *cloudClock
 	allow []netip.Prefix // targets besides the board itself, by its owner's decision
 
-	mu       sync.Mutex // guards the fields below
-	key      ed25519.PublicKey
+	used *wire.UsedTickets
+
+	mu       sync.Mutex               // guards the fields below
 	services map[s4t.ServiceID]string // what is desired: id -> target
-	spent    map[string]int64         // ticket id -> expiry, Unix seconds of the cloud's clock
+	states   []wire.ResourceState     // of the services
+	ready    func() bool              // idle data rtunnels are there, on which streams come
 }
 
-func newGate(id Identity, clock *cloudClock, allow []netip.Prefix) *gate {
-	return &gate{board: id.Board, clock: clock, allow: allow, key: id.TicketKey, spent: map[string]int64{}}
+func newStreamPolicy(board s4t.BoardID, key func() ed25519.PublicKey, clock *cloudClock, allow []netip.Prefix) *streamPolicy {
+	return &streamPolicy{board: board, key: key, clock: clock, allow: allow, used: wire.NewUsedTickets(maxUsed), ready: func() bool { return true }}
 }
 
-// set takes the services of a desired state, and its ticket key if it names
-// one.
-func (g *gate) set(d wire.BoardDesired) {
-	services := make(map[s4t.ServiceID]string, len(d.Services))
-	for _, s := range d.Services {
-		services[s.ID] = net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort))
+// Apply implements reconciler. A service is up when its target may be reached,
+// as far as that can be told before a name is looked up, and streams can come;
+// whether something listens there is for the user to find out.
+func (p *streamPolicy) Apply(want []wire.Resource) (refused []wire.ResourceState) {
+	services := make(map[s4t.ServiceID]string, len(want))
+	var states []wire.ResourceState
+	for _, r := range want {
+		var d wire.DesiredService
+		if state, ok := decode(r, &d); !ok {
+			refused = append(refused, state)
+			continue
+		}
+		services[s4t.ServiceID(r.ID)] = net.JoinHostPort(d.Target, strconv.Itoa(d.TCPPort))
+		state := wire.ResourceState{Kind: r.Kind, ID: r.ID, Up: true}
+		if ip, err := netip.ParseAddr(d.Target); err == nil {
+			if err := p.allowed(d.Target, ip); err != nil {
+				state.Up, state.ProblemID, state.Problem = false, wire.TargetForbidden, err.Error()
+			}
+		}
+		states = append(states, state)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.services = services
-	if len(d.TicketKey) == ed25519.PublicKeySize {
-		g.key = d.TicketKey
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.services, p.states = services, states
+	return refused
+}
+
+// States implements reconciler.
+func (p *streamPolicy) States() (states []wire.ResourceState, settled bool) {
+	ready := p.ready()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	states = slices.Clone(p.states)
+	for i := range states {
+		states[i].Up = states[i].Up && ready
 	}
+	return states, true
 }
 
 // authorize checks the ticket of a stream and returns what it may reach,
 // "host:port". A ticket for one stream works once.
-func (g *gate) authorize(text string) (target string, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := g.clock.now()
-	t, err := wire.VerifyTicket(g.key, text, now)
+func (p *streamPolicy) authorize(text string) (target string, err error) {
+	now := p.clock.now()
+	t, err := wire.VerifyTicket(p.key(), text, now)
 	if err != nil {
 		return "", err
 	}
 	refuse := func(kind s4t.Kind, hint, format string, args ...any) (string, error) {
 		return "", s4t.Errorf(kind, "open a stream on the board", hint, format, args...)
 	}
-	if t.Board != g.board {
+	if t.Board != p.board {
 		return refuse(s4t.Forbidden, "", "the ticket is for another board")
 	}
 	switch t.Purpose {
 	case wire.PurposeService:
-		if want, ok := g.services[t.Service]; !ok || want != t.Target {
+		p.mu.Lock()
+		want, ok := p.services[t.Service]
+		p.mu.Unlock()
+		if !ok || want != t.Target {
 			return refuse(s4t.Forbidden, "expose it again", "the service is not exposed (any more)")
 		}
 	case wire.PurposeStream:
-		if err := g.spend(t, now); err != nil {
+		if err := p.used.Use(t, now); err != nil {
 			return "", err
 		}
 	default:
@@ -86,35 +115,10 @@ func (g *gate) authorize(text string) (target string, err error) {
 	return t.Target, nil
 }
 
-// spend notes that a ticket was used. mu is held.
-func (g *gate) spend(t wire.Ticket, now time.Time) error {
-	refuse := func(kind s4t.Kind, format string, args ...any) error {
-		return s4t.Errorf(kind, "open a stream on the board", "ask for a new ticket", format, args...)
-	}
-	if t.ID == "" {
-		return refuse(s4t.Forbidden, "the ticket has no id")
-	}
-	if _, used := g.spent[t.ID]; used {
-		return refuse(s4t.Forbidden, "the ticket was used before")
-	}
-	if len(g.spent) >= maxSpent {
-		for id, expires := range g.spent {
-			if expires < now.Unix() {
-				delete(g.spent, id)
-			}
-		}
-		if len(g.spent) >= maxSpent {
-			return refuse(s4t.TooMany, "the board opened %d streams within a minute", maxSpent)
-		}
-	}
-	g.spent[t.ID] = t.Expires
-	return nil
-}
-
 // dial connects to a target that authorize returned. What a name resolves to
 // is checked at the moment of connecting, so that a name which changes its
 // mind in between reaches nothing new.
-func (g *gate) dial(ctx context.Context, target string) (net.Conn, error) {
+func (p *streamPolicy) dial(ctx context.Context, target string) (net.Conn, error) {
 	host, tcpPort, err := net.SplitHostPort(target)
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Invalid, "reach "+target, "give HOST:PORT", "%w", err)
@@ -124,7 +128,7 @@ func (g *gate) dial(ctx context.Context, target string) (net.Conn, error) {
 		hosts = []string{"127.0.0.1", "::1"}
 	}
 	dialer := net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		return g.allowed(host, address)
+		return p.allowedAddress(host, address)
 	}}
 	var first error
 	for _, h := range hosts {
@@ -139,18 +143,24 @@ func (g *gate) dial(ctx context.Context, target string) (net.Conn, error) {
 	return nil, dialFailed(target, first)
 }
 
-// allowed says whether a stream to host may connect to address, "ip:port".
-func (g *gate) allowed(host, address string) error {
+// allowedAddress says whether a stream to host may connect to address,
+// "ip:port".
+func (p *streamPolicy) allowedAddress(host, address string) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
 	}
-	ip := ap.Addr().Unmap().WithZone("")
+	return p.allowed(host, ap.Addr())
+}
+
+// allowed says whether a stream to host may connect to ip.
+func (p *streamPolicy) allowed(host string, ip netip.Addr) error {
+	ip = ip.Unmap().WithZone("")
 	if ip == netip.IPv6Loopback() || ip == netip.AddrFrom4([4]byte{127, 0, 0, 1}) {
 		return nil
 	}
-	for _, p := range g.allow {
-		if p.Contains(ip) {
+	for _, network := range p.allow {
+		if network.Contains(ip) {
 			return nil
 		}
 	}

@@ -2,6 +2,7 @@ package lightningrod
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"net"
@@ -19,12 +20,12 @@ import (
 // off it.
 var cloudNow = time.Date(2040, 1, 1, 12, 0, 0, 0, time.UTC)
 
-func testGate(allow ...netip.Prefix) *gate {
+func testPolicy(allow ...netip.Prefix) *streamPolicy {
 	clock := &cloudClock{}
 	clock.set(cloudNow)
-	g := newGate(testIdentity(), clock, allow)
-	g.set(wire.BoardDesired{Services: []wire.DesiredService{{ID: "service-1", Target: "127.0.0.1", TCPPort: 22}}})
-	return g
+	p := newStreamPolicy(boardA, func() ed25519.PublicKey { return testIdentity().TicketKey }, clock, allow)
+	p.Apply([]wire.Resource{wire.NewResource(wire.KindService, "service-1", wire.DesiredService{Target: "127.0.0.1", TCPPort: 22})})
+	return p
 }
 
 func TestAuthorizeDecidesByTicketAndDesiredState(t *testing.T) {
@@ -48,7 +49,7 @@ func TestAuthorizeDecidesByTicketAndDesiredState(t *testing.T) {
 		{"of a service with another target", with(service, func(t *wire.Ticket) { t.Target = "127.0.0.1:23" }), s4t.Forbidden},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			target, err := testGate().authorize(tt.ticket.Sign(conductorKey))
+			target, err := testPolicy().authorize(tt.ticket.Sign(conductorKey))
 			if s4t.KindOf(err) != tt.kind {
 				t.Fatalf("authorize = %q, %v; want kind %q", target, err, tt.kind)
 			}
@@ -60,28 +61,28 @@ func TestAuthorizeDecidesByTicketAndDesiredState(t *testing.T) {
 	t.Run("signed by somebody else", func(t *testing.T) {
 		key := append([]byte(nil), conductorKey...)
 		key[0] ^= 1
-		if _, err := testGate().authorize(stream.Sign(key)); s4t.KindOf(err) != s4t.Unauthenticated {
+		if _, err := testPolicy().authorize(stream.Sign(key)); s4t.KindOf(err) != s4t.Unauthenticated {
 			t.Errorf("error = %v", err)
 		}
 	})
 	t.Run("a service that was hidden", func(t *testing.T) {
-		g := testGate()
-		g.set(wire.BoardDesired{})
-		if _, err := g.authorize(service.Sign(conductorKey)); s4t.KindOf(err) != s4t.Forbidden {
+		p := testPolicy()
+		p.Apply(nil)
+		if _, err := p.authorize(service.Sign(conductorKey)); s4t.KindOf(err) != s4t.Forbidden {
 			t.Errorf("error = %v", err)
 		}
 	})
 }
 
 func TestStreamTicketWorksOnceAlsoWhenUsedAtOnce(t *testing.T) {
-	g := testGate()
+	p := testPolicy()
 	text := wire.Ticket{ID: "t", Purpose: wire.PurposeStream, Board: boardA, Target: "127.0.0.1:22", Expires: cloudNow.Unix() + 60}.Sign(conductorKey)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	passed := 0
 	for range 16 {
 		wg.Go(func() {
-			if _, err := g.authorize(text); err == nil {
+			if _, err := p.authorize(text); err == nil {
 				mu.Lock()
 				passed++
 				mu.Unlock()
@@ -95,33 +96,37 @@ func TestStreamTicketWorksOnceAlsoWhenUsedAtOnce(t *testing.T) {
 }
 
 func TestServiceTicketWorksAnyNumberOfTimes(t *testing.T) {
-	g := testGate()
+	p := testPolicy()
 	text := wire.Ticket{Purpose: wire.PurposeService, Board: boardA, Service: "service-1", Target: "127.0.0.1:22"}.Sign(conductorKey)
 	for range 3 {
-		if _, err := g.authorize(text); err != nil {
+		if _, err := p.authorize(text); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func TestSpentTicketsAreBoundedAndNeverForgottenEarly(t *testing.T) {
-	g := testGate()
+func TestUsedTicketsAreBoundedAndNeverForgottenEarly(t *testing.T) {
+	p := testPolicy()
 	ticket := func(i int, expires int64) string {
 		return wire.Ticket{ID: fmt.Sprint(i), Purpose: wire.PurposeStream, Board: boardA, Target: "127.0.0.1:22", Expires: expires}.Sign(conductorKey)
 	}
-	for i := range maxSpent {
-		g.spent[fmt.Sprint(i)] = cloudNow.Unix() + 60
+	use := func(from, n int, expires int64) {
+		t.Helper()
+		for i := range n {
+			if err := p.used.Use(wire.Ticket{ID: fmt.Sprint(from + i), Expires: expires}, p.clock.now()); err != nil {
+				t.Fatalf("ticket %d of %d: %v", i, n, err)
+			}
+		}
 	}
-	if _, err := g.authorize(ticket(maxSpent, cloudNow.Unix()+60)); s4t.KindOf(err) != s4t.TooMany {
+	use(0, maxUsed, cloudNow.Unix()+60)
+	if _, err := p.authorize(ticket(maxUsed, cloudNow.Unix()+60)); s4t.KindOf(err) != s4t.TooMany {
 		t.Errorf("one more: %v, want too many", err)
 	}
-	g.clock.set(cloudNow.Add(2 * time.Minute))
-	if _, err := g.authorize(ticket(maxSpent, cloudNow.Unix()+300)); err != nil {
+	p.clock.set(cloudNow.Add(2 * time.Minute))
+	if _, err := p.authorize(ticket(maxUsed, cloudNow.Unix()+300)); err != nil {
 		t.Errorf("after the others expired: %v", err)
 	}
-	if len(g.spent) != 1 {
-		t.Errorf("%d tickets remembered, want 1", len(g.spent))
-	}
+	use(maxUsed+1, maxUsed-1, cloudNow.Unix()+300) // only the one of just now is remembered
 }
 
 func TestOnlyTheBoardItselfIsReachedUnlessAllowed(t *testing.T) {
@@ -144,7 +149,7 @@ func TestOnlyTheBoardItselfIsReachedUnlessAllowed(t *testing.T) {
 		{"0.0.0.0:22", nil, false},
 	} {
 		t.Run(fmt.Sprint(tt.address, tt.allow), func(t *testing.T) {
-			err := testGate(tt.allow...).allowed("host", tt.address)
+			err := testPolicy(tt.allow...).allowedAddress("host", tt.address)
 			if (err == nil) != tt.want {
 				t.Errorf("allowed = %v, want %v", err, tt.want)
 			}
@@ -152,6 +157,24 @@ func TestOnlyTheBoardItselfIsReachedUnlessAllowed(t *testing.T) {
 				t.Errorf("%v does not say how to allow it", err)
 			}
 		})
+	}
+}
+
+// TestAServiceIsUpWhenItsTargetIsAllowed: and a user who tries it all the same
+// is told how to allow it.
+func TestAServiceIsUpWhenItsTargetIsAllowed(t *testing.T) {
+	for target, up := range map[string]bool{"127.0.0.1": true, "::1": true, "localhost": true, "printer.lan": true, "192.168.1.5": true, "192.168.2.5": false} {
+		p := testPolicy(netip.MustParsePrefix("192.168.1.0/24"))
+		p.Apply([]wire.Resource{wire.NewResource(wire.KindService, "service-1", wire.DesiredService{Target: target, TCPPort: 80})})
+		states, settled := p.States()
+		if len(states) != 1 || !settled || states[0].ID != "service-1" || states[0].Up != up || strings.Contains(states[0].Problem, "--allow-target 192.168.2.5/32") == up {
+			t.Errorf("%s: %+v", target, states)
+		}
+		to := net.JoinHostPort(target, "80")
+		ticket := wire.Ticket{Purpose: wire.PurposeService, Board: boardA, Service: "service-1", Target: to}.Sign(conductorKey)
+		if got, err := p.authorize(ticket); got != to || err != nil {
+			t.Errorf("%s: %q, %v", target, got, err)
+		}
 	}
 }
 
@@ -173,7 +196,7 @@ func TestDialSaysWhyAServiceIsNotReached(t *testing.T) {
 		{"no-port", s4t.Invalid},
 	} {
 		t.Run(tt.target, func(t *testing.T) {
-			c, err := testGate().dial(context.Background(), tt.target)
+			c, err := testPolicy().dial(context.Background(), tt.target)
 			if s4t.KindOf(err) != tt.kind {
 				t.Fatalf("dial = %v, want kind %q", err, tt.kind)
 			}
@@ -189,7 +212,7 @@ func TestDialSaysWhyAServiceIsNotReached(t *testing.T) {
 		}
 		defer l6.Close()
 		_, tcpPort, _ := net.SplitHostPort(l6.Addr().String())
-		c, err := testGate().dial(context.Background(), "localhost:"+tcpPort)
+		c, err := testPolicy().dial(context.Background(), "localhost:"+tcpPort)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,5 +229,25 @@ func TestCloudClockDoesNotFollowTheBoardsOwn(t *testing.T) {
 	c.set(cloudNow)
 	if d := c.now().Sub(cloudNow); d < 0 || d > time.Minute {
 		t.Errorf("now is %v off", d)
+	}
+}
+
+func TestAServiceIsUpWhenItsTargetIsAllowedAndStreamsCanCome(t *testing.T) {
+	p := newStreamPolicy(boardA, func() ed25519.PublicKey { return nil }, &cloudClock{}, nil)
+	ready := false
+	p.ready = func() bool { return ready }
+	p.Apply([]wire.Resource{
+		wire.NewResource(wire.KindService, "own", wire.DesiredService{Target: "127.0.0.1", TCPPort: 22}),
+		wire.NewResource(wire.KindService, "lan", wire.DesiredService{Target: "192.0.2.1", TCPPort: 22}),
+	})
+	for range 2 {
+		states, _ := p.States()
+		if own := states[0]; own.Up != ready || own.Problem != "" {
+			t.Errorf("streams can come: %v, %+v", ready, own)
+		}
+		if lan := states[1]; lan.Up || lan.ProblemID != wire.TargetForbidden || !strings.Contains(lan.Problem, "--allow-target 192.0.2.1/32") {
+			t.Errorf("a target that is not allowed: %+v", lan)
+		}
+		ready = true
 	}
 }

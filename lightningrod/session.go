@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/dial"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -44,7 +44,7 @@ type connectorConfig struct {
 // connector opens control sessions.
 type connector struct {
 	cfg    connectorConfig
-	dialer *rtunnel.Dialer
+	dialer *dial.Dialer
 	last   string // URL of the last session that came about
 }
 
@@ -57,15 +57,15 @@ func newConnector(cfg connectorConfig) (*connector, error) {
 }
 
 // newDialer makes the dialler that trusts what the identity says.
-func newDialer(id Identity, log *slog.Logger) (*rtunnel.Dialer, error) {
-	cfg := rtunnel.DialerConfig{DefaultProxy: id.Proxy, Log: log}
+func newDialer(id Identity, log *slog.Logger) (*dial.Dialer, error) {
+	cfg := dial.Config{DefaultProxy: id.Proxy, Log: log}
 	id.trust(&cfg)
-	return rtunnel.NewDialer(cfg)
+	return dial.New(cfg)
 }
 
 // trust says whom a board believes: the cloud's CA, or the one of the
 // fingerprint as long as a proxy that re-signs TLS hid it, and the extra CA.
-func (i Identity) trust(cfg *rtunnel.DialerConfig) {
+func (i Identity) trust(cfg *dial.Config) {
 	cfg.CA, cfg.Fingerprint, cfg.ExtraCA = []byte(i.CA), i.Fingerprint, []byte(i.ExtraCA)
 }
 

@@ -223,13 +223,16 @@ func (d stateDir) desired(board s4t.BoardID) (des wire.BoardDesired, found bool,
 	if des.Board != board {
 		return bad("it belongs to another board")
 	}
+	if des.Resources == nil { // of an older version, which kept them in another form
+		return bad("it names no resources")
+	}
 	return des, true, ""
 }
 
 // saveDesired keeps des for the next boot. A state that differs only by the
 // cloud's clock is not written again, to spare flash.
 func (d stateDir) saveDesired(des, last wire.BoardDesired) error {
-	last.Time = des.Time
+	last.Time, last.Told = des.Time, des.Told
 	raw := wire.Encode(des)
 	if bytes.Equal(raw, wire.Encode(last)) {
 		return nil

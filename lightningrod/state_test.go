@@ -2,6 +2,9 @@ package lightningrod
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -116,6 +119,33 @@ func TestDesiredStateOnDiskIsUsedOnlyWhole(t *testing.T) {
 			if d, found, _ := dir.desired(boardA); found && !reflect.DeepEqual(d, testDesired(7)) {
 				t.Fatalf("byte %d flipped: accepted %+v", i, d)
 			}
+		}
+	})
+	t.Run("of an older version", func(t *testing.T) {
+		dir := stateDir(t.TempDir())
+		for _, desired := range []string{
+			`{"board":"` + string(boardA) + `","generation":7,"ports":[{"id":"p"}],"services":[]}`,
+			`{"board":"` + string(boardA) + `","generation":7,"resources":null}`,
+		} {
+			sum := sha256.Sum256([]byte(desired))
+			file := wire.Encode(savedDesired{Sum: hex.EncodeToString(sum[:]), Desired: json.RawMessage(desired)})
+			if err := os.WriteFile(dir.path(desiredFile), file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, found, damage := dir.desired(boardA); found || !strings.Contains(damage, "names no resources") {
+				t.Errorf("%s: found %v, damage %q; what it wants would be taken down", desired, found, damage)
+			}
+		}
+	})
+	t.Run("of a board of which nothing is wanted", func(t *testing.T) {
+		e, _ := engineFor(t, noDialer{}, nil)
+		d := testDesired(7)
+		d.Resources = nil
+		if err := e.adopt(d); err != nil {
+			t.Fatal(err)
+		}
+		if d, found, damage := e.dir.desired(boardA); !found || d.Resources == nil || len(d.Resources) != 0 {
+			t.Errorf("found %v, damage %q: %+v", found, damage, d)
 		}
 	})
 	t.Run("of another board", func(t *testing.T) {

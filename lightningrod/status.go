@@ -44,6 +44,7 @@ type PortStatus struct {
 	MTU       int        `json:"mtu"`
 	Up        bool       `json:"up"`
 	Problem   string     `json:"problem,omitempty"`
+	ProblemID string     `json:"problem_id,omitempty"` // of a [wire.Diagnosis]
 }
 
 // ServiceStatus is a service that streams may reach.
@@ -51,10 +52,12 @@ type ServiceStatus struct {
 	ID      s4t.ServiceID `json:"id"`
 	Target  string        `json:"target"`
 	TCPPort int           `json:"port"`
+	Problem string        `json:"problem,omitempty"` // why streams may not reach it
 }
 
-// statusOf builds what identity and desired state alone tell.
-func statusOf(id Identity, d wire.BoardDesired) Status {
+// statusOf builds what identity and desired state tell, with the states of the
+// resources where a lightning-rod runs.
+func statusOf(id Identity, d wire.BoardDesired, states []wire.ResourceState) Status {
 	s := Status{
 		Board: id.Name, ID: id.Board, URL: id.URLs[0], Generation: d.Generation,
 		Ports: []PortStatus{}, Services: []ServiceStatus{}, Problems: []string{},
@@ -62,13 +65,33 @@ func statusOf(id Identity, d wire.BoardDesired) Status {
 	if d.Name != "" {
 		s.Board = d.Name
 	}
-	for _, p := range d.Ports {
-		s.Ports = append(s.Ports, PortStatus{ID: p.ID, Interface: p.Interface, MAC: p.MAC, Addresses: p.Addresses, MTU: p.MTU})
-	}
-	for _, v := range d.Services {
-		s.Services = append(s.Services, ServiceStatus{ID: v.ID, Target: v.Target, TCPPort: v.TCPPort})
+	for _, r := range d.Resources {
+		st := stateOf(r.Key(), states)
+		switch r.Kind {
+		case wire.KindPort:
+			var p wire.DesiredPort
+			json.Unmarshal(r.Spec, &p) // what is not understood is told by the state
+			s.Ports = append(s.Ports, PortStatus{
+				ID: s4t.PortID(r.ID), Interface: p.Interface, MAC: p.MAC, Addresses: p.Addresses, MTU: p.MTU,
+				Up: st.Up, Problem: st.Problem, ProblemID: st.ProblemID,
+			})
+		case wire.KindService:
+			var v wire.DesiredService
+			json.Unmarshal(r.Spec, &v)
+			s.Services = append(s.Services, ServiceStatus{ID: s4t.ServiceID(r.ID), Target: v.Target, TCPPort: v.TCPPort, Problem: st.Problem})
+		}
 	}
 	return s
+}
+
+// stateOf finds the state of a resource, zero if there is none.
+func stateOf(key wire.ResourceKey, states []wire.ResourceState) (found wire.ResourceState) {
+	for _, st := range states {
+		if st.ID == key.ID && st.Kind == key.Kind {
+			return st
+		}
+	}
+	return found
 }
 
 // ReadStatus asks the lightning-rod that runs on a state directory; where none
@@ -84,7 +107,7 @@ func ReadStatus(ctx context.Context, state string) (Status, error) {
 		return s, nil
 	}
 	d, _, _ := dir.desired(id.Board)
-	s = statusOf(id, d)
+	s = statusOf(id, d, nil)
 	s.Problems = append(s.Problems, "lightning-rod is not running; start it with `lightning-rod run`")
 	return s, nil
 }

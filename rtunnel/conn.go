@@ -11,13 +11,17 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/park"
 )
 
 // Conn is one end of a WebSocket after its handshake. One goroutine at a time
 // may read; any number may write. Close it when done with it.
+//
+// Lock order: wmu, the lock of TLS for writing, recordBatch.mu; and wmu, pmu.
+// Nobody calls out of this package under any of them.
 type Conn struct {
 	nc     net.Conn
-	bulk   *bulk // under the TLS of nc; may be nil
+	batch  *recordBatch // under the TLS of nc; may be nil
 	client bool
 	start  time.Time // what the times below count from
 
@@ -34,16 +38,16 @@ type Conn struct {
 	msgOp   Opcode // of that message; 0: none is begun
 	failed  error  // what ended reading; every later read returns it
 
-	sleeper  sleeper      // who reads; of a line only
+	waiter   park.Waiter  // who reads; see ParkWith
 	lastRead atomic.Int64 // when bytes came last, in nanoseconds since start
 	waiting  atomic.Int64 // since when a read has been waiting; 0: none is
 
 	wmu       sync.Mutex // held while writing; guards the fields below
-	keys      *keys      // of the client
+	keys      *keys      // of the client; nil: a server, which does not mask
 	sentClose bool
-	writeGone bool   // the writing direction was detached
+	writeGone bool   // a message was cut in the middle: nothing can follow
 	tail      []byte // what a try has left to write before anything else; see TryWriteFrames
-	push      pusher
+	out       rawWriter
 	unsent    unsentLimit
 
 	pending atomic.Bool // there is a control frame to send; see flushControl
@@ -65,7 +69,7 @@ type Conn struct {
 // peer must not; a server's peer must. The Conn owns c from now on. On a plain
 // TCP connection c's own Read must no longer be used.
 func NewConn(c net.Conn, buffered []byte, client bool) *Conn {
-	conn := &Conn{nc: c, bulk: bulkUnder(c), client: client, start: time.Now(), push: pusher{nc: c}}
+	conn := &Conn{nc: c, batch: batchUnder(c), client: client, start: time.Now(), out: rawWriter{nc: c}}
 	conn.ended = sync.NewCond(&conn.pmu)
 	if client {
 		conn.keys = newKeys()
@@ -86,7 +90,7 @@ func (c *Conn) NetConn() net.Conn { return c.nc }
 // write returns. It may be called more than once and from any goroutine.
 func (c *Conn) Close() error {
 	c.closeOnce.Do(func() { c.closeErr = c.nc.Close() })
-	c.sleeper.leave()
+	c.waiter.Wake()
 	c.pmu.Lock()
 	defer c.pmu.Unlock()
 	c.over = true
@@ -96,8 +100,8 @@ func (c *Conn) Close() error {
 	return c.closeErr
 }
 
-// closeWait bounds the sending of a close frame.
-const closeWait = time.Second
+// CloseWait bounds the sending of a close frame, and of what else is said last.
+const CloseWait = time.Second
 
 // CloseWithStatus sends a close frame, waiting a second at most, and closes.
 // code is one of the Status constants; reason, for the peer's log, is cut at
@@ -105,7 +109,7 @@ const closeWait = time.Second
 func (c *Conn) CloseWithStatus(code uint16, reason string) error {
 	reason = reason[:min(len(reason), maxControl-2)]
 	// Also unblocks a writer that a stopped peer holds.
-	c.nc.SetWriteDeadline(time.Now().Add(closeWait))
+	c.nc.SetWriteDeadline(time.Now().Add(CloseWait))
 	c.wmu.Lock()
 	err := c.writeControl(OpClose, append([]byte{byte(code >> 8), byte(code)}, reason...))
 	c.wmu.Unlock()
@@ -119,15 +123,15 @@ func (c *Conn) CloseWithStatus(code uint16, reason string) error {
 // waits for a slow receiver, does not count as silence of the peer.
 func (c *Conn) Keepalive(ctx context.Context, interval, timeout time.Duration) error {
 	for {
-		c.sendPing()
-		next := time.NewTimer(min(interval, timeout-c.silence()))
+		c.Ping()
+		next := time.NewTimer(min(interval, timeout-c.Silence()))
 		select {
 		case <-ctx.Done():
 			next.Stop()
 			return nil
 		case <-next.C:
 		}
-		if silent := c.silence(); silent >= timeout {
+		if silent := c.Silence(); silent >= timeout {
 			err := s4t.Errorf(s4t.Timeout, "keep the rtunnel alive", "the path to the other end is cut, or it stopped", "nothing came for %v", silent.Round(time.Millisecond))
 			c.cause.CompareAndSwap(nil, err)
 			c.Close()
@@ -141,38 +145,25 @@ func (c *Conn) Idle() time.Duration {
 	return time.Since(c.start) - time.Duration(c.lastRead.Load())
 }
 
-// DetachRead hands the reading direction over: it returns a copy of the bytes
-// that were read past the last message, and every later read of the Conn
-// fails. The caller reads on from NetConn. Only the goroutine that reads may
-// call it.
-func (c *Conn) DetachRead() []byte {
-	var rest []byte
-	if c.buf != nil {
-		rest = append(rest, c.buf.b[c.r:c.w]...)
-		giveBack(c.buf)
-		c.buf = nil
+// Silence returns how long the reader has been waiting without a byte from the
+// peer; 0 while it is busy elsewhere.
+func (c *Conn) Silence() time.Duration {
+	waiting := c.waiting.Load()
+	if waiting == 0 {
+		return 0
 	}
-	c.r, c.w, c.failed = 0, 0, errDetached
-	return rest
+	return time.Since(c.start) - time.Duration(max(waiting, c.lastRead.Load()))
 }
 
-// DetachWrite hands the writing direction over: no frame, not even a ping, is
-// written after it returned, and later writes of the Conn fail. The caller
-// writes on to NetConn.
-func (c *Conn) DetachWrite() error {
-	c.wmu.Lock()
-	defer c.wmu.Unlock()
-	if c.sentClose || c.writeGone {
-		return errDetached
-	}
-	if err := c.finish(); err != nil {
-		return err
-	}
-	c.writeGone = true
-	return nil
+// Ping sends a ping without waiting.
+func (c *Conn) Ping() {
+	c.pmu.Lock()
+	c.ping = true
+	c.pmu.Unlock()
+	c.sendControl()
 }
 
-var errDetached = errors.New("this direction of the rtunnel is closed or was handed over")
+var errClosed = errors.New("this direction of the rtunnel is closed")
 
 // readError turns an error of the connection into what callers see: io.EOF
 // stays io.EOF only after a close frame, a cut is io.ErrUnexpectedEOF.

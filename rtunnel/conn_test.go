@@ -52,7 +52,7 @@ func pipePair(t testing.TB) (a, b net.Conn) {
 	return a, b
 }
 
-// tlsPair is the same with TLS over Bulk.
+// tlsPair is the same with TLS over BatchRecords.
 func tlsPair(t testing.TB) (net.Conn, net.Conn) {
 	t.Helper()
 	a, b := tcpPair(t)
@@ -65,8 +65,8 @@ func tlsPair(t testing.TB) (net.Conn, net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := tls.Server(Bulk(b), &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
-	client := tls.Client(Bulk(a), &tls.Config{InsecureSkipVerify: true})
+	server := tls.Server(BatchRecords(b), &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	client := tls.Client(BatchRecords(a), &tls.Config{InsecureSkipVerify: true})
 	var wg sync.WaitGroup
 	wg.Go(func() { server.Handshake() })
 	if err := client.Handshake(); err != nil {
@@ -336,45 +336,19 @@ func TestKeepaliveLetsALivePeerAndABusyReaderBe(t *testing.T) {
 	})
 }
 
-func TestDetachHandsOverEachDirection(t *testing.T) {
+func TestNothingIsWrittenAfterACloseFrame(t *testing.T) {
 	a, b := tcpPair(t)
 	client, server := NewConn(a, nil, true), NewConn(b, nil, false)
 	defer server.Close()
-	defer client.Close()
-	if err := client.WriteMessage(OpText, []byte("splice")); err != nil {
-		t.Fatal(err)
+	client.CloseWithStatus(StatusNormal, "")
+	if err := client.WriteMessage(OpText, nil); !errors.Is(err, errClosed) {
+		t.Errorf("a write after CloseWithStatus gave %v", err)
 	}
-	if err := client.DetachWrite(); err != nil {
-		t.Fatal(err)
+	if _, _, err := server.ReadMessage(); err != io.EOF {
+		t.Errorf("the close frame was read as %v, want EOF", err)
 	}
-	io.WriteString(client.NetConn(), "raw bytes")
-	if err := client.WriteMessage(OpText, nil); !errors.Is(err, errDetached) {
-		t.Errorf("a write after DetachWrite gave %v", err)
-	}
-	if _, p, err := server.ReadMessage(); err != nil || string(p) != "splice" {
-		t.Fatal(p, err)
-	}
-	got := server.DetachRead()
-	for len(got) < len("raw bytes") {
-		rest := make([]byte, 100)
-		n, err := server.NetConn().Read(rest)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, rest[:n]...)
-	}
-	if string(got) != "raw bytes" {
-		t.Errorf("got %q", got)
-	}
-	if _, _, err := server.ReadMessage(); !errors.Is(err, errDetached) {
-		t.Errorf("a read after DetachRead gave %v", err)
-	}
-	// The other direction still speaks frames.
-	if err := server.WriteMessage(OpText, []byte("framed")); err != nil {
-		t.Fatal(err)
-	}
-	if _, p, err := client.ReadMessage(); err != nil || string(p) != "framed" {
-		t.Error(p, err)
+	if err := server.WriteMessage(OpText, nil); !errors.Is(err, errClosed) { // it has answered with one
+		t.Errorf("a write after the answer to a close frame gave %v", err)
 	}
 }
 

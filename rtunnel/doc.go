@@ -21,12 +21,23 @@
 // between may cut it, but none is sent so. A ping is answered out of order with
 // data and never makes the reader wait for the writer.
 //
-// # The layers
+// # The rooms
 //
-//	Dialer, Accept      TCP, proxy, TLS, upgrade        dial.go, proxy.go, tls.go, handshake.go
-//	Conn, Layout        frames and messages             conn.go, read.go, write.go, layout.go, bulk.go
-//	Stream, pools       connections inside a tunnel     stream.go, line.go, pool.go, opener.go
-//	lot                 who waits, without a goroutine  rest.go, lot_linux.go
+//	rtunnel    frames and messages: Conn, Layout, Sender, Splicer
+//	dial       the client's opening: names, TCP, proxies, TLS, upgrade; for /wamp too
+//	accept     the server's; who links it links net/http
+//	stream     connections inside a tunnel: Pool at the board, Opener at the tunnel agent
+//	park       who waits for bytes without a goroutine
+//	sockopt    TCP options
+//
+// This package is the WebSocket and its fast paths. In the order of the bytes:
+//
+//	frame.go, mask.go        one frame
+//	conn.go, read.go         messages that come
+//	write.go, layout.go      messages that go; try.go where nobody may wait
+//	sender.go, splice.go     bytes of a socket as messages, by copy and in the kernel
+//	rawread*.go, rawwrite*.go, recordbatch.go    few system calls, also under TLS
+//	park.go                  reading that ends until something comes
 //
 // # Speed and memory
 //

@@ -155,6 +155,26 @@ func putHeader(dst []byte, op Opcode, payload int, mask byte) int {
 	}
 }
 
+// putMaskedHeader writes a header with its key.
+func putMaskedHeader(dst []byte, op Opcode, payload int, key [4]byte) int {
+	n := putHeader(dst, op, payload, 0x80)
+	return n + copy(dst[n:], key[:])
+}
+
+// putFrame writes one frame with the payload p to dst, which does not overlap
+// it, and returns its length. It is masked with the next of keys, which is nil at
+// a server's end.
+func putFrame(dst []byte, op Opcode, p []byte, keys *keys) int {
+	if keys == nil {
+		n := putHeader(dst, op, len(p), 0)
+		return n + copy(dst[n:], p)
+	}
+	key := keys.next()
+	n := putMaskedHeader(dst, op, len(p), key)
+	maskTo(dst[n:n+len(p)], p, key)
+	return n + len(p)
+}
+
 const readOp = "read from the rtunnel"
 
 func protocolError(what string) error {

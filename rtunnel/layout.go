@@ -25,27 +25,16 @@ func (c *Conn) NewLayout() *Layout {
 
 // Put writes a message with the payload p to the start of dst, which does not
 // overlap it, and returns the length, at most [MaxOverhead] more than that of p.
-func (l *Layout) Put(dst, p []byte) int {
-	if l.keys == nil {
-		n := putHeader(dst, OpBinary, len(p), 0)
-		return n + copy(dst[n:], p)
-	}
-	n := putHeader(dst, OpBinary, len(p), 0x80)
-	key := l.keys.next()
-	n += copy(dst[n:], key[:])
-	maskTo(dst[n:n+len(p)], p, key)
-	return n + len(p)
-}
+func (l *Layout) Put(dst, p []byte) int { return putFrame(dst, OpBinary, p, l.keys) }
 
-// Begin writes the header of a message at the start of dst and returns the
-// place of its payload of size bytes, to be filled before End.
+// Begin writes the header of a message at the start of dst and returns where
+// its payload of size bytes goes, to be filled before End.
 func (l *Layout) Begin(dst []byte, size int) []byte {
 	if l.keys == nil {
 		l.head = putHeader(dst, OpBinary, size, 0)
 	} else {
-		l.head = putHeader(dst, OpBinary, size, 0x80)
 		l.key = l.keys.next()
-		l.head += copy(dst[l.head:], l.key[:])
+		l.head = putMaskedHeader(dst, OpBinary, size, l.key)
 	}
 	l.begun = dst[:l.head+size]
 	return l.begun[l.head:]

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/park"
 )
 
 // ReadMessage returns the next text or binary message of at most
 // [s4t.MaxMessage] bytes. The slice is valid, and may be changed, until the
 // next read. Pings are answered and pongs noted on the way. It returns io.EOF
-// after the peer closed normally; after any error all later reads fail.
+// after the peer closed normally, and [park.ErrParked] after [Conn.Interrupt];
+// after any other error all later reads fail.
 func (c *Conn) ReadMessage() (Opcode, []byte, error) {
 	for {
 		op, p, ok, err := c.next(s4t.MaxMessage)
@@ -25,7 +27,7 @@ func (c *Conn) ReadMessage() (Opcode, []byte, error) {
 			}
 			continue
 		}
-		if err := c.fill(); err == errRest {
+		if err := c.fill(); err == park.ErrParked {
 			return 0, nil, err
 		} else if err != nil {
 			return 0, nil, c.fail(err)
@@ -80,7 +82,7 @@ func (c *Conn) ReadFrames(limit int, each func(frame []byte) error, flush func()
 }
 
 // yieldAfter is how many bytes of frames are handled before other goroutines
-// have a turn.
+// run.
 const yieldAfter = 64 << 10
 
 // next takes one frame from the buffered bytes. ok says that there was a whole
@@ -170,7 +172,7 @@ func (c *Conn) closed(p []byte) error {
 	}
 	c.wmu.Lock()
 	if !c.sentClose {
-		c.nc.SetWriteDeadline(time.Now().Add(closeWait))
+		c.nc.SetWriteDeadline(time.Now().Add(CloseWait))
 		answer := []byte{byte(StatusNormal >> 8), byte(StatusNormal & 0xff)}
 		c.writeControl(OpClose, answer) // the connection ends either way
 	}
@@ -212,18 +214,23 @@ func (c *Conn) fill() error {
 		n, err = c.fillRead()
 	}
 	if n > 0 {
-		c.lastRead.Store(int64(time.Since(c.start)))
-		c.waiting.Store(0)
+		c.heard()
 		c.w += n
 		return nil
 	}
 	if err == nil {
 		err = io.ErrNoProgress
 	}
-	if c.sleeper.heeds(c.nc, err) {
-		return errRest
+	if c.waiter.WasInterrupted(c.nc, err) {
+		return park.ErrParked
 	}
 	return c.readError(err)
+}
+
+// heard notes that bytes have come.
+func (c *Conn) heard() {
+	c.lastRead.Store(int64(time.Since(c.start)))
+	c.waiting.Store(0)
 }
 
 // wait notes that the peer is waited for from now on.
@@ -277,9 +284,9 @@ func (c *Conn) adapt(n int) {
 	}
 }
 
-// rest makes the buffer small, or gives it back, before a wait that may be
+// shrink makes the buffer small, or gives it back, before a wait that may be
 // long.
-func (c *Conn) rest() {
+func (c *Conn) shrink() {
 	switch {
 	case c.buf == nil:
 	case c.r == c.w:
@@ -294,7 +301,7 @@ func (c *Conn) rest() {
 // first bytes with a few bytes of its own, so that it holds no buffer then.
 func (c *Conn) fillRead() (int, error) {
 	if c.buf == nil || c.r == c.w {
-		c.rest()
+		c.shrink()
 		c.wait()
 		n, err := c.nc.Read(c.first[:])
 		if n > 0 {

@@ -6,16 +6,16 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/park"
 )
 
-// pipe moves bytes between two sockets inside the kernel, by way of a pipe(7)
-// that is empty between calls. One goroutine uses it.
-type pipe struct {
+// Splicer moves messages between a Conn and a socket inside the kernel, by way of
+// a pipe(7) that is empty between calls. One goroutine uses it.
+type Splicer struct {
 	conn  *Conn           // carries the messages
 	local syscall.RawConn // of the stream's local end
 	r, w  int             // of the pipe
@@ -30,9 +30,9 @@ type pipe struct {
 	fromLocal, fromConn, drainTo, sendTo, readHeadOf func(fd uintptr) bool
 }
 
-// newPipe returns a pipe between c and local, nil where splicing is not
+// NewSplicer returns a Splicer between c and local, nil where splicing is not
 // possible.
-func newPipe(c *Conn, local io.ReadWriteCloser) *pipe {
+func NewSplicer(c *Conn, local io.ReadWriteCloser) *Splicer {
 	tcp, ok := local.(*net.TCPConn)
 	if !ok || c.raw == nil {
 		return nil
@@ -46,7 +46,7 @@ func newPipe(c *Conn, local io.ReadWriteCloser) *pipe {
 		return nil
 	}
 	unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, 1<<20) // less room, if this is refused, moves less at once
-	p := &pipe{conn: c, local: raw, r: fds[0], w: fds[1]}
+	p := &Splicer{conn: c, local: raw, r: fds[0], w: fds[1]}
 	p.fromLocal = func(fd uintptr) bool { return p.splice(int(fd), p.w) }
 	p.fromConn = func(fd uintptr) bool {
 		again := !p.splice(int(fd), p.w)
@@ -61,8 +61,8 @@ func newPipe(c *Conn, local io.ReadWriteCloser) *pipe {
 	return p
 }
 
-// close ends p. It may be nil.
-func (p *pipe) close() {
+// Close gives the pipe back; the two connections stay open. p may be nil.
+func (p *Splicer) Close() {
 	if p != nil {
 		unix.Close(p.r)
 		unix.Close(p.w)
@@ -71,7 +71,7 @@ func (p *pipe) close() {
 
 // splice moves up to todo bytes that are there, and reports whether it need not
 // be called again when there are some.
-func (p *pipe) splice(from, to int) bool {
+func (p *Splicer) splice(from, to int) bool {
 	for {
 		n, err := unix.Splice(from, nil, to, nil, p.todo, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 		p.n, p.err = int(max(n, 0)), err
@@ -86,7 +86,7 @@ func (p *pipe) splice(from, to int) bool {
 }
 
 // drain moves the todo bytes that are in the pipe.
-func (p *pipe) drain(to int) bool {
+func (p *Splicer) drain(to int) bool {
 	for p.todo > 0 {
 		if !p.splice(p.r, to) {
 			return false
@@ -103,7 +103,7 @@ func (p *pipe) drain(to int) bool {
 }
 
 // sendOut sends out and says that more comes, so that both travel together.
-func (p *pipe) sendOut(fd int) bool {
+func (p *Splicer) sendOut(fd int) bool {
 	for len(p.out) > 0 {
 		n, err := unix.SendmsgN(fd, p.out, nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
 		switch err {
@@ -121,7 +121,7 @@ func (p *pipe) sendOut(fd int) bool {
 }
 
 // readHead reads up to todo bytes of head.
-func (p *pipe) readHead(fd int) bool {
+func (p *Splicer) readHead(fd int) bool {
 	for {
 		p.n, p.err = unix.Read(fd, p.head[:p.todo])
 		switch p.err {
@@ -137,7 +137,7 @@ func (p *pipe) readHead(fd int) bool {
 
 // run waits with wait, which is a RawConn's Read or Write, until step is done
 // with up to todo bytes.
-func (p *pipe) run(wait func(func(uintptr) bool) error, step func(uintptr) bool, todo int) error {
+func (p *Splicer) run(wait func(func(uintptr) bool) error, step func(uintptr) bool, todo int) error {
 	p.n, p.err, p.todo = 0, nil, todo
 	if err := wait(step); err != nil {
 		return err
@@ -150,9 +150,9 @@ func (p *pipe) run(wait func(func(uintptr) bool) error, step func(uintptr) bool,
 	return p.err
 }
 
-// send moves what has come at the local end to the conn as one message and
+// Send moves what has come at the local end to the conn as one message and
 // returns its size, or io.EOF.
-func (p *pipe) send() (int, error) {
+func (p *Splicer) Send() (int, error) {
 	if err := p.run(p.local.Read, p.fromLocal, spliceMost); err != nil {
 		return 0, err
 	}
@@ -163,19 +163,17 @@ func (p *pipe) send() (int, error) {
 }
 
 // writePipe sends the n bytes in p as one binary message.
-func (c *Conn) writePipe(p *pipe, n int) error {
+func (c *Conn) writePipe(p *Splicer, n int) error {
 	c.wmu.Lock()
 	defer c.unlock()
 	if c.sentClose || c.writeGone {
-		return c.writeError(errDetached)
+		return c.writeError(errClosed)
 	}
 	err := c.finish()
 	if err == nil {
 		size := putHeader(p.head[:], OpBinary, n, 0)
 		if c.client {
-			size = putHeader(p.head[:], OpBinary, n, 0x80)
-			clear(p.head[size : size+4]) // the key 0: see spliceAfter
-			size += 4
+			size = putMaskedHeader(p.head[:], OpBinary, n, [4]byte{}) // the key 0: see spliceAfter
 		}
 		p.out = p.head[:size]
 		err = p.run(c.raw.Write, p.sendTo, 0)
@@ -190,13 +188,13 @@ func (c *Conn) writePipe(p *pipe, n int) error {
 	return nil
 }
 
-// receive moves the next message to the local end and returns how many bytes.
-// 0 is that this message is for ReadMessage: it is small, or control, or, with
-// errMasked, has to be unmasked.
-func (p *pipe) receive() (n int, err error) {
+// Receive moves the next message to the local end and returns how many bytes. 0
+// is that this message is for ReadMessage: it is small, or control, or, with
+// [ErrMasked], has to be unmasked. With [ErrLocal] the message is lost.
+func (p *Splicer) Receive() (n int, err error) {
 	c := p.conn
 	h, here, err := c.peekHead(p)
-	if err == errRest {
+	if err == park.ErrParked {
 		return 0, err
 	}
 	if err != nil {
@@ -206,20 +204,20 @@ func (p *pipe) receive() (n int, err error) {
 		return 0, nil
 	}
 	if h.key != [4]byte{} {
-		return 0, errMasked
+		return 0, ErrMasked
 	}
 	if here > 0 {
 		p.out = c.buf.b[c.r+h.size:][:here]
 		if err := p.run(p.local.Write, p.sendTo, 0); err != nil {
-			return 0, errors.Join(errLocal, err)
+			return 0, errors.Join(ErrLocal, err)
 		}
 	}
 	giveBack(c.buf)
 	c.buf, c.r, c.w = nil, 0, 0
 	for left := h.payload - here; left > 0; {
 		err := p.run(c.raw.Read, p.fromConn, left)
-		if c.sleeper.heeds(c.nc, err) {
-			continue // in the middle of a message there is no rest
+		if c.waiter.WasInterrupted(c.nc, err) {
+			continue // in the middle of a message nobody is parked
 		}
 		if err != nil {
 			return 0, c.fail(c.readError(err))
@@ -230,7 +228,7 @@ func (p *pipe) receive() (n int, err error) {
 		c.heard()
 		left -= p.n
 		if err := p.run(p.local.Write, p.drainTo, p.n); err != nil {
-			return 0, errors.Join(errLocal, err)
+			return 0, errors.Join(ErrLocal, err)
 		}
 	}
 	return h.payload, nil
@@ -240,7 +238,7 @@ func (p *pipe) receive() (n int, err error) {
 // payload have been read. It reads no more than the header of a long message,
 // so that the payload stays in the kernel. A zero header is that ReadMessage
 // has to make room first.
-func (c *Conn) peekHead(p *pipe) (h header, here int, err error) {
+func (c *Conn) peekHead(p *Splicer) (h header, here int, err error) {
 	most := maxMaskedHeader
 	if c.client {
 		most = MaxHeader
@@ -249,7 +247,7 @@ func (c *Conn) peekHead(p *pipe) (h header, here int, err error) {
 		if c.failed != nil {
 			return h, 0, c.failed
 		}
-		c.rest()
+		c.shrink()
 		if c.buf != nil {
 			h, err = parseHeader(c.buf.b[c.r:c.w], s4t.MaxMessage)
 			if err != errShort {
@@ -260,8 +258,8 @@ func (c *Conn) peekHead(p *pipe) (h header, here int, err error) {
 			}
 		}
 		err := p.run(c.raw.Read, p.readHeadOf, most-(c.w-c.r))
-		if c.sleeper.heeds(c.nc, err) {
-			return h, 0, errRest
+		if c.waiter.WasInterrupted(c.nc, err) {
+			return h, 0, park.ErrParked
 		}
 		if err != nil {
 			return h, 0, c.readError(err)
@@ -275,10 +273,4 @@ func (c *Conn) peekHead(p *pipe) (h header, here int, err error) {
 		}
 		c.w += copy(c.buf.b[c.w:], p.head[:p.n])
 	}
-}
-
-// heard notes that bytes have come.
-func (c *Conn) heard() {
-	c.lastRead.Store(int64(time.Since(c.start)))
-	c.waiting.Store(0)
 }

@@ -4,13 +4,17 @@ package rtunnel
 
 import "io"
 
-// pipe exists on Linux only.
-type pipe struct{}
+// Splicer exists on Linux only.
+type Splicer struct{}
 
-func newPipe(*Conn, io.ReadWriteCloser) *pipe { return nil }
+// NewSplicer returns nil: splicing is not possible here.
+func NewSplicer(*Conn, io.ReadWriteCloser) *Splicer { return nil }
 
-func (*pipe) close() {}
+// Close does nothing.
+func (*Splicer) Close() {}
 
-func (*pipe) send() (int, error) { return 0, io.EOF }
+// Send is never called, as there is no Splicer.
+func (*Splicer) Send() (int, error) { return 0, io.EOF }
 
-func (*pipe) receive() (int, error) { return 0, nil }
+// Receive is never called, too.
+func (*Splicer) Receive() (int, error) { return 0, nil }

@@ -1,6 +1,10 @@
 package rtunnel
 
-import "time"
+import (
+	"time"
+
+	"github.com/stack4things/s4t/rtunnel/sockopt"
+)
 
 // TryWriteFrames writes p, a run of whole frames that are laid out already, as
 // [Conn.WriteFrames] does, but waits for nothing. took says that the frames are
@@ -22,7 +26,7 @@ func (c *Conn) TryWriteFrames(p []byte) (took, all bool, err error) {
 	switch {
 	case c.raw != nil:
 		took, all, err = c.tryPlain(p)
-	case c.bulk != nil && c.bulk.raw != nil:
+	case c.batch != nil && c.batch.raw != nil:
 		took, all, err = c.tryTLS(p)
 	}
 	if err != nil {
@@ -36,7 +40,7 @@ func (c *Conn) TryWriteFrames(p []byte) (took, all bool, err error) {
 
 // tryPlain is TryWriteFrames over TCP. The caller holds wmu.
 func (c *Conn) tryPlain(p []byte) (took, all bool, err error) {
-	n, err := c.push.now(p)
+	n, err := c.out.try(p)
 	if err != nil || n == 0 {
 		return false, false, err
 	}
@@ -46,20 +50,20 @@ func (c *Conn) tryPlain(p []byte) (took, all bool, err error) {
 	return true, n == len(p), nil
 }
 
-// tryTLS is TryWriteFrames over TLS: what is sealed is kept by bulk, and p is
+// tryTLS is TryWriteFrames over TLS: what is sealed is kept by the recordBatch, and p is
 // free at once. The caller holds wmu.
 func (c *Conn) tryTLS(p []byte) (took, all bool, err error) {
 	if len(p) > maxTry {
 		return false, false, nil
 	}
-	if all, err = c.bulk.tryFlush(); err != nil || !all {
+	if all, err = c.batch.tryFlush(); err != nil || !all {
 		return false, false, err
 	}
-	c.bulk.cork()
+	c.batch.cork()
 	if _, err = c.nc.Write(p); err != nil {
 		return false, false, err
 	}
-	all, err = c.bulk.tryUncork()
+	all, err = c.batch.tryUncork()
 	return true, all, err
 }
 
@@ -80,10 +84,10 @@ func (c *Conn) Finish() error {
 func (c *Conn) finish() error {
 	if t := c.tail; t != nil {
 		c.tail = nil
-		return c.push.all(t)
+		return c.out.write(t)
 	}
-	if c.bulk != nil {
-		return c.bulk.uncork()
+	if c.batch != nil {
+		return c.batch.uncork()
 	}
 	return nil
 }
@@ -104,7 +108,7 @@ func (c *Conn) CarryFrames() {
 	defer c.wmu.Unlock()
 	c.unsent = unsentLimit{on: true}
 	c.unsent.set(c, minUnsent)
-	SetCongestion(c.nc, "bbr") // where it is not to be had, the system's default works too
+	sockopt.SetCongestion(c.nc, "bbr") // where it is not to be had, the system's default works too
 }
 
 const (
@@ -161,13 +165,13 @@ func (u *unsentLimit) wrote(c *Conn, n int) {
 // wasFull reports whether the kernel took no more since the last time it was
 // asked.
 func (c *Conn) wasFull() bool {
-	full := c.push.full
-	c.push.full = false
-	if c.bulk != nil {
-		c.bulk.mu.Lock()
-		defer c.bulk.mu.Unlock()
-		full = full || c.bulk.push.full
-		c.bulk.push.full = false
+	full := c.out.full
+	c.out.full = false
+	if c.batch != nil {
+		c.batch.mu.Lock()
+		defer c.batch.mu.Unlock()
+		full = full || c.batch.out.full
+		c.batch.out.full = false
 	}
 	return full
 }
@@ -175,5 +179,5 @@ func (c *Conn) wasFull() bool {
 // set tells the kernel. A kernel that has no such option works without.
 func (u *unsentLimit) set(c *Conn, limit int) {
 	u.limit = limit
-	SetNotSentLowAt(c.nc, limit)
+	sockopt.SetNotSentLowAt(c.nc, limit)
 }

@@ -53,7 +53,7 @@ func TestATryTakesWhatThePathTakesAndKeepsTheOrder(t *testing.T) {
 				}
 				if !all && !reading { // nobody reads: a try must come back, and full
 					reading = true
-					from.sendPing() // waits for its turn
+					from.Ping() // waits until that is done
 					go read()
 				}
 				switch {
@@ -106,7 +106,7 @@ func TestTheUnsentLimitFollowsTheRate(t *testing.T) {
 		{200 << 20, 100 * time.Millisecond, true, maxUnsent},
 	} {
 		c.unsent.since = time.Now().Add(-step.after)
-		c.push.full = step.full
+		c.out.full = step.full
 		c.unsent.wrote(c, step.bytes)
 		if c.unsent.limit != step.want {
 			t.Errorf("%d bytes in %v: limit %d, want %d", step.bytes, step.after, c.unsent.limit, step.want)

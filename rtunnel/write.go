@@ -13,7 +13,7 @@ func (c *Conn) WriteMessage(op Opcode, p []byte) error {
 	defer giveBack(b)
 	c.wmu.Lock()
 	defer c.unlock()
-	return c.write(b.b[:c.layOut(b.b, op, p)])
+	return c.write(b.b[:putFrame(b.b, op, p, c.keys)])
 }
 
 // WriteFrames writes p, a run of whole frames that are laid out already: by a
@@ -25,27 +25,12 @@ func (c *Conn) WriteFrames(p []byte) error {
 	return c.write(p)
 }
 
-// layOut writes one frame to dst, masked where this end is the client, and
-// returns its length. The caller holds wmu, for the keys.
-func (c *Conn) layOut(dst []byte, op Opcode, p []byte) int {
-	if !c.client {
-		n := putHeader(dst, op, len(p), 0)
-		return n + copy(dst[n:], p)
-	}
-	n := putHeader(dst, op, len(p), 0x80)
-	key := c.keys.next()
-	n += copy(dst[n:], key[:])
-	copy(dst[n:], p)
-	mask(dst[n:n+len(p)], key)
-	return n + len(p)
-}
-
 // write sends bytes of frames. The caller holds wmu.
 func (c *Conn) write(p []byte) error {
 	if c.sentClose || c.writeGone {
-		return s4t.Errorf(s4t.Unavailable, writeOp, "", "%w", errDetached)
+		return s4t.Errorf(s4t.Unavailable, writeOp, "", "%w", errClosed)
 	}
-	if c.tail != nil || c.bulk != nil {
+	if c.tail != nil || c.batch != nil {
 		if err := c.finish(); err != nil {
 			return c.writeError(err)
 		}
@@ -70,12 +55,12 @@ const oneRecord = 16 << 10
 
 // writeAll writes p, over TLS with one system call.
 func (c *Conn) writeAll(p []byte) error {
-	if c.bulk == nil || len(p) <= oneRecord {
-		return c.push.all(p)
+	if c.batch == nil || len(p) <= oneRecord {
+		return c.out.write(p)
 	}
-	c.bulk.cork()
+	c.batch.cork()
 	_, err := c.nc.Write(p)
-	if uerr := c.bulk.uncork(); err == nil {
+	if uerr := c.batch.uncork(); err == nil {
 		err = uerr
 	}
 	return err
@@ -84,7 +69,7 @@ func (c *Conn) writeAll(p []byte) error {
 // writeControl sends a control frame. The caller holds wmu.
 func (c *Conn) writeControl(op Opcode, p []byte) error {
 	var b [maxMaskedHeader + maxControl]byte
-	err := c.write(b[:c.layOut(b[:], op, p)])
+	err := c.write(b[:putFrame(b[:], op, p, c.keys)])
 	if op == OpClose {
 		c.sentClose = true
 	}

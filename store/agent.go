@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // Agent is a WAMP agent or a tunnel agent.
@@ -12,33 +13,40 @@ type Agent struct {
 	ID          s4t.AgentID
 	Kind        string // wire.AgentWAMP or wire.AgentTunnel
 	Incarnation string
+	Replaced    string // the incarnation before
 	URL         string // https://host:port
 	Host        string // of its public ports
-	PublicMin   int    // first and last public port; 0: it has none
-	PublicMax   int
+	PublicPorts s4t.PortRange
 	Generation  int64 // of its desired state
 	Applied     int64 // the last one it said it has
+	ReportSeq   int64 // of its last report
+	DesiredSum  wire.Sum
+	SaidSum     wire.Sum
 	Online      bool
-	SeenAt      time.Time
+	SeenAt      time.Time // by the database's clock, as the next
+	LeaseUntil  time.Time // nobody else has what it holds until then
 }
 
-const agentColumns = `id, kind, incarnation, url, host, public_min, public_max, generation, applied, online, seen_at`
+const agentColumns = `id, kind, incarnation, replaced, url, host, public_min, public_max, generation, applied, report_seq, desired_sum, said_sum, online, seen_at, lease_until`
 
 func scanAgent(s scanner) (Agent, error) {
 	var a Agent
-	var seen int64
-	err := s.Scan(&a.ID, &a.Kind, &a.Incarnation, &a.URL, &a.Host, &a.PublicMin, &a.PublicMax, &a.Generation, &a.Applied, flag(&a.Online), &seen)
-	a.SeenAt = fromMicros(seen)
+	var seen, lease int64
+	err := s.Scan(&a.ID, &a.Kind, &a.Incarnation, &a.Replaced, &a.URL, &a.Host, &a.PublicPorts.First, &a.PublicPorts.Last,
+		&a.Generation, &a.Applied, &a.ReportSeq, &a.DesiredSum, &a.SaidSum, flag(&a.Online), &seen, &lease)
+	a.SeenAt, a.LeaseUntil = fromMicros(seen), fromMicros(lease)
 	return a, err
 }
 
-// PutAgent adds an agent, or changes everything of it but its generation.
+// PutAgent adds an agent, or changes what it says of itself, its sequence of
+// reports and its lease; see GrowAgent for the rest.
 func (tx *Tx) PutAgent(a Agent) error {
 	_, err := tx.exec(fmt.Sprintf("record agent %q", a.ID),
-		`INSERT INTO agents (`+agentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, incarnation = excluded.incarnation, url = excluded.url, host = excluded.host,
-			public_min = excluded.public_min, public_max = excluded.public_max, applied = excluded.applied, online = excluded.online, seen_at = excluded.seen_at`,
-		a.ID, a.Kind, a.Incarnation, a.URL, a.Host, a.PublicMin, a.PublicMax, a.Applied, bit(a.Online), micros(a.SeenAt))
+		`INSERT INTO agents (`+agentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, 0, 0, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, incarnation = excluded.incarnation, replaced = excluded.replaced, url = excluded.url, host = excluded.host,
+			public_min = excluded.public_min, public_max = excluded.public_max, applied = excluded.applied, report_seq = excluded.report_seq,
+			online = excluded.online, seen_at = excluded.seen_at, lease_until = excluded.lease_until`,
+		a.ID, a.Kind, a.Incarnation, a.Replaced, a.URL, a.Host, a.PublicPorts.First, a.PublicPorts.Last, a.Applied, a.ReportSeq, bit(a.Online), micros(a.SeenAt), micros(a.LeaseUntil))
 	return err
 }
 
@@ -47,29 +55,50 @@ func (tx *Tx) Agent(id s4t.AgentID) (Agent, error) {
 	return one(tx, fmt.Sprintf("find agent %q", id), scanAgent, `SELECT `+agentColumns+` FROM agents WHERE id = ?`, id)
 }
 
-// Agents returns the agents of a kind; "" means all.
-func (tx *Tx) Agents(kind string) ([]Agent, error) {
-	return many(tx, "list agents", scanAgent, `SELECT `+agentColumns+` FROM agents WHERE ? = '' OR kind = ? ORDER BY id`, kind, kind)
+// LockAgent returns an agent and holds it until the transaction ends.
+func (tx *Tx) LockAgent(id s4t.AgentID) (Agent, error) {
+	return one(tx, fmt.Sprintf("find agent %q", id), scanAgent, `SELECT `+agentColumns+` FROM agents WHERE id = ?`+tx.forUpdate(), id)
 }
 
-// GrowAgent makes a new generation of an agent's desired state and returns its
-// number.
-func (tx *Tx) GrowAgent(id s4t.AgentID) (int64, error) {
-	return one(tx, fmt.Sprintf("change the desired state of agent %q", id), value[int64],
-		`UPDATE agents SET generation = generation + 1 WHERE id = ? RETURNING generation`, id)
+// Agents returns all agents.
+func (tx *Tx) Agents() ([]Agent, error) {
+	return many(tx, "list agents", scanAgent, `SELECT `+agentColumns+` FROM agents ORDER BY id`)
 }
 
-// AgentLoads returns how many ports and services each tunnel agent has.
+// GrowAgent makes a new generation of an agent's desired state and returns the
+// agent. The sums of what is wanted of it, and of what it said, change by
+// these.
+func (tx *Tx) GrowAgent(id s4t.AgentID, desired, said wire.Sum) (Agent, error) {
+	return one(tx, fmt.Sprintf("change the desired state of agent %q", id), scanAgent,
+		`UPDATE agents SET generation = generation + 1, desired_sum = (desired_sum + ?) % 4611686018427387904, said_sum = (said_sum + ?) % 4611686018427387904
+		WHERE id = ? RETURNING `+agentColumns, desired, said, id)
+}
+
+// AddSaidSum changes the sum of what an agent said.
+func (tx *Tx) AddSaidSum(id s4t.AgentID, sum wire.Sum) error {
+	_, err := tx.exec(fmt.Sprintf("record what agent %q said", id), `UPDATE agents SET said_sum = (said_sum + ?) % 4611686018427387904 WHERE id = ?`, sum, id)
+	return err
+}
+
+// SetReported writes how far an agent is: the generation that it has applied,
+// the sequence of its last report, and the sum of what it said.
+func (tx *Tx) SetReported(a Agent) error {
+	_, err := tx.exec(fmt.Sprintf("take the report of agent %q", a.ID), `UPDATE agents SET applied = ?, report_seq = ?, said_sum = ? WHERE id = ?`, a.Applied, a.ReportSeq, a.SaidSum, a.ID)
+	return err
+}
+
+// AgentLoads returns how much each tunnel agent has to carry: networks,
+// services and boards that are placed there.
 func (tx *Tx) AgentLoads() (map[s4t.AgentID]int, error) {
 	type load struct {
 		agent s4t.AgentID
 		n     int
 	}
-	rows, err := many(tx, "count the ports of agents", func(s scanner) (l load, err error) {
+	rows, err := many(tx, "count what agents carry", func(s scanner) (l load, err error) {
 		err = s.Scan(&l.agent, &l.n)
 		return
-	}, `SELECT n.tunnel_agent, COUNT(*) FROM ports p JOIN networks n ON n.id = p.network GROUP BY n.tunnel_agent
-		UNION ALL SELECT agent, COUNT(*) FROM services GROUP BY agent`)
+	}, `SELECT a.id, (SELECT COUNT(*) FROM boards b WHERE b.tunnel_agent = a.id) + (SELECT COUNT(*) FROM services s WHERE s.agent = a.id)
+			+ (SELECT COUNT(*) FROM networks n WHERE n.tunnel_agent = a.id) FROM agents a`)
 	if err != nil {
 		return nil, err
 	}

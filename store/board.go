@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // Board is a board with what only the conductor needs.
@@ -17,13 +18,14 @@ type Board struct {
 	PublicKey    []byte // Ed25519; empty: not enrolled
 	Incarnation  string // of the WAMP agent when the session began
 	Instance     string // of lightning-rod in the session
-	StreamsUp    bool   // the tunnel agent holds an idle data rtunnel of it
+	ReportSeq    int64  // of the last report in the session
 	StreamsUntil time.Time
 	ClonedAt     time.Time
 }
 
-const boardColumns = `id, project, name, type, labels, location, code_hash, code_used, public_key, status, epoch, generation, applied,
-	wamp_agent, incarnation, instance, tunnel_agent, streams_up, streams_until, cloned_at, info, problems, last_seen, created_at`
+const boardSelect = `SELECT b.id, b.project, b.name, b.type, b.labels, b.location, b.code_hash, b.code_used, b.public_key, p.status, p.epoch, p.generation, p.applied,
+		p.wamp_agent, p.incarnation, p.instance, p.report_seq, b.tunnel_agent, b.streams_until, b.cloned_at, b.info, b.problems, p.seen_at, b.created_at
+	FROM boards b JOIN presence p ON p.board = b.id `
 
 func scanBoard(s scanner) (Board, error) {
 	var b Board
@@ -32,7 +34,7 @@ func scanBoard(s scanner) (Board, error) {
 	var until, cloned, created int64
 	var seen sql.NullInt64
 	if err := s.Scan(&b.ID, &b.Project, &b.Name, &b.Type, &labels, &location, &hash, flag(&b.CodeUsed), &key, &b.Status, &b.Epoch, &b.Generation, &b.AppliedGeneration,
-		&b.WAMPAgent, &b.Incarnation, &b.Instance, &b.TunnelAgent, flag(&b.StreamsUp), &until, &cloned, &info, &problems, &seen, &created); err != nil {
+		&b.WAMPAgent, &b.Incarnation, &b.Instance, &b.ReportSeq, &b.TunnelAgent, &until, &cloned, &info, &problems, &seen, &created); err != nil {
 		return b, err
 	}
 	b.CodeHash = hash.String
@@ -53,61 +55,93 @@ func scanBoard(s scanner) (Board, error) {
 	return b, nil
 }
 
-// changing are the values of a board that UpdateBoard writes, in its order.
-func (b Board) changing() []any {
+// described are the values of what people say of a board.
+func (b Board) described() []any {
 	location := ""
 	if b.Location != nil {
 		location = jsonText(b.Location)
 	}
-	return []any{b.Name, b.Type, jsonText(b.Labels), location, textOrNull(b.CodeHash), bit(b.CodeUsed), base64.StdEncoding.EncodeToString(b.PublicKey),
-		b.Status, b.Epoch, b.AppliedGeneration, b.WAMPAgent, b.Incarnation, b.Instance, b.TunnelAgent, bit(b.StreamsUp), micros(b.StreamsUntil), micros(b.ClonedAt),
-		jsonText(b.Info), jsonText(b.Problems), microsOrNull(b.LastSeen)}
+	return []any{b.Name, b.Type, jsonText(b.Labels), location}
 }
 
-// InsertBoard adds a board, with generation 1. A name that the project has is
-// a Conflict on boards.name.
+// InsertBoard adds a board that was never there, with generation 1. A name
+// that the project has is a Conflict on boards.name.
 func (tx *Tx) InsertBoard(b Board) error {
-	args := append(b.changing(), b.ID, b.Project, micros(b.CreatedAt))
-	_, err := tx.exec(fmt.Sprintf("create board %q", b.Name),
-		`INSERT INTO boards (name, type, labels, location, code_hash, code_used, public_key, status, epoch, applied, wamp_agent, incarnation, instance,
-			tunnel_agent, streams_up, streams_until, cloned_at, info, problems, last_seen, id, project, created_at, generation)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`, args...)
+	op := fmt.Sprintf("create board %q", b.Name)
+	if _, err := tx.exec(op,
+		`INSERT INTO boards (name, type, labels, location, code_hash, code_used, public_key, tunnel_agent, streams_until, cloned_at, info, problems, id, project, created_at)
+		VALUES (?, ?, ?, ?, ?, 0, '', '', 0, 0, '', '', ?, ?, ?)`,
+		append(b.described(), textOrNull(b.CodeHash), b.ID, b.Project, micros(b.CreatedAt))...); err != nil {
+		return err
+	}
+	_, err := tx.exec(op, `INSERT INTO presence (board, status, epoch, generation, applied, report_seq, wamp_agent, incarnation, instance) VALUES (?, ?, 0, 1, 0, 0, '', '', '')`,
+		b.ID, s4t.BoardRegistered)
 	return err
 }
 
-// UpdateBoard writes everything of a board but its project and its generation,
-// which only grows (see GrowBoard).
-func (tx *Tx) UpdateBoard(b Board) error {
-	_, err := tx.exec(fmt.Sprintf("update board %q", b.Name),
-		`UPDATE boards SET name = ?, type = ?, labels = ?, location = ?, code_hash = ?, code_used = ?, public_key = ?, status = ?, epoch = ?, applied = ?,
-			wamp_agent = ?, incarnation = ?, instance = ?, tunnel_agent = ?, streams_up = ?, streams_until = ?, cloned_at = ?, info = ?, problems = ?, last_seen = ?
-		WHERE id = ?`, append(b.changing(), b.ID)...)
+// The columns of a board are written in groups, each by those who know them,
+// so that no one undoes what another writes meanwhile.
+
+// DescribeBoard writes what people say of a board: name, type, labels,
+// location.
+func (tx *Tx) DescribeBoard(b Board) error {
+	return tx.updateBoard(b, `name = ?, type = ?, labels = ?, location = ?`, b.described()...)
+}
+
+// SetBoardKey writes the code and the key of a board.
+func (tx *Tx) SetBoardKey(b Board) error {
+	return tx.updateBoard(b, `code_hash = ?, code_used = ?, public_key = ?`, textOrNull(b.CodeHash), bit(b.CodeUsed), base64.StdEncoding.EncodeToString(b.PublicKey))
+}
+
+// SetBoardSays writes what a board says of itself.
+func (tx *Tx) SetBoardSays(b Board) error {
+	return tx.updateBoard(b, `info = ?, problems = ?`, jsonText(b.Info), jsonText(b.Problems))
+}
+
+// SetBoardStreams writes where the streams of a board are, and until when they
+// are wanted.
+func (tx *Tx) SetBoardStreams(b Board) error {
+	return tx.updateBoard(b, `tunnel_agent = ?, streams_until = ?`, b.TunnelAgent, micros(b.StreamsUntil))
+}
+
+// SetBoardCloned writes when another board used the key of this one.
+func (tx *Tx) SetBoardCloned(b Board) error {
+	return tx.updateBoard(b, `cloned_at = ?`, micros(b.ClonedAt))
+}
+
+func (tx *Tx) updateBoard(b Board, set string, args ...any) error {
+	_, err := tx.exec(fmt.Sprintf("update board %q", b.Name), `UPDATE boards SET `+set+` WHERE id = ?`, append(args, b.ID)...)
 	return err
 }
 
-// GrowBoard makes a new generation of a board's desired state and returns the
-// board.
-func (tx *Tx) GrowBoard(id s4t.BoardID) (Board, error) {
-	return one(tx, fmt.Sprintf("change the desired state of board %q", id), scanBoard,
-		`UPDATE boards SET generation = generation + 1 WHERE id = ? RETURNING `+boardColumns, id)
+// SetPresence writes the session of a board: everything of it but the
+// generation, which only grows (see GrowBoard).
+func (tx *Tx) SetPresence(b Board) error {
+	_, err := tx.exec(fmt.Sprintf("record the presence of board %q", b.Name),
+		`UPDATE presence SET status = ?, epoch = ?, applied = ?, report_seq = ?, wamp_agent = ?, incarnation = ?, instance = ?, seen_at = ? WHERE board = ?`,
+		b.Status, b.Epoch, b.AppliedGeneration, b.ReportSeq, b.WAMPAgent, b.Incarnation, b.Instance, microsOrNull(b.LastSeen), b.ID)
+	return err
 }
 
-// BoardState is how far a board is.
-type BoardState struct {
-	Name      string
-	Online    bool
-	Applied   int64 // generation
-	StreamsUp bool
+// Woken is who is to be told of a generation of a board's desired state.
+type Woken struct {
+	Board      s4t.BoardID
+	Generation int64
+	WAMPAgent  s4t.AgentID
+	Online     bool
 }
 
-// BoardState returns it.
-func (tx *Tx) BoardState(id s4t.BoardID) (BoardState, error) {
-	return one(tx, fmt.Sprintf("find board %q", id), func(s scanner) (b BoardState, err error) {
-		var status s4t.BoardStatus
-		err = s.Scan(&b.Name, &status, &b.Applied, flag(&b.StreamsUp))
-		b.Online = status == s4t.BoardOnline
-		return
-	}, `SELECT name, status, applied, streams_up FROM boards WHERE id = ?`, id)
+func scanWoken(s scanner) (w Woken, err error) {
+	var status s4t.BoardStatus
+	err = s.Scan(&w.Board, &w.Generation, &w.WAMPAgent, &status)
+	w.Online = status == s4t.BoardOnline
+	return w, err
+}
+
+// GrowBoard makes a new generation of a board's desired state.
+func (tx *Tx) GrowBoard(id s4t.BoardID) (Woken, error) {
+	return one(tx, fmt.Sprintf("change the desired state of board %q", id), scanWoken,
+		`UPDATE presence SET generation = generation + 1 WHERE board = ? RETURNING board, generation, wamp_agent, status`, id)
 }
 
 // DeleteBoard deletes a board with its ports and services.
@@ -118,46 +152,82 @@ func (tx *Tx) DeleteBoard(id s4t.BoardID) error {
 
 // Board returns the board with this id.
 func (tx *Tx) Board(id s4t.BoardID) (Board, error) {
-	return one(tx, fmt.Sprintf("find board %q", id), scanBoard, `SELECT `+boardColumns+` FROM boards WHERE id = ?`, id)
+	return one(tx, fmt.Sprintf("find board %q", id), scanBoard, boardSelect+`WHERE b.id = ?`, id)
 }
 
-// BoardByCode returns the board whose registration code has this hash.
+// LockBoard does it and holds the board until the transaction ends.
+func (tx *Tx) LockBoard(id s4t.BoardID) (Board, error) {
+	return one(tx, fmt.Sprintf("find board %q", id), scanBoard, boardSelect+`WHERE b.id = ?`+tx.forUpdate(), id)
+}
+
+// BoardByCode returns the board whose registration code has this hash, and
+// holds it until the transaction ends.
 func (tx *Tx) BoardByCode(hash string) (Board, error) {
-	return one(tx, "find the board of a code", scanBoard, `SELECT `+boardColumns+` FROM boards WHERE code_hash = ?`, hash)
+	return one(tx, "find the board of a code", scanBoard, boardSelect+`WHERE b.code_hash = ?`+tx.forUpdate(), hash)
 }
 
-// FindBoards returns the boards with this name or id, in all projects.
-func (tx *Tx) FindBoards(ref string) ([]Board, error) {
-	return many(tx, fmt.Sprintf("find board %q", ref), scanBoard, `SELECT `+boardColumns+` FROM boards WHERE id = ? OR name = ? ORDER BY project`, ref, ref)
+// BoardsNamed returns the boards with a name: of a project, or with "" of
+// every one.
+func (tx *Tx) BoardsNamed(project s4t.ProjectID, name string) ([]Board, error) {
+	where, args := named("b", project, name)
+	return many(tx, fmt.Sprintf("find board %q", name), scanBoard, boardSelect+where, args...)
 }
 
-// Boards returns the boards of a project by name; "" means every project.
-func (tx *Tx) Boards(project s4t.ProjectID) ([]Board, error) {
-	return many(tx, "list boards", scanBoard, `SELECT `+boardColumns+` FROM boards WHERE ? = '' OR project = ? ORDER BY name, project`, project, project)
+// named chooses the objects with a name, of one project or of all.
+func named(table string, project s4t.ProjectID, name string) (where string, args []any) {
+	if project == "" {
+		return fmt.Sprintf("WHERE %s.name = ? ORDER BY %s.project", table, table), []any{name}
+	}
+	return fmt.Sprintf("WHERE %s.project = ? AND %s.name = ?", table, table), []any{project, name}
 }
 
-// BoardsOfWAMPAgent returns the boards whose session is, or was last, with
-// this agent.
-func (tx *Tx) BoardsOfWAMPAgent(agent s4t.AgentID) ([]Board, error) {
-	return many(tx, "list boards of an agent", scanBoard, `SELECT `+boardColumns+` FROM boards WHERE wamp_agent = ? ORDER BY id`, agent)
+// Boards returns a page of the boards of a project by name, with a status; ""
+// means every project, and every status.
+func (tx *Tx) Boards(project s4t.ProjectID, status s4t.BoardStatus, p wire.Page) (wire.List[Board], error) {
+	return page(tx, "list boards", p, order[Board]{"b.name, b.id", func(b Board) []any { return []any{b.Name, string(b.ID)} }},
+		scanBoard, boardSelect, equal(equal(filter{}, "b.project", project), "p.status", status))
+}
+
+// SessionsOf returns the boards with a status whose session is, or was last,
+// with a WAMP agent, at most limit of them after one, by id.
+func (tx *Tx) SessionsOf(agent s4t.AgentID, status s4t.BoardStatus, after s4t.BoardID, limit int) ([]s4t.BoardID, error) {
+	return many(tx, "list boards of an agent", value[s4t.BoardID], `SELECT board FROM presence WHERE wamp_agent = ? AND status = ? AND board > ? ORDER BY board LIMIT ?`, agent, status, after, limit)
 }
 
 // BoardsOfTunnelAgent returns the boards whose streams and services are with
-// this agent.
-func (tx *Tx) BoardsOfTunnelAgent(agent s4t.AgentID) ([]Board, error) {
-	return many(tx, "list boards of an agent", scanBoard, `SELECT `+boardColumns+` FROM boards WHERE tunnel_agent = ? ORDER BY id`, agent)
+// an agent, at most limit of them after one, by id.
+func (tx *Tx) BoardsOfTunnelAgent(agent s4t.AgentID, after s4t.BoardID, limit int) ([]Board, error) {
+	return many(tx, "list boards of an agent", scanBoard, boardSelect+`WHERE b.tunnel_agent = ? AND b.id > ? ORDER BY b.id LIMIT ?`, agent, after, limit)
 }
 
 // LaggingBoards returns the online boards that have not applied their desired
-// state.
-func (tx *Tx) LaggingBoards() ([]Board, error) {
-	return many(tx, "list boards that lag", scanBoard, `SELECT `+boardColumns+` FROM boards WHERE status = 'online' AND applied < generation ORDER BY id`)
+// state, at most limit of them.
+func (tx *Tx) LaggingBoards(limit int) ([]Woken, error) {
+	return many(tx, "list boards that lag", scanWoken, `SELECT board, generation, wamp_agent, status FROM presence WHERE status = 'online' AND applied < generation ORDER BY board LIMIT ?`, limit)
 }
 
 // ExpiringBoards returns the boards whose wish for idle data rtunnels, or
 // whose notice of a clone, is older than these times.
-func (tx *Tx) ExpiringBoards(streamsUntil, clonedAt time.Time) ([]Board, error) {
-	return many(tx, "list boards with something that ran out", scanBoard,
-		`SELECT `+boardColumns+` FROM boards WHERE (streams_until > 0 AND streams_until <= ?) OR (cloned_at > 0 AND cloned_at <= ?) ORDER BY id`,
+func (tx *Tx) ExpiringBoards(streamsUntil, clonedAt time.Time) ([]s4t.BoardID, error) {
+	return many(tx, "list boards with something that ran out", value[s4t.BoardID],
+		`SELECT id FROM boards WHERE streams_until > 0 AND streams_until <= ? UNION SELECT id FROM boards WHERE cloned_at > 0 AND cloned_at <= ? ORDER BY 1`,
 		micros(streamsUntil), micros(clonedAt))
+}
+
+// CountBoards returns how many boards of a project have each status; "" means
+// every project.
+func (tx *Tx) CountBoards(project s4t.ProjectID) (map[s4t.BoardStatus]int, error) {
+	query, args := `SELECT status, COUNT(*) FROM presence GROUP BY status`, []any{}
+	if project != "" {
+		query, args = `SELECT p.status, COUNT(*) FROM boards b JOIN presence p ON p.board = b.id WHERE b.project = ? GROUP BY p.status`, []any{project}
+	}
+	counts := map[s4t.BoardStatus]int{s4t.BoardRegistered: 0, s4t.BoardOnline: 0, s4t.BoardOffline: 0}
+	_, err := many(tx, "count boards", func(s scanner) (struct{}, error) {
+		var status s4t.BoardStatus
+		var n int
+		err := s.Scan(&status, &n)
+		counts[status] = n
+		return struct{}{}, err
+	}, query, args...)
+	return counts, err
 }

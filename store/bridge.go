@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // Bridge is the row of a bridge: its network and ports are rows of their own.
@@ -35,19 +36,29 @@ func (tx *Tx) InsertBridge(b Bridge) error {
 	return err
 }
 
-// FindBridges returns the bridges with this name or id, in all projects.
-func (tx *Tx) FindBridges(ref string) ([]Bridge, error) {
-	return many(tx, fmt.Sprintf("find bridge %q", ref), scanBridge, `SELECT `+bridgeColumns+` FROM bridges WHERE id = ? OR name = ? ORDER BY project`, ref, ref)
+// Bridge returns the bridge with this id.
+func (tx *Tx) Bridge(id s4t.BridgeID) (Bridge, error) {
+	return one(tx, fmt.Sprintf("find bridge %q", id), scanBridge, `SELECT `+bridgeColumns+` FROM bridges WHERE id = ?`, id)
 }
 
-// Bridges returns the bridges of a project by name; "" means every project.
-func (tx *Tx) Bridges(project s4t.ProjectID) ([]Bridge, error) {
-	return many(tx, "list bridges", scanBridge, `SELECT `+bridgeColumns+` FROM bridges WHERE ? = '' OR project = ? ORDER BY name, project`, project, project)
+// BridgesNamed returns the bridges with a name: of a project, or with "" of
+// every one.
+func (tx *Tx) BridgesNamed(project s4t.ProjectID, name string) ([]Bridge, error) {
+	where, args := named("bridges", project, name)
+	return many(tx, fmt.Sprintf("find bridge %q", name), scanBridge, `SELECT `+bridgeColumns+` FROM bridges `+where, args...)
 }
 
-// BridgeOfNetwork returns the bridge that a network belongs to.
+// Bridges returns a page of the bridges of a project by name; "" means every
+// project.
+func (tx *Tx) Bridges(project s4t.ProjectID, p wire.Page) (wire.List[Bridge], error) {
+	return page(tx, "list bridges", p, order[Bridge]{"name, id", func(b Bridge) []any { return []any{b.Name, string(b.ID)} }},
+		scanBridge, `SELECT `+bridgeColumns+` FROM bridges`, equal(filter{}, "project", project))
+}
+
+// BridgeOfNetwork returns the bridge that a network belongs to, and holds it
+// until the transaction ends.
 func (tx *Tx) BridgeOfNetwork(id s4t.NetworkID) (Bridge, error) {
-	return one(tx, fmt.Sprintf("find the bridge of network %q", id), scanBridge, `SELECT `+bridgeColumns+` FROM bridges WHERE network = ?`, id)
+	return one(tx, fmt.Sprintf("find the bridge of network %q", id), scanBridge, `SELECT `+bridgeColumns+` FROM bridges WHERE network = ?`+tx.forUpdate(), id)
 }
 
 // SetBridgeStatus records the status that was told last.

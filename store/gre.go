@@ -5,10 +5,10 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
-// Endpoint is a GRE endpoint of the data centre with where it is. Its Status
-// follows from AgentUp.
+// Endpoint is a GRE endpoint of the data centre with where it is.
 type Endpoint struct {
 	s4t.GREEndpoint
 	Network   s4t.NetworkID
@@ -16,14 +16,14 @@ type Endpoint struct {
 	CreatedAt time.Time
 }
 
-const endpointColumns = `id, network, agent, remote, local, gre_key, guards, agent_up, problem, created_at`
+var endpointSelect = `SELECT e.id, e.network, e.agent, e.remote, e.local, e.gre_key, e.guards, e.created_at, ` + agentSays + ` FROM gre_endpoints e ` + atAgent(wire.KindGRE, "e.id", "e.agent")
 
 func scanEndpoint(s scanner) (Endpoint, error) {
 	var e Endpoint
 	var guards string
-	var up bool
+	var up, wasUp bool
 	var created, key int64
-	if err := s.Scan(&e.ID, &e.Network, &e.Agent, &e.Remote, &e.Local, &key, &guards, flag(&up), &e.Problem, &created); err != nil {
+	if err := s.Scan(&e.ID, &e.Network, &e.Agent, &e.Remote, &e.Local, &key, &guards, &created, flag(&up), flag(&wasUp), &e.Problem); err != nil {
 		return e, err
 	}
 	e.Key, e.CreatedAt, e.Status = uint32(key), fromMicros(created), s4t.PortDown
@@ -33,19 +33,12 @@ func scanEndpoint(s scanner) (Endpoint, error) {
 	return e, fromJSON(guards, &e.Guards)
 }
 
-// InsertEndpoint adds an endpoint, down. A remote that is attached under this
+// InsertEndpoint adds an endpoint. A remote that is attached under this
 // key at the same tunnel agent is a Conflict on gre_endpoints.gre_key.
 func (tx *Tx) InsertEndpoint(e Endpoint) error {
 	_, err := tx.exec(fmt.Sprintf("attach GRE endpoint %s", e.Remote),
-		`INSERT INTO gre_endpoints (`+endpointColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, 0, '', ?)`,
+		`INSERT INTO gre_endpoints (id, network, agent, remote, local, gre_key, guards, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.ID, e.Network, e.Agent, e.Remote, e.Local, int64(e.Key), jsonText(e.Guards), micros(e.CreatedAt))
-	return err
-}
-
-// UpdateEndpointState writes what was reported of an endpoint.
-func (tx *Tx) UpdateEndpointState(e Endpoint) error {
-	_, err := tx.exec(fmt.Sprintf("update GRE endpoint %q", e.ID), `UPDATE gre_endpoints SET agent_up = ?, problem = ? WHERE id = ?`,
-		bit(e.Status == s4t.PortUp), e.Problem, e.ID)
 	return err
 }
 
@@ -55,22 +48,12 @@ func (tx *Tx) DeleteEndpoint(id s4t.EndpointID) error {
 	return err
 }
 
+// Endpoint returns an endpoint.
+func (tx *Tx) Endpoint(id s4t.EndpointID) (Endpoint, error) {
+	return one(tx, fmt.Sprintf("find GRE endpoint %q", id), scanEndpoint, endpointSelect+`WHERE e.id = ?`, id)
+}
+
 // EndpointsOfNetwork returns the endpoints of a network.
 func (tx *Tx) EndpointsOfNetwork(id s4t.NetworkID) ([]Endpoint, error) {
-	return tx.endpoints(`network = ?`, id)
-}
-
-// EndpointsOfAgent returns the endpoints at a tunnel agent.
-func (tx *Tx) EndpointsOfAgent(id s4t.AgentID) ([]Endpoint, error) {
-	return tx.endpoints(`agent = ?`, id)
-}
-
-// Endpoints returns the endpoints of all networks of a project; "" means every
-// project.
-func (tx *Tx) Endpoints(project s4t.ProjectID) ([]Endpoint, error) {
-	return tx.endpoints(`network IN (SELECT id FROM networks WHERE ? = '' OR project = ?)`, project, project)
-}
-
-func (tx *Tx) endpoints(where string, args ...any) ([]Endpoint, error) {
-	return many(tx, "list GRE endpoints", scanEndpoint, `SELECT `+endpointColumns+` FROM gre_endpoints WHERE `+where+` ORDER BY network, remote, gre_key`, args...)
+	return many(tx, "list GRE endpoints", scanEndpoint, endpointSelect+`WHERE e.network = ? ORDER BY e.remote, e.gre_key`, id)
 }

@@ -3,8 +3,10 @@ package store
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 const networkColumns = `id, project, name, layer, encapsulation, mtu, gre_key, tunnel_agent, created_at`
@@ -55,72 +57,149 @@ func (tx *Tx) DeleteNetwork(id s4t.NetworkID) error {
 	return err
 }
 
-// Network returns a network with its subnets.
+// Network returns a network with its subnets, endpoints and uplink.
 func (tx *Tx) Network(id s4t.NetworkID) (s4t.Network, error) {
 	n, err := one(tx, fmt.Sprintf("find network %q", id), scanNetwork, `SELECT `+networkColumns+` FROM networks WHERE id = ?`, id)
 	if err != nil {
 		return n, err
 	}
-	if n.Subnets, err = many(tx, "list subnets of a network", scanSubnet, `SELECT `+subnetColumns+` FROM subnets WHERE network = ? ORDER BY cidr`, id); err != nil {
-		return n, err
-	}
-	u, err := tx.Uplink(id)
-	if s4t.KindOf(err) == s4t.NotFound {
-		return n, nil
-	}
-	n.Uplink = &u.Uplink
-	return n, err
+	list := []s4t.Network{n}
+	err = tx.withParts(list)
+	return list[0], err
 }
 
-// Networks returns the networks of a project by name; "" means every project.
-func (tx *Tx) Networks(project s4t.ProjectID) ([]s4t.Network, error) {
-	return tx.networks(`? = '' OR project = ?`, project, project)
+// LockNetwork returns the bare network and holds it until the transaction
+// ends: what is on it stays as it is.
+func (tx *Tx) LockNetwork(id s4t.NetworkID) (s4t.Network, error) {
+	return one(tx, fmt.Sprintf("find network %q", id), scanNetwork, `SELECT `+networkColumns+` FROM networks WHERE id = ?`+tx.forUpdate(), id)
 }
 
-// NetworksOfAgent returns the networks whose switch runs on a tunnel agent.
-func (tx *Tx) NetworksOfAgent(agent s4t.AgentID) ([]s4t.Network, error) {
-	return tx.networks(`tunnel_agent = ?`, agent)
+// NetworksNamed returns the networks with a name: of a project, or with "" of
+// every one.
+func (tx *Tx) NetworksNamed(project s4t.ProjectID, name string) ([]s4t.Network, error) {
+	where, args := named("networks", project, name)
+	return tx.networks(where, args...)
+}
+
+// Networks returns a page of the networks of a project by name; "" means every
+// project.
+func (tx *Tx) Networks(project s4t.ProjectID, p wire.Page) (wire.List[s4t.Network], error) {
+	list, err := page(tx, "list networks", p, order[s4t.Network]{"name, id", func(n s4t.Network) []any { return []any{n.Name, string(n.ID)} }},
+		scanNetwork, `SELECT `+networkColumns+` FROM networks`, equal(filter{}, "project", project))
+	if err == nil {
+		err = tx.withParts(list.Items)
+	}
+	return list, err
+}
+
+// EachNetwork calls fn with every network of a project.
+func (tx *Tx) EachNetwork(project s4t.ProjectID, fn func(s4t.Network) error) error {
+	for p := (wire.Page{}); ; {
+		list, err := tx.Networks(project, p)
+		if err != nil {
+			return err
+		}
+		for _, n := range list.Items {
+			if err := fn(n); err != nil {
+				return err
+			}
+		}
+		if p.After = list.Next; p.After == "" {
+			return nil
+		}
+	}
 }
 
 // NetworksOfBoard returns the networks that a board has a port on.
 func (tx *Tx) NetworksOfBoard(board s4t.BoardID) ([]s4t.Network, error) {
-	return tx.networks(`id IN (SELECT network FROM ports WHERE board = ?)`, board)
+	return tx.networks(`WHERE id IN (SELECT network FROM ports WHERE board = ?) ORDER BY name, id`, board)
+}
+
+// NetworksByID returns those of ids that are there, by id.
+func (tx *Tx) NetworksByID(ids []s4t.NetworkID) (map[s4t.NetworkID]s4t.Network, error) {
+	found := make(map[s4t.NetworkID]s4t.Network, len(ids))
+	for part := range slices.Chunk(ids, chunk) {
+		args := make([]any, len(part))
+		for i, id := range part {
+			args[i] = id
+		}
+		networks, err := tx.networks(`WHERE id IN `+rowsOf(1, len(part)), args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range networks {
+			found[n.ID] = n
+		}
+	}
+	return found, nil
 }
 
 func (tx *Tx) networks(where string, args ...any) ([]s4t.Network, error) {
-	networks, err := many(tx, "list networks", scanNetwork, `SELECT `+networkColumns+` FROM networks WHERE `+where+` ORDER BY name, id`, args...)
-	if err != nil || len(networks) == 0 {
-		return networks, err
+	networks, err := many(tx, "list networks", scanNetwork, `SELECT `+networkColumns+` FROM networks `+where, args...)
+	if err == nil {
+		err = tx.withParts(networks)
 	}
-	subnets, err := many(tx, "list subnets of networks", scanSubnet,
-		`SELECT `+subnetColumns+` FROM subnets WHERE network IN (SELECT id FROM networks WHERE `+where+`) ORDER BY cidr`, args...)
-	if err != nil {
-		return nil, err
-	}
+	return networks, err
+}
+
+// withParts gives networks their subnets, endpoints and uplinks.
+func (tx *Tx) withParts(networks []s4t.Network) error {
 	at := make(map[s4t.NetworkID]int, len(networks))
 	for i, n := range networks {
 		at[n.ID] = i
 	}
-	for _, sn := range subnets {
-		if i, ok := at[sn.Network]; ok {
-			networks[i].Subnets = append(networks[i].Subnets, sn)
+	for part := range slices.Chunk(networks, chunk) {
+		var ids []any
+		for _, n := range part {
+			ids = append(ids, n.ID)
+		}
+		in := rowsOf(1, len(ids))
+		subnets, err := many(tx, "list subnets of networks", scanSubnet, `SELECT `+subnetColumns+` FROM subnets WHERE network IN `+in+` ORDER BY cidr`, ids...)
+		if err != nil {
+			return err
+		}
+		for _, sn := range subnets {
+			n := &networks[at[sn.Network]]
+			n.Subnets = append(n.Subnets, sn)
+		}
+		endpoints, err := many(tx, "list GRE endpoints of networks", scanEndpoint, endpointSelect+`WHERE e.network IN `+in+` ORDER BY e.remote, e.gre_key`, ids...)
+		if err != nil {
+			return err
+		}
+		for _, e := range endpoints {
+			n := &networks[at[e.Network]]
+			n.AttachGRE = append(n.AttachGRE, e.GREEndpoint)
+		}
+		uplinks, err := many(tx, "list uplinks of networks", scanUplink, uplinkSelect+`WHERE u.network IN `+in, ids...)
+		if err != nil {
+			return err
+		}
+		for _, u := range uplinks {
+			networks[at[u.Network]].Uplink = &u.Uplink
 		}
 	}
-	uplinks, err := many(tx, "list uplinks of networks", scanUplink, uplinkSelect+`WHERE u.network IN (SELECT id FROM networks WHERE `+where+`)`, args...)
+	return nil
+}
+
+// UsedPrefixes returns the subnets of all networks of a project.
+func (tx *Tx) UsedPrefixes(project s4t.ProjectID) ([]netip.Prefix, error) {
+	texts, err := many(tx, "list subnets", value[string], `SELECT cidr FROM subnets WHERE project = ?`, project)
 	if err != nil {
 		return nil, err
 	}
-	for _, u := range uplinks {
-		if i, ok := at[u.Network]; ok {
-			networks[i].Uplink = &u.Uplink
+	used := make([]netip.Prefix, len(texts))
+	for i, t := range texts {
+		if used[i], err = netip.ParsePrefix(t); err != nil {
+			return nil, s4t.Errorf(s4t.Internal, "list subnets", "", "%w", err)
 		}
 	}
-	return networks, nil
+	return used, nil
 }
 
-// Subnets returns the subnets of a project; "" means every project.
-func (tx *Tx) Subnets(project s4t.ProjectID) ([]s4t.Subnet, error) {
-	return many(tx, "list subnets", scanSubnet, `SELECT `+subnetColumns+` FROM subnets WHERE ? = '' OR project = ? ORDER BY cidr, id`, project, project)
+// Subnets returns a page of the subnets of a project; "" means every project.
+func (tx *Tx) Subnets(project s4t.ProjectID, p wire.Page) (wire.List[s4t.Subnet], error) {
+	return page(tx, "list subnets", p, order[s4t.Subnet]{"cidr, id", func(sn s4t.Subnet) []any { return []any{sn.CIDR.String(), string(sn.ID)} }},
+		scanSubnet, `SELECT `+subnetColumns+` FROM subnets`, equal(filter{}, "project", project))
 }
 
 // Subnet returns a subnet.

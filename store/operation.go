@@ -3,48 +3,65 @@ package store
 import (
 	"database/sql"
 	"fmt"
-	"slices"
+	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
-// MaxOperations is how many operations one list returns: the newest.
-const MaxOperations = 1000
-
-// Operation is an operation with what it waits for.
+// Operation is an operation with what only the conductor needs.
 type Operation struct {
 	s4t.Operation
-	Name   string // of the object
-	Awaits string // JSON, of the conductor
+	Name    string // of the object
+	Retries int    // other choices that may still be tried
 }
 
-const operationColumns = `id, kind, project, object, name, status, steps, awaits, error, error_kind, created_at, ended_at`
+const operationColumns = `id, kind, project, object, name, status, steps, error, error_kind, created_at, ended_at, retries`
 
 func scanOperation(s scanner) (Operation, error) {
 	var o Operation
 	var steps string
 	var created int64
 	var ended sql.NullInt64
-	if err := s.Scan(&o.ID, &o.Kind, &o.Project, &o.Object, &o.Name, &o.Status, &steps, &o.Awaits, &o.Error, &o.ErrorKind, &created, &ended); err != nil {
+	if err := s.Scan(&o.ID, &o.Kind, &o.Project, &o.Object, &o.Name, &o.Status, &steps, &o.Error, &o.ErrorKind, &created, &ended, &o.Retries); err != nil {
 		return o, err
 	}
 	o.CreatedAt, o.EndedAt = fromMicros(created), fromMicrosOrNull(ended)
 	return o, fromJSON(steps, &o.Steps)
 }
 
-// InsertOperation adds an operation.
-func (tx *Tx) InsertOperation(o Operation) error {
+// InsertOperation adds an operation that may run for timeout from now, by the
+// database's clock.
+func (tx *Tx) InsertOperation(o Operation, timeout time.Duration) error {
+	now := tx.Now()
 	_, err := tx.exec("record the operation "+o.Kind,
-		`INSERT INTO operations (`+operationColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		o.ID, o.Kind, o.Project, o.Object, o.Name, o.Status, jsonText(o.Steps), o.Awaits, o.Error, o.ErrorKind, micros(o.CreatedAt), microsOrNull(o.EndedAt))
+		`INSERT INTO operations (`+operationColumns+`, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		o.ID, o.Kind, o.Project, o.Object, o.Name, o.Status, jsonText(o.Steps), o.Error, o.ErrorKind, micros(o.CreatedAt), microsOrNull(o.EndedAt), o.Retries, micros(now.Add(timeout)))
 	return err
 }
 
-// UpdateOperation writes how an operation goes: status, steps, error, end.
-func (tx *Tx) UpdateOperation(o Operation) error {
-	_, err := tx.exec(fmt.Sprintf("record the end of operation %q", o.ID),
-		`UPDATE operations SET status = ?, steps = ?, error = ?, error_kind = ?, ended_at = ? WHERE id = ?`,
+// EndOperation writes how an operation ended, and reports whether it did: one
+// that has ended already stays as it is.
+func (tx *Tx) EndOperation(o Operation) (bool, error) {
+	op := fmt.Sprintf("record the end of operation %q", o.ID)
+	n, err := tx.exec(op, `UPDATE operations SET status = ?, steps = ?, error = ?, error_kind = ?, ended_at = ? WHERE id = ? AND status = 'running'`,
 		o.Status, jsonText(o.Steps), o.Error, o.ErrorKind, microsOrNull(o.EndedAt), o.ID)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	_, err = tx.exec(op, `DELETE FROM awaits WHERE operation = ?`, o.ID)
+	return true, err
+}
+
+// SetSteps writes the steps of an operation.
+func (tx *Tx) SetSteps(id s4t.OperationID, steps []s4t.Step) error {
+	_, err := tx.exec(fmt.Sprintf("record the steps of operation %q", id), `UPDATE operations SET steps = ? WHERE id = ?`, jsonText(steps), id)
+	return err
+}
+
+// UseRetry takes one of the retries of a running operation.
+func (tx *Tx) UseRetry(id s4t.OperationID) error {
+	_, err := tx.exec(fmt.Sprintf("try operation %q again", id), `UPDATE operations SET retries = retries - 1 WHERE id = ? AND status = 'running'`, id)
 	return err
 }
 
@@ -53,18 +70,35 @@ func (tx *Tx) Operation(id s4t.OperationID) (Operation, error) {
 	return one(tx, fmt.Sprintf("find operation %q", id), scanOperation, `SELECT `+operationColumns+` FROM operations WHERE id = ?`, id)
 }
 
-// Operations returns the newest [MaxOperations] operations of a project, oldest
-// first; "" means every project.
-func (tx *Tx) Operations(project s4t.ProjectID) ([]Operation, error) {
-	ops, err := many(tx, "list operations", scanOperation,
-		`SELECT `+operationColumns+` FROM operations WHERE ? = '' OR project = ? ORDER BY created_at DESC, id LIMIT ?`, project, project, MaxOperations)
-	slices.Reverse(ops)
-	return ops, err
+// LockOperation returns an operation and holds it until the transaction ends:
+// of two who find that it is done, one ends it.
+func (tx *Tx) LockOperation(id s4t.OperationID) (Operation, error) {
+	return one(tx, fmt.Sprintf("find operation %q", id), scanOperation, `SELECT `+operationColumns+` FROM operations WHERE id = ?`+tx.forUpdate(), id)
 }
 
-// RunningOperations returns the operations that have not ended.
-func (tx *Tx) RunningOperations() ([]Operation, error) {
-	return many(tx, "list operations", scanOperation, `SELECT `+operationColumns+` FROM operations WHERE status = 'running' ORDER BY created_at`)
+// OverdueOperations returns the running operations whose time is over, by the
+// database's clock; with all, every running one.
+func (tx *Tx) OverdueOperations(all bool) ([]s4t.OperationID, error) {
+	now := tx.Now()
+	if all {
+		now = now.AddDate(100, 0, 0)
+	}
+	return many(tx, "list operations", value[s4t.OperationID], `SELECT id FROM operations WHERE status = 'running' AND deadline < ? ORDER BY id`, micros(now))
+}
+
+// ExtendOperations gives every running operation this much time from now: the
+// clock has jumped.
+func (tx *Tx) ExtendOperations(timeout time.Duration) error {
+	now := tx.Now()
+	_, err := tx.exec("give operations their time again", `UPDATE operations SET deadline = ? WHERE status = 'running'`, micros(now.Add(timeout)))
+	return err
+}
+
+// Operations returns a page of the operations of a project, oldest first; ""
+// means every project.
+func (tx *Tx) Operations(project s4t.ProjectID, p wire.Page) (wire.List[Operation], error) {
+	return page(tx, "list operations", p, order[Operation]{"created_at, id", func(o Operation) []any { return []any{micros(o.CreatedAt), string(o.ID)} }},
+		scanOperation, `SELECT `+operationColumns+` FROM operations`, equal(filter{}, "project", project))
 }
 
 // TrimOperations deletes the oldest that ended, so that keep are left in all.

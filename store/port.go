@@ -4,46 +4,48 @@ import (
 	"database/sql"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
-// Port is a port with its two halves.
+// Port is a port with what only the conductor needs.
 type Port struct {
 	s4t.Port
-	BoardUp      bool // as the board reported in its present session
-	AgentUp      bool // as the tunnel agent reported
-	BoardProblem string
-	AgentProblem string
-	TunnelAgent  s4t.AgentID       // of its network
-	Layer        int               // of its network
-	Encap        s4t.Encapsulation // of its network
-	BoardOnline  bool
-	CreatedAt    time.Time
+	TunnelAgent s4t.AgentID       // of its network
+	Layer       int               // of its network
+	Encap       s4t.Encapsulation // of its network
+	BoardOnline bool
+	CreatedAt   time.Time
 }
 
-const portSelect = `SELECT p.id, p.network, p.project, b.name, p.board, p.mac, p.interface, p.guards, p.gre_local, p.board_up, p.agent_up,
-		p.board_problem, p.agent_problem, p.status, p.created_at, n.mtu, n.gre_key, n.tunnel_agent, n.layer, n.encapsulation, b.status
-	FROM ports p JOIN networks n ON n.id = p.network JOIN boards b ON b.id = p.board `
+const portSelect = `SELECT p.id, p.network, p.project, b.name, p.board, p.mac, p.interface, p.guards, p.gre_local, p.created_at, n.mtu, n.gre_key, n.tunnel_agent, n.layer, n.encapsulation,
+		s.status, ` + boardSays + `, ` + agentSays + `
+	FROM ports p JOIN networks n ON n.id = p.network JOIN boards b ON b.id = p.board JOIN presence s ON s.board = p.board `
+
+var portJoins = portSelect + onBoard(wire.KindPort, "p.id", "p.board") + atAgent(wire.KindPort, "p.id", "n.tunnel_agent")
 
 func scanPort(s scanner) (Port, error) {
 	var p Port
 	var mac, gre sql.NullString
-	var guards, boardStatus string
+	var guards, agentProblem string
+	var board s4t.BoardStatus
+	var boardUp, agentUp, wasUp bool
 	var key uint32
 	var created int64
-	if err := s.Scan(&p.ID, &p.Network, &p.Project, &p.Board, &p.BoardID, &mac, &p.Interface, &guards, &gre, flag(&p.BoardUp), flag(&p.AgentUp),
-		&p.BoardProblem, &p.AgentProblem, &p.Status, &created, &p.MTU, &key, &p.TunnelAgent, &p.Layer, &p.Encap, &boardStatus); err != nil {
+	if err := s.Scan(&p.ID, &p.Network, &p.Project, &p.Board, &p.BoardID, &mac, &p.Interface, &guards, &gre, &created, &p.MTU, &key, &p.TunnelAgent, &p.Layer, &p.Encap,
+		&board, flag(&boardUp), &p.Problem, flag(&agentUp), flag(&wasUp), &agentProblem); err != nil {
 		return p, err
 	}
 	p.MAC, p.Addresses, p.CreatedAt = mac.String, []string{}, fromMicros(created)
-	p.BoardOnline = s4t.BoardStatus(boardStatus) == s4t.BoardOnline
+	p.Status, p.BoardOnline = standing(boardUp && agentUp, wasUp), board == s4t.BoardOnline
 	if gre.Valid {
 		p.GRE = &s4t.PortGRE{Local: gre.String, Key: key}
 	}
-	if p.Problem = p.BoardProblem; p.Problem == "" {
-		p.Problem = p.AgentProblem
+	if p.Problem == "" {
+		p.Problem = agentProblem
 	}
 	return p, fromJSON(guards, &p.Guards)
 }
@@ -59,9 +61,8 @@ func (tx *Tx) InsertPort(p Port) error {
 		gre = p.GRE.Local
 	}
 	if _, err := tx.exec(op,
-		`INSERT INTO ports (id, network, project, board, mac, interface, guards, gre_local, board_up, agent_up, board_problem, agent_problem, status, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, '', '', ?, ?)`,
-		p.ID, p.Network, p.Project, p.BoardID, textOrNull(p.MAC), p.Interface, jsonText(p.Guards), textOrNull(gre), p.Status, micros(p.CreatedAt)); err != nil {
+		`INSERT INTO ports (id, network, project, board, mac, interface, guards, gre_local, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		p.ID, p.Network, p.Project, p.BoardID, textOrNull(p.MAC), p.Interface, jsonText(p.Guards), textOrNull(gre), micros(p.CreatedAt)); err != nil {
 		return err
 	}
 	for i, a := range p.Addresses {
@@ -75,15 +76,6 @@ func (tx *Tx) InsertPort(p Port) error {
 		}
 	}
 	return nil
-}
-
-// UpdatePortState writes what was reported of a port: its halves, problems and
-// status.
-func (tx *Tx) UpdatePortState(p Port) error {
-	_, err := tx.exec(fmt.Sprintf("update port %q", p.ID),
-		`UPDATE ports SET board_up = ?, agent_up = ?, board_problem = ?, agent_problem = ?, status = ? WHERE id = ?`,
-		bit(p.BoardUp), bit(p.AgentUp), p.BoardProblem, p.AgentProblem, p.Status, p.ID)
-	return err
 }
 
 // DeletePort deletes a port; its addresses are free again.
@@ -104,25 +96,53 @@ func (tx *Tx) Port(id s4t.PortID) (Port, error) {
 	return ports[0], nil
 }
 
-// Ports returns the ports of a project; "" means every project.
-func (tx *Tx) Ports(project s4t.ProjectID) ([]Port, error) {
-	return tx.ports(`? = '' OR p.project = ?`, project, project)
+// Ports returns a page of the ports of a project, in the order they were made;
+// "" means every project.
+func (tx *Tx) Ports(project s4t.ProjectID, p wire.Page) (wire.List[Port], error) {
+	list, err := page(tx, "list ports", p, order[Port]{"p.created_at, p.id", func(p Port) []any { return []any{micros(p.CreatedAt), string(p.ID)} }},
+		scanPort, portJoins, equal(filter{}, "p.project", project))
+	if err == nil {
+		err = tx.withAddresses(list.Items)
+	}
+	return list, err
 }
 
 // PortsOfNetwork returns the ports of a network in the order they were made.
 func (tx *Tx) PortsOfNetwork(id s4t.NetworkID) ([]Port, error) { return tx.ports(`p.network = ?`, id) }
 
+// PortsOfNetworks returns the ports of some networks, each in the order they
+// were made.
+func (tx *Tx) PortsOfNetworks(ids []s4t.NetworkID) (map[s4t.NetworkID][]Port, error) {
+	found := make(map[s4t.NetworkID][]Port, len(ids))
+	for part := range slices.Chunk(ids, chunk) {
+		args := make([]any, len(part))
+		for i, id := range part {
+			args[i] = id
+		}
+		ports, err := tx.ports(`p.network IN `+rowsOf(1, len(part)), args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range ports {
+			found[p.Network] = append(found[p.Network], p)
+		}
+	}
+	return found, nil
+}
+
 // PortsOfBoard returns the ports of a board.
 func (tx *Tx) PortsOfBoard(id s4t.BoardID) ([]Port, error) { return tx.ports(`p.board = ?`, id) }
 
-// PortsOfAgent returns the ports whose far end is on a tunnel agent.
-func (tx *Tx) PortsOfAgent(id s4t.AgentID) ([]Port, error) { return tx.ports(`n.tunnel_agent = ?`, id) }
-
 func (tx *Tx) ports(where string, args ...any) ([]Port, error) {
-	ports, err := many(tx, "list ports", scanPort, portSelect+`WHERE `+where+` ORDER BY p.created_at, b.name, p.id`, args...)
-	if err != nil || len(ports) == 0 {
-		return ports, err
+	ports, err := many(tx, "list ports", scanPort, portJoins+`WHERE `+where+` ORDER BY p.created_at, b.name, p.id`, args...)
+	if err == nil {
+		err = tx.withAddresses(ports)
 	}
+	return ports, err
+}
+
+// withAddresses gives ports their addresses.
+func (tx *Tx) withAddresses(ports []Port) error {
 	at := make(map[s4t.PortID]int, len(ports))
 	for i, p := range ports {
 		at[p.ID] = i
@@ -132,54 +152,35 @@ func (tx *Tx) ports(where string, args ...any) ([]Port, error) {
 		address string
 		bits    int
 	}
-	all, err := many(tx, "list addresses", func(s scanner) (t taken, err error) {
-		err = s.Scan(&t.port, &t.address, &t.bits)
-		return
-	}, `SELECT a.port, a.address, a.bits FROM addresses a JOIN ports p ON p.id = a.port JOIN networks n ON n.id = p.network WHERE `+where+` ORDER BY a.port, a.place`, args...)
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range all {
-		if i, ok := at[t.port]; ok {
-			ports[i].Addresses = append(ports[i].Addresses, fmt.Sprintf("%s/%d", t.address, t.bits))
+	for part := range slices.Chunk(ports, chunk) {
+		var ids []any
+		for _, p := range part {
+			ids = append(ids, p.ID)
 		}
-	}
-	return ports, nil
-}
-
-// PortState is how far a port is.
-type PortState struct {
-	ID             s4t.PortID
-	Board          string // its name
-	BoardID        s4t.BoardID
-	BoardOnline    bool
-	BoardUp        bool
-	AgentUp        bool
-	Status         s4t.PortStatus
-	BoardProblem   string
-	AgentProblem   string
-	BoardInfo      string // JSON of s4t.BoardInfo
-	BoardHasLatest bool   // the board has applied its desired state
-	BridgeTo       string // interface of the board that the port bridges
-}
-
-// PortStates returns how far the ports of a network are, without what it takes
-// to show them.
-func (tx *Tx) PortStates(id s4t.NetworkID) ([]PortState, error) {
-	return many(tx, "list the states of ports", func(s scanner) (p PortState, err error) {
-		var board s4t.BoardStatus
-		var applied, generation int64
-		var text string
-		if err = s.Scan(&p.ID, &p.Board, &p.BoardID, &board, flag(&p.BoardUp), flag(&p.AgentUp), &p.Status, &p.BoardProblem, &p.AgentProblem, &p.BoardInfo, &applied, &generation, &text); err != nil {
+		all, err := many(tx, "list addresses", func(s scanner) (t taken, err error) {
+			err = s.Scan(&t.port, &t.address, &t.bits)
 			return
+		}, `SELECT port, address, bits FROM addresses WHERE port IN `+rowsOf(1, len(ids))+` ORDER BY port, place`, ids...)
+		if err != nil {
+			return err
 		}
-		p.BoardOnline, p.BoardHasLatest = board == s4t.BoardOnline, applied >= generation
-		var guards s4t.PortGuards
-		err = fromJSON(text, &guards)
-		p.BridgeTo = guards.BridgeTo
+		for _, t := range all {
+			p := &ports[at[t.port]]
+			p.Addresses = append(p.Addresses, fmt.Sprintf("%s/%d", t.address, t.bits))
+		}
+	}
+	return nil
+}
+
+// PortStatuses returns how the ports of a network stand.
+func (tx *Tx) PortStatuses(id s4t.NetworkID) ([]s4t.Port, error) {
+	return many(tx, "list the statuses of ports", func(s scanner) (p s4t.Port, err error) {
+		var up, wasUp bool
+		err = s.Scan(&p.ID, flag(&up), flag(&wasUp))
+		p.Status = standing(up, wasUp)
 		return
-	}, `SELECT p.id, b.name, b.id, b.status, p.board_up, p.agent_up, p.status, p.board_problem, p.agent_problem, b.info, b.applied, b.generation, p.guards
-		FROM ports p JOIN boards b ON b.id = p.board WHERE p.network = ? ORDER BY b.name`, id)
+	}, `SELECT p.id, CASE WHEN rb.up = 1 AND ra.up = 1 THEN 1 ELSE 0 END, COALESCE(ra.was_up, 0) FROM ports p JOIN networks n ON n.id = p.network `+
+		onBoard(wire.KindPort, "p.id", "p.board")+atAgent(wire.KindPort, "p.id", "n.tunnel_agent")+`WHERE p.network = ?`, id)
 }
 
 // TakenAddresses returns the addresses of a network that ports have.

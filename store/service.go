@@ -4,26 +4,32 @@ import (
 	"fmt"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // Service is an exposed service with where it is.
 type Service struct {
 	s4t.Service
-	Agent     s4t.AgentID // where its public port is
-	AgentUp   bool        // the public port listens
-	StreamsUp bool        // the board is online and has an idle data rtunnel there
+	Agent s4t.AgentID // where its public port is
 }
 
-const serviceSelect = `SELECT s.id, s.project, b.name, s.board, s.name, s.tcp_port, s.target, a.host, s.public_port, s.status, s.problem, s.created_at,
-		s.agent, s.agent_up, CASE WHEN b.status = 'online' THEN b.streams_up ELSE 0 END
-	FROM services s JOIN boards b ON b.id = s.board JOIN agents a ON a.id = s.agent `
+var serviceSelect = `SELECT s.id, s.project, b.name, s.board, s.name, s.tcp_port, s.target, a.host, s.public_port, s.created_at, s.agent, ` + boardSays + `, ` + agentSays + `
+	FROM services s JOIN boards b ON b.id = s.board JOIN agents a ON a.id = s.agent ` + onBoard(wire.KindService, "s.id", "s.board") + atAgent(wire.KindService, "s.id", "s.agent")
 
 func scanService(s scanner) (Service, error) {
 	var v Service
 	var created int64
-	err := s.Scan(&v.ID, &v.Project, &v.Board, &v.BoardID, &v.Name, &v.TCPPort, &v.Target, &v.Host, &v.PublicPort, &v.Status, &v.Problem, &created,
-		&v.Agent, flag(&v.AgentUp), flag(&v.StreamsUp))
-	v.CreatedAt = fromMicros(created)
+	var boardUp, agentUp, wasUp bool
+	var boardProblem string
+	err := s.Scan(&v.ID, &v.Project, &v.Board, &v.BoardID, &v.Name, &v.TCPPort, &v.Target, &v.Host, &v.PublicPort, &created, &v.Agent,
+		flag(&boardUp), &boardProblem, flag(&agentUp), flag(&wasUp), &v.Problem)
+	v.Status, v.CreatedAt = s4t.ServicePending, fromMicros(created)
+	if boardUp && agentUp {
+		v.Status = s4t.ServiceUp
+	}
+	if v.Problem == "" {
+		v.Problem = boardProblem
+	}
 	return v, err
 }
 
@@ -32,16 +38,15 @@ func scanService(s scanner) (Service, error) {
 // on services.public_port.
 func (tx *Tx) InsertService(s Service) error {
 	_, err := tx.exec(fmt.Sprintf("expose service %q of board %q", s.Name, s.Board),
-		`INSERT INTO services (id, project, board, name, tcp_port, target, agent, public_port, agent_up, problem, status, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '', ?, ?)`,
-		s.ID, s.Project, s.BoardID, s.Name, s.TCPPort, s.Target, s.Agent, s.PublicPort, s.Status, micros(s.CreatedAt))
+		`INSERT INTO services (id, project, board, name, tcp_port, target, agent, public_port, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		s.ID, s.Project, s.BoardID, s.Name, s.TCPPort, s.Target, s.Agent, s.PublicPort, micros(s.CreatedAt))
 	return err
 }
 
-// UpdateServiceState writes what was reported of a service.
-func (tx *Tx) UpdateServiceState(s Service) error {
-	_, err := tx.exec(fmt.Sprintf("update service %q", s.ID), `UPDATE services SET agent_up = ?, problem = ?, status = ? WHERE id = ?`,
-		bit(s.AgentUp), s.Problem, s.Status, s.ID)
+// MoveService gives a service another public port. One that is taken on that
+// agent is a Conflict on services.public_port.
+func (tx *Tx) MoveService(s Service) error {
+	_, err := tx.exec(fmt.Sprintf("expose service %q of board %q", s.Name, s.Board), `UPDATE services SET public_port = ? WHERE id = ?`, s.PublicPort, s.ID)
 	return err
 }
 
@@ -56,19 +61,16 @@ func (tx *Tx) Service(id s4t.ServiceID) (Service, error) {
 	return one(tx, fmt.Sprintf("find service %q", id), scanService, serviceSelect+`WHERE s.id = ?`, id)
 }
 
-// Services returns the services of a project by board; "" means every project.
-func (tx *Tx) Services(project s4t.ProjectID) ([]Service, error) {
-	return tx.services(`? = '' OR s.project = ?`, project, project)
+// Services returns a page of the services of a project, in the order they were
+// made; "" means every project. With a board it is of that one only.
+func (tx *Tx) Services(project s4t.ProjectID, board s4t.BoardID, p wire.Page) (wire.List[Service], error) {
+	return page(tx, "list services", p, order[Service]{"s.created_at, s.id", func(s Service) []any { return []any{micros(s.CreatedAt), string(s.ID)} }},
+		scanService, serviceSelect, equal(equal(filter{}, "s.project", project), "s.board", board))
 }
 
 // ServicesOfBoard returns the services of a board.
 func (tx *Tx) ServicesOfBoard(id s4t.BoardID) ([]Service, error) {
 	return tx.services(`s.board = ?`, id)
-}
-
-// ServicesOfAgent returns the services whose public port is on a tunnel agent.
-func (tx *Tx) ServicesOfAgent(id s4t.AgentID) ([]Service, error) {
-	return tx.services(`s.agent = ?`, id)
 }
 
 func (tx *Tx) services(where string, args ...any) ([]Service, error) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // Uplink is an uplink with its network.
@@ -17,17 +18,18 @@ type Uplink struct {
 	CreatedAt time.Time
 }
 
-const uplinkSelect = `SELECT u.network, n.project, n.name, u.agent, u.bridge, u.guards, u.status, u.problem, u.created_at
-	FROM uplinks u JOIN networks n ON n.id = u.network `
+var uplinkSelect = `SELECT u.network, n.project, n.name, u.agent, u.bridge, u.guards, u.created_at, ` + agentSays + `
+	FROM uplinks u JOIN networks n ON n.id = u.network ` + atAgent(wire.KindUplink, "u.network", "u.agent")
 
 func scanUplink(s scanner) (Uplink, error) {
 	var u Uplink
 	var guards string
+	var up, wasUp bool
 	var created int64
-	if err := s.Scan(&u.Network, &u.Project, &u.Name, &u.Agent, &u.Bridge, &guards, &u.Status, &u.Problem, &created); err != nil {
+	if err := s.Scan(&u.Network, &u.Project, &u.Name, &u.Agent, &u.Bridge, &guards, &created, flag(&up), flag(&wasUp), &u.Problem); err != nil {
 		return u, err
 	}
-	u.CreatedAt = fromMicros(created)
+	u.Status, u.CreatedAt = standing(up, wasUp), fromMicros(created)
 	return u, fromJSON(guards, &u.Guards)
 }
 
@@ -38,15 +40,8 @@ func (tx *Tx) PutUplink(u Uplink) error {
 		return err
 	}
 	_, err := tx.exec(fmt.Sprintf("put a network into bridge %q", u.Bridge),
-		`INSERT INTO uplinks (network, agent, bridge, guards, status, problem, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		u.Network, u.Agent, u.Bridge, jsonText(u.Guards), u.Status, u.Problem, micros(u.CreatedAt))
-	return err
-}
-
-// UpdateUplinkState writes what was reported of an uplink.
-func (tx *Tx) UpdateUplinkState(u Uplink) error {
-	_, err := tx.exec(fmt.Sprintf("update the uplink of network %q", u.Network),
-		`UPDATE uplinks SET status = ?, problem = ? WHERE network = ?`, u.Status, u.Problem, u.Network)
+		`INSERT INTO uplinks (network, agent, bridge, guards, created_at) VALUES (?, ?, ?, ?, ?)`,
+		u.Network, u.Agent, u.Bridge, jsonText(u.Guards), micros(u.CreatedAt))
 	return err
 }
 
@@ -62,12 +57,10 @@ func (tx *Tx) Uplink(id s4t.NetworkID) (Uplink, error) {
 }
 
 // Uplinks returns the uplinks of the networks of a project; "" means every
-// project.
+// project. They are an operator's, and few.
 func (tx *Tx) Uplinks(project s4t.ProjectID) ([]Uplink, error) {
-	return many(tx, "list uplinks", scanUplink, uplinkSelect+`WHERE ? = '' OR n.project = ? ORDER BY u.network`, project, project)
-}
-
-// UplinksOfAgent returns the uplinks on the host of a tunnel agent.
-func (tx *Tx) UplinksOfAgent(agent s4t.AgentID) ([]Uplink, error) {
-	return many(tx, "list uplinks", scanUplink, uplinkSelect+`WHERE u.agent = ? ORDER BY u.network`, agent)
+	if project == "" {
+		return many(tx, "list uplinks", scanUplink, uplinkSelect+`ORDER BY u.network`)
+	}
+	return many(tx, "list uplinks", scanUplink, uplinkSelect+`WHERE n.project = ? ORDER BY u.network`, project)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/queue"
-	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/vswitch"
 	"github.com/stack4things/s4t/wire"
@@ -67,7 +67,7 @@ type Agent struct {
 	incarnation string
 	first, last int // public ports
 	turns       *turns
-	opener      *rtunnel.Opener
+	opener      *stream.Opener
 	spent       spent
 
 	wake   chan struct{} // desired state may be newer; capacity 1
@@ -131,7 +131,7 @@ func New(cfg Config) (*Agent, error) {
 	if _, err := fmt.Sscanf(cfg.PublicPorts, "%d-%d", &a.first, &a.last); err != nil || a.first < 1 || a.last > 65535 || a.first > a.last {
 		return nil, s4t.Errorf(s4t.Invalid, op, "give FIRST-LAST, for example 50000-60000", "%q is not a range of public ports", cfg.PublicPorts)
 	}
-	a.opener = rtunnel.NewOpener(func() { poke(a.report) })
+	a.opener = stream.NewOpener(func() { poke(a.report) })
 	a.turns = cpuTurns()
 	return a, nil
 }

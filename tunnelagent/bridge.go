@@ -11,6 +11,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/gre"
 	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/sockopt"
 	"github.com/stack4things/s4t/vswitch"
 	"github.com/stack4things/s4t/wire"
 )
@@ -182,7 +183,7 @@ func portConfig(w wire.TunnelPort) (vswitch.PortConfig, error) {
 // servePort keeps conn as the data rtunnel of a port until it ends. It takes
 // the place of an older one, for the board knows best which of them lives.
 func (a *Agent) servePort(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn) {
-	rtunnel.SetUserTimeout(conn.NetConn(), portUnacked)
+	sockopt.SetUserTimeout(conn.NetConn(), portUnacked)
 	conn.CarryFrames()
 	p, at, err := a.attach(id, conn)
 	if err != nil {

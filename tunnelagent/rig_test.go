@@ -18,6 +18,8 @@ import (
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/dial"
+	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -34,7 +36,7 @@ type rig struct {
 	agent  *Agent
 	queue  *queue.Mem
 	server *httptest.Server
-	dialer *rtunnel.Dialer
+	dialer *dial.Dialer
 	key    ed25519.PrivateKey
 
 	mu      sync.Mutex // guards the fields below
@@ -88,7 +90,7 @@ func newRig(t *testing.T) *rig {
 	<-agent.Ready()
 
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw})
-	r.dialer, err = rtunnel.NewDialer(rtunnel.DialerConfig{CA: ca, Env: func(string) string { return "" }})
+	r.dialer, err = dial.New(dial.Config{CA: ca, Env: func(string) string { return "" }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,9 +164,9 @@ func (r *rig) dial(subprotocol, ticket string) (*rtunnel.Conn, error) {
 
 // board runs the pool of a board until the test ends. A ticket's target is
 // what it reaches.
-func (r *rig) board(id s4t.BoardID) *rtunnel.Pool {
+func (r *rig) board(id s4t.BoardID) *stream.Pool {
 	r.t.Helper()
-	pool, err := rtunnel.NewPool(rtunnel.PoolConfig{
+	pool, err := stream.NewPool(stream.PoolConfig{
 		Dial: func(ctx context.Context, url, ticket string) (*rtunnel.Conn, error) {
 			return r.dialer.Dial(ctx, url, rtunnel.Path, rtunnel.SubprotocolStreams, ticket)
 		},

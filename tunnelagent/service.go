@@ -13,6 +13,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -213,7 +214,7 @@ func (a *Agent) patience(board s4t.BoardID) time.Duration {
 // is for. The board gets the same ticket and judges for itself. It may have no
 // rtunnel yet, for the request for the ticket is what makes it bring one.
 func (a *Agent) serveStream(ctx context.Context, t wire.Ticket, text string, conn *rtunnel.Conn) {
-	user := rtunnel.NewStream(conn)
+	user := stream.New(conn)
 	alive, done := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { conn.Keepalive(alive, userPing, userTimeout) })

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -123,12 +124,12 @@ func TestUsersStream(t *testing.T) {
 	}
 	t.Run("waits for a board that is about to come", func(t *testing.T) {
 		type result struct {
-			s   *rtunnel.Stream
+			s   *stream.Stream
 			err error
 		}
 		opened := make(chan result, 1)
 		go func() {
-			s, err := r.dialer.Stream(context.Background(), r.server.URL, ticket(nil))
+			s, err := stream.Dial(context.Background(), r.dialer, r.server.URL, ticket(nil))
 			opened <- result{s, err}
 		}()
 		r.board(kitchen)
@@ -144,7 +145,7 @@ func TestUsersStream(t *testing.T) {
 		}
 	})
 	t.Run("says why the board refused", func(t *testing.T) {
-		_, err := r.dialer.Stream(t.Context(), r.server.URL, ticket(func(t *wire.Ticket) { t.Target = "127.0.0.1:1" }))
+		_, err := stream.Dial(t.Context(), r.dialer, r.server.URL, ticket(func(t *wire.Ticket) { t.Target = "127.0.0.1:1" }))
 		if s4t.KindOf(err) != s4t.Unavailable || !contains(err, "refused") {
 			t.Errorf("error %v", err)
 		}

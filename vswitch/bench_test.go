@@ -146,8 +146,8 @@ func secured(b *testing.B, a, c net.Conn) (net.Conn, net.Conn) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := tls.Server(rtunnel.Bulk(c), &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, DynamicRecordSizingDisabled: true})
-	client := tls.Client(rtunnel.Bulk(a), &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
+	server := tls.Server(rtunnel.BatchRecords(c), &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, DynamicRecordSizingDisabled: true})
+	client := tls.Client(rtunnel.BatchRecords(a), &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
 	var wg sync.WaitGroup
 	wg.Go(func() { server.Handshake() })
 	if err := client.Handshake(); err != nil {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/queue"
-	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/dial"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -186,7 +186,7 @@ func wait[T any](t *testing.T, what string, c <-chan T) T {
 // open opens a session with our own client over our own WebSocket.
 func (w *world) open(cfg wamp.JoinConfig) (*wamp.Session, *wamp.Welcome, chan error, error) {
 	w.t.Helper()
-	d, err := rtunnel.NewDialer(rtunnel.DialerConfig{})
+	d, err := dial.New(dial.Config{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -137,6 +137,7 @@ type BoardDisconnected struct {
 type BoardAsk struct {
 	Board s4t.BoardID `json:"board"`
 	Epoch int64       `json:"epoch"`
+	Told  time.Time   `json:"told,omitzero"` // when the WAMP agent last woke the board (step 5 of Fig. 3)
 }
 
 // BoardDesired is the whole state a board should have (decision 1). A board
@@ -148,6 +149,7 @@ type BoardDesired struct {
 	Time       time.Time   `json:"time"` // the cloud's clock; the board's may say 1970
 	URLs       []string    `json:"urls"` // of the cloud, in order of preference
 	TicketKey  []byte      `json:"ticket_key"`
+	Told       time.Time   `json:"told,omitzero"`     // BoardAsk.Told
 	Resources  []Resource  `json:"resources"`         // all that are wanted, by key
 	Notices    []string    `json:"notices,omitempty"` // what the board's owner should read: another board uses this board's key
 }
@@ -180,8 +182,8 @@ type DesiredStreams struct {
 }
 
 // BoardReport is the state a board has: of every resource that it was told to
-// have. Seq grows with each report of a session: one that arrives late is
-// dropped.
+// have. Seq grows within a session with each report that differs from the last
+// one that was answered: one that arrives late is dropped.
 type BoardReport struct {
 	Board      s4t.BoardID     `json:"board"`
 	Epoch      int64           `json:"epoch"`
@@ -190,6 +192,8 @@ type BoardReport struct {
 	Resources  []ResourceState `json:"resources"`
 	Problems   []string        `json:"problems,omitempty"`  // at most 16 lines of at most 255 bytes
 	Recovered  string          `json:"recovered,omitempty"` // once, when damaged state was found: what was lost and fetched again
+	Told       time.Time       `json:"told,omitzero"`       // of the applied BoardDesired: when the board was told of it (step 5)
+	Received   time.Time       `json:"received,omitzero"`   // its Time: when it was given it (step 6)
 }
 
 // BoardTicket asks for tickets.
@@ -224,8 +228,14 @@ type BoardWake struct {
 type BoardKick struct {
 	Board  s4t.BoardID `json:"board"`
 	Epoch  int64       `json:"epoch"`
-	Reason string      `json:"reason"` // a WAMP URI: "s4t.error.replaced", "s4t.error.left", "s4t.error.cloned"
+	Reason string      `json:"reason"` // KickReplaced, KickLeft
 }
+
+// Reasons of a [BoardKick], as the board is told them.
+const (
+	KickReplaced = "s4t.error.replaced" // a newer session of the same board took over
+	KickLeft     = "s4t.error.left"     // the board was un-enrolled or deleted
+)
 
 // BoardPing asks whether the session of that epoch still answers.
 type BoardPing struct {

@@ -97,6 +97,7 @@ const (
 	BoardBehind     = "board-behind"
 	BoardSilent     = "board-silent"
 	ServiceDown     = "service-down"
+	TargetForbidden = "target-forbidden"
 	TunnelAgentAway = "tunnel-agent-away"
 	OldVersion      = "old-version"
 )
@@ -187,6 +188,7 @@ func Diagnoses() []Diagnosis {
 		{BoardBehind, "session", LevelWarning, true, "the board has not applied the newest desired state", "wait a moment; if it stays so, see the problems that the board tells"},
 		{BoardSilent, "session", LevelWarning, false, "the board is online and did not say what it finds itself", "run `lightning-rod doctor` on the board"},
 		{ServiceDown, "service", LevelError, true, "an exposed service has a problem; the finding repeats it", "`s4t service hide`, then expose it with another public port"},
+		{TargetForbidden, "service", LevelError, true, "a service is exposed whose target the board's owner does not allow", "the owner can allow it: `lightning-rod run --allow-target`"},
 		{TunnelAgentAway, "tunnel agent", LevelError, true, "the tunnel agent that serves the board is away", "the operator has to look at it"},
 		{OldVersion, "version", LevelWarning, true, "the board's lightning-rod is older than the cloud", "bring lightning-rod to the cloud's version"},
 	}

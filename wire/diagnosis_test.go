@@ -101,7 +101,7 @@ func TestDiagnosesAreWhole(t *testing.T) {
 // TestEveryDiagnosisIsTested: a test of a package that finds them names it.
 func TestEveryDiagnosisIsTested(t *testing.T) {
 	var all strings.Builder
-	for _, dir := range []string{"lightningrod", "conductor", "e2e"} {
+	for _, dir := range []string{"lightningrod", "doctor", "conductor", "e2e"} {
 		files, _ := filepath.Glob(filepath.Join("..", dir, "*_test.go"))
 		for _, f := range files {
 			b, err := os.ReadFile(f)

@@ -9,10 +9,10 @@ const MethodMetrics = "metrics"
 // MethodCounters of the tunnel agent: CountersAsk -> Counters.
 const MethodCounters = "counters"
 
-// MetricsAsk asks for a page of metrics: the ports after one, by id.
+// MetricsAsk asks for a page of metrics.
 type MetricsAsk struct {
-	Caller Caller     `json:"caller"`
-	After  s4t.PortID `json:"after,omitempty"`
+	Caller Caller `json:"caller"`
+	After  string `json:"after,omitempty"` // Next of the page before
 }
 
 // Metrics is a page of metrics. Boards and Uplinks are in the first one only.
@@ -20,7 +20,7 @@ type Metrics struct {
 	Boards  map[s4t.BoardStatus]int `json:"boards,omitempty"`
 	Uplinks []UplinkMetrics         `json:"uplinks,omitempty"`
 	Ports   []PortMetrics           `json:"ports"`
-	Next    s4t.PortID              `json:"next,omitempty"` // ask After it for the next page; empty: this was the last
+	Next    string                  `json:"next,omitempty"` // ask After it for the next page; empty: this was the last
 }
 
 // PortMetrics are the figures of a port.

@@ -104,7 +104,7 @@ func (p *place) settle(cfg config, log *slog.Logger) error {
 	}
 	conf := p.certs.tlsConfig()
 	conf.GetConfigForClient = newHandshakes().wait
-	p.listener = tls.NewListener(rtunnel.BulkListener(p.listener), conf)
+	p.listener = tls.NewListener(rtunnel.BatchListener(p.listener), conf)
 	return nil
 }
 

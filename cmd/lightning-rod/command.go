@@ -279,7 +279,11 @@ func status(ctx context.Context, o options) error {
 		fmt.Fprintf(t, "port\t%s %s %s\n", p.Interface, strings.Join(p.Addresses, " "), state)
 	}
 	for _, v := range s.Services {
-		fmt.Fprintf(t, "service\t%s:%d\n", v.Target, v.TCPPort)
+		state := ""
+		if v.Problem != "" {
+			state = " down: " + v.Problem
+		}
+		fmt.Fprintf(t, "service\t%s:%d%s\n", v.Target, v.TCPPort, state)
 	}
 	for _, p := range s.Problems {
 		fmt.Fprintf(t, "problem\t%s\n", p)

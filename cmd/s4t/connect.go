@@ -12,7 +12,8 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
-	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/dial"
+	"github.com/stack4things/s4t/rtunnel/stream"
 )
 
 // streamPing is how often the rtunnel of a stream says something: a proxy on
@@ -59,7 +60,7 @@ func (a *app) connect(ctx context.Context, at cloudContext, board string, req ap
 		return err
 	}
 	defer client.Close()
-	dialer, err := rtunnel.NewDialer(rtunnel.DialerConfig{CA: []byte(at.CA), Env: a.env})
+	dialer, err := dial.New(dial.Config{CA: []byte(at.CA), Env: a.env})
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func (a *app) connect(ctx context.Context, at cloudContext, board string, req ap
 	if err != nil {
 		return err
 	}
-	stream, err := dialer.Stream(open, grant.URL, grant.Ticket)
+	stream, err := stream.Dial(open, dialer, grant.URL, grant.Ticket)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (a *app) connect(ctx context.Context, at cloudContext, board string, req ap
 
 // pipe copies in both directions with half-close. On a terminal, nobody is there to
 // answer after the board's end: it is over then.
-func (a *app) pipe(ctx context.Context, stream *rtunnel.Stream) error {
+func (a *app) pipe(ctx context.Context, stream *stream.Stream) error {
 	sent, received := make(chan error, 1), make(chan error, 1)
 	go func() {
 		_, err := io.CopyBuffer(stream, onlyReader{a.stdin}, make([]byte, streamChunk))

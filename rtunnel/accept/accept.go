@@ -89,7 +89,7 @@ func Refuse(w http.ResponseWriter, err error) {
 	e := wire.FromError(err)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Connection", "close")
-	w.WriteHeader(wire.HTTPStatus(e.Kind)) // rtunnel.Dialer maps it back
+	w.WriteHeader(wire.HTTPStatus(e.Kind)) // dial.Dialer maps it back
 	w.Write([]byte(e.Err().Error() + "\n"))
 }
 

@@ -1,0 +1,226 @@
+package conductor
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// Decision 1 for everything that a board or an agent may hold: an object of a
+// kind is wanted of a holder at a generation of the holder's desired state, and
+// the holder says whether it has it. This file is all that knows how.
+
+// wanted is what a change makes of one resource of a holder.
+type wanted struct {
+	spec        string
+	gone        bool
+	whileOnline s4t.BoardID // an operation waits for it while this board is online only
+	generation  int64       // of the holder since which it is so; 0: it was so before
+}
+
+// want makes an object wanted of a holder, with this spec. What is wanted just
+// so already changes nothing.
+func (ch *change) want(h holder, kind wire.Kind, id string, spec any) *wanted {
+	w := &wanted{spec: string(wire.Encode(spec))}
+	ch.put(h, wire.ResourceKey{Kind: kind, ID: id}, w)
+	return w
+}
+
+// unwant takes it back.
+func (ch *change) unwant(h holder, kind wire.Kind, id string) {
+	ch.put(h, wire.ResourceKey{Kind: kind, ID: id}, &wanted{gone: true})
+}
+
+func (ch *change) put(h holder, key wire.ResourceKey, w *wanted) {
+	if ch.wants[h] == nil {
+		ch.wants[h] = map[wire.ResourceKey]*wanted{}
+	}
+	ch.wants[h][key] = w
+	ch.touch(h)
+}
+
+// touch sees to it that a holder's desired state is looked at, and with anew
+// that it has a new generation though no resource changed.
+func (ch *change) touch(h holder)  { ch.touched[h] = ch.touched[h] }
+func (ch *change) renew(h holder)  { ch.touched[h] = true }
+func (ch *change) forget(h holder) { delete(ch.touched, h); delete(ch.wants, h) }
+
+// apply writes what this change wants so far: every holder whose desired state
+// differs from before has a new generation, and is woken. Boards come before
+// agents, each by id: the lock order.
+func (ch *change) apply() error {
+	holders := slices.SortedFunc(maps.Keys(ch.touched), func(a, b holder) int {
+		if a.onBoard != b.onBoard {
+			if a.onBoard {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.id, b.id)
+	})
+	for _, h := range holders {
+		if err := ch.applyTo(h, ch.wants[h], ch.touched[h]); err != nil {
+			return err
+		}
+		if ch.start != nil {
+			ch.start.await(h, ch.wants[h], ch.generations[h])
+		}
+	}
+	clear(ch.touched)
+	clear(ch.wants)
+	return nil
+}
+
+// applyTo does it for one holder.
+func (ch *change) applyTo(h holder, wants map[wire.ResourceKey]*wanted, renew bool) error {
+	keys := slices.SortedFunc(maps.Keys(wants), compareKeys)
+	before, err := ch.Held(h.id, keys)
+	if err != nil {
+		return err
+	}
+	was := make(map[wire.ResourceKey]store.Realization, len(before))
+	for _, r := range before {
+		was[r.Key()] = r
+	}
+	var rows []store.Realization
+	var desired, said wire.Sum
+	for _, k := range keys {
+		w := wants[k]
+		r, there := was[k]
+		there = there && !r.Gone
+		if there == !w.gone && (w.gone || r.Spec == w.spec) {
+			continue
+		}
+		if there {
+			desired = desired.Sub(r.Resource().Sum())
+		}
+		if w.gone {
+			said = said.Sub(r.State().Sum())
+			r.Gone, r.Spec, r.Up, r.WasUp, r.ProblemID, r.Problem = true, "", false, false, "", ""
+		} else {
+			r = store.Realization{Holder: h.id, Kind: k.Kind, Object: k.ID, OnBoard: h.onBoard, Spec: w.spec, Up: r.Up, WasUp: r.WasUp, ProblemID: r.ProblemID, Problem: r.Problem}
+			desired = desired.Add(r.Resource().Sum())
+		}
+		rows = append(rows, r)
+	}
+	if len(rows) == 0 && !renew {
+		return nil
+	}
+	generation, err := ch.grow(h, desired, said)
+	if err != nil {
+		return err
+	}
+	ch.generations[h] = generation
+	ch.heard[h.id] = true
+	var put []store.Realization
+	for _, r := range rows {
+		r.Generation = generation
+		wants[r.Key()].generation = generation
+		if r.Gone && h.onBoard { // a board is told all that is wanted; an agent what has changed
+			if err := ch.DeleteRealization(h.id, r.Key()); err != nil {
+				return err
+			}
+			continue
+		}
+		put = append(put, r)
+	}
+	return ch.PutRealizations(put)
+}
+
+// grow makes a new generation of a holder's desired state, and wakes it.
+func (ch *change) grow(h holder, desired, said wire.Sum) (int64, error) {
+	if !h.onBoard {
+		a, err := ch.GrowAgent(s4t.AgentID(h.id), desired, said)
+		if err == nil && a.Online {
+			ch.wakeAgent(a)
+		}
+		return a.Generation, err
+	}
+	w, err := ch.GrowBoard(s4t.BoardID(h.id))
+	if err == nil && w.Online {
+		ch.wakeBoard(w)
+	}
+	return w.Generation, err
+}
+
+func compareKeys(a, b wire.ResourceKey) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
+}
+
+// hear writes what a holder says of its realizations where that differs from
+// what it said before; what it says nothing of is not up. It returns by how
+// much the sum of what it said has changed.
+func (ch *change) hear(h holder, rows []store.Realization, states []wire.ResourceState) (wire.Sum, error) {
+	says := make(map[wire.ResourceKey]wire.ResourceState, len(states))
+	for _, s := range states {
+		s.ProblemID, s.Problem = s4t.Line(s.ProblemID, s4t.MaxName), s4t.Line(s.Problem, wire.MaxProblem)
+		says[s.Key()] = s
+	}
+	var keys []wire.ResourceKey
+	for _, r := range rows {
+		s := says[r.Key()]
+		if !r.Gone && (r.Up != s.Up || r.ProblemID != s.ProblemID || r.Problem != s.Problem) {
+			keys = append(keys, r.Key())
+		}
+	}
+	if len(keys) == 0 {
+		return 0, nil
+	}
+	ch.heard[h.id] = true
+	slices.SortFunc(keys, compareKeys)
+	locked, err := ch.LockObjects(keys)
+	if err != nil {
+		return 0, err
+	}
+	objects := map[wire.ResourceKey][]store.Realization{}
+	for _, r := range locked {
+		objects[r.Key()] = append(objects[r.Key()], r)
+	}
+	var sum wire.Sum
+	var put []store.Realization
+	for _, k := range keys {
+		halves := objects[k]
+		was := store.StatusOf(halves)
+		i := slices.IndexFunc(halves, func(r store.Realization) bool { return r.Holder == h.id })
+		if i < 0 {
+			continue // not wanted any more, a moment ago
+		}
+		own := &halves[i]
+		sum = sum.Sub(own.State().Sum())
+		own.Up, own.ProblemID, own.Problem = says[k].Up, says[k].ProblemID, says[k].Problem
+		sum = sum.Add(own.State().Sum())
+		now := store.StatusOf(halves)
+		if now == s4t.PortUp && !own.WasUp {
+			for j := range halves {
+				halves[j].WasUp = true
+			}
+			put = append(put, halves...)
+		} else {
+			put = append(put, *own)
+		}
+		if changed := kinds[k.Kind].changed; changed != nil && now != was {
+			if err := changed(ch, k.ID, halves, was, now); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return sum, ch.PutRealizations(put)
+}
+
+// silent writes that a holder has nothing of what is wanted of it any more, or
+// that nobody knows: its session is over.
+func (ch *change) silent(h holder, limit int) (left bool, err error) {
+	rows, err := ch.SaidByHolder(h.id, limit)
+	if err != nil || len(rows) == 0 {
+		return false, err
+	}
+	sum, err := ch.hear(h, rows, nil)
+	if err == nil && !h.onBoard {
+		err = ch.AddSaidSum(s4t.AgentID(h.id), sum)
+	}
+	return len(rows) == limit, err
+}

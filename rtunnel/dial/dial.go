@@ -1,0 +1,357 @@
+package dial
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/sockopt"
+	"github.com/stack4things/s4t/wire"
+)
+
+// Config configures a [Dialer]. The zero value dials directly and trusts
+// the system's roots.
+type Config struct {
+	CA          []byte // PEM, one or more certificates: the only CAs that are trusted; the local clock is then not believed
+	Fingerprint string // SHA-256 of a CA certificate's DER, hex: trusts the CA of that fingerprint that the server sends, besides CA
+	ExtraCA     []byte // PEM: trusted in addition, for the cloud and for an https:// proxy; of a proxy that re-signs TLS, which may then read all of it
+
+	Proxy        string              // http://[user:password@]host:port or https://...; wins over the environment
+	DefaultProxy string              // used where neither Proxy nor the environment names one
+	Env          func(string) string // for HTTPS_PROXY, HTTP_PROXY, NO_PROXY; default os.Getenv
+
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)                // default: the system's resolver
+	Control func(ctx context.Context, network, address string, c syscall.RawConn) error // called on each socket before it connects, after our own options
+
+	Timeout time.Duration // of one Dial from name to upgraded connection; default 15 s
+	Stall   time.Duration // a TLS handshake without progress for this long (or 8 round trips) is taken for a path that drops big packets; default 1.5 s
+	Now     func() time.Time
+	Log     *slog.Logger // default discards
+}
+
+// Dialer opens connections to the cloud: name to addresses, addresses to TCP
+// (both families at once, RFC 8305), through an HTTP proxy where one is
+// configured, TLS with the cloud's own CA, and the WebSocket upgrade. It is
+// safe for concurrent use, and remembers per host which segment size got
+// through and what the proxy wants.
+type Dialer struct {
+	cfg   Config
+	roots *x509.CertPool // of CA and ExtraCA; nil: neither was given
+	extra *x509.CertPool // the system's and ExtraCA; nil: the system's
+
+	mu    sync.Mutex // guards the fields below; nothing is locked, dialled or resolved under it
+	ca    *x509.Certificate
+	tls   map[string]*tls.Config // by URL: a connection keeps its own otherwise
+	paths map[string]pathMemory
+	auth  map[string]*proxyAuth // by proxy host:port
+}
+
+// New checks cfg and returns a Dialer.
+func New(cfg Config) (*Dialer, error) {
+	if cfg.Env == nil {
+		cfg.Env = os.Getenv
+	}
+	if cfg.Resolve == nil {
+		cfg.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 15 * time.Second
+	}
+	if cfg.Stall == 0 {
+		cfg.Stall = 1500 * time.Millisecond
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Dialer{cfg: cfg, tls: map[string]*tls.Config{}, paths: map[string]pathMemory{}, auth: map[string]*proxyAuth{}}
+	if err := d.trust(); err != nil {
+		return nil, err
+	}
+	for _, p := range []string{cfg.Proxy, cfg.DefaultProxy} {
+		if _, err := parseProxy(p); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// CA returns the certificate that matched [Config.Fingerprint] in the
+// last handshake, or nil. A join keeps it, so that later dials are pinned to it.
+func (d *Dialer) CA() *x509.Certificate {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ca
+}
+
+// target is a parsed URL of the cloud.
+type target struct {
+	url    string // as given, for errors
+	host   string // without brackets
+	tcp    string // TCP number as text
+	secure bool
+}
+
+func (t target) addr() string { return net.JoinHostPort(t.host, t.tcp) }
+
+// parseTarget accepts http, https, ws and wss URLs.
+func parseTarget(rawURL string) (target, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Hostname() == "" {
+		return target{}, s4t.Errorf(s4t.Invalid, "dial the cloud", "use https://HOST:PORT", "%q is not a URL", rawURL)
+	}
+	t := target{url: u.Scheme + "://" + u.Host, host: u.Hostname(), tcp: u.Port()}
+	switch u.Scheme {
+	case "https", "wss":
+		t.secure = true
+	case "http", "ws":
+	default:
+		return target{}, s4t.Errorf(s4t.Invalid, "dial the cloud", "use https://HOST:PORT", "%q is not an http(s) URL", rawURL)
+	}
+	if t.tcp == "" {
+		t.tcp = "80"
+		if t.secure {
+			t.tcp = "443"
+		}
+	}
+	return t, nil
+}
+
+// DialTLS opens a connection to rawURL below HTTP: TCP, the proxy if there is
+// one, and TLS (none for http://). Where the path drops big packets silently
+// the handshake stalls, and it is tried again with smaller TCP segments.
+func (d *Dialer) DialTLS(ctx context.Context, rawURL string) (net.Conn, error) {
+	t, err := parseTarget(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
+	defer cancel()
+	proxy, err := d.proxyFor(t)
+	if err != nil {
+		return nil, err
+	}
+	hop := t.addr() // what our own TCP connection goes to
+	if proxy != nil {
+		hop = proxy.addr()
+	}
+	sizes, patience := d.pathTo(hop)
+	for i, mss := range sizes {
+		c, err := d.dialOnce(ctx, t, proxy, mss, patience)
+		if err == nil {
+			d.remember(hop, mss)
+			return c, nil
+		}
+		if !errors.Is(err, errStalled) {
+			return nil, err
+		}
+		if i+1 < len(sizes) {
+			d.cfg.Log.Info("TLS handshake stalls; trying smaller segments", "peer", hop, "mss", sizes[i+1])
+		}
+	}
+	d.stalled(hop)
+	return nil, diagnose(wire.TLSSilent, s4t.Errorf(s4t.Timeout, "dial "+t.url, "the path drops packets, or the server is overloaded",
+		"TCP connects but the TLS handshake gets no answer, with segments of any size"))
+}
+
+// dialOnce makes one attempt with one segment size.
+func (d *Dialer) dialOnce(ctx context.Context, t target, proxy *proxy, mss int, patience time.Duration) (net.Conn, error) {
+	op := "dial " + t.url
+	var c net.Conn
+	var err error
+	if proxy != nil {
+		c, err = d.dialProxy(ctx, op, proxy, t.addr(), mss, patience)
+	} else {
+		c, err = d.dialTCP(ctx, op, t.host, t.tcp, mss)
+	}
+	if err != nil || !t.secure {
+		return c, err
+	}
+	tc, err := d.handshakeTLS(ctx, op, c, t.host, d.tlsFor(op, t), patience)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return tc, nil
+}
+
+// lookInterval is how often a handshake is looked at for bytes of ours that do
+// not get through: it is known sooner than that nothing comes.
+const lookInterval = 100 * time.Millisecond
+
+// errStalled marks a handshake that made no progress after TCP connected.
+var errStalled = errors.New("no progress")
+
+// handshakeTLS runs the client handshake over c, and fails with errStalled
+// when nothing at all arrives for patience or 8 round trips.
+func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host string, cfg *tls.Config, patience time.Duration) (*tls.Conn, error) {
+	watched := &progressConn{Conn: rtunnel.BatchRecords(c), progress: make(chan struct{}, 1)}
+	tc := tls.Client(watched, cfg)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	patience = max(patience, 8*sockopt.RoundTrip(c))
+	var watch sync.WaitGroup
+	done := make(chan struct{})
+	watch.Go(func() {
+		t := time.NewTimer(patience)
+		defer t.Stop()
+		look := time.NewTicker(lookInterval)
+		defer look.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-watched.progress:
+				t.Reset(patience)
+				continue
+			case <-look.C:
+				if !sockopt.Unheard(c) {
+					continue
+				}
+			case <-t.C:
+			}
+			cancel(errStalled)
+			return
+		}
+	})
+	err := tc.HandshakeContext(ctx)
+	close(done)
+	watch.Wait()
+	if err == nil {
+		watched.quiet.Store(true)
+		return tc, nil
+	}
+	if errors.Is(context.Cause(ctx), errStalled) {
+		return nil, errStalled
+	}
+	return nil, tlsError(op, host, err)
+}
+
+// dialTCP connects to host:tcpPort, trying the addresses of both families in
+// turn, a new one every 250 ms (RFC 8305 section 5), and keeps the first that
+// answers.
+func (d *Dialer) dialTCP(ctx context.Context, op, host, tcpPort string, mss int) (net.Conn, error) {
+	addrs, err := d.resolve(ctx, op, host)
+	if err != nil {
+		return nil, err
+	}
+	nd := net.Dialer{KeepAliveConfig: keepAlive, ControlContext: func(ctx context.Context, network, address string, c syscall.RawConn) error {
+		if err := sockopt.SetSegmentSize(c, mss); err != nil {
+			return err
+		}
+		if d.cfg.Control != nil {
+			return d.cfg.Control(ctx, network, address, c)
+		}
+		return nil
+	}}
+	more, stop := d.renew(ctx, op, host, addrs)
+	defer stop()
+	c, err := race(ctx, addrs, more, func(ctx context.Context, a netip.Addr) (net.Conn, error) {
+		return nd.DialContext(ctx, "tcp", net.JoinHostPort(a.String(), tcpPort))
+	})
+	if err != nil {
+		return nil, dialError(ctx, op, net.JoinHostPort(host, tcpPort), err)
+	}
+	return c, nil
+}
+
+// keepAlive finds a dead peer of an idle connection within 35 s; Go's own
+// default takes 150 s.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// renewInterval is how long after it was asked DNS is asked again, while
+// nobody answers at what it said.
+const renewInterval = 1500 * time.Millisecond
+
+// renew asks DNS again for as long as a race takes, and gives what it says
+// now: a cloud that moved must not be waited for where it was. The caller
+// stops it.
+func (d *Dialer) renew(ctx context.Context, op, host string, known []netip.Addr) (more <-chan netip.Addr, stop func()) {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	found, done := make(chan netip.Addr), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(renewInterval)
+		defer tick.Stop()
+		seen := slices.Clone(known)
+		for len(seen) < 2*maxAddrs {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			addrs, _ := d.resolve(ctx, op, host) // what it said before stays
+			for _, a := range addrs {
+				if slices.Contains(seen, a) {
+					continue
+				}
+				seen = append(seen, a)
+				select {
+				case found <- a:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+	}()
+	return found, func() { cancel(); <-done }
+}
+
+// maxAddrs is how many addresses of a name are tried.
+const maxAddrs = 16
+
+// resolve returns the addresses of host, IPv6 and IPv4 alternating, each
+// family shuffled so that boards spread over several addresses.
+func (d *Dialer) resolve(ctx context.Context, op, host string) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{a}, nil
+	}
+	addrs, err := d.cfg.Resolve(ctx, host)
+	if err != nil || len(addrs) == 0 {
+		if err == nil {
+			err = errors.New("no address")
+		}
+		return nil, diagnose(wire.DNSFailing, s4t.Errorf(s4t.Unavailable, op, "check the name and this machine's DNS server", "the name %q cannot be resolved: %w", host, err))
+	}
+	var six, four []netip.Addr
+	for _, a := range addrs {
+		if a = a.Unmap(); a.Is4() {
+			four = append(four, a)
+		} else {
+			six = append(six, a)
+		}
+	}
+	for _, f := range [][]netip.Addr{six, four} {
+		rand.Shuffle(len(f), func(i, j int) { f[i], f[j] = f[j], f[i] })
+	}
+	var all []netip.Addr
+	for len(six)+len(four) > 0 && len(all) < maxAddrs {
+		if len(six) > 0 {
+			all, six = append(all, six[0]), six[1:]
+		}
+		if len(four) > 0 {
+			all, four = append(all, four[0]), four[1:]
+		}
+	}
+	return all, nil
+}

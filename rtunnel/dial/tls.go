@@ -1,0 +1,219 @@
+package dial
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+// tlsConfig returns the client's side for host. With the system's roots
+// crypto/tls verifies as usual; with a pinned CA verifyPinned does.
+func (d *Dialer) tlsConfig(op, host string) *tls.Config {
+	cfg := &tls.Config{
+		ServerName:         host,
+		MinVersion:         tls.VersionTLS12,
+		NextProtos:         []string{"http/1.1"}, // the upgrade is an HTTP/1.1 affair
+		ClientSessionCache: nil,                  // resumption would skip VerifyConnection's chain on some servers
+		Time:               d.cfg.Now,
+	}
+	if len(d.cfg.CA) == 0 && d.cfg.Fingerprint == "" {
+		cfg.RootCAs = d.extra
+		return cfg
+	}
+	cfg.InsecureSkipVerify = true // replaced, not skipped: VerifyConnection runs in every handshake
+	cfg.VerifyConnection = func(cs tls.ConnectionState) error { return d.verifyPinned(op, host, cs.PeerCertificates) }
+	return cfg
+}
+
+// tlsFor returns the tlsConfig for t. All connections to it share one.
+func (d *Dialer) tlsFor(op string, t target) *tls.Config {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	cfg := d.tls[t.url]
+	if cfg == nil {
+		if len(d.tls) >= maxPaths {
+			clear(d.tls)
+		}
+		cfg = d.tlsConfig(op, t.host)
+		d.tls[t.url] = cfg
+	}
+	return cfg
+}
+
+// verifyPinned checks the server's chain against the pinned CAs only, and the
+// host name. A board's clock may say 1970 or 2040, so a local time outside the
+// chain's validity is moved to its nearer end: a pinned CA is trusted until it
+// is replaced, not until a date that the board cannot know.
+func (d *Dialer) verifyPinned(op, host string, chain []*x509.Certificate) error {
+	if len(chain) == 0 {
+		return s4t.Errorf(s4t.Unavailable, op, "check the address", "the server sent no certificate")
+	}
+	leaf := chain[0]
+	roots := x509.NewCertPool()
+	if d.roots != nil {
+		roots = d.roots.Clone()
+	}
+	var pinned *x509.Certificate
+	inter := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		sum := sha256.Sum256(c.Raw)
+		if c.IsCA && d.cfg.Fingerprint != "" && strings.EqualFold(hex.EncodeToString(sum[:]), d.cfg.Fingerprint) {
+			pinned = c
+			roots.AddCert(c)
+		}
+		inter.AddCert(c)
+	}
+	opts := x509.VerifyOptions{Roots: roots, Intermediates: inter,
+		CurrentTime: clamp(d.cfg.Now(), leaf.NotBefore, leaf.NotAfter), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	_, err := leaf.Verify(opts)
+	if err == nil { // who issued it comes first: another's certificate is no wrong name of the cloud's
+		err = leaf.VerifyHostname(host)
+	}
+	if err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: err} // as crypto/tls itself does
+	}
+	if pinned != nil {
+		d.mu.Lock()
+		d.ca = pinned
+		d.mu.Unlock()
+	}
+	return nil
+}
+
+// clamp moves t into [from, to].
+func clamp(t, from, to time.Time) time.Time {
+	if t.Before(from) {
+		return from
+	}
+	if t.After(to) {
+		return to
+	}
+	return t
+}
+
+// tlsError says what went wrong in a handshake, and who is to blame where that
+// is certain.
+func tlsError(op, host string, err error) error {
+	e := &s4t.Error{Op: op, Kind: s4t.Unavailable, Err: err}
+	var record tls.RecordHeaderError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		diagnose(wire.TLSSilent, e)
+		e.Kind, e.Msg, e.Hint = s4t.Timeout, "the TLS handshake does not end", "check the path, or the server's load"
+	case errors.Is(err, context.Canceled):
+		e.Msg = "cancelled"
+	case errors.As(err, &record):
+		diagnose(wire.NotTLS, e)
+		e.Msg, e.Hint = "the server does not speak TLS", "check the TCP port, or use http:// if TLS is off there"
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), isReset(err):
+		diagnose(wire.TLSCut, e)
+		e.Msg, e.Hint = "the connection was cut during the TLS handshake", "a firewall may block TLS here, or the server is restarting"
+	default:
+		certificateError(e, host, err)
+	}
+	return e
+}
+
+// certificateError fills e for a certificate that was not accepted.
+func certificateError(e *s4t.Error, host string, err error) {
+	e.Kind = s4t.Unauthenticated
+	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		leaf := unknown.Cert // of any place in the chain
+		if v, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(v.UnverifiedCertificates) > 0 {
+			leaf = v.UnverifiedCertificates[0]
+		}
+		issuer := "someone unknown"
+		if leaf != nil {
+			issuer = leaf.Issuer.String()
+		}
+		diagnose(unknownIssuer(host, leaf), e)
+		e.Msg = "its certificate is issued by " + quote(issuer) + ", which is not the cloud's CA"
+		e.Hint = "if TLS is re-signed by a proxy on this network, have an exception made for " + host + ", or join with its CA (--ca FILE)"
+		return
+	}
+	if name, ok := errors.AsType[x509.HostnameError](err); ok {
+		diagnose(wire.HostName, e)
+		e.Msg = "its certificate is for " + strings.Join(namesOf(name.Certificate), ", ") + ", not for " + host
+		e.Hint = "use one of these names, or start the cloud with --url https://" + host + ":PORT"
+		return
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		diagnose(wire.CertificateExpired, e)
+		e.Msg = "its certificate is valid from " + invalid.Cert.NotBefore.UTC().Format(time.DateOnly) + " to " + invalid.Cert.NotAfter.UTC().Format(time.DateOnly) + " only"
+		e.Hint = "check this machine's clock"
+		return
+	}
+	diagnose(wire.TLSFails, e)
+	e.Kind = s4t.Unavailable
+	e.Msg = "the TLS handshake fails: " + firstLine(err.Error())
+}
+
+// namesOf lists what a certificate is good for, bounded.
+func namesOf(c *x509.Certificate) []string {
+	names := append([]string(nil), c.DNSNames...)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) == 0 {
+		return []string{"nobody"}
+	}
+	return names[:min(len(names), 8)]
+}
+
+// caName begins the common name of every CA that IoTronic makes.
+const caName = "IoTronic CA"
+
+// unknownIssuer tells the reasons for a CA that is not trusted apart, as far
+// as the server's certificate does.
+func unknownIssuer(host string, c *x509.Certificate) string {
+	switch {
+	case c == nil:
+		return wire.TLSFails
+	case strings.HasPrefix(c.Issuer.CommonName, caName):
+		return wire.CAReplaced
+	case c.VerifyHostname(host) == nil:
+		return wire.TLSResigned
+	}
+	return wire.WrongCertificate
+}
+
+// trust reads the CAs of the configuration.
+func (d *Dialer) trust() error {
+	for _, given := range []struct{ what, text string }{{"the CA", string(d.cfg.CA)}, {"the extra CA", string(d.cfg.ExtraCA)}} {
+		if given.text == "" {
+			continue
+		}
+		if d.roots == nil {
+			d.roots = x509.NewCertPool()
+		}
+		if !d.roots.AppendCertsFromPEM([]byte(given.text)) {
+			return s4t.Errorf(s4t.Invalid, "read "+given.what, "give a PEM file with at least one certificate", "no certificate found in it")
+		}
+	}
+	if len(d.cfg.ExtraCA) > 0 {
+		system, err := x509.SystemCertPool()
+		if err != nil { // a board without roots of its own
+			system = x509.NewCertPool()
+		}
+		system.AppendCertsFromPEM(d.cfg.ExtraCA)
+		d.extra = system
+	}
+	return nil
+}
+
+// proxyTLS is for the connection to an https:// proxy: the system's roots, and
+// the extra CA.
+func (d *Dialer) proxyTLS(host string) *tls.Config {
+	return &tls.Config{ServerName: host, RootCAs: d.extra, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+}

@@ -1,0 +1,87 @@
+package sockopt
+
+import (
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// SetSegmentSize limits the TCP segments of a socket that is not connected yet
+// (TCP_MAXSEG): our SYN announces it, so it bounds both directions. 0 leaves the
+// kernel's own.
+func SetSegmentSize(c syscall.RawConn, mss int) error {
+	if mss == 0 {
+		return nil
+	}
+	return setsockopt(c, unix.TCP_MAXSEG, mss)
+}
+
+// SetUserTimeout breaks the connection when sent data stays unacknowledged for
+// d (TCP_USER_TIMEOUT). A peer that does not read counts too once its
+// window is closed, so it is for data rtunnels of ports, never for streams,
+// whose back pressure may last.
+func SetUserTimeout(c net.Conn, d time.Duration) error {
+	return withSocket(c, func(rc syscall.RawConn) error {
+		return setsockopt(rc, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+	})
+}
+
+// SetNotSentLowAt bounds the bytes that wait unsent in the kernel
+// (Documentation/networking/ip-sysctl.rst, tcp_notsent_lowat), so that queues
+// stay where frames can be chosen and dropped.
+func SetNotSentLowAt(c net.Conn, bytes int) error {
+	return withSocket(c, func(rc syscall.RawConn) error {
+		return setsockopt(rc, unix.TCP_NOTSENT_LOWAT, bytes)
+	})
+}
+
+// SetCongestion chooses the congestion control of c (TCP_CONGESTION).
+// It fails where the kernel has no such one, or keeps it for root.
+func SetCongestion(c net.Conn, name string) error {
+	return withSocket(c, func(rc syscall.RawConn) error {
+		var err error
+		if cerr := rc.Control(func(fd uintptr) {
+			err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, name)
+		}); cerr != nil {
+			return cerr
+		}
+		return err
+	})
+}
+
+func setsockopt(c syscall.RawConn, name, value int) error {
+	var err error
+	if cerr := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, name, value)
+	}); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// RoundTrip is the kernel's smoothed round-trip time of c, 0 if unknown.
+func RoundTrip(c net.Conn) time.Duration {
+	return time.Duration(tcpInfo(c).Rtt) * time.Microsecond
+}
+
+// Unheard reports whether what we sent was sent again twice (include/net/tcp.h,
+// icsk_backoff) and is still not acknowledged: it does not get through.
+func Unheard(c net.Conn) bool {
+	info := tcpInfo(c)
+	return info.Unacked > 0 && info.Backoff >= 2
+}
+
+// tcpInfo is what the kernel knows of c (TCP_INFO), zero if it cannot
+// be had.
+func tcpInfo(c net.Conn) (info unix.TCPInfo) {
+	withSocket(c, func(rc syscall.RawConn) error {
+		return rc.Control(func(fd uintptr) {
+			if got, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+				info = *got
+			}
+		})
+	})
+	return info
+}

@@ -1,0 +1,27 @@
+//go:build !linux
+
+package sockopt
+
+import (
+	"net"
+	"syscall"
+	"time"
+)
+
+// SetSegmentSize does nothing on this system.
+func SetSegmentSize(syscall.RawConn, int) error { return nil }
+
+// SetUserTimeout does nothing on this system.
+func SetUserTimeout(net.Conn, time.Duration) error { return nil }
+
+// SetNotSentLowAt does nothing on this system.
+func SetNotSentLowAt(net.Conn, int) error { return nil }
+
+// SetCongestion does nothing on this system.
+func SetCongestion(net.Conn, string) error { return nil }
+
+// RoundTrip knows nothing on this system.
+func RoundTrip(net.Conn) time.Duration { return 0 }
+
+// Unheard knows nothing on this system.
+func Unheard(net.Conn) bool { return false }

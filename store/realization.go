@@ -1,0 +1,216 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+// Realization is an object that is wanted of a holder, and what the holder
+// says of it: decision 1 for everything that a board or an agent may hold.
+type Realization struct {
+	Holder     string // id of a board or an agent
+	Kind       wire.Kind
+	Object     string
+	OnBoard    bool  // the holder is a board
+	Generation int64 // of the holder's desired state, when this last changed
+	Gone       bool  // not wanted any more; kept until an agent has been told
+	Spec       string
+	Up         bool
+	WasUp      bool // all who hold the object once had it up together
+	ProblemID  string
+	Problem    string
+}
+
+// Key names it among those of its holder.
+func (r Realization) Key() wire.ResourceKey { return wire.ResourceKey{Kind: r.Kind, ID: r.Object} }
+
+// Resource is what the holder is told.
+func (r Realization) Resource() wire.Resource {
+	if r.Gone {
+		return wire.Resource{Kind: r.Kind, ID: r.Object, Gone: true}
+	}
+	return wire.Resource{Kind: r.Kind, ID: r.Object, Spec: []byte(r.Spec)}
+}
+
+// State is what the holder said.
+func (r Realization) State() wire.ResourceState {
+	return wire.ResourceState{Kind: r.Kind, ID: r.Object, Up: r.Up, ProblemID: r.ProblemID, Problem: r.Problem}
+}
+
+const realizationColumns = `holder, kind, object, on_board, generation, gone, spec, up, was_up, problem_id, problem`
+
+func scanRealization(s scanner) (r Realization, err error) {
+	err = s.Scan(&r.Holder, &r.Kind, &r.Object, flag(&r.OnBoard), &r.Generation, flag(&r.Gone), &r.Spec, flag(&r.Up), flag(&r.WasUp), &r.ProblemID, &r.Problem)
+	return r, err
+}
+
+// chunk bounds the values of one statement: SQLite takes 32,766 parameters.
+const chunk = 200
+
+// PutRealizations writes realizations whole, in place of those with the same
+// keys.
+func (tx *Tx) PutRealizations(all []Realization) error {
+	for len(all) > 0 {
+		part := all[:min(len(all), chunk)]
+		all = all[len(part):]
+		args := make([]any, 0, 11*len(part))
+		for _, r := range part {
+			args = append(args, r.Holder, r.Kind, r.Object, bit(r.OnBoard), r.Generation, bit(r.Gone), r.Spec, bit(r.Up), bit(r.WasUp), r.ProblemID, r.Problem)
+		}
+		if _, err := tx.exec("change what is wanted",
+			`INSERT INTO realizations (`+realizationColumns+`) VALUES `+rowsOf(len(part), 11)+`
+			ON CONFLICT (holder, kind, object) DO UPDATE SET generation = excluded.generation, gone = excluded.gone, spec = excluded.spec,
+				up = excluded.up, was_up = excluded.was_up, problem_id = excluded.problem_id, problem = excluded.problem`, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rowsOf returns the placeholders of n rows: "(?, ?), (?, ?)".
+func rowsOf(n, columns int) string {
+	row := "(?" + strings.Repeat(", ?", columns-1) + ")"
+	return row + strings.Repeat(", "+row, n-1)
+}
+
+// DeleteRealization deletes one.
+func (tx *Tx) DeleteRealization(holder string, key wire.ResourceKey) error {
+	_, err := tx.exec("change what is wanted", `DELETE FROM realizations WHERE holder = ? AND kind = ? AND object = ?`, holder, key.Kind, key.ID)
+	return err
+}
+
+// ForgetHolder deletes everything that is wanted of a holder.
+func (tx *Tx) ForgetHolder(holder string) error {
+	_, err := tx.exec(fmt.Sprintf("forget what is wanted of %q", holder), `DELETE FROM realizations WHERE holder = ?`, holder)
+	return err
+}
+
+// ForgetGone deletes what an agent was told, up to a generation, that it is
+// not wanted any more.
+func (tx *Tx) ForgetGone(holder string, generation int64) error {
+	_, err := tx.exec("forget what is gone", `DELETE FROM realizations WHERE holder = ? AND gone = 1 AND generation <= ?`, holder, generation)
+	return err
+}
+
+// RealizationsOfHolder returns all that is wanted of a holder, by key.
+func (tx *Tx) RealizationsOfHolder(holder string) ([]Realization, error) {
+	return many(tx, "list what is wanted of a holder", scanRealization,
+		`SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND gone = 0 ORDER BY kind, object`, holder)
+}
+
+// HeldInRange returns the realizations of a holder after one key, up to and
+// with another, by key; the zero key is no bound.
+func (tx *Tx) HeldInRange(holder string, r wire.KeyRange) ([]Realization, error) {
+	if r.UpTo == (wire.ResourceKey{}) {
+		return many(tx, "list what is wanted of a holder", scanRealization,
+			`SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND (kind, object) > (?, ?) AND gone = 0 ORDER BY kind, object`, holder, r.After.Kind, r.After.ID)
+	}
+	return many(tx, "list what is wanted of a holder", scanRealization,
+		`SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND (kind, object) > (?, ?) AND (kind, object) <= (?, ?) AND gone = 0 ORDER BY kind, object`,
+		holder, r.After.Kind, r.After.ID, r.UpTo.Kind, r.UpTo.ID)
+}
+
+// SaidByHolder returns at most limit realizations of a holder that are up or
+// have a problem.
+func (tx *Tx) SaidByHolder(holder string, limit int) ([]Realization, error) {
+	return many(tx, "list what a holder said", scanRealization,
+		`SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND (up = 1 OR problem <> '') ORDER BY kind, object LIMIT ?`, holder, limit)
+}
+
+// ChangedAfter returns at most limit realizations of a holder in the order
+// they changed, gone ones too: after a generation, and of that generation
+// after a key.
+func (tx *Tx) ChangedAfter(holder string, generation int64, key wire.ResourceKey, limit int) ([]Realization, error) {
+	return many(tx, "list what has changed for a holder", scanRealization,
+		`SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND (generation, kind, object) > (?, ?, ?) ORDER BY generation, kind, object LIMIT ?`,
+		holder, generation, key.Kind, key.ID, limit)
+}
+
+// Held returns those of keys that are wanted of a holder, or are gone.
+func (tx *Tx) Held(holder string, keys []wire.ResourceKey) ([]Realization, error) {
+	return tx.byKeys(keys, `SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND kind = ? AND object IN (`, []any{holder}, `) ORDER BY object`)
+}
+
+// LockObjects returns what every holder says of objects, by object and
+// holder, and holds the rows until the transaction ends: of two halves that
+// come up at the same time, the second sees the first.
+func (tx *Tx) LockObjects(keys []wire.ResourceKey) ([]Realization, error) {
+	return tx.byKeys(keys, `SELECT `+realizationColumns+` FROM realizations WHERE kind = ? AND object IN (`, nil, `) AND gone = 0 ORDER BY object, holder`+tx.forUpdate())
+}
+
+// byKeys runs a query for each kind among keys, which are sorted, in chunks.
+func (tx *Tx) byKeys(keys []wire.ResourceKey, head string, args []any, tail string) ([]Realization, error) {
+	var all []Realization
+	for len(keys) > 0 {
+		n := 1
+		for n < len(keys) && n < chunk && keys[n].Kind == keys[0].Kind {
+			n++
+		}
+		values := append(append([]any{}, args...), keys[0].Kind)
+		for _, k := range keys[:n] {
+			values = append(values, k.ID)
+		}
+		part, err := many(tx, "list what is wanted", scanRealization, head+"?"+strings.Repeat(", ?", n-1)+tail, values...)
+		if err != nil {
+			return nil, err
+		}
+		all, keys = append(all, part...), keys[n:]
+	}
+	return all, nil
+}
+
+// StatusOf is how an object stands by what all who hold it say: up when every
+// one has it, down when it was up and is not.
+func StatusOf(halves []Realization) s4t.PortStatus {
+	up, wasUp := len(halves) > 0, false
+	for _, h := range halves {
+		up, wasUp = up && h.Up, wasUp || h.WasUp
+	}
+	return standing(up, wasUp)
+}
+
+func standing(up, wasUp bool) s4t.PortStatus {
+	switch {
+	case up:
+		return s4t.PortUp
+	case wasUp:
+		return s4t.PortDown
+	}
+	return s4t.PortPending
+}
+
+// What is said of an object, for the nouns that show it: rb is its realization
+// on the board, ra that at the agent.
+const (
+	boardSays = `COALESCE(rb.up, 0), COALESCE(rb.problem, '')`
+	agentSays = `COALESCE(ra.up, 0), COALESCE(ra.was_up, 0), COALESCE(ra.problem, '')`
+)
+
+// onBoard and atAgent join what is said of an object.
+func onBoard(kind wire.Kind, object, holder string) string {
+	return fmt.Sprintf("LEFT JOIN realizations rb ON rb.holder = %s AND rb.kind = '%s' AND rb.object = %s ", holder, kind, object)
+}
+
+func atAgent(kind wire.Kind, object, holder string) string {
+	return fmt.Sprintf("LEFT JOIN realizations ra ON ra.holder = %s AND ra.kind = '%s' AND ra.object = %s ", holder, kind, object)
+}
+
+// HasRealizations reports whether anything is wanted of anybody.
+func (tx *Tx) HasRealizations() (bool, error) {
+	n, err := one(tx, "look for what is wanted", value[int64], `SELECT COUNT(*) FROM (SELECT holder FROM realizations LIMIT 1) AS some`)
+	return n > 0, err
+}
+
+// SumSaid counts the sum of what a holder said anew.
+func (tx *Tx) SumSaid(holder string) (wire.Sum, error) {
+	var sum wire.Sum
+	_, err := many(tx, "count what a holder said", func(s scanner) (struct{}, error) {
+		r, err := scanRealization(s)
+		sum = sum.Add(r.State().Sum())
+		return struct{}{}, err
+	}, `SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND (up = 1 OR problem <> '') AND gone = 0`, holder)
+	return sum, err
+}
