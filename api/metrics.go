@@ -44,7 +44,7 @@ func (a *API) metricsRoutes() {
 // metrics asks for page after page.
 func (a *API) metrics(ctx context.Context) (wire.Metrics, error) {
 	var all wire.Metrics
-	for after := s4t.PortID(""); ; {
+	for after := ""; ; {
 		page, err := call[wire.Metrics](ctx, a, wire.MethodMetrics, wire.MetricsAsk{Caller: callerOf(ctx), After: after})
 		if err != nil {
 			return all, err
@@ -53,7 +53,7 @@ func (a *API) metrics(ctx context.Context) (wire.Metrics, error) {
 			all.Boards, all.Uplinks = page.Boards, page.Uplinks
 		}
 		all.Ports = append(all.Ports, page.Ports...)
-		if page.Next <= after { // it grows: this ends
+		if page.Next == "" || page.Next == after {
 			return all, nil
 		}
 		after = page.Next
