@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -26,20 +27,19 @@ type Config struct {
 	Log     *slog.Logger // discards by default
 }
 
-// API is the REST door of the cloud.
+// API serves the REST API of a cloud.
 type API struct {
 	queue   Queue
 	version string
 	log     *slog.Logger
 	mux     *http.ServeMux
 	huma    huma.API
-	hub     *hub
-	polls   chan struct{} // one for each long poll that runs
-}
+	feed    *feed
+	waiters waiters
 
-// maxPolls bounds long polls in one process: each occupies a worker of the
-// conductor while it waits.
-const maxPolls = 256
+	watchers chan struct{} // one for each open stream of events
+	stopping chan struct{} // closed when Run ends
+}
 
 // New builds the routes. It does not start anything; see Run.
 func New(c Config) (*API, error) {
@@ -52,7 +52,12 @@ func New(c Config) (*API, error) {
 	if c.Version == "" {
 		c.Version = "dev"
 	}
-	a := &API{queue: c.Queue, version: c.Version, log: c.Log, mux: http.NewServeMux(), hub: newHub(), polls: make(chan struct{}, maxPolls)}
+	a := &API{
+		queue: c.Queue, version: c.Version, log: c.Log, mux: http.NewServeMux(),
+		feed:     newFeed(c.Queue, c.Log),
+		waiters:  waiters{polls: map[s4t.OperationID]map[chan struct{}]bool{}},
+		watchers: make(chan struct{}, maxWatchers), stopping: make(chan struct{}),
+	}
 	a.huma = humago.New(a.mux, openAPIConfig(c.Version))
 	a.huma.UseMiddleware(speakProblem, a.authenticate)
 	a.identityRoutes()
@@ -71,12 +76,38 @@ func New(c Config) (*API, error) {
 	return a, nil
 }
 
-// Run takes events off the queue and hands them to those who watch, until ctx
-// ends. Without it events come with a delay of up to 15 s.
+// Run takes news off the queue and serves those who watch events or wait for
+// operations, until ctx ends; then it ends their requests. It is called once.
 func (a *API) Run(ctx context.Context) error {
-	defer a.hub.close()
-	return a.queue.Serve(ctx, wire.TopicEvents, "", 1, a.hub.handle)
+	ctx, cancel := context.WithCancel(ctx)
+	var reading sync.WaitGroup
+	reading.Go(func() { a.feed.run(ctx) })
+	defer func() {
+		close(a.stopping)
+		cancel()
+		reading.Wait()
+	}()
+	return a.queue.Serve(ctx, wire.TopicEvents, "", 1, queue.Mux{wire.MethodNews: queue.Handle(a.news)}.Serve)
 }
 
-// Handler serves /v1/. It may be called before Run.
+// news wakes those that it is for. It is a wake-up only, see [wire.News].
+func (a *API) news(_ context.Context, n wire.News) (wire.Empty, error) {
+	if n.Events > 0 {
+		a.feed.wake()
+	}
+	a.waiters.wake(n.Operations)
+	return wire.Empty{}, nil
+}
+
+// stopped reports whether Run has ended.
+func (a *API) stopped() bool {
+	select {
+	case <-a.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// Handler serves /v1/. It may be called before Run; events come once it runs.
 func (a *API) Handler() http.Handler { return a.guard() }

@@ -16,6 +16,7 @@ type boardRef struct {
 
 // boardFilter is the input of the list of boards.
 type boardFilter struct {
+	PageQuery
 	Label  []string        `query:"label,explode" maxItems:"64" doc:"K=V; repeated: boards with all of them"`
 	Status s4t.BoardStatus `query:"status" enum:"registered,online,offline" doc:"Boards with this status"`
 }
@@ -59,20 +60,20 @@ func (a *API) boardRoutes() {
 		})
 }
 
-func (a *API) listBoards(ctx context.Context, in *boardFilter) (*answered[[]s4t.Board], error) {
-	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status}
+func (a *API) listBoards(ctx context.Context, in *boardFilter) (*listed[s4t.Board], error) {
+	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status, Page: in.page()}
 	for _, l := range in.Label {
 		k, v, ok := strings.Cut(l, "=")
 		if !ok || k == "" {
 			return nil, a.answer("board.list", s4t.Errorf(s4t.Invalid, "list boards", "write it as K=V", "label %q has no value", l))
 		}
 		if old, ok := req.Labels[k]; ok && old != v {
-			return &answered[[]s4t.Board]{[]s4t.Board{}}, nil // no board has two values of one label
+			return &listed[s4t.Board]{Body: []s4t.Board{}}, nil // no board has two values of one label
 		}
 		if req.Labels == nil {
 			req.Labels = map[string]string{}
 		}
 		req.Labels[k] = v
 	}
-	return list[s4t.Board](ctx, a, wire.MethodBoardList, req)
+	return list[s4t.Board](ctx, a, &in.PageQuery, wire.MethodBoardList, req)
 }

@@ -36,12 +36,12 @@ func (direct) Serve(ctx context.Context, _, _ string, _ int, _ queue.Handler) er
 // request: it is never the cloud's own fault, and no long text is echoed.
 func FuzzBody(f *testing.F) {
 	routes := []string{"POST /v1/boards", "PATCH /v1/boards/b", "POST /v1/boards/b/streams", "POST /v1/boards/b/services", "POST /v1/bridges",
-		"POST /v1/bridges/b/boards", "POST /v1/bridges/b/boards/remove", "POST /v1/projects", "POST /v1/users", "POST /v1/tokens", "POST /v1/login"}
+		"POST /v1/bridges/b/boards", "POST /v1/bridges/b/boards/remove", "POST /v1/projects", "POST /v1/users", "POST /v1/tokens", "POST /v1/login", "PUT /v1/users/u/password"}
 	for i, body := range []string{
 		`{"name":"x","labels":{"a":"b"},"location":{"latitude":1,"longitude":2}}`, `{"name":"y","location":{"latitude":1e308}}`, `{"port":22,"target":"127.0.0.1"}`,
 		`{"service":"ssh","public_port":50000}`, `{"name":"lab","boards":["a","b"],"cidr":"10.0.0.0/24","mtu":1400,"guards":{"allow_ra":true}}`,
 		`{"boards":["a"]}`, `{"boards":[]}`, `{"name":"p"}`, `{"name":"u","project":"p","role":"reader","password":"secret"}`,
-		`{"role":"reader","expires":"24h"}`, `{"user":"u","password":"x"}`,
+		`{"role":"reader","expires":"24h"}`, `{"user":"u","password":"x"}`, `{"password":"x"}`,
 	} {
 		f.Add(uint8(i), body)
 	}

@@ -38,13 +38,10 @@ type objectRef struct {
 	ID string `path:"id" maxLength:"63" doc:"Id; of a network also its name"`
 }
 
-// bridgeRoutes take step 2 of the paper's Fig. 3: the request is put on the
-// queue. Networks, subnets and ports are what is underneath a bridge.
+// bridgeRoutes are bridges, and what is underneath: networks, subnets and
+// ports.
 func (a *API) bridgeRoutes() {
-	register(a, guarded, "GET /v1/bridges", "bridge.list", "List bridges", "",
-		func(ctx context.Context, _ *nothing) (*answered[[]s4t.Bridge], error) {
-			return list[s4t.Bridge](ctx, a, wire.MethodBridgeList, wire.CallerRequest{Caller: callerOf(ctx)})
-		})
+	registerList[s4t.Bridge](a, "GET /v1/bridges", "bridge.list", "List bridges", "", wire.MethodBridgeList)
 	register(a, guarded, "POST /v1/bridges", "bridge.create", "Create a bridge", "Puts boards on one virtual network. The operation ends when the ports of all online boards are up.",
 		func(ctx context.Context, in *bodyOf[apiclient.BridgeCreate]) (*output[s4t.Operation], error) {
 			b := in.Body
@@ -70,26 +67,17 @@ func (a *API) bridgeRoutes() {
 			return accepted(ctx, a, wire.MethodBridgeRemove, in.request(ctx))
 		})
 
-	register(a, guarded, "GET /v1/networks", "network.list", "List networks", "",
-		func(ctx context.Context, _ *nothing) (*answered[[]s4t.Network], error) {
-			return list[s4t.Network](ctx, a, wire.MethodNetworkList, wire.CallerRequest{Caller: callerOf(ctx)})
-		})
+	registerList[s4t.Network](a, "GET /v1/networks", "network.list", "List networks", "", wire.MethodNetworkList)
 	register(a, guarded, "GET /v1/networks/{id}", "network.show", "Show a network", "",
 		func(ctx context.Context, in *objectRef) (*answered[s4t.Network], error) {
 			return get[s4t.Network](ctx, a, wire.MethodNetworkGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.ID})
 		})
-	register(a, guarded, "GET /v1/subnets", "subnet.list", "List subnets", "",
-		func(ctx context.Context, _ *nothing) (*answered[[]s4t.Subnet], error) {
-			return list[s4t.Subnet](ctx, a, wire.MethodSubnetList, wire.CallerRequest{Caller: callerOf(ctx)})
-		})
+	registerList[s4t.Subnet](a, "GET /v1/subnets", "subnet.list", "List subnets", "", wire.MethodSubnetList)
 	register(a, guarded, "GET /v1/subnets/{id}", "subnet.show", "Show a subnet", "",
 		func(ctx context.Context, in *objectRef) (*answered[s4t.Subnet], error) {
 			return get[s4t.Subnet](ctx, a, wire.MethodSubnetGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.ID})
 		})
-	register(a, guarded, "GET /v1/ports", "port.list", "List ports", "Without counters.",
-		func(ctx context.Context, _ *nothing) (*answered[[]s4t.Port], error) {
-			return list[s4t.Port](ctx, a, wire.MethodPortList, wire.CallerRequest{Caller: callerOf(ctx)})
-		})
+	registerList[s4t.Port](a, "GET /v1/ports", "port.list", "List ports", "Without counters.", wire.MethodPortList)
 	register(a, guarded, "GET /v1/ports/{id}", "port.show", "Show a port", "With counters, where the tunnel agent answers.",
 		func(ctx context.Context, in *objectRef) (*answered[s4t.Port], error) {
 			return get[s4t.Port](ctx, a, wire.MethodPortGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.ID})

@@ -79,7 +79,7 @@ type (
 	docsRef struct{ Text, Link string }
 )
 
-// describe turns the document into what the page shows, in the order of paths.
+// describe says what the page shows of the document, in the order of paths.
 func describe(doc *huma.OpenAPI) docsView {
 	v := docsView{Title: doc.Info.Title, Version: doc.Info.Version, Description: doc.Info.Description}
 	groups := map[string]*docsGroup{}
@@ -90,7 +90,7 @@ func describe(doc *huma.OpenAPI) docsView {
 	sort.Strings(paths)
 	for _, p := range paths {
 		item := doc.Paths[p]
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if op == nil {
 				continue
 			}

@@ -7,131 +7,58 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/wire"
 )
 
 const (
-	// heartbeat is how often a silent stream says something, so that neither
-	// end nor a proxy takes it for dead. At the same time the token is checked
-	// again, and events that the queue lost are fetched.
+	// heartbeat is how often a stream says how far it is, so that neither end
+	// nor a proxy takes a silent one for dead. At the same time the token is
+	// checked again.
 	heartbeat = 15 * time.Second
-	// backlog is how many events may wait for one client. One that is slower
-	// is cut, and resumes where it was.
-	backlog = 256
 	// maxWatchers bounds the open streams of one process.
 	maxWatchers = 1024
-	// writeTimeout cuts a client that does not read.
+	// writeTimeout cuts a client that does not read; it resumes where it was.
 	writeTimeout = 10 * time.Second
-	// eventPage is how many events event.list answers with at most.
-	eventPage = 1000
 )
-
-// hub hands each event to every watcher that may see it.
-type hub struct {
-	mu       sync.Mutex // guards the fields below
-	closed   bool
-	watchers map[*watcher]struct{}
-}
-
-// watcher is one open stream of events.
-type watcher struct {
-	caller wire.Caller
-	events chan s4t.Event // closed when the watcher is cut
-}
-
-func newHub() *hub { return &hub{watchers: map[*watcher]struct{}{}} }
-
-// handle takes a fan-out of the conductor; it is a [queue.Handler].
-func (h *hub) handle(_ context.Context, _ string, body []byte) ([]byte, error) {
-	var e s4t.Event
-	if err := json.Unmarshal(body, &e); err != nil {
-		return nil, s4t.Errorf(s4t.Invalid, "take an event", "", "%w", err)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for w := range h.watchers {
-		if !maySee(w.caller, e) {
-			continue
-		}
-		select {
-		case w.events <- e:
-		default: // too slow: it is cut, and resumes by itself
-			delete(h.watchers, w)
-			close(w.events)
-		}
-	}
-	return nil, nil
-}
-
-// maySee is the rule of event.list for what does not go through it.
-func maySee(c wire.Caller, e s4t.Event) bool {
-	return c.Role.Covers(s4t.RoleAdmin) || e.Project != "" && c.Project == e.Project
-}
-
-func (h *hub) add(c wire.Caller) (*watcher, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return nil, s4t.Errorf(s4t.Unavailable, "watch events", "try again", "the API is stopping")
-	}
-	if len(h.watchers) >= maxWatchers {
-		return nil, s4t.Errorf(s4t.TooMany, "watch events", "try again later", "%d watch already", maxWatchers)
-	}
-	w := &watcher{caller: c, events: make(chan s4t.Event, backlog)}
-	h.watchers[w] = struct{}{}
-	return w, nil
-}
-
-func (h *hub) remove(w *watcher) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if _, ok := h.watchers[w]; ok {
-		delete(h.watchers, w)
-		close(w.events)
-	}
-}
-
-// close cuts every watcher, so that a server can stop.
-func (h *hub) close() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.closed = true
-	for w := range h.watchers {
-		delete(h.watchers, w)
-		close(w.events)
-	}
-}
 
 // eventAsk is the input of GET /v1/events.
 type eventAsk struct {
 	LastEventID string `header:"Last-Event-ID" maxLength:"20" doc:"Resume after this event"`
 	After       string `query:"after" maxLength:"20" doc:"The same, for clients that cannot set the header; 0: from the oldest that is kept"`
+	Limit       int    `query:"limit" minimum:"1" maximum:"500" doc:"Answer with an array of at most so many events after that one, as of now, instead of a stream; from the oldest by default"`
 
+	page   PageQuery // for the link of an array
 	secret string
 }
 
 // Resolve keeps the token, which is checked again while the stream is open.
 func (in *eventAsk) Resolve(ctx huma.Context) []error {
 	in.secret = bearer(ctx)
-	return nil
+	return in.page.Resolve(ctx)
 }
 
 // eventRoutes are the stream of events.
 func (a *API) eventRoutes() {
 	schema := a.huma.OpenAPI().Components.Schemas.Schema(typeOf[s4t.Event](), true, "")
 	register(a, guarded, "GET /v1/events", "event.watch", "Watch events",
-		"Server-sent events: id, event (the kind) and data (the event as JSON). Resumes after Last-Event-ID; a client that does not read is cut. An event may come twice.",
+		"Server-sent events: id, event (the kind) and data (the event as JSON). Resumes after Last-Event-ID, and each event comes once; a client that does not read is cut. "+
+			"Where events after that id are not kept any more, or the id is above the newest (the database was restored), an event of the kind reset comes, with the id of the newest: "+
+			"read anew what you know; the stream goes on after it. With limit: an array, once.",
 		a.watchEvents, func(op *huma.Operation) {
 			op.Responses = map[string]*huma.Response{"200": {
-				Description: "A stream that does not end",
-				Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: schema}},
+				Description: "A stream that does not end, or, with limit, an array with the headers of a list",
+				Content: map[string]*huma.MediaType{
+					"text/event-stream": {Schema: schema},
+					"application/json":  {Schema: &huma.Schema{Type: huma.TypeArray, Items: schema}},
+				},
 			}}
 		})
 }
@@ -148,117 +75,183 @@ func (a *API) watchEvents(ctx context.Context, in *eventAsk) (*huma.StreamRespon
 		}
 		after = n
 	}
-	w, err := a.hub.add(callerOf(ctx))
-	if err != nil {
-		return nil, a.answer("event.watch", err)
+	if in.Limit > 0 {
+		return a.listEvents(ctx, in, max(after, 0))
 	}
+	if a.stopped() {
+		return nil, a.answer("event.watch", s4t.Errorf(s4t.Unavailable, "watch events", "try again", "the API is stopping"))
+	}
+	if after < 0 {
+		var err error
+		if after, err = a.newestEvent(ctx); err != nil {
+			return nil, a.answer("event.watch", err)
+		}
+	}
+	select {
+	case a.watchers <- struct{}{}:
+	default:
+		return nil, a.answer("event.watch", s4t.Errorf(s4t.TooMany, "watch events", "try again later", "%d watch already", maxWatchers))
+	}
+	caller := callerOf(ctx)
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
-		defer a.hub.remove(w)
+		defer func() { <-a.watchers }()
 		r, rw := humago.Unwrap(hctx)
 		h := rw.Header()
 		h.Set("Content-Type", "text/event-stream")
 		h.Set("X-Accel-Buffering", "no") // nginx, in front
 		rw.WriteHeader(http.StatusOK)
-		s := &eventStream{api: a, watcher: w, secret: in.secret, w: rw, rc: http.NewResponseController(rw), last: after, floor: after, sent: map[int64]bool{}}
+		s := &eventStream{api: a, caller: caller, secret: in.secret, w: rw, rc: http.NewResponseController(rw), last: after}
 		if err := s.run(r.Context()); err != nil {
 			a.log.Debug("a stream of events ended", "err", err)
 		}
 	}}, nil
 }
 
-// eventStream writes events to one client. Events may be fanned out in another
-// order than their ids, and the queue may lose some: what came after floor is
-// fetched at each heartbeat, and sent where it was not.
-type eventStream struct {
-	api     *API
-	watcher *watcher
-	secret  string
-	w       io.Writer
-	rc      *http.ResponseController
-
-	last  int64          // highest id sent; -1: none, and no start was given
-	floor int64          // up to here everything was sent; trails last by a heartbeat
-	sent  map[int64]bool // ids above floor
+// newestEvent is the id that a stream from now on begins after.
+func (a *API) newestEvent(ctx context.Context) (int64, error) {
+	if id := a.feed.last(); id >= 0 {
+		return id, nil
+	}
+	if err := a.feed.read(ctx); err != nil {
+		return 0, err
+	}
+	return a.feed.last(), nil
 }
 
+// listEvents answers with the events that there are.
+func (a *API) listEvents(ctx context.Context, in *eventAsk, after int64) (*huma.StreamResponse, error) {
+	l, err := call[wire.List[s4t.Event]](ctx, a, wire.MethodEventList, wire.EventList{Caller: callerOf(ctx), After: after, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	next := ""
+	if n := len(l.Items); n >= in.Limit && l.Items[n-1].ID < l.EventID {
+		next = strconv.FormatInt(l.Items[n-1].ID, 10)
+	}
+	if l.Items == nil {
+		l.Items = []s4t.Event{}
+	}
+	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		hctx.SetHeader("Content-Type", "application/json")
+		hctx.SetHeader("X-Event-Id", strconv.FormatInt(l.EventID, 10))
+		if link := in.page.link(next); link != "" {
+			hctx.SetHeader("Link", link)
+		}
+		json.NewEncoder(hctx.BodyWriter()).Encode(l.Items)
+	}}, nil
+}
+
+// eventStream writes events to one client, in the order of their ids.
+type eventStream struct {
+	api    *API
+	caller wire.Caller
+	secret string
+	w      io.Writer
+	rc     *http.ResponseController
+	last   int64 // up to here everything was sent that the caller may see
+}
+
+// run sends events until ctx ends, the client does not read, its token is
+// revoked, or the API stops.
 func (s *eventStream) run(ctx context.Context) error {
 	if err := s.write(": events of Stack4Things\n\n"); err != nil {
-		return err
-	}
-	if err := s.catchUp(ctx); err != nil {
 		return err
 	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
+		more, err := s.advance(ctx)
+		if err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case e, ok := <-s.watcher.events:
-			if !ok {
-				return nil // cut: too slow, or the API stops
-			}
-			if err := s.send(e); err != nil {
-				return err
-			}
+		case <-s.api.stopping:
+			return nil
+		case <-more:
 		case <-beat.C:
 			if _, err := s.api.verify(ctx, s.secret); s4t.KindOf(err) == s4t.Unauthenticated {
 				return err
 			}
-			next := s.last
-			if err := s.catchUp(ctx); err != nil {
-				return err
-			}
-			s.floor = next
-			for id := range s.sent {
-				if id <= s.floor {
-					delete(s.sent, id)
-				}
-			}
-			if err := s.write(":\n\n"); err != nil {
+			// An id without data is no event, but where to resume: others'
+			// events may have moved it far from the last one that was sent.
+			if err := s.write(fmt.Sprintf(":\nid: %d\n\n", s.last)); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// catchUp sends what was recorded after floor and not sent yet. That the
-// conductor is away now is no reason to end the stream.
-func (s *eventStream) catchUp(ctx context.Context) error {
-	after := s.floor
-	for after >= 0 {
-		var page []s4t.Event
-		err := s.api.queue.Call(ctx, wire.TopicConductor, wire.MethodEventList, wire.EventList{Caller: s.watcher.caller, After: after}, &page)
-		if err != nil {
-			return nil
+// atOnce is closed: there is more to send.
+var atOnce = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// advance sends a part of what is there, out of the ring, or out of event.list
+// where the ring does not tell, and returns what to wait for.
+func (s *eventStream) advance(ctx context.Context) (<-chan struct{}, error) {
+	l, more, ok := s.api.feed.after(s.last)
+	if !ok {
+		return s.catchUp(ctx, more)
+	}
+	var text strings.Builder
+	for _, t := range l {
+		if s.caller.Sees(t.project) {
+			text.WriteString(t.text)
 		}
-		for _, e := range page {
-			if err := s.send(e); err != nil {
-				return err
-			}
-			after = max(after, e.ID)
-		}
-		if len(page) < eventPage {
-			return nil
+		s.last = t.id
+	}
+	if text.Len() > 0 {
+		if err := s.write(text.String()); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	if len(l) == eventBatch {
+		more = atOnce
+	}
+	return more, nil
 }
 
-func (s *eventStream) send(e s4t.Event) error {
-	if s.sent[e.ID] || e.ID <= s.floor {
-		return nil
+// catchUp sends a page of event.list. That the conductor is away now is no
+// reason to end the stream.
+func (s *eventStream) catchUp(ctx context.Context, more <-chan struct{}) (<-chan struct{}, error) {
+	l, err := eventList(ctx, s.api.queue, wire.EventList{Caller: s.caller, After: s.last})
+	switch {
+	case s4t.KindOf(err) == s4t.NotFound, err == nil && len(l.Items) == 0 && l.EventID < s.last:
+		return s.reset(ctx, more)
+	case err != nil:
+		return more, nil // until then, or the next heartbeat
 	}
-	if s.floor < 0 {
-		s.floor = e.ID - 1
+	var text strings.Builder
+	was := s.last
+	for _, e := range l.Items {
+		text.WriteString(eventText(e))
+		s.last = e.ID
 	}
-	b, err := json.Marshal(e)
+	if text.Len() > 0 {
+		if err := s.write(text.String()); err != nil {
+			return nil, err
+		}
+	}
+	if len(l.Items) < wire.MaxEvents { // these were all that the caller may see
+		s.last = max(s.last, l.EventID)
+	}
+	if s.last > was {
+		more = atOnce // there may be more by now, here or in the ring
+	}
+	return more, nil
+}
+
+// reset tells the client that it may have missed events, and goes on after
+// the newest.
+func (s *eventStream) reset(ctx context.Context, more <-chan struct{}) (<-chan struct{}, error) {
+	l, err := eventList(ctx, s.api.queue, wire.EventList{Caller: s.caller, After: newestOnly, Limit: 1})
 	if err != nil {
-		return err
+		return more, nil
 	}
-	s.sent[e.ID] = true
-	s.last = max(s.last, e.ID)
-	return s.write(fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n", e.ID, e.Kind, b))
+	was := s.last
+	s.last = l.EventID
+	e := s4t.Event{ID: s.last, At: time.Now().UTC(), Kind: apiclient.EventReset, Detail: fmt.Sprintf("not all events after %d can be told; this stream goes on after %d", was, s.last)}
+	return atOnce, s.write(eventText(e))
 }
 
 func (s *eventStream) write(text string) error {

@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/stack4things/s4t"
@@ -9,14 +11,14 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// happen records an event and fans it out, as the conductor does.
+// happen records an event and fans out news of it, as the conductor does.
 func (r *rig) happen(t *testing.T, e s4t.Event) {
 	t.Helper()
 	r.mu.Lock()
 	r.events = append(r.events, e)
 	r.mu.Unlock()
-	if err := r.q.Fanout(t.Context(), wire.TopicEvents, "event", e); err != nil {
-		t.Fatal(err)
+	if err := r.q.Fanout(context.Background(), wire.TopicEvents, wire.MethodNews, wire.News{Events: e.ID}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -76,7 +78,7 @@ func TestWaitBoardIsToldByAnEvent(t *testing.T) {
 		b := s4t.Board{ID: "b1", Name: "kitchen", Status: status}
 		if status == s4t.BoardOffline { // it comes online right after it was looked at
 			status = s4t.BoardOnline
-			go r.q.Fanout(context.Background(), wire.TopicEvents, "event", s4t.Event{ID: 7, Kind: "board.online", Project: home, Object: "b1"})
+			go r.happen(t, s4t.Event{ID: 7, Kind: "board.online", Project: home, Object: "b1"})
 		}
 		return b, nil
 	}
@@ -84,5 +86,55 @@ func TestWaitBoardIsToldByAnEvent(t *testing.T) {
 	b, err := r.client(t, "reader-secret").WaitBoard(t.Context(), "kitchen", s4t.BoardOnline)
 	if err != nil || b.Status != s4t.BoardOnline {
 		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+func TestWaitBoardLooksAgainAfterAReset(t *testing.T) {
+	r := newRig(t)
+	c := r.client(t, "admin-secret")
+	events, err := c.Events(t.Context(), apiclient.EventsOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.happen(t, s4t.Event{ID: 7, Kind: "x"})
+	take(t, events, 1) // the API knows event 7
+	n := 0
+	r.mu.Lock()
+	r.answer[wire.MethodBoardGet] = func([]byte) (any, error) {
+		b := s4t.Board{ID: "b1", Name: "kitchen", Status: s4t.BoardOffline}
+		if n++; n > 1 {
+			b.Status = s4t.BoardOnline
+		}
+		r.events = nil // the database is an older one
+		go r.q.Fanout(context.Background(), wire.TopicEvents, wire.MethodNews, wire.News{Events: 1})
+		return b, nil
+	}
+	r.mu.Unlock()
+	b, err := c.WaitBoard(t.Context(), "kitchen", s4t.BoardOnline)
+	if err != nil || b.Status != s4t.BoardOnline {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+func TestEventsAsAnArray(t *testing.T) {
+	r := newRig(t)
+	for id := range int64(5) {
+		r.happen(t, s4t.Event{ID: id + 1, Kind: "board.online", Project: home})
+	}
+	path, ids := "/v1/events?limit=2", ""
+	for path != "" {
+		res, body := r.do(t, "GET", path, "member-secret", "")
+		var page []s4t.Event
+		if err := json.Unmarshal([]byte(body), &page); err != nil || res.Header.Get("X-Event-Id") != "5" {
+			t.Fatalf("%v: %v %s", err, res.Header, body)
+		}
+		for _, e := range page {
+			ids += fmt.Sprint(e.ID)
+		}
+		ids += ","
+		path = nextPath(t, res)
+	}
+	if ids != "12,34,5," {
+		t.Errorf("pages of %s", ids)
 	}
 }

@@ -16,7 +16,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 // bodies are the schemas that belong to the API itself.
-var bodies = regexp.MustCompile("(Create|Update|Change|Open|Expose)$|^(Login|Problem|Version|StreamGrant)$")
+var bodies = regexp.MustCompile("(Create|Update|Change|Open|Expose|Password)$|^(Login|Problem|Version|StreamGrant)$")
 
 // TestRoutesAreAContract shows each change of a route, of its parameters or of
 // the body of a request in review. `go test ./api -update` writes the file.
@@ -32,6 +32,7 @@ func TestRoutesAreAContract(t *testing.T) {
 			}
 			Responses map[string]struct {
 				Content map[string]struct{ Schema schema }
+				Headers map[string]any
 			}
 		}
 		Components struct{ Schemas map[string]schema }
@@ -62,8 +63,11 @@ func TestRoutesAreAContract(t *testing.T) {
 			for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
 				if status < "400" {
 					fmt.Fprintf(&b, " answers %s", status)
-					for _, c := range op.Responses[status].Content {
-						fmt.Fprintf(&b, " %s", say(c.Schema))
+					for _, c := range slices.Sorted(maps.Keys(op.Responses[status].Content)) {
+						fmt.Fprintf(&b, " %s", say(op.Responses[status].Content[c].Schema))
+					}
+					for _, h := range slices.Sorted(maps.Keys(op.Responses[status].Headers)) {
+						fmt.Fprintf(&b, " %s(header)", h)
 					}
 				}
 			}

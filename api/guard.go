@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -188,18 +187,6 @@ func get[Reply any](ctx context.Context, a *API, method string, req any) (*answe
 	return &answered[Reply]{reply}, nil
 }
 
-// list calls a method and answers with a bare array, never null.
-func list[T any](ctx context.Context, a *API, method string, req any) (*answered[[]T], error) {
-	reply, err := call[[]T](ctx, a, method, req)
-	if err != nil {
-		return nil, err
-	}
-	if reply == nil {
-		reply = []T{}
-	}
-	return &answered[[]T]{reply}, nil
-}
-
 // drop calls a method that has no reply.
 func drop(ctx context.Context, a *API, method string, req any) (*struct{}, error) {
 	_, err := call[wire.Empty](ctx, a, method, req)
@@ -223,16 +210,4 @@ func accepted(ctx context.Context, a *API, method string, req any) (*output[s4t.
 		return nil, err
 	}
 	return &output[s4t.Operation]{http.StatusAccepted, "/v1/operations/" + string(op.ID), op}, nil
-}
-
-// find returns the one element of a list that is.
-func find[T any](ctx context.Context, a *API, method, what, ref string, is func(T) bool) (*answered[T], error) {
-	l, err := call[[]T](ctx, a, method, wire.CallerRequest{Caller: callerOf(ctx)})
-	if err != nil {
-		return nil, err
-	}
-	if i := slices.IndexFunc(l, is); i >= 0 {
-		return &answered[T]{l[i]}, nil
-	}
-	return nil, problemOf(s4t.Errorf(s4t.NotFound, "show "+what, "", "%s %q does not exist", what, ref))
 }

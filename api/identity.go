@@ -41,10 +41,7 @@ func (a *API) identityRoutes() {
 			return &answered[apiclient.Version]{apiclient.Version{Version: a.version, API: "v1"}}, nil
 		})
 
-	register(a, guarded, "GET /v1/projects", "project.list", "List projects", "Those that the caller may see.",
-		func(ctx context.Context, _ *nothing) (*answered[[]s4t.Project], error) {
-			return list[s4t.Project](ctx, a, wire.MethodProjectList, wire.CallerRequest{Caller: callerOf(ctx)})
-		})
+	registerList[s4t.Project](a, "GET /v1/projects", "project.list", "List projects", "Those that the caller may see.", wire.MethodProjectList)
 	register(a, guarded, "POST /v1/projects", "project.create", "Create a project", "Needs the role admin.",
 		func(ctx context.Context, in *bodyOf[apiclient.ProjectCreate]) (*output[s4t.Project], error) {
 			return created(ctx, a, wire.MethodProjectCreate, wire.ProjectCreate{Caller: callerOf(ctx), Name: in.Body.Name, Weight: in.Body.Weight},
@@ -66,10 +63,7 @@ func (a *API) identityRoutes() {
 			return drop(ctx, a, wire.MethodProjectDelete, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Project})
 		})
 
-	register(a, guarded, "GET /v1/users", "user.list", "List users", "Those that the caller may see.",
-		func(ctx context.Context, _ *nothing) (*answered[[]s4t.User], error) {
-			return list[s4t.User](ctx, a, wire.MethodUserList, wire.CallerRequest{Caller: callerOf(ctx)})
-		})
+	registerList[s4t.User](a, "GET /v1/users", "user.list", "List users", "Those that the caller may see.", wire.MethodUserList)
 	register(a, guarded, "POST /v1/users", "user.create", "Create a user", "Needs the role admin.",
 		func(ctx context.Context, in *bodyOf[apiclient.UserCreate]) (*output[s4t.User], error) {
 			b := in.Body
@@ -80,15 +74,23 @@ func (a *API) identityRoutes() {
 		func(ctx context.Context, in *userRef) (*answered[s4t.User], error) {
 			return find(ctx, a, wire.MethodUserList, "user", in.User, func(u s4t.User) bool { return string(u.ID) == in.User || u.Name == in.User })
 		})
+	register(a, guarded, "PUT /v1/users/{user}/password", "user.password", "Change a password", "One's own, or, with the role admin, anybody's. The user's tokens stay valid.",
+		func(ctx context.Context, in *struct {
+			User string `path:"user" maxLength:"63" doc:"Name or id; -: who asks"`
+			Body apiclient.UserPassword
+		}) (*nothing, error) {
+			ref := in.User
+			if ref == apiclient.Self {
+				ref = ""
+			}
+			return drop(ctx, a, wire.MethodUserPassword, wire.UserPassword{Caller: callerOf(ctx), Ref: ref, Password: in.Body.Password})
+		})
 	register(a, guarded, "DELETE /v1/users/{user}", "user.delete", "Delete a user", "With the user's tokens. Needs the role admin.",
 		func(ctx context.Context, in *userRef) (*nothing, error) {
 			return drop(ctx, a, wire.MethodUserDelete, wire.RefRequest{Caller: callerOf(ctx), Ref: in.User})
 		})
 
-	register(a, guarded, "GET /v1/tokens", "token.list", "List tokens", "Without their secrets.",
-		func(ctx context.Context, _ *nothing) (*answered[[]s4t.Token], error) {
-			return list[s4t.Token](ctx, a, wire.MethodTokenList, wire.CallerRequest{Caller: callerOf(ctx)})
-		})
+	registerList[s4t.Token](a, "GET /v1/tokens", "token.list", "List tokens", "Without their secrets.", wire.MethodTokenList)
 	register(a, guarded, "POST /v1/tokens", "token.create", "Create a token", "The secret is in this answer and in no other. A token is never stronger than the one that creates it.", a.createToken)
 	register(a, guarded, "GET /v1/tokens/{token}", "token.show", "Show a token", "Without its secret.",
 		func(ctx context.Context, in *tokenRef) (*answered[s4t.Token], error) {

@@ -17,7 +17,7 @@ import (
 )
 
 // metricsText is the content type of the Prometheus text format, which is
-// small enough to write by hand.
+// small enough to write by hand; see decision 008.
 const metricsText = "text/plain; version=0.0.4; charset=utf-8"
 
 // metricsRoutes show figures to a Prometheus server.
@@ -44,7 +44,7 @@ func (a *API) metricsRoutes() {
 // metrics asks for page after page.
 func (a *API) metrics(ctx context.Context) (wire.Metrics, error) {
 	var all wire.Metrics
-	for after := s4t.PortID(""); ; {
+	for after := ""; ; {
 		page, err := call[wire.Metrics](ctx, a, wire.MethodMetrics, wire.MetricsAsk{Caller: callerOf(ctx), After: after})
 		if err != nil {
 			return all, err
@@ -53,7 +53,7 @@ func (a *API) metrics(ctx context.Context) (wire.Metrics, error) {
 			all.Boards, all.Uplinks = page.Boards, page.Uplinks
 		}
 		all.Ports = append(all.Ports, page.Ports...)
-		if page.Next <= after { // it grows: this ends
+		if page.Next == "" || page.Next == after {
 			return all, nil
 		}
 		after = page.Next
@@ -80,10 +80,16 @@ func (f *families) add(name, kind, help string, value any, labels ...string) {
 	b := &f.m[name].samples
 	b.WriteString(name)
 	for i := 0; i+1 < len(labels); i += 2 {
-		fmt.Fprintf(b, "%c%s=%q", "{,"[min(i, 1)], labels[i], labels[i+1])
+		fmt.Fprintf(b, `%c%s="%s"`, "{,"[min(i, 1)], labels[i], escapeLabel.Replace(labels[i+1]))
 	}
 	fmt.Fprintf(b, "} %v\n", value)
 }
+
+// The format escapes these and nothing else; text is UTF-8.
+var (
+	escapeLabel = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+	escapeHelp  = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
+)
 
 // counters adds what a port or uplink counted. Rx is from the far end.
 func (f *families) counters(noun string, n *s4t.PortCounters, labels []string) {
@@ -129,7 +135,7 @@ func renderMetrics(all wire.Metrics) []byte {
 	var b bytes.Buffer
 	for _, name := range f.order {
 		m := f.m[name]
-		fmt.Fprintf(&b, "# HELP %s %s.\n# TYPE %s %s\n%s", m.name, m.help, m.name, m.kind, m.samples.String())
+		fmt.Fprintf(&b, "# HELP %s %s.\n# TYPE %s %s\n%s", m.name, escapeHelp.Replace(m.help), m.name, m.kind, m.samples.String())
 	}
 	return b.Bytes()
 }

@@ -30,6 +30,10 @@ func TestMetricsAreInTheTextFormatOfPrometheus(t *testing.T) {
 			t.Errorf("it lacks\n%s", want)
 		}
 	}
+	odd := string(renderMetrics(wire.Metrics{Uplinks: []wire.UplinkMetrics{{Name: "a\\b\"c\nd\x00é", Bridge: "br0"}}}))
+	if want := `name="a\\b\"c\nd` + "\x00é" + `",bridge`; !strings.Contains(odd, want) {
+		t.Errorf("%q lacks %q", odd, want)
+	}
 	sample := regexp.MustCompile(`^([a-z0-9_]+)\{([a-z]+="[^"\\]*",?)+\} [0-9]+$`)
 	family, seen := "", map[string]bool{}
 	for line := range strings.Lines(text) {

@@ -26,8 +26,8 @@ const (
 // openAPIConfig is that of every route.
 func openAPIConfig(version string) huma.Config {
 	c := huma.DefaultConfig("Stack4Things", version)
-	c.Info.Description = "Boards behind NATs and firewalls: ways into their services, virtual networks among them. " +
-		"Lists are bare arrays; names and ids are interchangeable in paths; a change of desired state answers 202 with an operation; errors are RFC 9457 problems with `kind` and `hint`."
+	c.Info.Description = "Boards behind NATs and firewalls: access to their services, virtual networks among them. " +
+		"Lists are bare arrays, in pages of at most 500: the header `Link` leads to the next one, and `X-Event-Id` says as of which event the page is; names and ids are interchangeable in paths; a change of desired state answers 202 with an operation; errors are RFC 9457 problems with `kind` and `hint`."
 	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", "" // served by documentRoutes
 	c.CreateHooks = nil                                   // no "$schema" in answers

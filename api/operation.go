@@ -3,30 +3,80 @@ package api
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/wire"
 )
 
-// maxWait is the longest wait of one long poll: shorter than the idle limits
-// of proxies.
-const maxWait = time.Minute
+const (
+	// maxWait is the longest wait of one long poll: shorter than the idle
+	// limits of proxies.
+	maxWait = time.Minute
+	// maxPolls bounds the long polls that wait in one process; one more is
+	// answered at once.
+	maxPolls = 256
+	// reread is how often a long poll looks where no news came: news may be
+	// lost.
+	reread = time.Second
+)
+
+// waiters are the long polls that wait, by their operation.
+type waiters struct {
+	mu    sync.Mutex // guards what follows; a leaf: nothing else is locked while it is held
+	n     int
+	polls map[s4t.OperationID]map[chan struct{}]bool
+}
+
+// add returns what tells that an operation has something new to show, until
+// leave is called. It is not ok where maxPolls wait already.
+func (w *waiters) add(id s4t.OperationID) (moved <-chan struct{}, leave func(), ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.n >= maxPolls {
+		return nil, nil, false
+	}
+	c := make(chan struct{}, 1)
+	if w.polls[id] == nil {
+		w.polls[id] = map[chan struct{}]bool{}
+	}
+	w.polls[id][c] = true
+	w.n++
+	return c, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.n--
+		if delete(w.polls[id], c); len(w.polls[id]) == 0 {
+			delete(w.polls, id)
+		}
+	}, true
+}
+
+// wake tells those who wait for one of the operations.
+func (w *waiters) wake(ids []s4t.OperationID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		for c := range w.polls[id] {
+			select {
+			case c <- struct{}{}:
+			default: // it was told before, and has not looked yet
+			}
+		}
+	}
+}
 
 // operationAsk is the input of GET /v1/operations/{id}.
 type operationAsk struct {
 	ID    string `path:"id" maxLength:"63" doc:"Id"`
-	Wait  string `query:"wait" maxLength:"32" example:"30s" doc:"Answer when the operation has ended or has more than so many steps, or after this time, at most 1m"`
+	Wait  string `query:"wait" maxLength:"32" example:"30s" doc:"Answer when the operation has ended or has more than so many steps, or after this time, at most 1m; sooner where too many wait"`
 	Steps int    `query:"steps" minimum:"0" maximum:"1000" doc:"How many steps the caller has seen"`
 }
 
 // operationRoutes are the operations that record changes of desired state.
 func (a *API) operationRoutes() {
-	register(a, guarded, "GET /v1/operations", "operation.list", "List operations", "",
-		func(ctx context.Context, _ *nothing) (*answered[[]s4t.Operation], error) {
-			return list[s4t.Operation](ctx, a, wire.MethodOperationList, wire.CallerRequest{Caller: callerOf(ctx)})
-		})
+	registerList[s4t.Operation](a, "GET /v1/operations", "operation.list", "List operations", "", wire.MethodOperationList)
 	register(a, guarded, "GET /v1/operations/{id}", "operation.show", "Show an operation", "At once, or, with wait, when there is news.", a.showOperation)
 }
 
@@ -39,20 +89,35 @@ func (a *API) showOperation(ctx context.Context, in *operationAsk) (*answered[s4
 	if err != nil {
 		return nil, a.answer("operation.show", err)
 	}
-	select {
-	case a.polls <- struct{}{}:
-		defer func() { <-a.polls }()
-	default:
-		return nil, a.answer("operation.show", s4t.Errorf(s4t.TooMany, "wait for operation "+in.ID, "try again in a moment", "%d requests wait already", maxPolls))
+	moved, leave, ok := a.waiters.add(req.ID) // before it is looked at: what moves after that is told
+	if ok {
+		defer leave()
+	} else {
+		wait = 0
 	}
-	req.Wait, req.Steps = wait, in.Steps
-	ctx, cancel := context.WithTimeout(ctx, wait+queue.DefaultTimeout)
-	defer cancel()
-	out, err := get[s4t.Operation](ctx, a, wire.MethodOperationGet, req)
-	if err != nil || out.Body.Status == s4t.OperationRunning {
-		return out, err
+	late := time.NewTimer(wait)
+	defer late.Stop()
+	for {
+		out, err := get[s4t.Operation](ctx, a, wire.MethodOperationGet, req)
+		switch {
+		case err != nil:
+			return nil, err
+		case out.Body.Status != s4t.OperationRunning:
+			return a.tell(ctx, req, out), nil
+		case len(out.Body.Steps) > in.Steps || wait == 0 || a.stopped():
+			return out, nil
+		}
+		select {
+		case <-moved:
+		case <-time.After(reread):
+		case <-late.C:
+			return out, nil
+		case <-a.stopping:
+			return out, nil
+		case <-ctx.Done():
+			return out, nil
+		}
 	}
-	return a.tell(ctx, req, out), nil
 }
 
 // tell takes step 10 of the paper's Fig. 3, the user is told: the conductor
@@ -66,7 +131,6 @@ func (a *API) tell(ctx context.Context, req wire.OperationGet, out *answered[s4t
 	if a.queue.Call(ctx, wire.TopicConductor, wire.MethodOperationDone, ref, nil) != nil {
 		return out
 	}
-	req.Wait, req.Steps = 0, 0
 	if again, err := get[s4t.Operation](ctx, a, wire.MethodOperationGet, req); err == nil {
 		return again
 	}

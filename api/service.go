@@ -12,8 +12,8 @@ import (
 // serviceRoutes are exposed services and the audit.
 func (a *API) serviceRoutes() {
 	register(a, guarded, "GET /v1/services", "service.list", "List exposed services", "Of all boards.",
-		func(ctx context.Context, _ *nothing) (*answered[[]s4t.Service], error) {
-			return list[s4t.Service](ctx, a, wire.MethodServiceList, wire.ServiceList{Caller: callerOf(ctx)})
+		func(ctx context.Context, in *PageQuery) (*listed[s4t.Service], error) {
+			return list[s4t.Service](ctx, a, in, wire.MethodServiceList, wire.ServiceList{Caller: callerOf(ctx), Page: in.page()})
 		})
 	register(a, guarded, "GET /v1/services/{service}", "service.show", "Show an exposed service", "",
 		func(ctx context.Context, in *struct {
@@ -22,8 +22,11 @@ func (a *API) serviceRoutes() {
 			return get[s4t.Service](ctx, a, wire.MethodServiceGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Service})
 		})
 	register(a, guarded, "GET /v1/boards/{board}/services", "board.services", "List exposed services of a board", "",
-		func(ctx context.Context, in *boardRef) (*answered[[]s4t.Service], error) {
-			return list[s4t.Service](ctx, a, wire.MethodServiceList, wire.ServiceList{Caller: callerOf(ctx), Board: in.Board})
+		func(ctx context.Context, in *struct {
+			PageQuery
+			Board string `path:"board" maxLength:"63" doc:"Name or id"`
+		}) (*listed[s4t.Service], error) {
+			return list[s4t.Service](ctx, a, &in.PageQuery, wire.MethodServiceList, wire.ServiceList{Caller: callerOf(ctx), Board: in.Board, Page: in.page()})
 		})
 	register(a, guarded, "POST /v1/boards/{board}/services", "service.expose", "Expose a service", "Gives a TCP service of the board a public port.",
 		func(ctx context.Context, in *struct {
@@ -42,16 +45,17 @@ func (a *API) serviceRoutes() {
 		})
 	register(a, guarded, "GET /v1/audit", "audit.list", "List audit records", "Who did what to which object, oldest first.",
 		func(ctx context.Context, in *struct {
+			PageQuery
 			Board string `query:"board" maxLength:"63" doc:"Name or id of a board: records about it"`
 			Since string `query:"since" maxLength:"32" example:"1h" doc:"Records of this long a time until now"`
-		}) (*answered[[]s4t.AuditRecord], error) {
-			req := wire.AuditList{Caller: callerOf(ctx), Board: in.Board}
+		}) (*listed[s4t.AuditRecord], error) {
+			req := wire.AuditList{Caller: callerOf(ctx), Board: in.Board, Page: in.page()}
 			if in.Since != "" {
 				var err error
 				if req.Since, err = duration("since", in.Since, time.Millisecond, 100*365*24*time.Hour); err != nil {
 					return nil, a.answer("audit.list", err)
 				}
 			}
-			return list[s4t.AuditRecord](ctx, a, wire.MethodAuditList, req)
+			return list[s4t.AuditRecord](ctx, a, &in.PageQuery, wire.MethodAuditList, req)
 		})
 }

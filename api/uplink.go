@@ -11,7 +11,7 @@ import (
 // uplinkRoutes put networks into Linux bridges of the cloud host.
 func (a *API) uplinkRoutes() {
 	register(a, guarded, "POST /v1/networks/{id}/uplink", "network.uplink", "Put a network into a Linux bridge",
-		"Of the cloud host, so that virtual machines, containers and LANs there join the network. It takes the place of an uplink to another bridge. For admins.",
+		"Of the cloud host, so that virtual machines, containers and LANs there join the network. It replaces an uplink to another bridge. For admins.",
 		func(ctx context.Context, in *struct {
 			ID   string `path:"id" maxLength:"63" doc:"Name or id"`
 			Body apiclient.UplinkCreate

@@ -15,7 +15,12 @@ func (c *Client) CreateBoard(ctx context.Context, req BoardCreate) (b s4t.Board,
 }
 
 // Boards lists those with all the labels and the status; empty: all.
-func (c *Client) Boards(ctx context.Context, labels map[string]string, status s4t.BoardStatus) (l []s4t.Board, err error) {
+func (c *Client) Boards(ctx context.Context, labels map[string]string, status s4t.BoardStatus) ([]s4t.Board, error) {
+	return c.BoardList(labels, status).All(ctx)
+}
+
+// BoardList is the list behind [Client.Boards].
+func (c *Client) BoardList(labels map[string]string, status s4t.BoardStatus) List[s4t.Board] {
 	q := url.Values{}
 	for k, v := range labels {
 		q.Add("label", k+"="+v)
@@ -27,7 +32,7 @@ func (c *Client) Boards(ctx context.Context, labels map[string]string, status s4
 	if len(q) > 0 {
 		p += "?" + q.Encode()
 	}
-	return l, c.do(ctx, "list boards", "GET", p, nil, &l)
+	return List[s4t.Board]{c, "list boards", p}
 }
 
 // Board by name or id.
@@ -61,7 +66,7 @@ func (c *Client) WaitBoard(ctx context.Context, ref string, status s4t.BoardStat
 			return board, err
 		}
 		for e := range events.All() {
-			if e.Object != string(board.ID) {
+			if e.Object != string(board.ID) && e.Kind != EventReset {
 				continue
 			}
 			if board, err = c.Board(ctx, string(board.ID)); err != nil || board.Status == status {

@@ -6,7 +6,8 @@ import (
 	"github.com/stack4things/s4t"
 )
 
-// Step 1 of the paper's Fig. 3: the user's request goes to the API.
+// Step 1 of the paper's Fig. 3: the user asks. Step 10, the user is told, is in
+// [Client.WaitOperation].
 
 // CreateBridge puts boards on one network.
 func (c *Client) CreateBridge(ctx context.Context, req BridgeCreate) (o s4t.Operation, err error) {
@@ -14,8 +15,11 @@ func (c *Client) CreateBridge(ctx context.Context, req BridgeCreate) (o s4t.Oper
 }
 
 // Bridges lists them.
-func (c *Client) Bridges(ctx context.Context) (l []s4t.Bridge, err error) {
-	return l, c.do(ctx, "list bridges", "GET", path("bridges"), nil, &l)
+func (c *Client) Bridges(ctx context.Context) ([]s4t.Bridge, error) { return c.BridgeList().All(ctx) }
+
+// BridgeList is the list behind [Client.Bridges].
+func (c *Client) BridgeList() List[s4t.Bridge] {
+	return List[s4t.Bridge]{c, "list bridges", path("bridges")}
 }
 
 // Bridge by name or id.
@@ -39,8 +43,13 @@ func (c *Client) RemoveFromBridge(ctx context.Context, ref string, req BridgeCha
 }
 
 // Networks lists them.
-func (c *Client) Networks(ctx context.Context) (l []s4t.Network, err error) {
-	return l, c.do(ctx, "list networks", "GET", path("networks"), nil, &l)
+func (c *Client) Networks(ctx context.Context) ([]s4t.Network, error) {
+	return c.NetworkList().All(ctx)
+}
+
+// NetworkList is the list behind [Client.Networks].
+func (c *Client) NetworkList() List[s4t.Network] {
+	return List[s4t.Network]{c, "list networks", path("networks")}
 }
 
 // Network by name or id.
@@ -49,8 +58,11 @@ func (c *Client) Network(ctx context.Context, ref string) (n s4t.Network, err er
 }
 
 // Subnets lists them.
-func (c *Client) Subnets(ctx context.Context) (l []s4t.Subnet, err error) {
-	return l, c.do(ctx, "list subnets", "GET", path("subnets"), nil, &l)
+func (c *Client) Subnets(ctx context.Context) ([]s4t.Subnet, error) { return c.SubnetList().All(ctx) }
+
+// SubnetList is the list behind [Client.Subnets].
+func (c *Client) SubnetList() List[s4t.Subnet] {
+	return List[s4t.Subnet]{c, "list subnets", path("subnets")}
 }
 
 // Subnet by id.
@@ -59,8 +71,11 @@ func (c *Client) Subnet(ctx context.Context, id string) (n s4t.Subnet, err error
 }
 
 // Ports lists them, without counters.
-func (c *Client) Ports(ctx context.Context) (l []s4t.Port, err error) {
-	return l, c.do(ctx, "list ports", "GET", path("ports"), nil, &l)
+func (c *Client) Ports(ctx context.Context) ([]s4t.Port, error) { return c.PortList().All(ctx) }
+
+// PortList is the list behind [Client.Ports].
+func (c *Client) PortList() List[s4t.Port] {
+	return List[s4t.Port]{c, "list ports", path("ports")}
 }
 
 // Port by id, with counters.

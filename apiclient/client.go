@@ -26,8 +26,8 @@ type Config struct {
 	Timeout time.Duration // of one request without a wait; 30 s by default: a queue call takes at most 10
 	Agent   string        // User-Agent; "s4t" by default
 
-	// Dial opens the connection; the system's way by default. The demo gives
-	// one that dials from inside a network namespace.
+	// Dial opens the connection; that of a [net.Dialer] by default. The demo
+	// gives one that dials from inside a network namespace.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -108,6 +108,11 @@ func (c *Client) send(ctx context.Context, what, method, path string, body, repl
 		return err
 	}
 	defer res.Body.Close()
+	return c.decode(ctx, what, res, reply)
+}
+
+// decode reads the body of an answer into reply, which may be nil.
+func (c *Client) decode(ctx context.Context, what string, res *http.Response, reply any) error {
 	if reply == nil || res.StatusCode == http.StatusNoContent {
 		return nil
 	}
@@ -124,7 +129,8 @@ func (c *Client) send(ctx context.Context, what, method, path string, body, repl
 	return nil
 }
 
-// maxAnswer bounds an answer, in bytes: 10,000 boards of 3 KB.
+// maxAnswer bounds an answer, in bytes: a page of bridges with many ports is
+// the longest.
 const maxAnswer = 32 << 20
 
 // open sends a request and returns an answer of the 200s, its body unread.

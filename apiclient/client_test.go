@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -254,9 +255,158 @@ func TestEventsEndWithTheContextAndOnce(t *testing.T) {
 	}
 }
 
+func TestAResetIsToldAndTheStreamGoesOnAfterIt(t *testing.T) {
+	var n atomic.Int32
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		last := r.Header.Get("Last-Event-Id")
+		switch n.Add(1) {
+		case 1:
+			if last != "400" {
+				t.Errorf("began after %q", last)
+			}
+			fmt.Fprint(w, "id: 60\nevent: reset\ndata: {\"id\":60,\"kind\":\"reset\"}\n\n:\nid: 72\n\n") // cut
+		case 2:
+			if last != "72" {
+				t.Errorf("resumed after %q", last)
+			}
+			fmt.Fprint(w, "id: 73\ndata: {\"id\":73,\"kind\":\"k\"}\n\n")
+			http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}
+	})
+	s, err := c.Events(t.Context(), EventsOptions{After: 400})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var got []string
+	for e := range s.All() {
+		if got = append(got, fmt.Sprint(e.ID, e.Kind)); len(got) == 2 {
+			break
+		}
+	}
+	if fmt.Sprint(got) != "[60reset 73k]" {
+		t.Errorf("%v, %v", got, s.Err())
+	}
+}
+
+// pages serves a list of n boards, size a page.
+func pages(t *testing.T, n, size int, asked *[]string) *Client {
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+		*asked = append(*asked, r.RequestURI)
+		if limit, err := strconv.Atoi(r.URL.Query().Get("limit")); err == nil {
+			size = min(size, limit)
+		}
+		from, _ := strconv.Atoi(r.URL.Query().Get("after"))
+		to := min(from+size, n)
+		var l []s4t.Board
+		for i := from; i < to; i++ {
+			l = append(l, s4t.Board{Name: strconv.Itoa(i)})
+		}
+		if to < n {
+			q := r.URL.Query()
+			q.Set("after", strconv.Itoa(to))
+			w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
+		}
+		json.NewEncoder(w).Encode(l)
+	})
+}
+
+func TestListsAreReadPageByPage(t *testing.T) {
+	for _, tt := range []struct {
+		boards, first int
+		want          string // requests
+	}{
+		{0, 0, "[/v1/boards?label=a%3Db]"},
+		{7, 0, "[/v1/boards?label=a%3Db /v1/boards?after=3&label=a%3Db /v1/boards?after=6&label=a%3Db]"},
+		{6, 0, "[/v1/boards?label=a%3Db /v1/boards?after=3&label=a%3Db]"},
+		{7, 2, "[/v1/boards?label=a%3Db&limit=2]"},
+		{7, 3, "[/v1/boards?label=a%3Db&limit=3]"},
+		{7, 4, "[/v1/boards?label=a%3Db&limit=4 /v1/boards?after=3&label=a%3Db&limit=4]"}, // a page may be shorter
+	} {
+		var asked []string
+		l, err := pages(t, tt.boards, 3, &asked).BoardList(map[string]string{"a": "b"}, "").First(t.Context(), tt.first)
+		want := tt.boards
+		if tt.first > 0 {
+			want = min(want, tt.first)
+		}
+		if err != nil || l == nil || len(l) != want || fmt.Sprint(asked) != tt.want {
+			t.Errorf("first %d of %d: %d boards, %v, asked %v", tt.first, tt.boards, len(l), err, asked)
+		}
+		for i, b := range l {
+			if b.Name != strconv.Itoa(i) {
+				t.Errorf("board %d is %s", i, b.Name)
+			}
+		}
+	}
+	var asked []string
+	for b, err := range pages(t, 100, 10, &asked).BoardList(nil, "").Each(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Name == "12" {
+			break
+		}
+	}
+	if len(asked) != 2 {
+		t.Errorf("asked %v for 13 boards", asked)
+	}
+}
+
+func TestAListThatCannotBeReadIsAnError(t *testing.T) {
+	for name, link := range map[string]string{
+		"a page leads to itself":                                  "</v1/boards>; rel=\"next\"",
+		"the second page is no list":                              "</v1/version>; rel=\"next\"",
+		"the second page says that the token is not valid (here)": "</v1/tokens>; rel=\"next\"",
+	} {
+		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/v1/boards":
+				w.Header().Set("Link", link)
+				fmt.Fprint(w, `[{"name":"x"}]`)
+			case "/v1/version":
+				fmt.Fprint(w, `{}`)
+			default:
+				w.WriteHeader(401)
+			}
+		})
+		if l, err := c.Boards(t.Context(), nil, ""); err == nil || l != nil {
+			t.Errorf("%s: %v, %v", name, l, err)
+		}
+	}
+}
+
+func TestTheTokenGoesToNoOtherHost(t *testing.T) {
+	for _, link := range []string{`<https://evil.example/v1/boards>; rel="next"`, `<//evil.example/v1/boards>; rel="next"`, `<@evil.example/v1/>; rel="next"`, `</v1/boards>; rel="prev"`, `nonsense`} {
+		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Link", link)
+			fmt.Fprint(w, `[]`)
+		})
+		if l, err := c.Boards(t.Context(), nil, ""); err != nil || len(l) != 0 {
+			t.Errorf("%s: %v, %v", link, l, err)
+		}
+	}
+}
+
+func TestWaitOperationDoesNotSpin(t *testing.T) {
+	var n atomic.Int32
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) { // too many wait: it is answered at once
+		n.Add(1)
+		json.NewEncoder(w).Encode(s4t.Operation{Status: s4t.OperationRunning, Steps: []s4t.Step{{Number: 1}}})
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*betweenPolls)
+	defer cancel()
+	if _, err := c.WaitOperation(ctx, "o", nil); s4t.KindOf(err) != s4t.Timeout {
+		t.Error(err)
+	}
+	if n.Load() > 5 { // the first, with a step, and one a pause
+		t.Errorf("asked %d times", n.Load())
+	}
+}
+
 // FuzzEvents holds that no stream makes the reader panic or run on.
 func FuzzEvents(f *testing.F) {
-	for _, s := range []string{"id: 1\ndata: {\"id\":1}\n\n", ": x\n\n", "data\n\n", "data:\n\n", "data: [\n\n", "\n\n\n", "data: {\"id\":9223372036854775807}\r\n\r\n"} {
+	for _, s := range []string{"id: 1\ndata: {\"id\":1}\n\n", ": x\n\n", "data\n\n", "data:\n\n", "data: [\n\n", "\n\n\n", "data: {\"id\":9223372036854775807}\r\n\r\n", "id: 7\n\n", "id: x\nid: -1\nevent: reset\ndata: {\"kind\":\"reset\"}\n\n"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -15,6 +15,12 @@ import (
 	"github.com/stack4things/s4t"
 )
 
+// EventReset is the kind of an event that only a stream has: not all events
+// since the one before can be told, because they are not kept any more or
+// because the cloud's database was restored. Its ID is that of the newest event,
+// after which the stream goes on. Who keeps state of events reads it anew.
+const EventReset = "reset"
+
 // EventsOptions of a stream of events.
 type EventsOptions struct {
 	After int64 // resume after this event; 0: from now on
@@ -41,8 +47,9 @@ const maxEvent = s4t.MaxMessage
 // every 15 s.
 const silence = 40 * time.Second
 
-// Events opens the stream and returns when the API has subscribed: what
-// happens after that is not missed.
+// Events opens the stream and returns when it has begun: what happens after
+// that is not missed. Where events cannot be told all the same, after a long
+// absence or a restored backup, an event of the kind [EventReset] says so.
 func (c *Client) Events(ctx context.Context, o EventsOptions) (*EventStream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &EventStream{c: c, ctx: ctx, cancel: cancel, last: o.After, once: o.Once}
@@ -118,23 +125,31 @@ func (s *EventStream) read(yield func(s4t.Event) bool) (bool, error) {
 	lines := bufio.NewScanner(s.body)
 	lines.Buffer(make([]byte, 4096), maxEvent)
 	var data []byte
+	var id int64
 	for lines.Scan() {
 		dog.Reset(silence)
 		line := lines.Bytes()
 		if len(line) > 0 {
 			field, value, _ := bytes.Cut(line, []byte(":"))
-			if string(field) == "data" {
+			value = bytes.TrimPrefix(value, []byte(" "))
+			switch string(field) {
+			case "id":
+				if n, err := strconv.ParseInt(string(value), 10, 64); err == nil && n > 0 {
+					id = n
+				}
+			case "data":
 				if len(data) > maxEvent {
 					return true, errors.New("an event is too long")
 				}
 				if len(data) > 0 {
 					data = append(data, '\n')
 				}
-				data = append(data, bytes.TrimPrefix(value, []byte(" "))...)
+				data = append(data, value...)
 			}
 			continue
 		}
 		if len(data) == 0 {
+			s.last = max(s.last, id) // a heartbeat: others' events moved on
 			continue
 		}
 		var e s4t.Event
@@ -143,7 +158,9 @@ func (s *EventStream) read(yield func(s4t.Event) bool) (bool, error) {
 		if err != nil {
 			return true, s4t.Errorf(s4t.Internal, "watch events", "", "an event is not understood: %w", err)
 		}
-		s.last = max(s.last, e.ID)
+		if s.last = max(s.last, e.ID); e.Kind == EventReset {
+			s.last, id = e.ID, e.ID // it may be lower: the database is an older one
+		}
 		if !yield(e) {
 			return false, nil
 		}

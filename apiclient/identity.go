@@ -22,8 +22,13 @@ func (c *Client) CreateProject(ctx context.Context, req ProjectCreate) (p s4t.Pr
 }
 
 // Projects lists those the caller may see.
-func (c *Client) Projects(ctx context.Context) (l []s4t.Project, err error) {
-	return l, c.do(ctx, "list projects", "GET", path("projects"), nil, &l)
+func (c *Client) Projects(ctx context.Context) ([]s4t.Project, error) {
+	return c.ProjectList().All(ctx)
+}
+
+// ProjectList is the list behind [Client.Projects].
+func (c *Client) ProjectList() List[s4t.Project] {
+	return List[s4t.Project]{c, "list projects", path("projects")}
 }
 
 // Project by name or id.
@@ -47,8 +52,11 @@ func (c *Client) CreateUser(ctx context.Context, req UserCreate) (u s4t.User, er
 }
 
 // Users lists those the caller may see.
-func (c *Client) Users(ctx context.Context) (l []s4t.User, err error) {
-	return l, c.do(ctx, "list users", "GET", path("users"), nil, &l)
+func (c *Client) Users(ctx context.Context) ([]s4t.User, error) { return c.UserList().All(ctx) }
+
+// UserList is the list behind [Client.Users].
+func (c *Client) UserList() List[s4t.User] {
+	return List[s4t.User]{c, "list users", path("users")}
 }
 
 // User by name or id.
@@ -61,14 +69,26 @@ func (c *Client) DeleteUser(ctx context.Context, ref string) error {
 	return c.do(ctx, "delete user "+ref, "DELETE", path("users", ref), nil, nil)
 }
 
+// Self stands for the user of the token in use.
+const Self = "-"
+
+// SetUserPassword gives a user another password; ref is a name, an id or
+// [Self]. Another's takes the role admin.
+func (c *Client) SetUserPassword(ctx context.Context, ref, password string) error {
+	return c.do(ctx, "change the password of user "+ref, "PUT", path("users", ref, "password"), UserPassword{Password: password}, nil)
+}
+
 // CreateToken answers with the secret, once.
 func (c *Client) CreateToken(ctx context.Context, req TokenCreate) (t s4t.Token, err error) {
 	return t, c.do(ctx, "create a token", "POST", path("tokens"), req, &t)
 }
 
 // Tokens lists those the caller may see, without secrets.
-func (c *Client) Tokens(ctx context.Context) (l []s4t.Token, err error) {
-	return l, c.do(ctx, "list tokens", "GET", path("tokens"), nil, &l)
+func (c *Client) Tokens(ctx context.Context) ([]s4t.Token, error) { return c.TokenList().All(ctx) }
+
+// TokenList is the list behind [Client.Tokens].
+func (c *Client) TokenList() List[s4t.Token] {
+	return List[s4t.Token]{c, "list tokens", path("tokens")}
 }
 
 // Token by id, without its secret.

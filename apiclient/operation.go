@@ -12,9 +12,17 @@ import (
 // allows at most a minute.
 const longPoll = 30 * time.Second
 
-// Operations lists them.
-func (c *Client) Operations(ctx context.Context) (l []s4t.Operation, err error) {
-	return l, c.do(ctx, "list operations", "GET", path("operations"), nil, &l)
+// betweenPolls is the pause after an answer that had nothing new.
+const betweenPolls = 250 * time.Millisecond
+
+// Operations lists them, oldest first.
+func (c *Client) Operations(ctx context.Context) ([]s4t.Operation, error) {
+	return c.OperationList().All(ctx)
+}
+
+// OperationList is the list behind [Client.Operations].
+func (c *Client) OperationList() List[s4t.Operation] {
+	return List[s4t.Operation]{c, "list operations", path("operations")}
 }
 
 // Operation by id.
@@ -41,13 +49,15 @@ func (c *Client) WaitOperation(ctx context.Context, id s4t.OperationID, onStep f
 		case ctx.Err() != nil:
 			return op, s4t.Errorf(s4t.Timeout, what, "see `s4t operation show "+string(id)+"`, or give --timeout", "not done in time%s", reached(op))
 		case kind == s4t.Unavailable || kind == s4t.Timeout:
-			pause(ctx, time.Second) // ends with ctx, which the next turn reports
+			pause(ctx, time.Second) // ends with ctx, which the next request reports
 			continue
 		default:
 			return op, err
 		}
+		news := false
 		for _, s := range op.Steps {
 			if !told[s.Number] {
+				news = true
 				told[s.Number] = true
 				if onStep != nil {
 					onStep(s)
@@ -56,6 +66,9 @@ func (c *Client) WaitOperation(ctx context.Context, id s4t.OperationID, onStep f
 		}
 		if op.Status != s4t.OperationRunning {
 			return op, nil
+		}
+		if !news { // too many wait, or nothing happened: this does not spin
+			pause(ctx, betweenPolls)
 		}
 	}
 }

@@ -2,6 +2,9 @@ package apiclient
 
 import "github.com/stack4things/s4t"
 
+// The bounds in these bodies are those of the ground (s4t.MaxName and the
+// like), as a test of package api holds: a tag cannot name a constant.
+
 // Login is the body of POST /v1/login.
 type Login struct {
 	User     string `json:"user" minLength:"1" maxLength:"63" doc:"Name of the user"`
@@ -29,6 +32,11 @@ type UserCreate struct {
 	Password string   `json:"password,omitempty" maxLength:"1024" doc:"None: the user cannot log in and has tokens only"`
 }
 
+// UserPassword is the body of PUT /v1/users/{user}/password.
+type UserPassword struct {
+	Password string `json:"password" minLength:"1" maxLength:"1024" doc:"New password"`
+}
+
 // TokenCreate is the body of POST /v1/tokens.
 type TokenCreate struct {
 	Project string   `json:"project,omitempty" maxLength:"63" doc:"Name or id; the caller's by default"`
@@ -39,7 +47,7 @@ type TokenCreate struct {
 // BoardCreate is the body of POST /v1/boards.
 type BoardCreate struct {
 	Name     string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the project"`
-	Type     string            `json:"type,omitempty" maxLength:"255" doc:"Hardware, for people"`
+	Type     string            `json:"type,omitempty" maxLength:"63" doc:"Hardware, for people"`
 	Labels   map[string]string `json:"labels,omitempty" doc:"At most 64"`
 	Location *s4t.Location     `json:"location,omitempty" doc:"WGS 84"`
 }
@@ -47,7 +55,7 @@ type BoardCreate struct {
 // BoardUpdate is the body of PATCH /v1/boards/{board}; what is absent stays.
 type BoardUpdate struct {
 	Name     *string           `json:"name,omitempty" minLength:"1" maxLength:"63" doc:"New name"`
-	Type     *string           `json:"type,omitempty" maxLength:"255" doc:"New type"`
+	Type     *string           `json:"type,omitempty" maxLength:"63" doc:"New type"`
 	Labels   map[string]string `json:"labels,omitempty" doc:"The new set, whole"`
 	Location *s4t.Location     `json:"location,omitempty" doc:"New location"`
 	NewCode  bool              `json:"new_code,omitempty" doc:"Make a new registration code for a board that is not enrolled; the answer has it, and the join string"`
@@ -73,7 +81,7 @@ type BridgeCreate struct {
 	Name          string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the project"`
 	Boards        []string          `json:"boards" minItems:"1" maxItems:"250" doc:"Names or ids"`
 	CIDR          string            `json:"cidr,omitempty" maxLength:"64" example:"10.77.0.0/24" doc:"IPv4 addresses; none: no addresses are given; chosen by default"`
-	CIDR6         string            `json:"cidr6,omitempty" maxLength:"64" example:"fd00:77::/64" doc:"IPv6 addresses; none by default"`
+	CIDR6         string            `json:"cidr6,omitempty" maxLength:"64" example:"fd00:77::/64" doc:"IPv6 addresses; none by default: no addresses are given"`
 	Layer         int               `json:"layer,omitempty" enum:"2,3" doc:"2 by default"`
 	Encapsulation s4t.Encapsulation `json:"encapsulation,omitempty" enum:"ethernet,gre" doc:"ethernet by default"`
 	MTU           int               `json:"mtu,omitempty" minimum:"576" maximum:"9000" doc:"Bytes of an IP packet"`

@@ -13,12 +13,17 @@ func (c *Client) ExposeService(ctx context.Context, board string, req ServiceExp
 }
 
 // Services lists exposed services, of one board if board is not empty.
-func (c *Client) Services(ctx context.Context, board string) (l []s4t.Service, err error) {
+func (c *Client) Services(ctx context.Context, board string) ([]s4t.Service, error) {
+	return c.ServiceList(board).All(ctx)
+}
+
+// ServiceList is the list behind [Client.Services].
+func (c *Client) ServiceList(board string) List[s4t.Service] {
 	p := path("services")
 	if board != "" {
 		p = path("boards", board, "services")
 	}
-	return l, c.do(ctx, "list services", "GET", p, nil, &l)
+	return List[s4t.Service]{c, "list services", p}
 }
 
 // Service by id.
@@ -33,10 +38,15 @@ func (c *Client) HideService(ctx context.Context, board, service string) (o s4t.
 
 // Audit lists records, oldest first, of one board if board is not empty, and
 // not older than since if that is not 0.
-func (c *Client) Audit(ctx context.Context, board string, since time.Duration) (l []s4t.AuditRecord, err error) {
+func (c *Client) Audit(ctx context.Context, board string, since time.Duration) ([]s4t.AuditRecord, error) {
+	return c.AuditList(board, since).All(ctx)
+}
+
+// AuditList is the list behind [Client.Audit].
+func (c *Client) AuditList(board string, since time.Duration) List[s4t.AuditRecord] {
 	s := ""
 	if since > 0 {
 		s = since.String()
 	}
-	return l, c.do(ctx, "list audit records", "GET", query(path("audit"), "board", board, "since", s), nil, &l)
+	return List[s4t.AuditRecord]{c, "list audit records", query(path("audit"), "board", board, "since", s)}
 }

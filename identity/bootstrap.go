@@ -6,6 +6,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
 )
 
 // Names of what the first start makes.
@@ -28,8 +29,8 @@ func (i *Identity) Bootstrap(ctx context.Context, keep func(First) error) (bool,
 	now := i.cfg.Now()
 	done := false
 	check := func(tx *store.Tx) error {
-		users, err := tx.Users()
-		done = len(users) > 0
+		users, err := tx.Users(wire.Page{Limit: 1})
+		done = len(users.Items) > 0
 		return err
 	}
 	if err := i.cfg.Store.View(ctx, check); err != nil || done {
@@ -62,6 +63,9 @@ func (i *Identity) Bootstrap(ctx context.Context, keep func(First) error) (bool,
 		}
 		return keep(first)
 	})
+	if store.IsUnique(err, "projects.name") || store.IsUnique(err, "users.name") {
+		return false, nil // another process was first, at the same time
+	}
 	return err == nil && !done, err
 }
 

@@ -63,6 +63,7 @@ func (i *Identity) Register(mux queue.Mux) {
 	mux[wire.MethodUserCreate] = queue.Handle(i.CreateUser)
 	mux[wire.MethodUserList] = queue.Handle(i.ListUsers)
 	mux[wire.MethodUserDelete] = queue.Handle(i.DeleteUser)
+	mux[wire.MethodUserPassword] = queue.Handle(i.SetPassword)
 	mux[wire.MethodTokenCreate] = queue.Handle(i.CreateToken)
 	mux[wire.MethodTokenList] = queue.Handle(i.ListTokens)
 	mux[wire.MethodTokenRevoke] = queue.Handle(i.RevokeToken)
@@ -96,17 +97,7 @@ func (i *Identity) Run(ctx context.Context) error {
 	}
 }
 
-// Allow checks that caller has the role that is needed, on an object of a
-// project. An object of another project is NotFound: its existence is not told.
-// op is what was attempted, on what.
-func Allow(caller wire.Caller, op string, needs s4t.Role, project s4t.ProjectID) error {
-	if caller.Role != s4t.RoleAdmin && caller.Project != project {
-		return s4t.Errorf(s4t.NotFound, op, "", "it does not exist")
-	}
-	return allow(caller, op, needs)
-}
-
-// allow checks the role only.
+// allow checks the role. op is what was attempted, on what.
 func allow(caller wire.Caller, op string, needs s4t.Role) error {
 	if !caller.Role.Covers(needs) {
 		return s4t.Errorf(s4t.Forbidden, op, "ask an admin of this cloud", "it needs the role %s, this token has %s", needs, caller.Role)

@@ -92,7 +92,7 @@ func (w *world) audit(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	var lines []string
-	for _, r := range recs {
+	for _, r := range recs.Items {
 		lines = append(lines, fmt.Sprintf("%s %s %s %s", r.User, r.Action, r.Name, r.Outcome))
 	}
 	return lines
@@ -341,6 +341,26 @@ func TestWhoMayDoWhat(t *testing.T) {
 			_, err := w.DeleteUser(ctx, wire.RefRequest{Caller: c, Ref: "admin"})
 			return err
 		}, s4t.Conflict, s4t.Forbidden, s4t.Forbidden, s4t.Forbidden},
+		{"change one's own password", func(w *world, ctx context.Context, c wire.Caller) error {
+			_, err := w.SetPassword(ctx, wire.UserPassword{Caller: c, Password: "another"})
+			return err
+		}, "", "", "", ""},
+		{"change one's own password, by name", func(w *world, ctx context.Context, c wire.Caller) error {
+			_, err := w.SetPassword(ctx, wire.UserPassword{Caller: c, Ref: c.User, Password: "another"})
+			return err
+		}, "", "", "", ""},
+		{"change a password to none", func(w *world, ctx context.Context, c wire.Caller) error {
+			_, err := w.SetPassword(ctx, wire.UserPassword{Caller: c})
+			return err
+		}, s4t.Invalid, s4t.Invalid, s4t.Invalid, s4t.Invalid},
+		{"change rick's password", func(w *world, ctx context.Context, c wire.Caller) error {
+			_, err := w.SetPassword(ctx, wire.UserPassword{Caller: c, Ref: "rick", Password: "another"})
+			return err
+		}, "", s4t.Forbidden, "", s4t.Forbidden},
+		{"change the password of nobody", func(w *world, ctx context.Context, c wire.Caller) error {
+			_, err := w.SetPassword(ctx, wire.UserPassword{Caller: c, Ref: "nobody", Password: "another"})
+			return err
+		}, s4t.NotFound, s4t.Forbidden, s4t.Forbidden, s4t.Forbidden},
 		{"create a token like one's own", token(wire.TokenCreate{}), "", "", "", ""},
 		{"create an admin's token", token(wire.TokenCreate{Role: s4t.RoleAdmin}), "", s4t.Forbidden, s4t.Forbidden, s4t.Forbidden},
 		{"create a member's token", token(wire.TokenCreate{Role: s4t.RoleMember}), "", "", s4t.Forbidden, ""},
@@ -381,15 +401,24 @@ func TestWhoMayDoWhat(t *testing.T) {
 // state is everything but the audit, as text.
 func (w *world) state(t *testing.T) string {
 	t.Helper()
-	var all struct{ P, U, T any }
+	var all struct {
+		P, U, T any
+		H       string
+	}
 	err := w.db.View(t.Context(), func(tx *store.Tx) (err error) {
-		if all.P, err = tx.Projects(); err != nil {
+		if all.P, err = tx.Projects(wire.Page{}); err != nil {
 			return err
 		}
-		if all.U, err = tx.Users(); err != nil {
+		if all.U, err = tx.Users(wire.Page{}); err != nil {
 			return err
 		}
-		all.T, err = tx.Tokens("")
+		for _, u := range []string{"admin", "mary", "rick", "sam"} {
+			if id, err := tx.User(u); err == nil {
+				hash, _ := tx.UserPassword(id.ID)
+				all.H += hash
+			}
+		}
+		all.T, err = tx.Tokens(store.TokenFilter{}, wire.Page{})
 		return err
 	})
 	if err != nil {
@@ -406,24 +435,24 @@ func TestLists(t *testing.T) {
 	w := newWorld(t)
 	names := func(c wire.Caller) (projects, users []string, tokens int) {
 		t.Helper()
-		ps, err1 := w.ListProjects(t.Context(), wire.CallerRequest{Caller: c})
-		us, err2 := w.ListUsers(t.Context(), wire.CallerRequest{Caller: c})
-		ts, err3 := w.ListTokens(t.Context(), wire.CallerRequest{Caller: c})
+		ps, err1 := w.ListProjects(t.Context(), wire.ListRequest{Caller: c})
+		us, err2 := w.ListUsers(t.Context(), wire.ListRequest{Caller: c})
+		ts, err3 := w.ListTokens(t.Context(), wire.ListRequest{Caller: c})
 		if err := errors.Join(err1, err2, err3); err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range ps {
+		for _, p := range ps.Items {
 			projects = append(projects, p.Name)
 		}
-		for _, u := range us {
+		for _, u := range us.Items {
 			users = append(users, u.Name)
 		}
-		for _, tok := range ts {
+		for _, tok := range ts.Items {
 			if tok.Secret != "" {
 				t.Error("a list shows a secret")
 			}
 		}
-		return projects, users, len(ts)
+		return projects, users, len(ts.Items)
 	}
 	for _, tt := range []struct {
 		name   string
@@ -440,7 +469,7 @@ func TestLists(t *testing.T) {
 			t.Errorf("%s sees %s, want %s", tt.name, got, tt.want)
 		}
 	}
-	if _, err := w.ListTokens(t.Context(), wire.CallerRequest{}); s4t.KindOf(err) != s4t.Forbidden {
+	if _, err := w.ListTokens(t.Context(), wire.ListRequest{}); s4t.KindOf(err) != s4t.Forbidden {
 		t.Errorf("nobody: %v", err)
 	}
 }
@@ -469,7 +498,7 @@ func TestAuditSaysWhoDidWhatAndNoSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, _ := json.Marshal(recs)
+	text, _ := json.Marshal(recs.Items)
 	for _, secret := range []string{token.Secret, secretHash(token.Secret), w.first.Password, w.first.Token.Secret, "mary-password", "argon2id"} {
 		if strings.Contains(string(text), secret) {
 			t.Errorf("the audit has the secret %q", secret)
@@ -485,13 +514,13 @@ func TestAuditSaysWhoDidWhatAndNoSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range own {
+	for _, r := range own.Items {
 		if r.Project != w.stranger.Project {
 			t.Errorf("a stranger sees %+v", r)
 		}
 	}
 	w.now = w.now.Add(time.Hour)
-	if recs, err := w.ListAudit(t.Context(), wire.AuditList{Caller: w.admin, Since: time.Minute}); err != nil || len(recs) != 0 {
+	if recs, err := w.ListAudit(t.Context(), wire.AuditList{Caller: w.admin, Since: time.Minute}); err != nil || len(recs.Items) != 0 {
 		t.Errorf("since a minute: %v, %v", recs, err)
 	}
 }
@@ -519,7 +548,9 @@ func (w *world) tokensOf(t *testing.T, user string) (of []store.TokenRow) {
 	if err := w.db.View(t.Context(), func(tx *store.Tx) error {
 		u, err := tx.User(user)
 		if err == nil {
-			of, err = tx.Tokens(u.ID)
+			var l wire.List[store.TokenRow]
+			l, err = tx.Tokens(store.TokenFilter{User: u.ID}, wire.Page{})
+			of = l.Items
 		}
 		return err
 	}); err != nil {
@@ -533,7 +564,7 @@ func TestEveryMethodOfIdentityIsOnTheMux(t *testing.T) {
 	mux := queue.Mux{}
 	w.Register(mux)
 	for _, m := range []string{wire.MethodLogin, wire.MethodVerify, wire.MethodProjectCreate, wire.MethodProjectList, wire.MethodProjectGet,
-		wire.MethodProjectDelete, wire.MethodUserCreate, wire.MethodUserList, wire.MethodUserDelete, wire.MethodTokenCreate,
+		wire.MethodProjectDelete, wire.MethodUserCreate, wire.MethodUserList, wire.MethodUserDelete, wire.MethodUserPassword, wire.MethodTokenCreate,
 		wire.MethodTokenList, wire.MethodTokenRevoke, wire.MethodAuditList} {
 		if _, err := mux.Serve(t.Context(), m, []byte(`{}`)); s4t.KindOf(err) == s4t.NotFound && strings.Contains(err.Error(), "method") {
 			t.Errorf("%s: %v", m, err)
@@ -544,11 +575,107 @@ func TestEveryMethodOfIdentityIsOnTheMux(t *testing.T) {
 	}
 }
 
-func TestAllow(t *testing.T) {
-	c := wire.Caller{Project: "p", Role: s4t.RoleMember}
-	wantKind(t, "own project", Allow(c, "x", s4t.RoleMember, "p"), "")
-	wantKind(t, "another's", Allow(c, "x", s4t.RoleReader, "q"), s4t.NotFound)
-	wantKind(t, "too much", Allow(c, "x", s4t.RoleAdmin, "p"), s4t.Forbidden)
-	wantKind(t, "an admin anywhere", Allow(wire.Caller{Project: "p", Role: s4t.RoleAdmin}, "x", s4t.RoleMember, "q"), "")
-	wantKind(t, "nobody", Allow(wire.Caller{Project: "p"}, "x", s4t.RoleReader, "p"), s4t.Forbidden)
+func TestAChangedPasswordIsTheOneThatLogsIn(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.SetPassword(t.Context(), wire.UserPassword{Caller: w.member, Password: "swordfish"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.Login(t.Context(), wire.LoginRequest{User: "mary", Password: "mary-password"})
+	wantKind(t, "with the old one", err, s4t.Unauthenticated)
+	_, err = w.Login(t.Context(), wire.LoginRequest{User: "mary", Password: "swordfish"})
+	wantKind(t, "with the new one", err, "")
+	if _, err := w.Verify(t.Context(), wire.VerifyRequest{Secret: w.first.Token.Secret}); err != nil {
+		t.Errorf("a token: %v", err)
+	}
+	w.SetPassword(t.Context(), wire.UserPassword{Caller: w.stranger, Ref: "mary", Password: "tuna"})
+	lines := w.audit(t)
+	for _, want := range []string{"mary user.password mary ok", "sam user.password mary forbidden"} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("the audit lacks %q: %q", want, lines)
+		}
+	}
+}
+
+func TestAWeakTokenDoesNotBecomeItsUserByAPassword(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []wire.Caller{w.admin, w.member} {
+		weak, err := w.CreateToken(t.Context(), wire.TokenCreate{Caller: c, Role: s4t.RoleReader})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.SetPassword(t.Context(), wire.UserPassword{Caller: w.verify(t, weak.Secret), Password: "another"})
+		wantKind(t, "a reader's token of "+c.User, err, s4t.Forbidden)
+	}
+}
+
+func TestListsHavePages(t *testing.T) {
+	w := newWorld(t)
+	for n := range 3 {
+		if _, err := w.CreateToken(t.Context(), wire.TokenCreate{Caller: w.member, Role: s4t.RoleReader}); err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(time.Second)
+		if n == 1 { // one that a reader's token does not see
+			if _, err := w.CreateToken(t.Context(), wire.TokenCreate{Caller: w.member}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	reader := w.member
+	reader.Role = s4t.RoleReader
+	pages := map[string]func(wire.Page) (int, string, error){
+		"projects": func(p wire.Page) (int, string, error) {
+			l, err := w.ListProjects(t.Context(), wire.ListRequest{Caller: w.admin, Page: p})
+			return len(l.Items), l.Next, err
+		},
+		"users": func(p wire.Page) (int, string, error) {
+			l, err := w.ListUsers(t.Context(), wire.ListRequest{Caller: w.admin, Page: p})
+			return len(l.Items), l.Next, err
+		},
+		"tokens": func(p wire.Page) (int, string, error) {
+			l, err := w.ListTokens(t.Context(), wire.ListRequest{Caller: w.admin, Page: p})
+			return len(l.Items), l.Next, err
+		},
+		"a reader's tokens": func(p wire.Page) (int, string, error) {
+			l, err := w.ListTokens(t.Context(), wire.ListRequest{Caller: reader, Page: p})
+			return len(l.Items), l.Next, err
+		},
+		"audit": func(p wire.Page) (int, string, error) {
+			l, err := w.ListAudit(t.Context(), wire.AuditList{Caller: w.admin, Page: p})
+			return len(l.Items), l.Next, err
+		},
+	}
+	want := map[string]int{"projects": 3, "users": 4, "tokens": 8, "a reader's tokens": 3, "audit": len(w.audit(t))}
+	for name, list := range pages {
+		got, next := 0, ""
+		for {
+			n, after, err := list(wire.Page{Limit: 2, After: next})
+			if err != nil || n > 2 {
+				t.Fatalf("%s: %d, %v", name, n, err)
+			}
+			got += n
+			if next = after; next == "" {
+				break
+			}
+		}
+		if got != want[name] {
+			t.Errorf("%s: %d, want %d", name, got, want[name])
+		}
+		if _, _, err := list(wire.Page{After: "nonsense"}); s4t.KindOf(err) != s4t.Invalid {
+			t.Errorf("%s after nonsense: %v", name, err)
+		}
+	}
+}
+
+func TestWhatStrangersTypeIsRepeatedAsOneWholeLine(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.Login(t.Context(), wire.LoginRequest{User: strings.Repeat("x", s4t.MaxName-1) + "é\x00\n", Password: "x"})
+	wantKind(t, "login", err, s4t.Unauthenticated)
+	_, err = w.Login(t.Context(), wire.LoginRequest{User: "mary", Password: "x", Project: "a\x00"})
+	wantKind(t, "login to no project", err, s4t.Unauthenticated)
+	_, err = w.Login(t.Context(), wire.LoginRequest{User: "mary", Password: "mary-password", Project: "a\x00"})
+	wantKind(t, "login to no project, with the password", err, s4t.NotFound)
+	if want := " login " + strings.Repeat("x", s4t.MaxName-1) + " unauthenticated"; !slices.Contains(w.audit(t), want) {
+		t.Errorf("the audit lacks %q: %q", want, w.audit(t))
+	}
 }

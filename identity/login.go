@@ -27,13 +27,16 @@ func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token,
 	var hash string
 	err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		user, hash, project = s4t.User{}, "", s4t.Project{}
+		if clip(req.User) != req.User {
+			return nil // nobody is called that
+		}
 		if user, err = tx.User(req.User); err == nil {
 			hash, err = tx.UserPassword(user.ID)
 		}
 		if s4t.KindOf(err) == s4t.NotFound {
 			return nil
 		}
-		if err == nil {
+		if err == nil && clip(req.Project) == req.Project {
 			project, err = tx.Project(orDefault(req.Project, string(user.Project)))
 		}
 		if s4t.KindOf(err) == s4t.NotFound {
@@ -135,8 +138,9 @@ func (a *attempts) forget(now time.Time) {
 	}
 }
 
-// clip shortens what a stranger typed before it is repeated anywhere.
-func clip(s string) string { return s[:min(len(s), s4t.MaxName)] }
+// clip makes what a stranger typed fit to be repeated: one line, no longer
+// than a name.
+func clip(s string) string { return s4t.Line(s, s4t.MaxName) }
 
 func orDefault(s, def string) string {
 	if s == "" {

@@ -25,25 +25,25 @@ const (
 
 	maxPassword = 1024 // bytes
 	maxHashing  = 2    // at the same time: bounds memory and CPU that logins can take
-	maxWaiting  = 64   // for their turn
+	maxWaiting  = 64   // for one of those
 )
 
 // hasher makes and checks password hashes, a few at a time.
 type hasher struct {
-	memory uint32 // KiB, of hashes that it makes
-	turns  chan struct{}
-	queue  chan struct{}
-	dummy  string // a hash that is checked where there is no user, so that time does not tell
+	memory uint32        // KiB, of hashes that it makes
+	slots  chan struct{} // one for each hash that is computed
+	queue  chan struct{} // one for each that waits for a slot
+	dummy  string        // a hash that is checked where there is no user, so that time does not tell
 }
 
 func newHasher(memory uint32) hasher {
-	h := hasher{memory: memory, turns: make(chan struct{}, maxHashing), queue: make(chan struct{}, maxWaiting)}
+	h := hasher{memory: memory, slots: make(chan struct{}, maxHashing), queue: make(chan struct{}, maxWaiting)}
 	h.dummy = format(phc{memory: memory, passes: passes, lanes: lanes, salt: random(saltLen), hash: random(hashLen)})
 	return h
 }
 
-// turn waits until one more hash may be computed.
-func (h hasher) turn(ctx context.Context, op string) (done func(), err error) {
+// wait waits until one more hash may be computed.
+func (h hasher) wait(ctx context.Context, op string) (done func(), err error) {
 	select {
 	case h.queue <- struct{}{}:
 	default:
@@ -51,8 +51,8 @@ func (h hasher) turn(ctx context.Context, op string) (done func(), err error) {
 	}
 	defer func() { <-h.queue }()
 	select {
-	case h.turns <- struct{}{}:
-		return func() { <-h.turns }, nil
+	case h.slots <- struct{}{}:
+		return func() { <-h.slots }, nil
 	case <-ctx.Done():
 		return nil, s4t.Errorf(s4t.Timeout, op, "try again", "too many logins at the same time")
 	}
@@ -63,7 +63,7 @@ func (h hasher) make(ctx context.Context, op, password string) (string, error) {
 	if password == "" || len(password) > maxPassword {
 		return "", s4t.Errorf(s4t.Invalid, op, "", "a password has 1 to %d bytes", maxPassword)
 	}
-	done, err := h.turn(ctx, op)
+	done, err := h.wait(ctx, op)
 	if err != nil {
 		return "", err
 	}
@@ -79,7 +79,7 @@ func (h hasher) check(ctx context.Context, op, hash, password string) (bool, err
 	if len(password) > maxPassword {
 		return false, nil
 	}
-	done, err := h.turn(ctx, op)
+	done, err := h.wait(ctx, op)
 	if err != nil {
 		return false, err
 	}

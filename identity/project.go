@@ -40,21 +40,29 @@ func (i *Identity) CreateProject(ctx context.Context, req wire.ProjectCreate) (s
 }
 
 // ListProjects lists all projects for an admin, for others their own.
-func (i *Identity) ListProjects(ctx context.Context, req wire.CallerRequest) ([]s4t.Project, error) {
+func (i *Identity) ListProjects(ctx context.Context, req wire.ListRequest) (list wire.List[s4t.Project], err error) {
 	if err := allow(req.Caller, "list projects", s4t.RoleReader); err != nil {
-		return nil, err
+		return list, err
 	}
-	var list []s4t.Project
-	err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+	err = i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		if req.Caller.Role == s4t.RoleAdmin {
-			list, err = tx.Projects()
+			list, err = tx.Projects(req.Page)
 			return err
 		}
 		own, err := tx.Project(string(req.Caller.Project))
-		list = []s4t.Project{own}
+		if err != nil {
+			return err
+		}
+		list, err = onlyOne(tx, own)
 		return err
 	})
 	return list, err
+}
+
+// onlyOne is a list of one object, which has one page.
+func onlyOne[T any](tx *store.Tx, v T) (wire.List[T], error) {
+	last, err := tx.LastEvent()
+	return wire.List[T]{Items: []T{v}, EventID: last}, err
 }
 
 // GetProject returns a project by name or id.
@@ -98,7 +106,7 @@ func (i *Identity) DeleteProject(ctx context.Context, req wire.RefRequest) (wire
 // findProject returns a project by name or id; another's is NotFound.
 func findProject(tx *store.Tx, caller wire.Caller, op, ref string) (s4t.Project, error) {
 	p, err := tx.Project(ref)
-	if err != nil || caller.Role != s4t.RoleAdmin && p.ID != caller.Project {
+	if err != nil || !caller.Sees(p.ID) {
 		return s4t.Project{}, orNotFound(err, op, "see `s4t project list`", "project %q does not exist", clip(ref))
 	}
 	return p, nil

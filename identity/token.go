@@ -114,22 +114,15 @@ func (i *Identity) CreateToken(ctx context.Context, req wire.TokenCreate) (s4t.T
 
 // ListTokens lists tokens, without secrets: for an admin all, for others those
 // of their own user and project that are not stronger than the one they use.
-func (i *Identity) ListTokens(ctx context.Context, req wire.CallerRequest) ([]s4t.Token, error) {
+func (i *Identity) ListTokens(ctx context.Context, req wire.ListRequest) (list wire.List[s4t.Token], err error) {
 	if err := allow(req.Caller, "list tokens", s4t.RoleReader); err != nil {
-		return nil, err
+		return list, err
 	}
-	of := req.Caller.UserID
-	if req.Caller.Role == s4t.RoleAdmin {
-		of = ""
-	}
-	list := []s4t.Token{}
-	err := i.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		list = list[:0]
-		rows, err := tx.Tokens(of)
-		for _, t := range rows {
-			if mayManage(req.Caller, t) {
-				list = append(list, t.Token)
-			}
+	err = i.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Tokens(manageable(req.Caller), req.Page)
+		list = wire.List[s4t.Token]{Items: []s4t.Token{}, Next: rows.Next, EventID: rows.EventID}
+		for _, t := range rows.Items {
+			list.Items = append(list.Items, t.Token)
 		}
 		return err
 	})
@@ -144,7 +137,7 @@ func (i *Identity) RevokeToken(ctx context.Context, req wire.RefRequest) (wire.E
 	}
 	return wire.Empty{}, i.audited(ctx, req.Caller, "token.revoke", "", func(tx *store.Tx, rec *s4t.AuditRecord) error {
 		t, err := tx.Token(s4t.TokenID(req.Ref))
-		if err != nil || !mayManage(req.Caller, t) {
+		if err != nil || !manageable(req.Caller).Has(t) {
 			return orNotFound(err, op, "see `s4t token list`", "there is no such token")
 		}
 		rec.Object, rec.Name, rec.Project = string(t.ID), t.User, t.Project
@@ -152,10 +145,18 @@ func (i *Identity) RevokeToken(ctx context.Context, req wire.RefRequest) (wire.E
 	})
 }
 
-// mayManage says whose tokens a caller sees and may revoke.
-func mayManage(caller wire.Caller, t store.TokenRow) bool {
-	return caller.Role == s4t.RoleAdmin ||
-		t.UserID == caller.UserID && t.Project == caller.Project && caller.Role.Covers(t.Role)
+// manageable says which tokens a caller sees and may revoke.
+func manageable(caller wire.Caller) store.TokenFilter {
+	if caller.Role == s4t.RoleAdmin {
+		return store.TokenFilter{}
+	}
+	f := store.TokenFilter{User: caller.UserID, Project: caller.Project}
+	for _, r := range []s4t.Role{s4t.RoleReader, s4t.RoleMember, s4t.RoleAdmin} {
+		if caller.Role.Covers(r) {
+			f.Roles = append(f.Roles, r)
+		}
+	}
+	return f
 }
 
 // orNotFound is err, unless err is nil or says NotFound: then it is a NotFound

@@ -50,21 +50,59 @@ func (i *Identity) CreateUser(ctx context.Context, req wire.UserCreate) (s4t.Use
 }
 
 // ListUsers lists all users for an admin, for others themselves.
-func (i *Identity) ListUsers(ctx context.Context, req wire.CallerRequest) ([]s4t.User, error) {
+func (i *Identity) ListUsers(ctx context.Context, req wire.ListRequest) (list wire.List[s4t.User], err error) {
 	if err := allow(req.Caller, "list users", s4t.RoleReader); err != nil {
-		return nil, err
+		return list, err
 	}
-	var list []s4t.User
-	err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+	err = i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		if req.Caller.Role == s4t.RoleAdmin {
-			list, err = tx.Users()
+			list, err = tx.Users(req.Page)
 			return err
 		}
 		self, err := tx.User(string(req.Caller.UserID))
-		list = []s4t.User{self}
+		if err != nil {
+			return err
+		}
+		list, err = onlyOne(tx, self)
 		return err
 	})
 	return list, err
+}
+
+// SetPassword gives a user another password: an admin to any user, others to
+// themselves. With a token that is weaker than its user nobody does, since who
+// knows the password has all that the user may.
+func (i *Identity) SetPassword(ctx context.Context, req wire.UserPassword) (wire.Empty, error) {
+	ref := orDefault(req.Ref, string(req.Caller.UserID))
+	name := orDefault(clip(req.Ref), req.Caller.User)
+	op := fmt.Sprintf("change the password of user %q", name)
+	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
+		return wire.Empty{}, err
+	}
+	own := ref == string(req.Caller.UserID) || ref == req.Caller.User
+	var hash string
+	if own || req.Caller.Role == s4t.RoleAdmin { // others are refused, and cost nothing
+		var err error
+		if hash, err = i.password.make(ctx, op, req.Password); err != nil {
+			return wire.Empty{}, err
+		}
+	}
+	return wire.Empty{}, i.audited(ctx, req.Caller, "user.password", name, func(tx *store.Tx, rec *s4t.AuditRecord) error {
+		if !own {
+			if err := allow(req.Caller, op, s4t.RoleAdmin); err != nil {
+				return err
+			}
+		}
+		u, err := tx.User(ref)
+		if err != nil {
+			return orNotFound(err, op, "see `s4t user list`", "user %q does not exist", name)
+		}
+		rec.Object, rec.Name = string(u.ID), u.Name
+		if !req.Caller.Role.Covers(u.Role) {
+			return s4t.Errorf(s4t.Forbidden, op, "log in with `s4t login`", "it needs a token of the role %s, this one has %s", u.Role, req.Caller.Role)
+		}
+		return tx.SetUserPassword(u.ID, hash)
+	})
 }
 
 // DeleteUser deletes a user with all tokens of the user, at once. Admins only;
@@ -80,12 +118,14 @@ func (i *Identity) DeleteUser(ctx context.Context, req wire.RefRequest) (wire.Em
 			return orNotFound(err, op, "see `s4t user list`", "user %q does not exist", clip(req.Ref))
 		}
 		rec.Object, rec.Name, op = string(u.ID), u.Name, fmt.Sprintf("delete user %q", u.Name)
-		admins, err := tx.CountAdmins()
-		if err != nil {
-			return err
-		}
-		if u.Role == s4t.RoleAdmin && admins == 1 {
-			return s4t.Errorf(s4t.Conflict, op, "make another admin first", "it is the last admin")
+		if u.Role == s4t.RoleAdmin {
+			admins, err := tx.Admins() // and nobody else deletes another meanwhile
+			if err != nil {
+				return err
+			}
+			if len(admins) == 1 && admins[0] == u.ID {
+				return s4t.Errorf(s4t.Conflict, op, "make another admin first", "it is the last admin")
+			}
 		}
 		return tx.DeleteUser(u.ID)
 	})

@@ -164,7 +164,7 @@ func TestAFullDatabaseIsUnavailableAndRecovers(t *testing.T) {
 	if err := fill(); s4t.KindOf(err) != s4t.Unavailable || !strings.Contains(err.Error(), "full") {
 		t.Fatalf("%v (%s)", err, s4t.KindOf(err))
 	}
-	view(t, db, func(tx *Tx) error { _, err := tx.Projects(); return err })
+	view(t, db, func(tx *Tx) error { _, err := tx.Projects(wire.Page{}); return err })
 	limit(1 << 20)
 	if err := fill(); err != nil {
 		t.Errorf("with room again: %v", err)

@@ -57,26 +57,43 @@ func TestIdentityRows(t *testing.T) {
 				p, err := tx.Project(ref)
 				check("project by "+ref, p, err, lab)
 			}
-			ps, err := tx.Projects()
-			check("projects by name", ps, err, []s4t.Project{empty, lab})
+			ps, err := tx.Projects(wire.Page{})
+			check("projects by name", ps.Items, err, []s4t.Project{empty, lab})
 			u, err := tx.User("ann")
 			check("user by name", u, err, ann)
-			us, err := tx.Users()
-			check("users by name", us, err, []s4t.User{ann, bob})
+			us, err := tx.Users(wire.Page{})
+			check("users by name", us.Items, err, []s4t.User{ann, bob})
 			hash, err := tx.UserPassword(ann.ID)
 			check("password", hash, err, "hash")
-			n, err := tx.CountAdmins()
-			check("admins", n, err, 1)
+			admins, err := tx.Admins()
+			check("admins", admins, err, []s4t.UserID{ann.ID})
 			want := TokenRow{Token: token, UserID: bob.ID, UserRole: s4t.RoleMember}
 			want.User = "bob"
 			row, err := tx.TokenByHash("h1")
 			check("token by hash", row, err, want)
 			row, err = tx.Token(token.ID)
 			check("token by id", row, err, want)
-			rows, err := tx.Tokens(bob.ID)
-			check("tokens of a user", rows, err, []TokenRow{want})
-			if rows, _ := tx.Tokens(""); len(rows) != 2 {
-				t.Errorf("all tokens: %d, want 2", len(rows))
+			for name, f := range map[string]TokenFilter{
+				"of a user": {User: bob.ID}, "of a project": {Project: empty.ID}, "of roles": {User: bob.ID, Roles: []s4t.Role{s4t.RoleReader, s4t.RoleMember}},
+				"of all of them": {User: bob.ID, Project: empty.ID, Roles: []s4t.Role{s4t.RoleReader}},
+			} {
+				rows, err := tx.Tokens(f, wire.Page{})
+				check("tokens "+name, rows.Items, err, []TokenRow{want})
+			}
+			if rows, _ := tx.Tokens(TokenFilter{}, wire.Page{}); len(rows.Items) != 2 {
+				t.Errorf("all tokens: %d, want 2", len(rows.Items))
+			}
+			first, err := tx.Tokens(TokenFilter{}, wire.Page{Limit: 1})
+			check("the oldest token", first.Items, err, []TokenRow{want})
+			second, err := tx.Tokens(TokenFilter{}, wire.Page{Limit: 1, After: first.Next})
+			if err != nil || len(second.Items) != 1 || second.Items[0].ID != lasting.ID || second.Next != "" {
+				t.Errorf("the next token: %+v, %v", second, err)
+			}
+			if ps, err := tx.Projects(wire.Page{Limit: 1, After: cursor([]any{"empty"})}); err != nil || len(ps.Items) != 1 || ps.Items[0].Name != "lab" || ps.Next != "" {
+				t.Errorf("the projects after empty: %+v, %v", ps, err)
+			}
+			if us, err := tx.Users(wire.Page{Limit: 1}); err != nil || len(us.Items) != 1 || us.Items[0].Name != "ann" || us.Next == "" {
+				t.Errorf("the first user: %+v, %v", us, err)
 			}
 			if _, err := tx.Token("none"); s4t.KindOf(err) != s4t.NotFound {
 				t.Errorf("a token that does not exist: %v", err)
@@ -94,8 +111,8 @@ func TestAProjectsWeightIsKept(t *testing.T) {
 		write(t, db, func(tx *Tx) error { return tx.SetWeight(lab.ID, 3) })
 		lab.Weight = 3
 		view(t, db, func(tx *Tx) error {
-			ps, err := tx.Projects()
-			if d := cmp.Diff([]s4t.Project{lab, other}, ps); d != "" {
+			ps, err := tx.Projects(wire.Page{})
+			if d := cmp.Diff([]s4t.Project{lab, other}, ps.Items); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 			return err
@@ -158,8 +175,8 @@ func TestTokensGoWithTheirUserAndProjectAndWhenTheyExpire(t *testing.T) {
 					return err
 				}
 			}
-			rows, err := tx.Tokens("")
-			if err == nil && (len(rows) != 1 || rows[0].ID != "4") {
+			rows, err := tx.Tokens(TokenFilter{}, wire.Page{})
+			if err == nil && (len(rows.Items) != 1 || rows.Items[0].ID != "4") {
 				t.Errorf("left: %+v", rows)
 			}
 			return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 const projectColumns = `id, name, weight, created_at`
@@ -30,9 +31,11 @@ func (tx *Tx) Project(ref string) (s4t.Project, error) {
 		`SELECT `+projectColumns+` FROM projects WHERE id = ? OR name = ?`, ref, ref)
 }
 
-// Projects returns all projects by name.
-func (tx *Tx) Projects() ([]s4t.Project, error) {
-	return many(tx, "list projects", scanProject, `SELECT `+projectColumns+` FROM projects ORDER BY name`)
+var projectsByName = order[s4t.Project]{"name", func(p s4t.Project) []any { return []any{p.Name} }}
+
+// Projects returns a page of the projects, by name.
+func (tx *Tx) Projects(p wire.Page) (wire.List[s4t.Project], error) {
+	return page(tx, "list projects", p, projectsByName, scanProject, `SELECT `+projectColumns+` FROM projects`, filter{})
 }
 
 // SetWeight changes a project's weight.

@@ -3,9 +3,12 @@ package store
 import (
 	"database/sql"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // TokenRow is a token with the id of its user. Its Secret is empty: only a
@@ -17,7 +20,7 @@ type TokenRow struct {
 }
 
 const selectTokens = `SELECT t.id, u.name, t.project, t.role, t.expires_at, t.created_at, u.id, u.role
-	FROM tokens t JOIN users u ON u.id = t.user_id `
+	FROM tokens t JOIN users u ON u.id = t.user_id`
 
 func scanToken(s scanner) (TokenRow, error) {
 	var t TokenRow
@@ -39,18 +42,39 @@ func (tx *Tx) InsertToken(t s4t.Token, user s4t.UserID, secretHash string) error
 
 // TokenByHash returns the token whose secret has this hash, expired or not.
 func (tx *Tx) TokenByHash(secretHash string) (TokenRow, error) {
-	return one(tx, "find a token", scanToken, selectTokens+`WHERE t.secret_hash = ?`, secretHash)
+	return one(tx, "find a token", scanToken, selectTokens+` WHERE t.secret_hash = ?`, secretHash)
 }
 
 // Token returns the token with this id.
 func (tx *Tx) Token(id s4t.TokenID) (TokenRow, error) {
-	return one(tx, fmt.Sprintf("find token %q", id), scanToken, selectTokens+`WHERE t.id = ?`, id)
+	return one(tx, fmt.Sprintf("find token %q", id), scanToken, selectTokens+` WHERE t.id = ?`, id)
 }
 
-// Tokens returns the tokens of a user, of all users if user is empty, oldest
-// first.
-func (tx *Tx) Tokens(user s4t.UserID) ([]TokenRow, error) {
-	return many(tx, "list tokens", scanToken, selectTokens+`WHERE ? = '' OR t.user_id = ? ORDER BY t.created_at, t.id`, user, user)
+// TokenFilter chooses tokens; what is empty does not filter.
+type TokenFilter struct {
+	User    s4t.UserID
+	Project s4t.ProjectID
+	Roles   []s4t.Role // one of them
+}
+
+// Has reports whether the filter lets a token through.
+func (f TokenFilter) Has(t TokenRow) bool {
+	return (f.User == "" || f.User == t.UserID) && (f.Project == "" || f.Project == t.Project) && (len(f.Roles) == 0 || slices.Contains(f.Roles, t.Role))
+}
+
+var tokensByAge = order[TokenRow]{"t.created_at, t.id", func(t TokenRow) []any { return []any{micros(t.CreatedAt), string(t.ID)} }}
+
+// Tokens returns a page of the tokens that match, oldest first.
+func (tx *Tx) Tokens(chosen TokenFilter, p wire.Page) (wire.List[TokenRow], error) {
+	f := equal(equal(filter{}, "t.user_id", chosen.User), "t.project", chosen.Project)
+	if n := len(chosen.Roles); n > 0 {
+		args := make([]any, n)
+		for i, r := range chosen.Roles {
+			args[i] = r
+		}
+		f = f.and("t.role IN (?"+strings.Repeat(", ?", n-1)+")", args...)
+	}
+	return page(tx, "list tokens", p, tokensByAge, scanToken, selectTokens, f)
 }
 
 // DeleteToken deletes a token.

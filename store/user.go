@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 const userColumns = `id, name, project, role, created_at`
@@ -42,14 +43,17 @@ func (tx *Tx) SetUserPassword(id s4t.UserID, passwordHash string) error {
 	return err
 }
 
-// Users returns all users by name.
-func (tx *Tx) Users() ([]s4t.User, error) {
-	return many(tx, "list users", scanUser, `SELECT `+userColumns+` FROM users ORDER BY name`)
+var usersByName = order[s4t.User]{"name", func(u s4t.User) []any { return []any{u.Name} }}
+
+// Users returns a page of the users, by name.
+func (tx *Tx) Users(p wire.Page) (wire.List[s4t.User], error) {
+	return page(tx, "list users", p, usersByName, scanUser, `SELECT `+userColumns+` FROM users`, filter{})
 }
 
-// CountAdmins returns how many users are admins.
-func (tx *Tx) CountAdmins() (int, error) {
-	return one(tx, "count admins", value[int], `SELECT COUNT(*) FROM users WHERE role = ?`, s4t.RoleAdmin)
+// Admins returns the ids of the users that are admins, and locks them: nobody
+// else deletes one until the transaction ends.
+func (tx *Tx) Admins() ([]s4t.UserID, error) {
+	return many(tx, "find the admins", value[s4t.UserID], `SELECT id FROM users WHERE role = 'admin' ORDER BY id`+tx.forUpdate())
 }
 
 // DeleteUser deletes a user with all tokens of the user.

@@ -277,7 +277,7 @@ func (ps *ports) attach(id s4t.PortID, conn *rtunnel.Conn) (*port, *attachment, 
 	cfg, err := portConfig(id, p.want)
 	var tunnel *gre.Tunnel
 	if err == nil {
-		tunnel, err = newTunnel(p.network.encapsulation, id, p.want)
+		tunnel, err = newTunnel(p.network.encapsulation, p.want)
 	}
 	if err == nil {
 		cfg.Out, cfg.Wrap = conn, newWrapper(tunnel)

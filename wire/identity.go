@@ -6,7 +6,7 @@ import (
 	"github.com/stack4things/s4t"
 )
 
-// Caller is who asks, resolved once from a token at the door and carried with
+// Caller is who asks, resolved once from a token by the API and carried with
 // the request. Every method of the conductor that a user can reach takes one
 // and enforces it.
 type Caller struct {
@@ -15,6 +15,13 @@ type Caller struct {
 	Project s4t.ProjectID `json:"project"`
 	Role    s4t.Role      `json:"role"`
 	Token   s4t.TokenID   `json:"token"` // its public id, for the audit
+}
+
+// Sees reports whether what belongs to a project exists for the caller: for an
+// admin all does, for others what is of their own project. What belongs to no
+// project is for admins.
+func (c Caller) Sees(project s4t.ProjectID) bool {
+	return c.Role.Covers(s4t.RoleAdmin) || project != "" && project == c.Project
 }
 
 // Methods of the conductor: identity. Ref is a name or an id.

@@ -26,6 +26,8 @@ type app struct {
 	format      string
 	noWait      bool
 	timeout     time.Duration
+
+	limit int // of a list; 0: all
 }
 
 // defaultTimeout is how long a command waits for its operation.
@@ -49,7 +51,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "s4t",
-		Short: "Boards behind NATs: ways into their services, virtual networks among them",
+		Short: "Boards behind NATs: access to their services, virtual networks among them",
 		Long: `s4t speaks to an IoTronic cloud. It takes URL and token from a context: the file
 given with --context-file or S4T_CONTEXT_FILE, else ~/.config/s4t/contexts.toml,
 which ` + "`s4t login`" + ` writes. S4T_URL, S4T_TOKEN and S4T_CA override it.
@@ -80,6 +82,9 @@ not logged in, 5 board offline, 6 conflict.`,
 		}
 		if a.timeout <= 0 {
 			return usage(c, "--timeout %v is not a time to wait", a.timeout)
+		}
+		if limit := c.Flags().Lookup("limit"); limit != nil && limit.Changed && a.limit < 1 {
+			return usage(c, "--limit %d shows nothing", a.limit)
 		}
 		return nil
 	}
@@ -123,6 +128,12 @@ func newGroup(use, short, example string, sub ...*cobra.Command) *cobra.Command 
 	c := &cobra.Command{Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs, RunE: group}
 	c.AddCommand(sub...)
 	return c
+}
+
+// withLimit gives the command of a list its flag.
+func (a *app) withLimit(list *cobra.Command) *cobra.Command {
+	list.Flags().IntVar(&a.limit, "limit", 0, "show the first `N` only (default all)")
+	return list
 }
 
 // between checks the number of arguments, and says what is missing.

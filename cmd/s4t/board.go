@@ -85,7 +85,7 @@ func (a *app) boardList() *cobra.Command {
 		return err
 	}
 	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-		l, err := c.Boards(ctx, want, s4t.BoardStatus(status))
+		l, err := c.BoardList(want, s4t.BoardStatus(status)).First(ctx, a.limit)
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (a *app) boardList() *cobra.Command {
 	cmd.Flags().StringArrayVar(&labels, "label", nil, "`K=V`; may be repeated: boards with all of them")
 	cmd.Flags().StringVar(&status, "status", "", "`STATUS`: online, offline or registered")
 	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(boardStatuses, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
+	return a.withLimit(cmd)
 }
 
 // boardStatuses are the values of --status.
@@ -180,9 +180,9 @@ func (a *app) boardWait() *cobra.Command {
 }
 
 func (a *app) printBoard(b s4t.Board) error {
-	var place string
+	var location string
 	if l := b.Location; l != nil {
-		place = fmt.Sprintf("%g, %g, %g m", l.Latitude, l.Longitude, l.Altitude)
+		location = fmt.Sprintf("%g, %g, %g m", l.Latitude, l.Longitude, l.Altitude)
 	}
 	generation := strconv.FormatInt(b.Generation, 10)
 	if b.AppliedGeneration != b.Generation {
@@ -191,7 +191,7 @@ func (a *app) printBoard(b s4t.Board) error {
 	i := b.Info
 	return a.printOne(b, b.Name,
 		field{"name", b.Name}, field{"id", string(b.ID)}, field{"status", string(b.Status)}, field{"type", b.Type},
-		field{"labels", labelText(b.Labels)}, field{"location", place}, field{"last seen", lastSeen(b)}, field{"generation", generation},
+		field{"labels", labelText(b.Labels)}, field{"location", location}, field{"last seen", lastSeen(b)}, field{"generation", generation},
 		field{"system", strings.Join(strings.Fields(i.OS+" "+i.Arch+" "+i.Kernel), " ")}, field{"hostname", i.Hostname}, field{"lightning-rod", i.Version},
 		field{"problems", strings.Join(b.Problems, "; ")}, field{"created", since(&b.CreatedAt)})
 }

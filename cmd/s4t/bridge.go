@@ -13,8 +13,8 @@ import (
 	"github.com/stack4things/s4t/apiclient"
 )
 
-// Step 1 of the paper's Fig. 3: the user types the request; and step 10, where
-// the operation's end is printed.
+// Step 1 of the paper's Fig. 3: the user asks. Step 10 is in [app.await]: the
+// user is told.
 
 // guardFlags lift guards.
 type guardFlags struct{ s4t.PortGuards }
@@ -64,9 +64,9 @@ func (a *app) bridgeCommand() *cobra.Command {
 			}
 			return a.printBridge(b)
 		})}
-	list := &cobra.Command{Use: "list", Short: "List bridges", Example: "  s4t bridge list", Args: exactly(0),
+	list := a.withLimit(&cobra.Command{Use: "list", Short: "List bridges", Example: "  s4t bridge list", Args: exactly(0),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-			l, err := c.Bridges(ctx)
+			l, err := c.BridgeList().First(ctx, a.limit)
 			if err != nil {
 				return err
 			}
@@ -78,7 +78,7 @@ func (a *app) bridgeCommand() *cobra.Command {
 				column[s4t.Bridge]{"ADDRESSES", func(b s4t.Bridge) string { return strings.TrimSpace(b.CIDR + " " + b.CIDR6) }},
 				column[s4t.Bridge]{"BOARDS", func(b s4t.Bridge) string { return boardsOf(b) }},
 				column[s4t.Bridge]{"CREATED", func(b s4t.Bridge) string { return since(&b.CreatedAt) }})
-		})}
+		})})
 	remove := &cobra.Command{Use: "delete NAME", Short: "Delete a bridge", Example: "  s4t bridge delete lab", Args: exactly(1), ValidArgsFunction: a.completeBridges(),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
 			b, err := c.Bridge(ctx, args[0])

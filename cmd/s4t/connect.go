@@ -17,7 +17,7 @@ import (
 )
 
 // streamPing is how often the rtunnel of a stream says something: a proxy on
-// the way may cut idle connections, as early as after 30 s.
+// the path may cut idle connections, as early as after 30 s.
 const (
 	streamPing    = 15 * time.Second
 	streamTimeout = 45 * time.Second
@@ -78,7 +78,7 @@ func (a *app) connect(ctx context.Context, at cloudContext, board string, req ap
 	return a.pipe(ctx, stream)
 }
 
-// pipe copies both ways with half-close. On a terminal, nobody is there to
+// pipe copies in both directions with half-close. On a terminal, nobody is there to
 // answer after the board's end: it is over then.
 func (a *app) pipe(ctx context.Context, stream *stream.Stream) error {
 	sent, received := make(chan error, 1), make(chan error, 1)

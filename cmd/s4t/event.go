@@ -69,9 +69,9 @@ func (a *app) printEvent(e s4t.Event) error {
 func (a *app) auditCommand() *cobra.Command {
 	var board string
 	var back time.Duration
-	list := &cobra.Command{Use: "list", Short: "Who did what to which object, oldest first", Example: "  s4t audit list --since 1h\n  s4t audit list --board kitchen -o json", Args: exactly(0),
+	list := a.withLimit(&cobra.Command{Use: "list", Short: "Who did what to which object, oldest first", Example: "  s4t audit list --since 1h\n  s4t audit list --board kitchen -o json", Args: exactly(0),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-			l, err := c.Audit(ctx, board, back)
+			l, err := c.AuditList(board, back).First(ctx, a.limit)
 			if err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ func (a *app) auditCommand() *cobra.Command {
 				column[s4t.AuditRecord]{"OBJECT", func(r s4t.AuditRecord) string { return r.Object }},
 				column[s4t.AuditRecord]{"OUTCOME", func(r s4t.AuditRecord) string { return r.Outcome }},
 				column[s4t.AuditRecord]{"DETAIL", func(r s4t.AuditRecord) string { return r.Detail }})
-		})}
+		})})
 	list.PreRunE = func(*cobra.Command, []string) error {
 		if back < 0 {
 			return usage(list, "--since %v is not back from now", back)

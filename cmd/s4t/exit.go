@@ -2,14 +2,13 @@ package main
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stack4things/s4t"
 )
 
-// exitStatus is the one place where kinds of errors become exit statuses.
+// exitStatus alone decides which exit status a kind of error has.
 func exitStatus(err error) int {
 	if _, ok := err.(*usageError); ok {
 		return 2
@@ -48,16 +47,9 @@ type remoteStatus int
 // Error is for debuggers.
 func (s remoteStatus) Error() string { return "exit status " + strconv.Itoa(int(s)) }
 
-// oneLine keeps an error on one line, and control characters (a board may
-// have sent them) away from the terminal.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case r < ' ' || r >= 0x7f && r < 0xa0:
-			return -1
-		}
-		return r
-	}, strings.TrimSpace(s))
-}
+// maxLine is the longest line that is printed of one text, in bytes.
+const maxLine = 1 << 16
+
+// oneLine keeps what others said (a board may have) on one line, and what
+// commands a terminal away from it.
+func oneLine(s string) string { return s4t.Line(s, maxLine) }

@@ -46,9 +46,9 @@ func (a *app) projectCommand() *cobra.Command {
 			return print(p)
 		})})
 	return newGroup("project", "Projects: every object belongs to one", "  s4t project create lab\n  s4t project list", create, update,
-		&cobra.Command{Use: "list", Short: "List projects", Example: "  s4t project list -o name", Args: exactly(0),
+		a.withLimit(&cobra.Command{Use: "list", Short: "List projects", Example: "  s4t project list -o name", Args: exactly(0),
 			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-				l, err := c.Projects(ctx)
+				l, err := c.ProjectList().First(ctx, a.limit)
 				if err != nil {
 					return err
 				}
@@ -57,7 +57,7 @@ func (a *app) projectCommand() *cobra.Command {
 					column[s4t.Project]{"ID", func(p s4t.Project) string { return string(p.ID) }},
 					column[s4t.Project]{"WEIGHT", func(p s4t.Project) string { return strconv.Itoa(p.Weight) }},
 					column[s4t.Project]{"CREATED", func(p s4t.Project) string { return since(&p.CreatedAt) }})
-			})},
+			})}),
 		&cobra.Command{Use: "show NAME", Short: "Show a project", Example: "  s4t project show lab -o json", Args: exactly(1), ValidArgsFunction: complete,
 			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
 				p, err := c.Project(ctx, args[0])
@@ -117,10 +117,10 @@ func (a *app) userCommand() *cobra.Command {
 	create.Flags().BoolVar(&passwordStdin, "password-stdin", false, "read the password from standard input")
 	create.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "member", "reader"}, cobra.ShellCompDirectiveNoFileComp))
 
-	return newGroup("user", "Users: who may log in", "  s4t user create maria --project lab --role member\n  s4t user list", create,
-		&cobra.Command{Use: "list", Short: "List users", Example: "  s4t user list", Args: exactly(0),
+	return newGroup("user", "Users: who may log in", "  s4t user create maria --project lab --role member\n  s4t user list", create, a.userPassword(complete),
+		a.withLimit(&cobra.Command{Use: "list", Short: "List users", Example: "  s4t user list", Args: exactly(0),
 			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-				l, err := c.Users(ctx)
+				l, err := c.UserList().First(ctx, a.limit)
 				if err != nil {
 					return err
 				}
@@ -130,7 +130,7 @@ func (a *app) userCommand() *cobra.Command {
 					column[s4t.User]{"ROLE", func(u s4t.User) string { return string(u.Role) }},
 					column[s4t.User]{"PROJECT", func(u s4t.User) string { return project(u.Project) }},
 					column[s4t.User]{"CREATED", func(u s4t.User) string { return since(&u.CreatedAt) }})
-			})},
+			})}),
 		&cobra.Command{Use: "delete NAME", Short: "Delete a user and the user's tokens", Example: "  s4t user delete maria", Args: exactly(1), ValidArgsFunction: complete,
 			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
 				u, err := c.User(ctx, args[0])
@@ -142,6 +142,42 @@ func (a *app) userCommand() *cobra.Command {
 				}
 				return a.printGone(u, "User", u.Name)
 			})})
+}
+
+// userPassword is `user password`.
+func (a *app) userPassword(complete completer) *cobra.Command {
+	var fromStdin bool
+	cmd := &cobra.Command{Use: "password [NAME]", Short: "Change a password: your own, or, as an admin, a user's",
+		Long:    "Changes your own password, or, as an admin, that of a user. Tokens stay valid:\nrevoke those that should not.",
+		Example: "  s4t user password\n  s4t user password maria --password-stdin < password", Args: between(0, 1), ValidArgsFunction: complete}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+		user := cmp.Or(first(args), apiclient.Self)
+		password, err := a.password(fromStdin, "New password: ")
+		if err != nil {
+			return err
+		}
+		if !fromStdin {
+			again, err := a.password(false, "Once more: ")
+			if err != nil {
+				return err
+			}
+			if again != password {
+				return s4t.Errorf(s4t.Invalid, "change the password", "try again", "the two are not the same")
+			}
+		}
+		if password == "" {
+			return s4t.Errorf(s4t.Invalid, "change the password", "", "none was given")
+		}
+		if err := c.SetUserPassword(ctx, user, password); err != nil {
+			return err
+		}
+		if a.format == "table" {
+			_, err = fmt.Fprintln(a.stdout, "The password is changed.")
+		}
+		return err
+	})
+	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
+	return cmd
 }
 
 func (a *app) tokenCommand() *cobra.Command {
@@ -170,9 +206,9 @@ func (a *app) tokenCommand() *cobra.Command {
 	create.Flags().StringVar(&req.Expires, "expires", "", "`DURATION` that it is valid, for example 24h (default for ever)")
 	create.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "member", "reader"}, cobra.ShellCompDirectiveNoFileComp))
 	return newGroup("token", "Tokens: what programs log in with", "  s4t token create --role reader --expires 24h\n  s4t token list", create,
-		&cobra.Command{Use: "list", Short: "List tokens, without their secrets", Example: "  s4t token list", Args: exactly(0),
+		a.withLimit(&cobra.Command{Use: "list", Short: "List tokens, without their secrets", Example: "  s4t token list", Args: exactly(0),
 			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-				l, err := c.Tokens(ctx)
+				l, err := c.TokenList().First(ctx, a.limit)
 				if err != nil {
 					return err
 				}
@@ -184,7 +220,7 @@ func (a *app) tokenCommand() *cobra.Command {
 					column[s4t.Token]{"PROJECT", func(t s4t.Token) string { return project(t.Project) }},
 					column[s4t.Token]{"EXPIRES", expires},
 					column[s4t.Token]{"CREATED", func(t s4t.Token) string { return since(&t.CreatedAt) }})
-			})},
+			})}),
 		&cobra.Command{Use: "revoke ID", Short: "Revoke a token", Example: "  s4t token revoke 3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c11", Args: exactly(1),
 			ValidArgsFunction: names(a, 1, func(ctx context.Context, c *apiclient.Client) ([]s4t.Token, error) { return c.Tokens(ctx) }, id),
 			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {

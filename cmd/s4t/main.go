@@ -1,4 +1,4 @@
-// S4t is the command line of Stack4Things: boards, ways into their services,
+// S4t is the command line of Stack4Things: boards, access to their services,
 // virtual networks among them.
 package main
 

@@ -229,8 +229,20 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 			b, _ := json.Marshal(s4t.Event{ID: int64(i + 1), At: longAgo, Kind: kind, Object: kitchenID, Name: "kitchen", Detail: "it is there"})
 			fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", i+1, kind, b)
 		}
+		b, _ := json.Marshal(s4t.Event{ID: 9, At: longAgo, Kind: apiclient.EventReset, Detail: "not all events can be told"})
+		fmt.Fprintf(w, "id: 9\nevent: reset\ndata: %s\n\n", b)
 		http.NewResponseController(w).Flush()
 		<-r.Context().Done()
+		return
+	case "PUT users/-/password":
+		if body.Password != "another" {
+			refuse(400, s4t.Invalid, "no password", "")
+			return
+		}
+		w.WriteHeader(204)
+		return
+	case "PUT users/root/password":
+		refuse(403, s4t.Forbidden, "change the password of user \"root\": it needs the role admin", "")
 		return
 	}
 	if r.Method == "GET" {

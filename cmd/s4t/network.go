@@ -24,9 +24,9 @@ func (a *app) networkCommand() *cobra.Command {
 			}
 			return a.printNetwork(n)
 		})}
-	list := &cobra.Command{Use: "list", Short: "List networks", Example: "  s4t network list", Args: exactly(0),
+	list := a.withLimit(&cobra.Command{Use: "list", Short: "List networks", Example: "  s4t network list", Args: exactly(0),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-			l, err := c.Networks(ctx)
+			l, err := c.NetworkList().First(ctx, a.limit)
 			if err != nil {
 				return err
 			}
@@ -38,7 +38,7 @@ func (a *app) networkCommand() *cobra.Command {
 				column[s4t.Network]{"MTU", func(n s4t.Network) string { return strconv.Itoa(n.MTU) }},
 				column[s4t.Network]{"SUBNETS", subnetsOf},
 				column[s4t.Network]{"TUNNEL AGENT", func(n s4t.Network) string { return string(n.TunnelAgent) }})
-		})}
+		})})
 	return newGroup("network", "Networks underneath bridges", "  s4t network list", list, show, a.networkUplink(), a.networkGRE("attach-gre"), a.networkGRE("detach-gre"))
 }
 
@@ -77,9 +77,9 @@ func (a *app) subnetCommand() *cobra.Command {
 			}
 			return a.printOne(s, id(s), field{"id", id(s)}, field{"cidr", s.CIDR.String()}, field{"network", string(s.Network)})
 		})}
-	list := &cobra.Command{Use: "list", Short: "List subnets", Example: "  s4t subnet list", Args: exactly(0),
+	list := a.withLimit(&cobra.Command{Use: "list", Short: "List subnets", Example: "  s4t subnet list", Args: exactly(0),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-			l, err := c.Subnets(ctx)
+			l, err := c.SubnetList().First(ctx, a.limit)
 			if err != nil {
 				return err
 			}
@@ -87,7 +87,7 @@ func (a *app) subnetCommand() *cobra.Command {
 				column[s4t.Subnet]{"ID", id},
 				column[s4t.Subnet]{"CIDR", func(s s4t.Subnet) string { return s.CIDR.String() }},
 				column[s4t.Subnet]{"NETWORK", func(s s4t.Subnet) string { return string(s.Network) }})
-		})}
+		})})
 	return newGroup("subnet", "Address blocks of networks", "  s4t subnet list", list, show)
 }
 
@@ -102,9 +102,9 @@ func (a *app) portCommand() *cobra.Command {
 			}
 			return a.printPort(p)
 		})}
-	list := &cobra.Command{Use: "list", Short: "List ports", Example: "  s4t port list", Args: exactly(0),
+	list := a.withLimit(&cobra.Command{Use: "list", Short: "List ports", Example: "  s4t port list", Args: exactly(0),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-			l, err := c.Ports(ctx)
+			l, err := c.PortList().First(ctx, a.limit)
 			if err != nil {
 				return err
 			}
@@ -115,7 +115,7 @@ func (a *app) portCommand() *cobra.Command {
 				column[s4t.Port]{"INTERFACE", func(p s4t.Port) string { return p.Interface }},
 				column[s4t.Port]{"ADDRESSES", func(p s4t.Port) string { return strings.Join(p.Addresses, " ") }},
 				column[s4t.Port]{"MAC", func(p s4t.Port) string { return p.MAC }})
-		})}
+		})})
 	return newGroup("port", "Ports: boards' attachments to networks", "  s4t port list", list, show)
 }
 

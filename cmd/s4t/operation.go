@@ -42,9 +42,9 @@ func (a *app) operationCommand() *cobra.Command {
 		}
 		return apiclient.Failed(op)
 	})
-	list := &cobra.Command{Use: "list", Short: "List operations", Example: "  s4t operation list", Args: exactly(0),
+	list := a.withLimit(&cobra.Command{Use: "list", Short: "List operations", Example: "  s4t operation list", Args: exactly(0),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-			l, err := c.Operations(ctx)
+			l, err := c.OperationList().First(ctx, a.limit)
 			if err != nil {
 				return err
 			}
@@ -56,7 +56,7 @@ func (a *app) operationCommand() *cobra.Command {
 				column[s4t.Operation]{"STARTED", func(o s4t.Operation) string { return since(&o.CreatedAt) }},
 				column[s4t.Operation]{"TOOK", took},
 				column[s4t.Operation]{"ERROR", func(o s4t.Operation) string { return o.Error }})
-		})}
+		})})
 	return newGroup("operation", "Operations: changes, step by step", "  s4t operation list", list, show, watch)
 }
 

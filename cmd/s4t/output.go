@@ -17,8 +17,8 @@ import (
 // formats of -o.
 var formats = []string{"table", "json", "yaml", "name"}
 
-// column of a table. Cells may say things that a board has sent: control
-// characters are removed when they are printed.
+// column of a table. Cells may say things that a board has sent: they are
+// printed as [oneLine] makes them.
 type column[T any] struct {
 	head string
 	cell func(T) string

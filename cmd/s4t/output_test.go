@@ -30,7 +30,7 @@ func TestTimesAndSizesAreHuman(t *testing.T) {
 }
 
 func TestWhatABoardSaysCannotCommandTheTerminal(t *testing.T) {
-	if got := oneLine("a\x1b]0;title\x07b\nc\u009b31m"); got != "a]0;titleb c31m" {
+	if got := oneLine("a\x1b]0;title\x07b\nc\u009b31m\u202e"); got != "a ]0;title b c 31m" {
 		t.Errorf("%q", got)
 	}
 }
@@ -73,5 +73,23 @@ func TestEveryCommandHasAnExampleAndEveryKindAStatus(t *testing.T) {
 		if got := exitStatus(s4t.Errorf(kind, "", "", "x")); got != want {
 			t.Errorf("%s: %d, want %d", kind, got, want)
 		}
+	}
+}
+
+func TestEveryListCanBeCutShort(t *testing.T) {
+	a := &app{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, env: func(string) string { return "" }}
+	lists := 0
+	for _, group := range a.root().Commands() {
+		for _, c := range group.Commands() {
+			if c.Name() == "list" && group.Name() != "context" {
+				lists++
+				if c.Flags().Lookup("limit") == nil {
+					t.Errorf("%s has no --limit", c.CommandPath())
+				}
+			}
+		}
+	}
+	if lists != 11 {
+		t.Errorf("%d lists", lists)
 	}
 }

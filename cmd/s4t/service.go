@@ -49,9 +49,9 @@ func (a *app) serviceCommand() *cobra.Command {
 	expose.Flags().IntVar(&req.PublicPort, "public-port", 0, "wanted public `PORT` (default any free one)")
 	expose.Flags().StringVar(&req.Target, "target", "", "`HOST` on the board's LAN, where the board allows it (default the board itself)")
 
-	list := &cobra.Command{Use: "list [BOARD]", Short: "List exposed services", Example: "  s4t service list\n  s4t service list kitchen -o json", Args: between(0, 1), ValidArgsFunction: a.completeBoards(1),
+	list := a.withLimit(&cobra.Command{Use: "list [BOARD]", Short: "List exposed services", Example: "  s4t service list\n  s4t service list kitchen -o json", Args: between(0, 1), ValidArgsFunction: a.completeBoards(1),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
-			l, err := c.Services(ctx, first(args))
+			l, err := c.ServiceList(first(args)).First(ctx, a.limit)
 			if err != nil {
 				return err
 			}
@@ -62,7 +62,7 @@ func (a *app) serviceCommand() *cobra.Command {
 				column[s4t.Service]{"PUBLIC", func(s s4t.Service) string { return net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort)) }},
 				column[s4t.Service]{"STATUS", func(s s4t.Service) string { return string(s.Status) }},
 				column[s4t.Service]{"CREATED", func(s s4t.Service) string { return since(&s.CreatedAt) }})
-		})}
+		})})
 
 	hide := &cobra.Command{Use: "hide BOARD (NAME | PORT)", Short: "Close the public port of a service", Example: "  s4t service hide kitchen ssh", Args: exactly(2), ValidArgsFunction: a.completeServices,
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {

@@ -102,7 +102,7 @@ func (a *app) ssh(ctx context.Context, client *apiclient.Client, ref string, fla
 		return err
 	}
 	args := append([]string{program}, sshArgs(self, keys, strict, board, flags, command)...)
-	// ssh takes this process's place: its exit status, its terminal and its
+	// ssh replaces this process: its exit status, its terminal and its
 	// signals are then the user's own.
 	err = syscall.Exec(program, args, env)
 	return s4t.Errorf(s4t.Internal, op, "", "run %s: %w", program, err)

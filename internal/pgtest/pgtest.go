@@ -145,7 +145,9 @@ exec 3>&1 >"$2/log" 2>&1
 `
 
 // tests is this process's end of the pipe to the keeper: open until the process
-// ends.
+// ends, or this is collected.
+//
+//lint:ignore U1000 only held
 var tests *os.File
 
 // start starts a cluster: as another user when we are root, whom PostgreSQL
