@@ -1,0 +1,90 @@
+package queue
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// Faults make [Mem] keep no more than the contract: tests of who uses a queue
+// run over one that has them. Each field says "every n-th"; 0 is never.
+type Faults struct {
+	Duplicate int // messages that are handled twice, perhaps by another server and at the same time
+	Late      int // casts, and messages of fan-outs, that others overtake
+	Lose      int // messages of fan-outs that do not arrive
+}
+
+// WithFaults has the driver disturb messages.
+func WithFaults(f Faults) Option { return func(m *Mem) { m.faults.Faults = f } }
+
+// lateBy is how much later a late message comes.
+const lateBy = 5 * time.Millisecond
+
+// faults counts up to the next of each.
+type faults struct {
+	Faults
+	duplicates, lates, losses atomic.Int64
+}
+
+// hit counts, and reports whether this is an n-th.
+func hit(count *atomic.Int64, n int) bool { return n > 0 && count.Add(1)%int64(n) == 0 }
+
+// repeat sends the n-th message once more. Nobody waits for what the copy is
+// answered, and it knows only its caller's deadline.
+func (m *Mem) repeat(topic string, msg *message) {
+	if !hit(&m.faults.duplicates, m.faults.Duplicate) {
+		return
+	}
+	copied := *msg
+	if msg.answer != nil {
+		copied.caller, copied.answer = context.Background(), make(chan answer, 1)
+	}
+	if s, _, err := m.pick(topic, msg.method); err == nil {
+		s.offer(&copied)
+	}
+}
+
+// delay sends the n-th message later, and reports whether it does.
+func (m *Mem) delay(s *server, msg *message) bool {
+	if !hit(&m.faults.lates, m.faults.Late) {
+		return false
+	}
+	time.AfterFunc(lateBy, func() { s.offer(msg) })
+	return true
+}
+
+// drop reports whether a message of a fan-out is to be lost.
+func (m *Mem) drop() bool { return hit(&m.faults.losses, m.faults.Lose) }
+
+// Down plays a broker that went away: calls under way end with Unavailable,
+// what waits is lost, and nothing can be sent until [Mem.Up]. What runs goes
+// on; nobody hears its answer.
+func (m *Mem) Down() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return
+	}
+	m.down = true
+	close(m.cut)
+	for _, servers := range m.topics {
+		for _, s := range servers {
+			s.drain(func(*message) {})
+		}
+	}
+}
+
+// Up ends what [Mem.Down] began.
+func (m *Mem) Up() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		m.down, m.cut = false, make(chan struct{})
+	}
+}
+
+// Restart plays a broker that restarts.
+func (m *Mem) Restart() {
+	m.Down()
+	m.Up()
+}
