@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -146,7 +147,7 @@ func TestServeFromTheFirstStartOn(t *testing.T) {
 	if code := get(t, adminContext{URL: first.URL, CA: first.CA, Token: "s4t_wrong"}, "/v1/projects", nil); code != 401 {
 		t.Errorf("a wrong token: %d", code)
 	}
-	if err := serve(t.Context(), config{Data: data, Listen: "127.0.0.1:0", Role: roleAll, PublicPorts: "1-2", TLS: tlsConfig{Mode: "on"}}, io.Discard, discard); s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), "another iotronic") {
+	if err := serve(t.Context(), config{Data: data, Listen: "127.0.0.1:0", Role: "all", PublicPorts: "1-2", TLS: tlsConfig{Mode: "on"}}, io.Discard, slog.New(slog.DiscardHandler)); s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), "another iotronic") {
 		t.Errorf("a second process on the same directory: %v", err)
 	}
 	if err := cloud.stop(); err != nil {
