@@ -22,6 +22,9 @@
 //   - A Call ends with its context, or after [DefaultTimeout]. Where nobody
 //     serves the topic it ends with an error of kind Unavailable soon; where
 //     that cannot be told, with its deadline.
+//   - A Call is handled once at most: what a broker delivers again is not
+//     handled again; its caller hears Unavailable. A user's request must not be
+//     carried out after a later one that took it back.
 //   - An error of kind K on the server's side is one of kind K on the
 //     caller's; a cause does not cross, and what is not an [s4t.Error] crosses
 //     as "internal error" and is logged where it happened.
@@ -31,10 +34,12 @@
 //
 // # What may not be relied on
 //
-//   - Unavailable and Timeout do not say that a request was not carried out:
-//     the server, the broker or the way between them may have ended after it.
-//   - A message may be handled more than once, by different servers at the same
-//     time too, and long after its caller has gone. Handlers are idempotent.
+//   - Unavailable and Timeout do not say that a request was not carried out: the
+//     server, the broker or what connects them may have ended after it. Who calls
+//     again, as agents and boards do, may be handled twice: what they ask for is
+//     idempotent.
+//   - A Cast, and a message of a Fanout, may be handled more than once, by
+//     different servers at the same time too.
 //   - Messages may be handled in another order than they were sent in. What has
 //     an order carries a number (an epoch, a sequence, a generation).
 //   - A Cast that returned nil may be lost. A message is a wake-up; the truth is

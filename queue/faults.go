@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"context"
 	"sync/atomic"
 	"time"
 )
@@ -9,9 +8,10 @@ import (
 // Faults make [Mem] keep no more than the contract: tests of who uses a queue
 // run over one that has them. Each field says "every n-th"; 0 is never.
 type Faults struct {
-	Duplicate int // messages that are handled twice, perhaps by another server and at the same time
-	Late      int // casts, and messages of fan-outs, that others overtake
-	Lose      int // messages of fan-outs that do not arrive
+	Duplicate  int // casts, and messages of fan-outs, that are handled twice, perhaps by another server and at the same time
+	Late       int // casts, and messages of fan-outs, that others overtake
+	Lose       int // messages of fan-outs that do not arrive
+	Unanswered int // calls that are handled, and whose answer is lost
 }
 
 // WithFaults has the driver disturb messages.
@@ -23,24 +23,19 @@ const lateBy = 5 * time.Millisecond
 // faults counts up to the next of each.
 type faults struct {
 	Faults
-	duplicates, lates, losses atomic.Int64
+	duplicates, lates, losses, silences atomic.Int64
 }
 
 // hit counts, and reports whether this is an n-th.
 func hit(count *atomic.Int64, n int) bool { return n > 0 && count.Add(1)%int64(n) == 0 }
 
-// repeat sends the n-th message once more. Nobody waits for what the copy is
-// answered, and it knows only its caller's deadline.
+// repeat sends the n-th message once more.
 func (m *Mem) repeat(topic string, msg *message) {
 	if !hit(&m.faults.duplicates, m.faults.Duplicate) {
 		return
 	}
-	copied := *msg
-	if msg.answer != nil {
-		copied.caller, copied.answer = context.Background(), make(chan answer, 1)
-	}
 	if s, _, err := m.pick(topic, msg.method); err == nil {
-		s.offer(&copied)
+		s.offer(msg)
 	}
 }
 
@@ -55,6 +50,9 @@ func (m *Mem) delay(s *server, msg *message) bool {
 
 // drop reports whether a message of a fan-out is to be lost.
 func (m *Mem) drop() bool { return hit(&m.faults.losses, m.faults.Lose) }
+
+// unanswered reports whether the answer to a call is to be lost.
+func (m *Mem) unanswered() bool { return hit(&m.faults.silences, m.faults.Unanswered) }
 
 // Down plays a broker that went away: calls under way end with Unavailable,
 // what waits is lost, and nothing can be sent until [Mem.Up]. What runs goes

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
@@ -53,13 +52,12 @@ type server struct {
 	load  atomic.Int64  // messages waiting or running
 }
 
-// message on its way to one server. A cast has neither deadline nor answer.
+// message on its way to one server.
 type message struct {
-	method   string
-	body     []byte
-	deadline time.Time       // the caller's
-	caller   context.Context // ends when the caller gave up
-	answer   chan answer     // room for one
+	method string
+	body   []byte
+	ctx    context.Context // the caller's; nil for a cast
+	answer chan answer     // room for one; nil for a cast
 }
 
 // answer to a call.
@@ -85,8 +83,7 @@ func (m *Mem) Call(ctx context.Context, topic, method string, req, reply any) er
 	if err != nil {
 		return err
 	}
-	deadline, _ := ctx.Deadline()
-	msg := &message{method: method, body: body, deadline: deadline, caller: ctx, answer: make(chan answer, 1)}
+	msg := &message{method: method, body: body, ctx: ctx, answer: make(chan answer, 1)}
 	s.load.Add(1)
 	select {
 	case s.inbox <- msg:
@@ -100,7 +97,6 @@ func (m *Mem) Call(ctx context.Context, topic, method string, req, reply any) er
 		s.load.Add(-1)
 		return gaveUp(ctx, topic, method)
 	}
-	m.repeat(topic, msg)
 
 	var a answer
 	select {
@@ -116,7 +112,10 @@ func (m *Mem) Call(ctx context.Context, topic, method string, req, reply any) er
 	case <-ctx.Done():
 		return gaveUp(ctx, topic, method)
 	}
-	if a.err != nil {
+	switch {
+	case m.unanswered():
+		return lost(topic, method)
+	case a.err != nil:
 		return a.err.Err()
 	}
 	return decode(topic, method, a.body, reply)
@@ -217,12 +216,13 @@ func (s *server) handle(ctx context.Context, log *slog.Logger, h Handler, msg *m
 		invoke(ctx, log, h, s.topic, msg.method, msg.body)
 		return
 	}
-	if msg.caller.Err() != nil {
-		return // nobody waits for it
+	if msg.ctx.Err() != nil {
+		return // the caller is gone
 	}
-	ctx, cancel := context.WithDeadline(ctx, msg.deadline)
+	deadline, _ := msg.ctx.Deadline()
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	defer context.AfterFunc(msg.caller, cancel)()
+	defer context.AfterFunc(msg.ctx, cancel)()
 	body, err := invoke(ctx, log, h, s.topic, msg.method, msg.body)
 	msg.answer <- answer{body, err}
 }

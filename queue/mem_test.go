@@ -40,8 +40,16 @@ func TestFaults(t *testing.T) {
 		want   []string // of four messages, sent one after the other
 	}{
 		{"none", queue.Faults{}, func(ctx context.Context, q *queue.Mem, i int) error { return q.Cast(ctx, "a", "m", i) }, []string{"0", "1", "2", "3"}},
-		{"every second call twice", queue.Faults{Duplicate: 2}, func(ctx context.Context, q *queue.Mem, i int) error { return q.Call(ctx, "a", "m", i, nil) }, []string{"0", "1", "1", "2", "3", "3"}},
+		{"every second cast twice", queue.Faults{Duplicate: 2}, func(ctx context.Context, q *queue.Mem, i int) error { return q.Cast(ctx, "a", "m", i) }, []string{"0", "1", "1", "2", "3", "3"}},
 		{"every third cast late", queue.Faults{Late: 3}, func(ctx context.Context, q *queue.Mem, i int) error { return q.Cast(ctx, "a", "m", i) }, []string{"0", "1", "3", "2"}},
+		{"calls once", queue.Faults{Duplicate: 2, Late: 2, Lose: 2}, func(ctx context.Context, q *queue.Mem, i int) error { return q.Call(ctx, "a", "m", i, nil) }, []string{"0", "1", "2", "3"}},
+		{"every third answer lost", queue.Faults{Unanswered: 3}, func(ctx context.Context, q *queue.Mem, i int) error {
+			err := q.Call(ctx, "a", "m", i, nil)
+			if (s4t.KindOf(err) == s4t.Unavailable) != (i == 2) {
+				return err
+			}
+			return nil
+		}, []string{"0", "1", "2", "3"}},
 		{"every second fan-out lost", queue.Faults{Lose: 2}, func(ctx context.Context, q *queue.Mem, i int) error { return q.Fanout(ctx, "a", "m", i) }, []string{"0", "2"}},
 	}
 	for _, tt := range tests {

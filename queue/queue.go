@@ -23,7 +23,7 @@ const (
 	MaxReply = 8 << 20
 )
 
-// Handler answers one message, which it may see more than once. Its context ends
+// Handler answers one message; a cast it may see more than once. Its context ends
 // when the caller's deadline has passed (or before, when the caller gave up), or
 // when Serve is to end. The error crosses as a [wire.Error]; for a Cast and a
 // Fanout both results are dropped (an internal error is logged). body must not be

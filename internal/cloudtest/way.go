@@ -2,14 +2,14 @@ package cloudtest
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"sync"
 )
 
-// Way is a board's way to the cloud: an HTTP proxy that can be cut. Whatever
-// name is asked for, it leads to the cloud.
+// Way is a board's way to the cloud: an HTTP proxy that can be cut.
 type Way struct {
 	listener net.Listener
 	cloud    *Cloud
@@ -71,7 +71,7 @@ func (w *Way) serve(board net.Conn) {
 	if err != nil || req.Method != http.MethodConnect {
 		return
 	}
-	cloud, err := net.Dial("tcp", w.cloud.addr)
+	cloud, err := w.cloud.Dial(context.Background(), "tcp", req.Host)
 	if err != nil {
 		io.WriteString(board, "HTTP/1.1 502 Bad Gateway\r\n\r\n")
 		return
