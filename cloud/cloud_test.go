@@ -223,6 +223,7 @@ func TestAStartHasPatience(t *testing.T) {
 		agent, started := make(chan struct{}), make(chan bool, 1)
 		go func() { started <- c.await(ctx, []task{{name: "API"}, {name: "slow agent", ready: agent}}) }()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if !strings.Contains(logged.String(), `waits_for="the conductor"`) {
 			t.Errorf("the log does not say that the conductor is waited for:\n%s", &logged)
 		}
@@ -235,6 +236,7 @@ func TestAStartHasPatience(t *testing.T) {
 			return identified(ctx, method, body)
 		})
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if !strings.Contains(logged.String(), `waits_for="the slow agent"`) {
 			t.Errorf("the log does not say that the agent is waited for:\n%s", &logged)
 		}

@@ -263,3 +263,14 @@ func TestCommandLine(t *testing.T) {
 		}
 	}
 }
+
+func TestServeWithSomeRoles(t *testing.T) {
+	data := t.TempDir()
+	startServe(t, data, func(c *config) { c.Role = "api,conductor" })
+	c := readAdmin(t, data)
+	for path, want := range map[string]int{"/v1/projects": 200, "/healthz": 200, "/wamp": 404, "/rtunnel": 404} {
+		if code := get(t, c, path, nil); code != want {
+			t.Errorf("%s: status %d, want %d", path, code, want)
+		}
+	}
+}
