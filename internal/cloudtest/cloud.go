@@ -25,7 +25,7 @@ import (
 
 // Name is what users know the cloud's host as; an agent in a process of its own
 // is below it, like wamp-agent-2.cloud.test. Only [Cloud.Dial], and with it the
-// [Way] of a board, leads there.
+// [Proxy] of a board, leads there.
 const Name = "cloud.test"
 
 // tcpPort is the one port, under every name.

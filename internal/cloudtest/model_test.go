@@ -254,7 +254,7 @@ func (m *model) String() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "cloud running %v, without %v\n", m.cloud.Running(), m.ended())
 	for _, n := range m.names() {
-		fmt.Fprintf(&s, "%s: running %v, way cut %v, exposed %v\n", n, m.boards[n].Running(), m.boards[n].Way.isCut(), m.services[n])
+		fmt.Fprintf(&s, "%s: running %v, proxy cut %v, exposed %v\n", n, m.boards[n].Running(), m.boards[n].Proxy.isCut(), m.services[n])
 	}
 	for n, on := range m.bridges {
 		fmt.Fprintf(&s, "bridge %s: %v\n", n, slices.Sorted(maps.Keys(on)))
@@ -420,11 +420,11 @@ func (m *model) actions(ctx context.Context) map[string]func(*rapid.T) {
 				t.Fatal(err)
 			}
 		},
-		"cut a way": func(t *rapid.T) {
-			m.boards[pick(t, "board", m.those(func(_ string, b *Board) bool { return !b.Way.isCut() }))].Way.Cut()
+		"cut a proxy": func(t *rapid.T) {
+			m.boards[pick(t, "board", m.those(func(_ string, b *Board) bool { return !b.Proxy.isCut() }))].Proxy.Cut()
 		},
-		"heal a way": func(t *rapid.T) {
-			m.boards[pick(t, "board", m.those(func(_ string, b *Board) bool { return b.Way.isCut() }))].Way.Heal()
+		"heal a proxy": func(t *rapid.T) {
+			m.boards[pick(t, "board", m.those(func(_ string, b *Board) bool { return b.Proxy.isCut() }))].Proxy.Heal()
 		},
 		"stop a process": func(t *rapid.T) {
 			m.cloud.Process(pick(t, "process", m.spare())).Stop()
