@@ -137,8 +137,8 @@ const (
 )
 
 // Run runs every part until ctx ends, and returns nil then; or until one fails,
-// and returns its error. ready is called once, when all answer. What others are
-// to do for it may take its time: Run waits for them, and logs what it waits for.
+// and returns its error. ready is called once, when all answer. A conductor that
+// has much to do after a restart may take its time: Run waits, and logs for what.
 // It is called once.
 func (c *Cloud) Run(ctx context.Context, ready func()) error {
 	if c.has(Conductor) && c.cfg.Store == nil {
