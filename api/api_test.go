@@ -171,15 +171,17 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 
 type rig struct {
 	*fakeConductor
-	q   *queue.Mem
-	url string
-	log *strings.Builder // read it after the requests only
+	q         *queue.Mem
+	url       string
+	ca        string            // PEM; empty without TLS
+	transport http.RoundTripper // of do; nil: the default one, whose connections end with each request
+	log       *strings.Builder  // read it after the requests only
 }
 
 // client with one of the tokens of callers.
 func (r *rig) client(t *testing.T, token string) *apiclient.Client {
 	t.Helper()
-	c, err := apiclient.New(apiclient.Config{URL: r.url, Token: token})
+	c, err := apiclient.New(apiclient.Config{URL: r.url, Token: token, CA: r.ca})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,11 +238,15 @@ func (r *rig) do(t *testing.T, method, path, token, body string) (*http.Response
 		defer cancel()
 		req = req.WithContext(ctx)
 	}
-	res, err := http.DefaultTransport.RoundTrip(req)
+	transport := r.transport
+	if transport == nil {
+		transport = http.DefaultTransport
+		defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	}
+	res, err := transport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	defer res.Body.Close()
 	b, _ := io.ReadAll(res.Body)
 	return res, string(b)

@@ -2,66 +2,60 @@ package api_test
 
 import (
 	"context"
-	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/api"
 	"github.com/stack4things/s4t/apiclient"
-	"github.com/stack4things/s4t/conductor"
+	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/identity"
 	"github.com/stack4things/s4t/queue"
-	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
 
-// newCloud is the API in front of the real conductor, identity and store,
-// with a tunnel agent that said hello and no more. It returns the admin's
-// token.
+// newCloud is the API and the conductor in a process, with TLS and admission as
+// they ship, and a tunnel agent that said hello and no more. It returns the
+// admin's token.
 func newCloud(t *testing.T) (*rig, string) {
 	t.Helper()
+	r, admin, dir := &rig{q: queue.New()}, "", t.TempDir()
+	c, err := cloud.New(cloud.Config{
+		Roles: []cloud.Role{cloud.API, cloud.Conductor}, Data: dir, Listen: "127.0.0.1:0", BoardURLs: []string{"https://cloud.example.org:8812"},
+		Queue: r.q, Database: "sqlite:" + filepath.Join(dir, "s4t.db"),
+		Bootstrap: func(ctx context.Context, id *identity.Identity, _, ca string) error {
+			r.ca = ca
+			_, err := id.Bootstrap(ctx, func(f identity.First) error { admin = f.Token.Secret; return nil })
+			return err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	db, err := store.Open(ctx, store.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "s4t.db")})
-	if err != nil {
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- c.Run(ctx, func() { close(ready) }) }()
+	select {
+	case <-ready:
+	case err := <-ended:
 		t.Fatal(err)
 	}
-	id, err := identity.New(identity.Config{Store: db})
-	if err != nil {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(r.ca))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	r.url, r.transport = c.URL(), transport
+	t.Cleanup(func() { transport.CloseIdleConnections(); cancel(); <-ended })
+
+	hello := wire.AgentHello{ID: "tunnel-agent-1", Kind: wire.AgentTunnel, Incarnation: "one", URL: "https://cloud.example.org:8812", Host: "cloud.example.org", PublicPorts: s4t.PortRange{First: 50000, Last: 60000}}
+	if err := r.q.Call(ctx, wire.TopicConductor, wire.MethodAgentHello, hello, nil); err != nil {
 		t.Fatal(err)
 	}
-	var admin string
-	if _, err := id.Bootstrap(ctx, func(f identity.First) error { admin = f.Token.Secret; return nil }); err != nil {
-		t.Fatal(err)
-	}
-	_, key, _ := ed25519.GenerateKey(nil)
-	r := &rig{q: queue.New()}
-	mux := queue.Mux{}
-	id.Register(mux)
-	con, err := conductor.New(conductor.Config{Store: db, Queue: r.q, Mux: mux, TicketKey: key, URLs: []string{"https://cloud.example.org:8812"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := api.New(api.Config{Queue: r.q})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var done sync.WaitGroup
-	done.Go(func() { con.Run(ctx) })
-	done.Go(func() { a.Run(ctx) })
-	hello := wire.AgentHello{ID: "tunnel-agent-1", Kind: wire.AgentTunnel, Incarnation: "one", URL: "https://cloud.example.org:8812", Host: "cloud.example.org", PublicPorts: "50000-60000"}
-	for r.q.Call(ctx, wire.TopicConductor, wire.MethodAgentHello, hello, nil) != nil {
-	}
-	srv := httptest.NewServer(a.Handler())
-	r.url = srv.URL
-	t.Cleanup(func() { cancel(); done.Wait(); srv.Close(); db.Close() })
 	return r, admin
 }
 
@@ -121,6 +115,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		"POST /v1/networks/{id}/gre/remove":       `{"remote":"192.0.2.7"}`,
 		"POST /v1/projects":                       `{"name":"new"}`,
 		"PATCH /v1/projects/{project}":            `{"weight":3}`,
+		"PUT /v1/users/{user}/password":           `{"password":"another one"}`,
 		"POST /v1/users":                          `{"name":"new","project":"home","role":"reader"}`,
 		"POST /v1/tokens":                         `{"project":"home"}`,
 	}
@@ -239,7 +234,7 @@ func TestAnOperationOfTheRealCloudIsWaitedForAndToldStepByStep(t *testing.T) {
 	op := must(c.CreateBridge(ctx, apiclient.BridgeCreate{Name: "lab", Boards: []string{"kitchen"}}))(t)
 	agent := func() {
 		var want wire.TunnelDesired
-		if err := r.q.Call(ctx, wire.TopicConductor, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: "tunnel-agent-1"}, &want); err != nil {
+		if err := r.q.Call(ctx, wire.TopicConductor, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: "tunnel-agent-1", Incarnation: "one"}, &want); err != nil {
 			t.Error(err)
 			return
 		}

@@ -15,12 +15,16 @@ import (
 // Mem is the in-process driver: the default of `iotronic serve`, where every
 // role runs in one process. Its zero value is not usable; see [New].
 type Mem struct {
-	log *slog.Logger
+	log    *slog.Logger
+	faults faults
 
-	mu     sync.RWMutex         // guards topics and the slices in it
+	mu     sync.RWMutex         // guards the fields below, and the slices in topics
 	topics map[string][]*server // by topic and by topic + "." + server
-	turn   atomic.Uint64        // breaks ties between servers with equal load
-	unique atomic.Uint64        // names servers that gave no name
+	down   bool                 // see [Mem.Down]
+	cut    chan struct{}        // closed by Down: calls under way end
+
+	next   atomic.Uint64 // breaks ties between servers with equal load
+	unique atomic.Uint64 // names servers that gave no name
 }
 
 // Option changes a driver.
@@ -32,7 +36,7 @@ func WithLog(log *slog.Logger) Option { return func(m *Mem) { m.log = log } }
 
 // New returns an in-process queue. It starts nothing and needs no end.
 func New(opts ...Option) *Mem {
-	m := &Mem{log: slog.New(slog.DiscardHandler), topics: map[string][]*server{}}
+	m := &Mem{log: slog.New(slog.DiscardHandler), topics: map[string][]*server{}, cut: make(chan struct{})}
 	for _, o := range opts {
 		o(m)
 	}
@@ -75,9 +79,9 @@ func (m *Mem) Call(ctx context.Context, topic, method string, req, reply any) er
 		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
 		defer cancel()
 	}
-	s := m.pick(topic)
-	if s == nil {
-		return nobody(topic, method)
+	s, cut, err := m.pick(topic, method)
+	if err != nil {
+		return err
 	}
 	msg := &message{method: method, body: body, ctx: ctx, answer: make(chan answer, 1)}
 	s.load.Add(1)
@@ -86,13 +90,19 @@ func (m *Mem) Call(ctx context.Context, topic, method string, req, reply any) er
 	case <-s.gone:
 		s.load.Add(-1)
 		return nobody(topic, method)
+	case <-cut:
+		s.load.Add(-1)
+		return away(topic, method)
 	case <-ctx.Done():
 		s.load.Add(-1)
 		return gaveUp(ctx, topic, method)
 	}
+
 	var a answer
 	select {
 	case a = <-msg.answer:
+	case <-cut:
+		return lost(topic, method)
 	case <-s.done:
 		select {
 		case a = <-msg.answer:
@@ -102,46 +112,55 @@ func (m *Mem) Call(ctx context.Context, topic, method string, req, reply any) er
 	case <-ctx.Done():
 		return gaveUp(ctx, topic, method)
 	}
-	if a.err != nil {
+	switch {
+	case m.unanswered():
+		return lost(topic, method)
+	case a.err != nil:
 		return a.err.Err()
 	}
 	return decode(topic, method, a.body, reply)
 }
 
 // Cast tells one server of the topic, and does not wait for it.
-func (m *Mem) Cast(ctx context.Context, topic, method string, req any) error {
+func (m *Mem) Cast(_ context.Context, topic, method string, req any) error {
 	body, err := encode(topic, method, req)
 	if err != nil {
 		return err
 	}
-	s := m.pick(topic)
-	if s == nil {
-		return nobody(topic, method)
+	s, _, err := m.pick(topic, method)
+	if err != nil {
+		return err
 	}
-	if !s.offer(&message{method: method, body: body}) {
+	msg := &message{method: method, body: body}
+	if m.delay(s, msg) {
+		return nil
+	}
+	if !s.offer(msg) {
 		return s4t.Errorf(s4t.Unavailable, "send "+method+" to "+topic, "try again in a moment", "%d messages wait there already", Depth)
 	}
+	m.repeat(topic, msg)
 	return nil
 }
 
-// Fanout tells every server of the topic. Nobody there is no error; servers
-// that are too slow to take it are one.
-func (m *Mem) Fanout(ctx context.Context, topic, method string, req any) error {
+// Fanout tells every server of the topic that has room.
+func (m *Mem) Fanout(_ context.Context, topic, method string, req any) error {
 	body, err := encode(topic, method, req)
 	if err != nil {
 		return err
 	}
 	m.mu.RLock()
-	all := m.topics[topic]
+	all, down := m.topics[topic], m.down
 	m.mu.RUnlock()
-	slow := 0
-	for _, s := range all {
-		if !s.offer(&message{method: method, body: bytes.Clone(body)}) {
-			slow++
-		}
+	if down {
+		return away(topic, method)
 	}
-	if slow > 0 {
-		return s4t.Errorf(s4t.Unavailable, "tell "+method+" to all of "+topic, "", "%d of %d servers have %d messages waiting already", slow, len(all), Depth)
+	for _, s := range all {
+		msg := &message{method: method, body: bytes.Clone(body)}
+		if m.drop() || m.delay(s, msg) {
+			continue
+		}
+		s.offer(msg)
+		m.repeat(topic, msg)
 	}
 	return nil
 }
@@ -183,7 +202,7 @@ serve:
 	m.remove(topic, s)
 	m.remove(topic+"."+name, s)
 	close(s.gone)
-	s.drain()
+	s.drain(func(msg *message) { msg.answer <- answer{err: wire.FromError(nobody(topic, msg.method))} })
 	running.Wait()
 	close(s.done)
 	return nil
@@ -225,13 +244,14 @@ func (s *server) offer(msg *message) bool {
 	}
 }
 
-// drain answers what came in before the server was gone.
-func (s *server) drain() {
+// drain takes what waits out of the inbox; calls go to give.
+func (s *server) drain(give func(*message)) {
 	for {
 		select {
 		case msg := <-s.inbox:
+			s.load.Add(-1)
 			if msg.answer != nil {
-				msg.answer <- answer{err: wire.FromError(nobody(s.topic, msg.method))}
+				give(msg)
 			}
 		default:
 			return
@@ -239,23 +259,26 @@ func (s *server) drain() {
 	}
 }
 
-// pick returns the server of the topic with the least to do, nil if there is
-// none.
-func (m *Mem) pick(topic string) *server {
+// pick returns the server of the topic with the least to do, and what is closed
+// when the queue goes away.
+func (m *Mem) pick(topic, method string) (*server, <-chan struct{}, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	all := m.topics[topic]
-	if len(all) == 0 {
-		return nil
+	switch {
+	case m.down:
+		return nil, nil, away(topic, method)
+	case len(all) == 0:
+		return nil, nil, nobody(topic, method)
 	}
-	first := int(m.turn.Add(1) % uint64(len(all)))
+	first := int(m.next.Add(1) % uint64(len(all)))
 	best := all[first]
 	for i := 1; i < len(all); i++ {
 		if s := all[(first+i)%len(all)]; s.load.Load() < best.load.Load() {
 			best = s
 		}
 	}
-	return best
+	return best, m.cut, nil
 }
 
 // add makes s reachable by key. Slices are replaced, never changed: Fanout

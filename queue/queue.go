@@ -19,14 +19,15 @@ const (
 	// Depth is how many messages may wait for one server.
 	Depth = 1024
 	// MaxReply bounds a reply, in bytes: lists are longer than requests, which
-	// [s4t.MaxMessage] bounds.
-	MaxReply = 16 << 20
+	// [s4t.MaxMessage] bounds. A broker takes 16 MiB with everything around it.
+	MaxReply = 8 << 20
 )
 
-// Handler answers one message. Its context ends when the caller gave up, when
-// the caller's deadline has passed, or when Serve is to end. The error crosses
-// as a [wire.Error]; for a Cast and a Fanout both results are dropped (an
-// internal error is logged). body must not be changed.
+// Handler answers one message; a cast it may see more than once. Its context ends
+// when the caller's deadline has passed (or before, when the caller gave up), or
+// when Serve is to end. The error crosses as a [wire.Error]; for a Cast and a
+// Fanout both results are dropped (an internal error is logged). body must not be
+// changed.
 type Handler func(ctx context.Context, method string, body []byte) ([]byte, error)
 
 // Mux is a table of methods. Serve it with its method Serve:
@@ -121,6 +122,17 @@ func decode(topic, method string, body []byte, reply any) error {
 // nobody is the error for a topic that no server serves.
 func nobody(topic, method string) error {
 	return s4t.Errorf(s4t.Unavailable, "send "+method+" to "+topic, "try again in a moment", "nobody serves this topic now")
+}
+
+// lost is the error of a call that was under way when the queue, or the server,
+// went away.
+func lost(topic, method string) error {
+	return s4t.Errorf(s4t.Unavailable, "call "+method+" on "+topic, "try again in a moment", "the answer was lost; it may have been done")
+}
+
+// away is the error of what cannot be sent while there is no queue.
+func away(topic, method string) error {
+	return s4t.Errorf(s4t.Unavailable, "send "+method+" to "+topic, "try again in a moment", "the queue is away")
 }
 
 // gaveUp is the error of a caller whose context ended.

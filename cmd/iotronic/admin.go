@@ -12,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/identity"
 )
 
@@ -95,5 +96,5 @@ func writeContext(path, head string, c adminContext) error {
 	if c.CA != "" {
 		text = fmt.Appendf(text, "ca = \"\"\"\n%s\"\"\"\n", c.CA)
 	}
-	return writeFile(path, text, 0o600)
+	return cloud.WriteFile(path, text, 0o600)
 }

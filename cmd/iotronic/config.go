@@ -16,15 +16,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/stack4things/s4t"
-)
-
-// Roles of a process.
-const (
-	roleAll         = "all"
-	roleAPI         = "api"
-	roleConductor   = "conductor"
-	roleWAMPAgent   = "wamp-agent"
-	roleTunnelAgent = "tunnel-agent"
+	"github.com/stack4things/s4t/cloud"
 )
 
 // config of `iotronic serve`: the file's keys, and the flags of the same names
@@ -33,7 +25,7 @@ type config struct {
 	Data        string    `toml:"data"`         // directory; default ./iotronic-data
 	Listen      string    `toml:"listen"`       // ADDR:PORT; default 127.0.0.1:8812
 	URL         string    `toml:"url"`          // what others are told; default from Listen
-	Role        string    `toml:"role"`         // default all
+	Role        string    `toml:"role"`         // all (default), or roles with commas between them
 	Database    string    `toml:"database"`     // default SQLite in Data
 	Queue       string    `toml:"queue"`        // default in-process
 	PublicPorts string    `toml:"public_ports"` // FROM-TO; default 50000-60000
@@ -54,7 +46,7 @@ func defaults() config {
 	return config{
 		Data:        "iotronic-data",
 		Listen:      "127.0.0.1:8812",
-		Role:        roleAll,
+		Role:        "all",
 		PublicPorts: "50000-60000",
 		TLS:         tlsConfig{Mode: "on"},
 	}
@@ -114,78 +106,82 @@ func oneLine(text string) string {
 
 // check says what is wrong with a configuration before anything is made.
 func (c config) check() error {
-	bad := func(key, hint, format string, args ...any) error {
-		return s4t.Errorf(s4t.Invalid, "check the configuration", hint, key+": "+format, args...)
-	}
+	_, err := c.cloud()
+	return err
+}
+
+// bad is what is wrong with a key.
+func bad(key, hint, format string, args ...any) error {
+	return s4t.Errorf(s4t.Invalid, "check the configuration", hint, key+": "+format, args...)
+}
+
+// cloud is what a configuration asks for: the only reader of its texts.
+func (c config) cloud() (cloud.Config, error) {
+	cfg := cloud.Config{Data: c.Data, Listen: c.Listen, URL: c.URL, Database: c.database()}
 	if c.Data == "" {
-		return bad("data", "name a directory", "it is empty")
+		return cfg, bad("data", "name a directory", "it is empty")
 	}
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
-		return bad("listen", "use ADDR:PORT, like 0.0.0.0:8812", "%q is not an address and a port", c.Listen)
+		return cfg, bad("listen", "use ADDR:PORT, like 0.0.0.0:8812", "%q is not an address and a port", c.Listen)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return bad("listen", "use a port from 1 to 65535", "%q has no such port", c.Listen)
+		return cfg, bad("listen", "use a port from 1 to 65535", "%q has no such port", c.Listen)
 	}
 	if c.URL != "" {
 		u, err := url.Parse(c.URL)
 		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-			return bad("url", "use https://NAME:PORT", "%q is not the URL of a server", c.URL)
+			return cfg, bad("url", "use https://NAME:PORT", "%q is not the URL of a server", c.URL)
 		}
 		if u.Scheme == "http" && c.TLS.Mode != "off" {
-			return bad("url", "use https://, or --tls off", "%q is http, and TLS is on", c.URL)
+			return cfg, bad("url", "use https://, or --tls off", "%q is http, and TLS is on", c.URL)
 		}
 	}
-	if _, _, err := portRange(c.PublicPorts); err != nil {
-		return bad("public_ports", "use FROM-TO, like 50000-60000", "%q is not a range of ports", c.PublicPorts)
+	if cfg.PublicPorts, err = s4t.ParsePortRange(c.PublicPorts); err != nil || cfg.PublicPorts.Len() == 0 {
+		return cfg, bad("public_ports", "use FROM-TO, like 50000-60000", "%q is not a range of ports", c.PublicPorts)
 	}
-	switch c.Role {
-	case roleAll:
-	case roleAPI, roleConductor, roleWAMPAgent, roleTunnelAgent:
-		if c.Queue == "" || c.Database == "" {
-			return bad("role", "give both, or run --role all", "%q needs --queue and --database, which all processes share", c.Role)
-		}
-	default:
-		return bad("role", "use all, api, conductor, wamp-agent or tunnel-agent", "there is no role %q", c.Role)
+	if cfg.Roles, err = cloud.ParseRoles(c.Role); err != nil {
+		return cfg, bad("role", "", "%w", err)
 	}
 	if c.Queue != "" {
-		return bad("queue", "leave it out: one process with --role all needs none", "this version carries messages inside one process only")
+		return cfg, bad("queue", "leave it out: one process with --role all needs none", "this version carries messages inside one process only")
 	}
-	switch c.TLS.Mode {
-	case "on":
-		if len(c.TLS.TrustedProxy) > 0 {
-			return bad("tls.trusted_proxy", "leave it out, or use --tls off", "it is for TLS that a proxy ends")
-		}
-	case "off":
-		if c.TLS.Cert != "" || c.TLS.Key != "" || c.TLS.CA != "" {
-			return bad("tls.mode", "leave out the certificate, or use --tls on", "there is a certificate, and TLS is off")
-		}
-		if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) && len(c.TLS.TrustedProxy) == 0 {
-			return bad("tls.mode", "listen on 127.0.0.1, or name the reverse proxy with --trusted-proxy CIDR", "plain HTTP on %s would show tokens to the network", c.Listen)
-		}
-	default:
-		return bad("tls.mode", "use on or off", "it is %q", c.TLS.Mode)
+	if err := cloud.CheckAlone(cfg.Roles); err != nil {
+		return cfg, bad("role", "", "%w", err)
 	}
-	if (c.TLS.Cert == "") != (c.TLS.Key == "") || c.TLS.CA != "" && c.TLS.Cert == "" {
-		return bad("tls.cert", "give tls.cert and tls.key (and tls.ca where it is your own CA), or none", "a certificate and its key belong together")
-	}
-	for _, p := range c.TLS.TrustedProxy {
-		if _, err := netip.ParsePrefix(p); err != nil {
-			return bad("tls.trusted_proxy", "use a CIDR, like 10.0.0.0/8 or 10.1.2.3/32", "%q is not one", p)
-		}
-	}
-	return nil
+	cfg.TLS, err = c.TLS.cloud(host, c.Listen)
+	return cfg, err
 }
 
-// portRange reads "50000-60000".
-func portRange(s string) (from, to int, err error) {
-	a, b, ok := strings.Cut(s, "-")
-	from, err1 := strconv.Atoi(strings.TrimSpace(a))
-	to, err2 := strconv.Atoi(strings.TrimSpace(b))
-	if !ok || err1 != nil || err2 != nil || from < 1 || to > 65535 || from > to {
-		return 0, 0, errors.New("not a range of ports")
+// cloud is what the keys of a table tls ask for, where host is listened on.
+func (t tlsConfig) cloud(host, listen string) (cloud.TLS, error) {
+	cfg := cloud.TLS{Off: t.Mode == "off", Cert: t.Cert, Key: t.Key, CA: t.CA}
+	switch t.Mode {
+	case "on":
+		if len(t.TrustedProxy) > 0 {
+			return cfg, bad("tls.trusted_proxy", "leave it out, or use --tls off", "it is for TLS that a proxy ends")
+		}
+	case "off":
+		if t.Cert != "" || t.Key != "" || t.CA != "" {
+			return cfg, bad("tls.mode", "leave out the certificate, or use --tls on", "there is a certificate, and TLS is off")
+		}
+		if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) && len(t.TrustedProxy) == 0 {
+			return cfg, bad("tls.mode", "listen on 127.0.0.1, or name the reverse proxy with --trusted-proxy CIDR", "plain HTTP on %s would show tokens to the network", listen)
+		}
+	default:
+		return cfg, bad("tls.mode", "use on or off", "it is %q", t.Mode)
 	}
-	return from, to, nil
+	if (t.Cert == "") != (t.Key == "") || t.CA != "" && t.Cert == "" {
+		return cfg, bad("tls.cert", "give tls.cert and tls.key (and tls.ca where it is your own CA), or none", "a certificate and its key belong together")
+	}
+	for _, p := range t.TrustedProxy {
+		prefix, err := netip.ParsePrefix(p)
+		if err != nil {
+			return cfg, bad("tls.trusted_proxy", "use a CIDR, like 10.0.0.0/8 or 10.1.2.3/32", "%q is not one", p)
+		}
+		cfg.TrustedProxy = append(cfg.TrustedProxy, prefix.Masked())
+	}
+	return cfg, nil
 }
 
 // database is the URL of the database.

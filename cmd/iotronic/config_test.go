@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -53,9 +54,20 @@ func TestCheckSaysWhichKeyIsWrongAndWhatToDo(t *testing.T) {
 		{"http while TLS is on", `url = "http://h:1"`, "--tls off"},
 		{"no role", `role = "boss"`, "there is no role"},
 		{"one role alone", `role = "api"`, "needs --queue and --database"},
+		{"the conductor alone", `role = "conductor"`, "without the role api it needs --queue"},
+		{"an agent alone", `role = "wamp-agent"`, "without the role conductor it needs --queue"},
+		{"agents without the API", `role = "conductor,wamp-agent,tunnel-agent"`, "without the role api"},
+		{"the API and the conductor", `role = "api,conductor"`, ""},
+		{"all but one", `role = "conductor,api,tunnel-agent"`, ""},
+		{"a role twice", `role = "api,conductor,api"`, "api is named twice"},
+		{"all and more", `role = "all,api"`, `there is no role "all"`},
 		{"a queue", `queue = "amqp://h/"`, "queue: "},
 		{"a range the wrong way round", `public_ports = "60000-50000"`, "public_ports: "},
 		{"a range out of range", `public_ports = "1-65536"`, "public_ports: "},
+		{"a range with spaces", `public_ports = "50000 - 60000"`, "public_ports: "},
+		{"a range and more", `public_ports = "50000-60000x"`, "public_ports: "},
+		{"no range", `public_ports = ""`, "public_ports: "},
+		{"one public port", `public_ports = "50000"`, ""},
 		{"TLS off at home", "[tls]\nmode = \"off\"", ""},
 		{"TLS off on localhost", "listen = \"localhost:80\"\n[tls]\nmode = \"off\"", ""},
 		{"TLS off for the world", "listen = \"0.0.0.0:80\"\n[tls]\nmode = \"off\"", "--trusted-proxy"},
@@ -81,6 +93,17 @@ func TestCheckSaysWhichKeyIsWrongAndWhatToDo(t *testing.T) {
 				t.Errorf("refused: %v", err)
 			case tt.says != "" && (s4t.KindOf(err) != s4t.Invalid || !strings.Contains(err.Error(), tt.says)):
 				t.Errorf("got %v, want %q", err, tt.says)
+			}
+			if tt.says == "" || cfg.Data == "" { // --data wins over the file
+				return
+			}
+			// serve refuses what --check refuses, before it makes anything.
+			data := filepath.Join(t.TempDir(), "data")
+			if status := run(t.Context(), []string{"serve", "--config", path, "--data", data}, io.Discard, io.Discard); status != exitUsage {
+				t.Errorf("serve: status %d", status)
+			}
+			if _, err := os.Stat(data); err == nil {
+				t.Error("serve made its data directory")
 			}
 		})
 	}

@@ -1,7 +1,7 @@
 // Command iotronic is the cloud of Stack4Things: the REST API, the conductor,
 // the WAMP agent and the tunnel agent, in one process or (by role) in several.
-// It holds flags, configuration and construction; the decisions are in the
-// packages it wires together.
+// It holds flags, configuration and the data directory; package cloud puts the
+// parts together.
 package main
 
 import (
@@ -195,7 +195,7 @@ func newServeCommand() *cobra.Command {
 	f.StringVar(&flags.Data, "data", def.Data, "data directory `DIR`")
 	f.StringVar(&flags.Listen, "listen", def.Listen, "`ADDR:PORT` of the one HTTPS port; public ports bind to ADDR too")
 	f.StringVar(&flags.URL, "url", "", "what others are told: https://NAME:PORT (default: made from --listen)")
-	f.StringVar(&flags.Role, "role", def.Role, "`ROLE`: all, api, conductor, wamp-agent or tunnel-agent")
+	f.StringVar(&flags.Role, "role", def.Role, "`ROLES` of this process: all, or some of api, conductor, wamp-agent and tunnel-agent with commas between them")
 	f.StringVar(&flags.Database, "database", "", "`URL` of the database (default: SQLite in the data directory)")
 	f.StringVar(&flags.Queue, "queue", "", "`URL` of the message queue (default: in-process)")
 	f.StringVar(&flags.PublicPorts, "public-ports", def.PublicPorts, "`FROM-TO` for exposed services")

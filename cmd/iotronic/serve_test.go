@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -146,7 +147,7 @@ func TestServeFromTheFirstStartOn(t *testing.T) {
 	if code := get(t, adminContext{URL: first.URL, CA: first.CA, Token: "s4t_wrong"}, "/v1/projects", nil); code != 401 {
 		t.Errorf("a wrong token: %d", code)
 	}
-	if err := serve(t.Context(), config{Data: data, Listen: "127.0.0.1:0", Role: roleAll, PublicPorts: "1-2", TLS: tlsConfig{Mode: "on"}}, io.Discard, discard); s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), "another iotronic") {
+	if err := serve(t.Context(), config{Data: data, Listen: "127.0.0.1:0", Role: "all", PublicPorts: "1-2", TLS: tlsConfig{Mode: "on"}}, io.Discard, slog.New(slog.DiscardHandler)); s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), "another iotronic") {
 		t.Errorf("a second process on the same directory: %v", err)
 	}
 	if err := cloud.stop(); err != nil {
@@ -259,6 +260,17 @@ func TestCommandLine(t *testing.T) {
 	for _, c := range newRoot().Commands() {
 		if c.Example == "" {
 			t.Errorf("%s -h has no example", c.Name())
+		}
+	}
+}
+
+func TestServeWithSomeRoles(t *testing.T) {
+	data := t.TempDir()
+	startServe(t, data, func(c *config) { c.Role = "api,conductor" })
+	c := readAdmin(t, data)
+	for path, want := range map[string]int{"/v1/projects": 200, "/healthz": 200, "/wamp": 404, "/rtunnel": 404} {
+		if code := get(t, c, path, nil); code != want {
+			t.Errorf("%s: status %d, want %d", path, code, want)
 		}
 	}
 }

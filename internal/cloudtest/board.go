@@ -17,8 +17,8 @@ import (
 // Board is a real board but for its devices. Its methods are for one
 // goroutine, but [Board.Devices].
 type Board struct {
-	Name string
-	Way  *Way
+	Name  string
+	Proxy *Proxy
 
 	state string
 	stop  func() // nil while it does not run
@@ -29,17 +29,17 @@ type Board struct {
 
 // Enrol joins a board under a join string, and does not start it.
 func (c *Cloud) Enrol(ctx context.Context, b s4t.Board) (*Board, error) {
-	way, err := newWay(c)
+	proxy, err := newProxy(c)
 	if err != nil {
 		return nil, err
 	}
-	board := &Board{Name: b.Name, Way: way, state: filepath.Join(c.Dir, b.Name), devices: map[string]*device{}}
+	board := &Board{Name: b.Name, Proxy: proxy, state: filepath.Join(c.Dir, b.Name), devices: map[string]*device{}}
 	if err := os.MkdirAll(board.state, 0o700); err != nil {
-		way.close()
+		proxy.close()
 		return nil, err
 	}
-	if _, err := lightningrod.Join(ctx, lightningrod.JoinConfig{State: board.state, Join: b.Join, Proxy: way.url()}); err != nil {
-		way.close()
+	if _, err := lightningrod.Join(ctx, lightningrod.JoinConfig{State: board.state, Join: b.Join, Proxy: proxy.url()}); err != nil {
+		proxy.close()
 		return nil, err
 	}
 	return board, nil
@@ -48,8 +48,8 @@ func (c *Cloud) Enrol(ctx context.Context, b s4t.Board) (*Board, error) {
 // Running reports whether it runs.
 func (b *Board) Running() bool { return b.stop != nil }
 
-// Reachable reports whether it runs and its way is not cut.
-func (b *Board) Reachable() bool { return b.Running() && !b.Way.isCut() }
+// Reachable reports whether it runs and its proxy is not cut.
+func (b *Board) Reachable() bool { return b.Running() && !b.Proxy.isCut() }
 
 // Start starts its lightning-rod.
 func (b *Board) Start() error {
@@ -79,18 +79,18 @@ func (b *Board) Stop() {
 
 // Kill ends it without a word to the cloud.
 func (b *Board) Kill() {
-	cut := b.Way.isCut()
-	b.Way.Cut()
+	cut := b.Proxy.isCut()
+	b.Proxy.Cut()
 	b.Stop()
 	if !cut {
-		b.Way.Heal()
+		b.Proxy.Heal()
 	}
 }
 
-// Close stops the board and takes its way.
+// Close stops the board and takes its proxy.
 func (b *Board) Close() {
 	b.Stop()
-	b.Way.close()
+	b.Proxy.close()
 }
 
 // Devices are the names of the devices that are there, sorted.

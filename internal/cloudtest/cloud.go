@@ -1,148 +1,232 @@
-// Package cloudtest is a cloud and its boards in one process, for tests: the
-// real API, conductor, agents, store and queue on loopback, and real boards
-// whose devices are simulated. It needs no root and makes no network devices.
+// Package cloudtest is a cloud and its boards in one process, for tests: package
+// cloud on loopback with TLS and admission as they ship, one process that does
+// everything or several of each role, and real boards whose devices are
+// simulated. It needs no root and makes no network devices.
 package cloudtest
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/api"
 	"github.com/stack4things/s4t/apiclient"
-	"github.com/stack4things/s4t/conductor"
-	"github.com/stack4things/s4t/identity"
-	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/store"
-	"github.com/stack4things/s4t/tunnelagent"
-	"github.com/stack4things/s4t/wampagent"
 )
 
-// Name is what boards know the cloud's host as. Only the [Way] of a board
-// leads there.
+// Name is what users know the cloud's host as; an agent in a process of its own
+// is below it, like wamp-agent-2.cloud.test. Only [Cloud.Dial], and with it the
+// [Proxy] of a board, leads there.
 const Name = "cloud.test"
 
-// Cloud is a cloud that can be started and stopped. Its methods are for one
-// goroutine.
+// tcpPort is the one port, under every name.
+const tcpPort = "8812"
+
+// Config of a [Cloud].
+type Config struct {
+	Dir         string        // required: CA, database, state of boards
+	PublicPorts s4t.PortRange // optional: of each tunnel agent
+	Database    string        // optional: URL; default SQLite in Dir
+	Faults      queue.Faults  // optional: of the queue
+
+	// How many processes of each role there are. With all zero there is one
+	// process with every role, as `iotronic serve` is; else at least one of each.
+	Conductors, APIs, WAMPAgents, TunnelAgents int
+}
+
+// Cloud is a cloud whose processes can be started, stopped and killed. Its
+// methods are for one goroutine, but [Cloud.Dial].
 type Cloud struct {
-	Dir         string // database and state of boards
-	PublicPorts string // FROM-TO
+	Dir   string
+	Queue *queue.Mem // that all processes share
 
-	addr  string // of the listener: set by the first start
-	key   ed25519.PrivateKey
-	token string
-	stop  func() // nil while it does not run
+	cfg       Config
+	processes []*Process
+	boardURLs []string
+	token, ca string // the admin's: set by the first start
+
+	db      *store.DB // that several conductors on SQLite share; nil while none runs
+	dbUsers int
+
+	mu   sync.Mutex // guards the fields below, and those of processes that say so
+	next int        // spreads users over APIs
 }
 
-// New returns a cloud that does not run yet, with its data in dir.
-func New(dir, publicPorts string) (*Cloud, error) {
-	_, key, err := ed25519.GenerateKey(nil)
-	return &Cloud{Dir: dir, PublicPorts: publicPorts, addr: "127.0.0.1:0", key: key}, err
+// New returns a cloud that does not run yet.
+func New(cfg Config) (*Cloud, error) {
+	if cfg.Database == "" {
+		cfg.Database = "sqlite:" + filepath.Join(cfg.Dir, "cloud.db")
+	}
+	c := &Cloud{Dir: cfg.Dir, cfg: cfg, Queue: queue.New(queue.WithFaults(cfg.Faults))}
+	if cfg.Conductors+cfg.APIs+cfg.WAMPAgents+cfg.TunnelAgents == 0 {
+		c.add("iotronic", Name, 1, cloud.AllRoles()...)
+		c.boardURLs = []string{url(Name)}
+		return c, nil
+	}
+	for _, r := range []struct {
+		role cloud.Role
+		n    int
+	}{ // in the order in which they start
+		{cloud.Conductor, cfg.Conductors}, {cloud.WAMPAgent, cfg.WAMPAgents}, {cloud.TunnelAgent, cfg.TunnelAgents}, {cloud.API, cfg.APIs},
+	} {
+		for i := 1; i <= max(r.n, 1); i++ {
+			name := string(r.role) + "-" + strconv.Itoa(i)
+			host := name + "." + Name
+			switch r.role {
+			case cloud.WAMPAgent:
+				c.boardURLs = append(c.boardURLs, url(host))
+			case cloud.API:
+				host = Name
+			}
+			c.add(name, host, i, r.role)
+		}
+	}
+	return c, nil
 }
 
-// Running reports whether it runs.
-func (c *Cloud) Running() bool { return c.stop != nil }
+// add makes a process. Tunnel agents have an address each, because each may use
+// every public port.
+func (c *Cloud) add(name, host string, i int, roles ...cloud.Role) {
+	ip := "127.0.0.1"
+	if roles[0] == cloud.TunnelAgent {
+		ip = "127.0.0." + strconv.Itoa(i)
+	}
+	c.processes = append(c.processes, &Process{Name: name, Roles: roles, Host: host, IP: ip, cloud: c, conns: map[*conn]bool{}})
+}
 
-// Start starts every part, and returns when the agents are known.
-func (c *Cloud) Start() (err error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var parts sync.WaitGroup
-	var closers []func() error
-	stop := func() {
-		cancel()
-		parts.Wait()
-		for i := len(closers) - 1; i >= 0; i-- {
-			closers[i]()
+func url(host string) string { return "https://" + net.JoinHostPort(host, tcpPort) }
+
+// Processes are those of the cloud: "iotronic" alone, or "conductor-1" and so on,
+// in the order in which they start.
+func (c *Cloud) Processes() []*Process { return c.processes }
+
+// Process is the one of this name, nil if there is none.
+func (c *Cloud) Process(name string) *Process {
+	for _, p := range c.processes {
+		if p.Name == name {
+			return p
 		}
 	}
-	defer func() {
-		if err != nil {
-			stop()
-		}
-	}()
-
-	db, err := store.Open(ctx, store.Config{URL: "sqlite:" + filepath.Join(c.Dir, "cloud.db")})
-	if err != nil {
-		return err
-	}
-	closers = append(closers, db.Close)
-	l, err := net.Listen("tcp", c.addr)
-	if err != nil {
-		return err
-	}
-	if c.token == "" { // the first start; ways read it from then on
-		c.addr = l.Addr().String()
-	}
-	_, tcpPort, _ := net.SplitHostPort(c.addr)
-	url := "http://" + net.JoinHostPort(Name, tcpPort)
-
-	q := queue.New()
-	mux := queue.Mux{}
-	id, err := identity.New(identity.Config{Store: db})
-	if err != nil {
-		return errors.Join(err, l.Close())
-	}
-	id.Register(mux)
-	_, err1 := id.Bootstrap(ctx, func(f identity.First) error { c.token = f.Token.Secret; return nil })
-	con, err2 := conductor.New(conductor.Config{Store: db, Queue: q, Mux: mux, TicketKey: c.key, URLs: []string{url}})
-	rest, err3 := api.New(api.Config{Queue: q})
-	sessions, err4 := wampagent.New(wampagent.Config{ID: "wamp-agent-1", URL: url, Queue: q})
-	frames, err5 := tunnelagent.New(tunnelagent.Config{
-		ID: "tunnel-agent-1", URL: url, Queue: q, Validate: link.Validate,
-		Host: "127.0.0.1", ListenHost: "127.0.0.1", PublicPorts: c.PublicPorts,
-	})
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
-		return errors.Join(err, l.Close())
-	}
-	for _, run := range []func(context.Context) error{id.Run, con.Run, rest.Run, sessions.Run, frames.Run} {
-		parts.Go(func() { run(ctx) })
-	}
-	routes := http.NewServeMux()
-	routes.Handle("/v1/", rest.Handler())
-	routes.Handle("/wamp", sessions.Handler())
-	routes.Handle("/rtunnel", frames)
-	srv := &http.Server{Handler: routes, ReadHeaderTimeout: s4t.HandshakeTimeout}
-	parts.Go(func() { srv.Serve(l) })
-	parts.Go(func() { <-ctx.Done(); srv.Close() })
-
-	for _, ready := range []<-chan struct{}{sessions.Ready(), frames.Ready()} {
-		select {
-		case <-ready:
-		case <-time.After(10 * time.Second):
-			return errors.New("cloudtest: the agents do not become ready")
-		}
-	}
-	c.stop = stop
 	return nil
 }
 
-// Stop ends every part. What is in the database stays.
+// Running reports whether of each role one runs.
+func (c *Cloud) Running() bool {
+	for _, r := range cloud.AllRoles() {
+		if !slices.ContainsFunc(c.processes, func(p *Process) bool { return p.Running() && p.Has(r) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// Start starts every process that does not run, and returns when all are ready.
+func (c *Cloud) Start() error {
+	for _, p := range c.processes {
+		if err := p.Start(); err != nil {
+			c.Stop()
+			return err
+		}
+	}
+	return nil
+}
+
+// Stop ends every process as SIGTERM does, conductors last. What is in the
+// database stays.
 func (c *Cloud) Stop() {
-	if c.stop != nil {
-		c.stop()
-		c.stop = nil
+	for i := len(c.processes) - 1; i >= 0; i-- {
+		c.processes[i].Stop()
 	}
 }
 
-// Client is the admin's. The caller closes it.
+// Client is the admin's; each of its connections goes to one of the APIs that
+// run. The caller closes it.
 func (c *Cloud) Client() (*apiclient.Client, error) {
-	return apiclient.New(apiclient.Config{URL: "http://" + c.addr, Token: c.token, Timeout: 10 * time.Second})
+	return apiclient.New(apiclient.Config{URL: url(Name), Token: c.token, CA: c.ca, Dial: c.Dial, Timeout: 10 * time.Second})
+}
+
+// Dial connects to an address of the cloud: the one port of a process, or a
+// public port.
+func (c *Cloud) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	p := c.find(host)
+	if p == nil {
+		return nil, fmt.Errorf("cloudtest: nobody runs as %s", host)
+	}
+	to := net.JoinHostPort(p.IP, port)
+	if port == tcpPort {
+		to = p.address()
+	}
+	raw, err := new(net.Dialer).DialContext(ctx, network, to)
+	if err != nil {
+		return nil, err
+	}
+	return p.keep(raw)
+}
+
+// find returns a process that runs under a name: of several one after the other.
+func (c *Cloud) find(host string) *Process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var run []*Process
+	for _, p := range c.processes {
+		if p.Host == host && p.addr != "" {
+			run = append(run, p)
+		}
+	}
+	if len(run) == 0 {
+		return nil
+	}
+	c.next++
+	return run[c.next%len(run)]
+}
+
+// openStore opens the database that several conductors share. PostgreSQL, and one
+// conductor, need none: each opens its own.
+func (c *Cloud) openStore(p *Process) (*store.DB, error) {
+	if c.cfg.Conductors < 2 || !p.Has(cloud.Conductor) || !strings.HasPrefix(c.cfg.Database, "sqlite:") {
+		return nil, nil
+	}
+	if c.db == nil {
+		db, err := store.Open(context.Background(), store.Config{URL: c.cfg.Database})
+		if err != nil {
+			return nil, err
+		}
+		c.db = db
+	}
+	c.dbUsers++
+	return c.db, nil
+}
+
+func (c *Cloud) closeStore(db *store.DB) error {
+	if db == nil {
+		return nil
+	}
+	if c.dbUsers--; c.dbUsers > 0 {
+		return nil
+	}
+	c.db = nil
+	return db.Close()
 }
 
 // FreePorts finds n TCP ports of loopback in a row that are free, below those
 // that the kernel gives to connections: one that was closed a moment ago keeps
 // its port for a minute.
-func FreePorts(n int) (first int, err error) {
-	var last error
-	for first = 21000; first+n < 32000; first += n {
+func FreePorts(n int) (s4t.PortRange, error) {
+	last := errors.New("none were tried")
+	for first := 21000; first+n < 32000; first += n {
 		free := 0
 		for p := first; p < first+n; p++ {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
@@ -154,8 +238,8 @@ func FreePorts(n int) (first int, err error) {
 			free++
 		}
 		if free == n {
-			return first, nil
+			return s4t.PortRange{First: first, Last: first + n - 1}, nil
 		}
 	}
-	return 0, fmt.Errorf("cloudtest: no %d free ports in a row: %w", n, last)
+	return s4t.PortRange{}, fmt.Errorf("cloudtest: no %d free ports in a row: %w", n, last)
 }

@@ -22,6 +22,8 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/cloud"
+	"github.com/stack4things/s4t/queue"
 )
 
 // Every step is looked at until it has settled, so a few sequences take as
@@ -33,8 +35,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// settle is how soon all must be as the model says.
-const settle = 8 * time.Second
+// settle is how soon all must be as the model says, and settleMany the same where
+// processes are killed beside others: an agent's silence is noticed first.
+const (
+	settle     = 8 * time.Second
+	settleMany = 25 * time.Second
+)
 
 // greeting is what the service behind every board says.
 const greeting = "hello\n"
@@ -42,10 +48,10 @@ const greeting = "hello\n"
 // model is what the requests so far should have led to.
 type model struct {
 	cloud  *Cloud
+	settle time.Duration
 	client *apiclient.Client
 	target int // TCP port of the service
-	first  int // public port
-	last   int
+	public s4t.PortRange
 
 	boards   map[string]*Board
 	bridges  map[string]map[string]bool // name: boards
@@ -160,12 +166,13 @@ func (m *model) checkServices(ctx context.Context) error {
 	if len(services) != len(m.services) {
 		return fmt.Errorf("there are %d services, want %d", len(services), len(m.services))
 	}
-	public := map[int]string{}
+	public := map[string]string{} // HOST:PORT: board
 	for _, s := range services {
-		if other, taken := public[s.PublicPort]; taken || !m.services[s.Board] {
-			return fmt.Errorf("the service of %s has port %d (of %q)", s.Board, s.PublicPort, other)
+		addr := net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort))
+		if other, taken := public[addr]; taken || !m.services[s.Board] {
+			return fmt.Errorf("the service of %s has %s (of %q)", s.Board, addr, other)
 		}
-		public[s.PublicPort] = s.Board
+		public[addr] = s.Board
 		if up := s.Status == s4t.ServiceUp; up != m.reachable(s.Board) {
 			return fmt.Errorf("the service of %s is %s", s.Board, s.Status)
 		}
@@ -184,39 +191,50 @@ func (m *model) checkServices(ctx context.Context) error {
 
 // checkListeners dials every public port: those of services answer as their
 // board can, the others refuse.
-func (m *model) checkListeners(public map[int]string) error {
-	for p := m.first; p <= m.last; p++ {
-		board, exposed := public[p]
-		c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p)))
-		if !exposed {
-			if err == nil {
-				c.Close()
-			}
-			if !errors.Is(err, syscall.ECONNREFUSED) {
-				return fmt.Errorf("public port %d of nobody: %v", p, err)
-			}
+func (m *model) checkListeners(public map[string]string) error {
+	for _, p := range m.cloud.Processes() {
+		if !p.Has(cloud.TunnelAgent) {
 			continue
 		}
-		if err != nil {
-			return fmt.Errorf("the public port of %s: %w", board, err)
+		for n := m.public.First; n <= m.public.Last; n++ {
+			port := strconv.Itoa(n)
+			if err := m.checkListener(net.JoinHostPort(p.IP, port), public[net.JoinHostPort(p.Host, port)]); err != nil {
+				return err
+			}
 		}
-		if !m.reachable(board) {
-			c.Close() // it waits for the board to come back
-			continue
+	}
+	return nil
+}
+
+// checkListener dials one: of a board's service, or of nobody.
+func (m *model) checkListener(addr, board string) error {
+	c, err := net.Dial("tcp", addr)
+	if board == "" {
+		if err == nil {
+			c.Close()
 		}
-		c.SetDeadline(time.Now().Add(2 * time.Second))
-		b, err := io.ReadAll(c)
-		c.Close()
-		if string(b) != greeting {
-			return fmt.Errorf("the service of %s says %q, %v", board, b, err)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("the public port %s of nobody: %v", addr, err)
 		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the public port of %s: %w", board, err)
+	}
+	defer c.Close()
+	if !m.reachable(board) {
+		return nil // it waits for the board to come back
+	}
+	c.SetDeadline(time.Now().Add(2 * time.Second))
+	if b, err := io.ReadAll(c); string(b) != greeting {
+		return fmt.Errorf("the service of %s says %q, %v", board, b, err)
 	}
 	return nil
 }
 
 // settled waits until check finds nothing.
 func (m *model) settled(t *rapid.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), settle)
+	ctx, cancel := context.WithTimeout(context.Background(), m.settle)
 	defer cancel()
 	for {
 		err := m.check(ctx)
@@ -225,7 +243,7 @@ func (m *model) settled(t *rapid.T) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("not as it should be after %v: %v\n%s", settle, err, m)
+			t.Fatalf("not as it should be after %v: %v\n%s", m.settle, err, m)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -234,9 +252,9 @@ func (m *model) settled(t *rapid.T) {
 // String shows the model.
 func (m *model) String() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "cloud running %v\n", m.cloud.Running())
+	fmt.Fprintf(&s, "cloud running %v, without %v\n", m.cloud.Running(), m.ended())
 	for _, n := range m.names() {
-		fmt.Fprintf(&s, "%s: running %v, way cut %v, exposed %v\n", n, m.boards[n].Running(), m.boards[n].Way.isCut(), m.services[n])
+		fmt.Fprintf(&s, "%s: running %v, proxy cut %v, exposed %v\n", n, m.boards[n].Running(), m.boards[n].Proxy.isCut(), m.services[n])
 	}
 	for n, on := range m.bridges {
 		fmt.Fprintf(&s, "bridge %s: %v\n", n, slices.Sorted(maps.Keys(on)))
@@ -265,6 +283,30 @@ func (m *model) those(ok func(name string, b *Board) bool) (names []string) {
 	return names
 }
 
+// ended are the processes that do not run.
+func (m *model) ended() (names []string) {
+	for _, p := range m.cloud.Processes() {
+		if !p.Running() {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// spare are the processes that run beside another of their role. Tunnel agents
+// are left out: networks and services do not move to another yet.
+func (m *model) spare() (names []string) {
+	for _, p := range m.cloud.Processes() {
+		for _, other := range m.cloud.Processes() {
+			if p != other && p.Running() && other.Running() && slices.Equal(p.Roles, other.Roles) && !p.Has(cloud.TunnelAgent) {
+				names = append(names, p.Name)
+				break
+			}
+		}
+	}
+	return names
+}
+
 // asked needs the cloud.
 func (m *model) asked(t *rapid.T) {
 	if !m.cloud.Running() {
@@ -275,7 +317,7 @@ func (m *model) asked(t *rapid.T) {
 // done waits for an operation that must succeed.
 func (m *model) done(t *rapid.T, op s4t.Operation, err error) {
 	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), settle)
+		ctx, cancel := context.WithTimeout(context.Background(), m.settle)
 		defer cancel()
 		op, err = m.client.WaitOperation(ctx, op.ID, nil)
 	}
@@ -378,11 +420,23 @@ func (m *model) actions(ctx context.Context) map[string]func(*rapid.T) {
 				t.Fatal(err)
 			}
 		},
-		"cut a way": func(t *rapid.T) {
-			m.boards[pick(t, "board", m.those(func(_ string, b *Board) bool { return !b.Way.isCut() }))].Way.Cut()
+		"cut a proxy": func(t *rapid.T) {
+			m.boards[pick(t, "board", m.those(func(_ string, b *Board) bool { return !b.Proxy.isCut() }))].Proxy.Cut()
 		},
-		"heal a way": func(t *rapid.T) {
-			m.boards[pick(t, "board", m.those(func(_ string, b *Board) bool { return b.Way.isCut() }))].Way.Heal()
+		"heal a proxy": func(t *rapid.T) {
+			m.boards[pick(t, "board", m.those(func(_ string, b *Board) bool { return b.Proxy.isCut() }))].Proxy.Heal()
+		},
+		"stop a process": func(t *rapid.T) {
+			m.cloud.Process(pick(t, "process", m.spare())).Stop()
+		},
+		"kill a process": func(t *rapid.T) {
+			m.cloud.Process(pick(t, "process", m.spare())).Kill()
+		},
+		"start a process": func(t *rapid.T) {
+			m.asked(t)
+			if err := m.cloud.Process(pick(t, "process", m.ended())).Start(); err != nil {
+				t.Fatal(err)
+			}
 		},
 		"end the cloud": func(t *rapid.T) {
 			m.asked(t)
@@ -390,7 +444,7 @@ func (m *model) actions(ctx context.Context) map[string]func(*rapid.T) {
 			m.cloud.Stop()
 		},
 		"start the cloud": func(t *rapid.T) {
-			if m.cloud.Running() {
+			if len(m.ended()) == 0 {
 				t.Skip("it runs")
 			}
 			if err := m.cloud.Start(); err != nil {
@@ -405,6 +459,21 @@ func (m *model) actions(ctx context.Context) map[string]func(*rapid.T) {
 // presence, ports, devices, listeners and reservations must become what the
 // model says; at the end nothing may run.
 func TestAnySequenceOfRequestsAndFaultsEndsAsTheModelSays(t *testing.T) {
+	checkModel(t, Config{})
+}
+
+// TestOverAQueueWithFaults does so where messages come twice, late or not at all.
+func TestOverAQueueWithFaults(t *testing.T) {
+	checkModel(t, Config{Faults: queue.Faults{Duplicate: 3, Late: 5, Lose: 4}})
+}
+
+// TestTwoOfEachRole does so with two conductors, two APIs, two WAMP agents and
+// two tunnel agents, of which some are stopped, killed and started, too.
+func TestTwoOfEachRole(t *testing.T) {
+	checkModel(t, Config{Conductors: 2, APIs: 2, WAMPAgents: 2, TunnelAgents: 2})
+}
+
+func checkModel(t *testing.T, cfg Config) {
 	for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
 		t.Setenv(v, "")
 	}
@@ -415,25 +484,30 @@ func TestAnySequenceOfRequestsAndFaultsEndsAsTheModelSays(t *testing.T) {
 			rt.Fatal(err)
 		}
 		defer os.RemoveAll(dir)
+		cfg.Dir = dir
 		before := goleak.IgnoreCurrent()
-		runModel(rt, dir, target)
+		runModel(rt, cfg, target)
 		if err := goleak.Find(before); err != nil {
 			rt.Fatal(err)
 		}
 	})
 }
 
-func runModel(t *rapid.T, dir string, target int) {
+func runModel(t *rapid.T, cfg Config, target int) {
 	const ports = 6
-	first, err := FreePorts(ports)
+	public, err := FreePorts(ports)
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg.PublicPorts = public
 	ctx := context.Background()
-	m := &model{target: target, first: first, last: first + ports - 1,
+	m := &model{settle: settle, target: target, public: public,
 		boards: map[string]*Board{}, bridges: map[string]map[string]bool{}, services: map[string]bool{}, has: map[string]int{}}
-	if m.cloud, err = New(dir, fmt.Sprintf("%d-%d", m.first, m.last)); err != nil {
+	if m.cloud, err = New(cfg); err != nil {
 		t.Fatal(err)
+	}
+	if len(m.cloud.Processes()) > 1 {
+		m.settle = settleMany
 	}
 	if err := m.cloud.Start(); err != nil {
 		t.Fatal(err)

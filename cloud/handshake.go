@@ -1,4 +1,4 @@
-package main
+package cloud
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 const (
 	// handshakeRate is how many TLS handshakes a second one source may begin,
-	// and handshakeRush how many at once; more wait for their turn. A handshake
+	// and handshakeRush how many at once; more wait. A handshake
 	// costs half a millisecond of a core: one source cannot take the time that
 	// everybody's frames need. A site with 500 boards behind one address is
 	// served at once after a restart of the cloud.
@@ -24,7 +24,7 @@ const (
 	maxRemembered = 4096
 )
 
-// handshakes has the TLS handshakes of each source wait for their turn.
+// handshakes has the TLS handshakes of a source wait where they are too many.
 type handshakes struct {
 	now func() time.Time
 
@@ -36,21 +36,21 @@ func newHandshakes() *handshakes {
 	return &handshakes{now: time.Now, sources: map[netip.Prefix]*rate.Limiter{}}
 }
 
-// wait is [tls.Config.GetConfigForClient]: it is called when the client's
+// admit is [tls.Config.GetConfigForClient]: it is called when the client's
 // first message is there, before anything is computed for it.
-func (h *handshakes) wait(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-	return nil, h.turn(hello.Context(), sourceOf(hello.Conn.RemoteAddr()))
+func (h *handshakes) admit(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	return nil, h.wait(hello.Context(), sourceOf(hello.Conn.RemoteAddr()))
 }
 
-// turn waits until a source may begin one more.
-func (h *handshakes) turn(ctx context.Context, source netip.Prefix) error {
-	turn := h.of(source).ReserveN(h.now(), 1)
-	delay := turn.DelayFrom(h.now())
+// wait returns when a source may begin one more.
+func (h *handshakes) wait(ctx context.Context, source netip.Prefix) error {
+	reserved := h.of(source).ReserveN(h.now(), 1)
+	delay := reserved.DelayFrom(h.now())
 	switch {
 	case delay == 0:
 		return nil
 	case delay > silence:
-		turn.CancelAt(h.now())
+		reserved.CancelAt(h.now())
 		return s4t.Errorf(s4t.TooMany, "begin TLS", "", "too many handshakes of one source")
 	}
 	timer := time.NewTimer(delay)

@@ -1,4 +1,4 @@
-package main
+package cloud
 
 import (
 	"bytes"
@@ -53,7 +53,7 @@ type certs struct {
 }
 
 // ownCerts makes the CA in dir on the first start, and a certificate for
-// hosts.
+// hosts, where there are any: who listens nowhere needs the CA only.
 func ownCerts(dir string, hosts []string, now func() time.Time, log *slog.Logger) (*certs, error) {
 	c := &certs{dir: dir, hosts: hosts, now: now, log: log}
 	if err := c.loadCA(); err != nil {
@@ -115,8 +115,11 @@ func (c *certs) Run(ctx context.Context) error {
 
 // refresh loads or issues the certificate to show.
 func (c *certs) refresh() error {
-	if c.certFile != "" {
+	switch {
+	case c.certFile != "":
 		return c.loadOperator()
+	case len(c.hosts) == 0:
+		return nil
 	}
 	path := filepath.Join(c.dir, "server.pem")
 	if leaf, err := tls.LoadX509KeyPair(path, path); err == nil && c.fits(leaf.Leaf) {
@@ -202,10 +205,10 @@ func (c *certs) makeCA(certPath, keyPath string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(keyPath, keyPEM, 0o600); err != nil {
+	if err := WriteFile(keyPath, keyPEM, 0o600); err != nil {
 		return err
 	}
-	return writeFile(certPath, []byte(c.caPEM()), 0o644)
+	return WriteFile(certPath, []byte(c.caPEM()), 0o644)
 }
 
 // issue makes a certificate for c.hosts and writes it with its key and the CA
@@ -249,7 +252,7 @@ func (c *certs) issue(path string) error {
 	if err != nil {
 		return s4t.Errorf(s4t.Internal, op, "", "%w", err)
 	}
-	if err := writeFile(path, text, 0o600); err != nil {
+	if err := WriteFile(path, text, 0o600); err != nil {
 		return err
 	}
 	c.leaf.Store(&leaf)

@@ -1,4 +1,4 @@
-package main
+package cloud
 
 import (
 	"net/netip"
@@ -9,13 +9,13 @@ import (
 	"github.com/stack4things/s4t"
 )
 
-func TestTheHandshakesOfOneSourceTakeTurns(t *testing.T) {
+func TestTheHandshakesOfOneSourceAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHandshakes()
 		source := func(addr string) netip.Prefix { return netip.MustParsePrefix(addr + "/32") }
 		begin := func(addr string) time.Duration {
 			start := time.Now()
-			if err := h.turn(t.Context(), source(addr)); err != nil {
+			if err := h.wait(t.Context(), source(addr)); err != nil {
 				t.Fatal(err)
 			}
 			return time.Since(start)
@@ -35,8 +35,8 @@ func TestTheHandshakesOfOneSourceTakeTurns(t *testing.T) {
 		for range 9 * handshakeRate {
 			h.of(source("192.0.2.3")).ReserveN(time.Now(), 1)
 		}
-		if err := h.turn(t.Context(), source("192.0.2.3")); s4t.KindOf(err) != s4t.TooMany {
-			t.Errorf("one whose turn is too far off: %v", err)
+		if err := h.wait(t.Context(), source("192.0.2.3")); s4t.KindOf(err) != s4t.TooMany {
+			t.Errorf("one that would wait for too long: %v", err)
 		}
 	})
 }

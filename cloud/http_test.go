@@ -1,4 +1,4 @@
-package main
+package cloud
 
 import (
 	"crypto/tls"
@@ -18,7 +18,7 @@ func serveTest(t *testing.T, h http.Handler) (plain, secure string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := newHTTPServer(h, discard)
+	srv := newHTTPServer(h, newAdmission(), discard)
 	t.Cleanup(func() { srv.Close() })
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -106,11 +106,11 @@ func TestOnlyTheReverseProxyIsTrusted(t *testing.T) {
 	}
 }
 
-func TestDoorsRouteByPath(t *testing.T) {
+func TestRoutesByPath(t *testing.T) {
 	say := func(s string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, s) })
 	}
-	plain, _ := serveTest(t, doors{api: say("api"), wamp: say("wamp"), rtunnel: say("rtunnel")}.handler())
+	plain, _ := serveTest(t, handlers{api: say("api"), wamp: say("wamp"), rtunnel: say("rtunnel")}.routes())
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for path, want := range map[string]string{
 		"/v1/boards": "api", "/v1/": "api", "/wamp": "wamp", "/rtunnel": "rtunnel", "/healthz": "ok\n", "/": string(frontPage),

@@ -1,4 +1,4 @@
-package main
+package cloud
 
 import (
 	"context"
@@ -7,10 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/wamp"
 )
 
 const (
@@ -31,17 +32,23 @@ const (
 //go:embed front.html
 var frontPage []byte
 
-// doors are the handlers behind the one port.
-type doors struct {
+// handlers are behind the one port; nil where the process lacks the role.
+type handlers struct {
 	api, wamp, rtunnel http.Handler
 }
 
-// handler routes by path.
-func (d doors) handler() http.Handler {
+// routes chooses by path.
+func (hs handlers) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/v1/", d.api)
-	mux.Handle("/wamp", d.wamp)
-	mux.Handle("/rtunnel", d.rtunnel)
+	if hs.api != nil {
+		mux.Handle("/v1/", noteStreams(hs.api))
+	}
+	if hs.wamp != nil {
+		mux.Handle(wamp.Path, hs.wamp)
+	}
+	if hs.rtunnel != nil {
+		mux.Handle(rtunnel.Path, hs.rtunnel)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Write([]byte("ok\n"))
@@ -64,17 +71,38 @@ func (d doors) handler() http.Handler {
 }
 
 // newHTTPServer bounds what a peer may cost before it has said who it is.
-func newHTTPServer(h http.Handler, logger *slog.Logger) *http.Server {
+func newHTTPServer(h http.Handler, a *admission, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: s4t.HandshakeTimeout, // the TLS handshake's bound too
 		WriteTimeout:      answerTimeout,        // what is hijacked is free of it
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ConnState:         newAdmission().state,
+		ConnState:         a.state,
+		ConnContext:       a.context,
 		// What strangers do to the listener is no operator's concern.
 		ErrorLog: log.New(debugWriter{logger}, "", 0),
 	}
+}
+
+// serveHTTP serves the one port until ctx ends.
+func serveHTTP(ctx context.Context, srv *http.Server, l net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	// Long answers (events) end with the API; what is hijacked belongs to the
+	// agents.
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if srv.Shutdown(stop) != nil {
+		srv.Close()
+	}
+	<-failed
+	return nil
 }
 
 // debugWriter takes what net/http logs.
@@ -85,38 +113,4 @@ func (d debugWriter) Write(b []byte) (int, error) {
 		d.log.Debug("http", "err", string(b))
 	}
 	return len(b), nil
-}
-
-// proxyListener takes connections from the reverse proxy and from this host
-// only: behind it there is no TLS.
-type proxyListener struct {
-	net.Listener
-	trusted []netip.Prefix
-}
-
-func (l proxyListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil || l.trusts(c.RemoteAddr()) {
-			return c, err
-		}
-		c.Close()
-	}
-}
-
-func (l proxyListener) trusts(a net.Addr) bool {
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return false
-	}
-	ip := ap.Addr().Unmap().WithZone("")
-	if ip.IsLoopback() {
-		return true
-	}
-	for _, p := range l.trusted {
-		if p.Contains(ip) {
-			return true
-		}
-	}
-	return false
 }

@@ -1,0 +1,134 @@
+package cloud
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/api"
+	"github.com/stack4things/s4t/conductor"
+	"github.com/stack4things/s4t/identity"
+	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/queue"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/tunnelagent"
+	"github.com/stack4things/s4t/wampagent"
+)
+
+// parts of a process. Those in front end first: they call those at the back.
+type parts struct {
+	front, back []task
+	handlers    handlers
+}
+
+// build constructs the parts of the roles.
+func (c *Cloud) build(ctx context.Context) (*parts, error) {
+	p := &parts{}
+	if c.at.certs != nil {
+		p.front = append(p.front, task{name: "certificates", run: c.at.certs.Run})
+	}
+	for _, r := range []struct {
+		role Role
+		add  func(context.Context, *parts) error
+	}{
+		{Conductor, c.addConductor}, {API, c.addAPI}, {WAMPAgent, c.addWAMPAgent}, {TunnelAgent, c.addTunnelAgent},
+	} {
+		if !c.has(r.role) {
+			continue
+		}
+		if err := r.add(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	if c.listens() {
+		srv := newHTTPServer(p.handlers.routes(), newAdmission(), c.cfg.Log)
+		p.front = append(p.front, task{name: "HTTP server", run: func(ctx context.Context) error { return serveHTTP(ctx, srv, c.at) }})
+	}
+	return p, nil
+}
+
+func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
+	id, err := identity.New(identity.Config{Store: c.cfg.Store, Log: c.cfg.Log})
+	if err != nil {
+		return err
+	}
+	if c.cfg.Bootstrap != nil {
+		if err := c.cfg.Bootstrap(ctx, id, c.at.url, c.at.certs.caPEM()); err != nil {
+			return err
+		}
+	}
+	key, err := ticketKey(ctx, c.cfg.Store)
+	if err != nil {
+		return err
+	}
+	urls := c.cfg.BoardURLs
+	if len(urls) == 0 {
+		urls = []string{c.at.url}
+	}
+	mux := queue.Mux{}
+	id.Register(mux)
+	con, err := conductor.New(conductor.Config{
+		Store: c.cfg.Store, Queue: c.cfg.Queue, Mux: mux, TicketKey: key,
+		URLs: urls, CAFingerprint: c.at.certs.fingerprint(), Name: c.cfg.Name, Version: c.cfg.Version, Log: c.cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	p.back = append(p.back, task{name: "identity", run: id.Run}, task{name: "conductor", run: con.Run})
+	return nil
+}
+
+func (c *Cloud) addAPI(_ context.Context, p *parts) error {
+	rest, err := api.New(api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, Log: c.cfg.Log})
+	if err != nil {
+		return err
+	}
+	p.handlers.api = rest.Handler()
+	p.front = append(p.front, task{name: "API", run: rest.Run})
+	return nil
+}
+
+func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
+	agent, err := wampagent.New(wampagent.Config{ID: c.cfg.WAMPAgent, URL: c.at.url, Queue: c.cfg.Queue, Log: c.cfg.Log})
+	if err != nil {
+		return err
+	}
+	p.handlers.wamp = agent.Handler()
+	p.front = append(p.front, task{name: "WAMP agent", run: agent.Run, ready: agent.Ready()})
+	return nil
+}
+
+func (c *Cloud) addTunnelAgent(_ context.Context, p *parts) error {
+	agent, err := tunnelagent.New(tunnelagent.Config{
+		ID: c.cfg.TunnelAgent, URL: c.at.url, Queue: c.cfg.Queue, Validate: link.Validate,
+		Host: c.at.host, ListenHost: c.at.bind, PublicPorts: c.cfg.PublicPorts, Log: c.cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	p.handlers.rtunnel = agent
+	p.front = append(p.front, task{name: "tunnel agent", run: agent.Run, ready: agent.Ready()})
+	return nil
+}
+
+// ticketKey is the key that signs tickets. It is in the database, because
+// several conductors share it.
+func ticketKey(ctx context.Context, db *store.DB) (ed25519.PrivateKey, error) {
+	var seed []byte
+	err := db.Tx(ctx, func(tx *store.Tx) (err error) {
+		seed, err = tx.Secret("ticket-key", func() ([]byte, error) {
+			b := make([]byte, ed25519.SeedSize)
+			rand.Read(b) // never fails (crypto/rand, Go 1.24)
+			return b, nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(seed) != ed25519.SeedSize {
+		return nil, s4t.Errorf(s4t.Internal, "read the key that signs tickets", "", "it is damaged")
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}

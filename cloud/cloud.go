@@ -1,0 +1,201 @@
+package cloud
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/identity"
+	"github.com/stack4things/s4t/queue"
+	"github.com/stack4things/s4t/store"
+)
+
+// Queue is a driver of package queue, which says what each method promises.
+type Queue interface {
+	Call(ctx context.Context, topic, method string, req, reply any) error
+	Cast(ctx context.Context, topic, method string, req any) error
+	Fanout(ctx context.Context, topic, method string, req any) error
+	Serve(ctx context.Context, topic, server string, workers int, h queue.Handler) error
+}
+
+// Config of a [Cloud]. Which fields are required depends on the roles.
+type Config struct {
+	Roles []Role // required
+	Name  string // optional: tells it from others with the same roles; the conductor is a server of this name
+
+	// Data is the directory of the CA, mode 0700; required with a CA of our own
+	// (see TLS). The first start makes it: where several share the directory, one
+	// starts before the others.
+	Data   string
+	Listen string // ADDR:PORT of the one port; public ports bind to ADDR too. Required with any role but the conductor's
+	URL    string // optional: what others are told of this port, https://NAME:PORT; default from Listen
+	TLS    TLS
+
+	Queue    Queue     // optional: that all processes share; default one inside this process
+	Store    *store.DB // conductor: the database; the caller closes it
+	Database string    // conductor: URL of the database, opened by Run where Store is nil
+
+	// BoardURLs are the URLs of WAMP agents that boards are told, in order of
+	// preference. Conductor; default: the URL of this port.
+	BoardURLs []string
+	// Bootstrap is called before anything is served, to make the first user. It
+	// is given the URL and the CA (PEM, may be empty) that the user will need.
+	// Conductor; optional.
+	Bootstrap func(ctx context.Context, id *identity.Identity, url, ca string) error
+
+	WAMPAgent   s4t.AgentID   // optional: id; default wamp-agent-1
+	TunnelAgent s4t.AgentID   // optional: id; default tunnel-agent-1
+	PublicPorts s4t.PortRange // tunnel agent; default 50000-60000
+
+	Version string       // optional: of iotronic
+	Log     *slog.Logger // optional: default discards
+}
+
+// TLS says who ends TLS and with what certificate. The zero value has a CA of our
+// own issue it, which boards learn when they join.
+type TLS struct {
+	Off          bool           // a reverse proxy ends TLS
+	TrustedProxy []netip.Prefix // with Off: peers from elsewhere, this host apart, are refused
+	Cert, Key    string         // the operator's: PEM files, leaf first
+	CA           string         // PEM file of the CA that signed Cert; empty: the system's roots know it
+}
+
+// Cloud is one process of a cloud: the parts of its roles behind one port. See
+// [New].
+type Cloud struct {
+	cfg Config
+	at  *listener // of Run
+}
+
+// New checks cfg. It does nothing else until Run.
+func New(cfg Config) (*Cloud, error) {
+	const op = "construct a cloud"
+	missing := func(what string) error { return s4t.Errorf(s4t.Invalid, op, "", "%s is required", what) }
+	c := &Cloud{}
+	if len(cfg.Roles) == 0 {
+		return nil, missing("a role")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Queue == nil {
+		if err := CheckAlone(cfg.Roles); err != nil {
+			return nil, err
+		}
+		cfg.Queue = queue.New(queue.WithLog(cfg.Log))
+	}
+	c.cfg = cfg
+	switch {
+	case c.listens() && cfg.Listen == "":
+		return nil, missing("Listen")
+	case !cfg.TLS.Off && cfg.TLS.Cert == "" && cfg.Data == "":
+		return nil, missing("Data, where the CA is")
+	case c.has(Conductor) && cfg.Store == nil && cfg.Database == "":
+		return nil, missing("Store or Database")
+	case c.has(Conductor) && !c.listens() && len(cfg.BoardURLs) == 0:
+		return nil, missing("BoardURLs, where boards are to go,")
+	}
+	if c.cfg.WAMPAgent == "" {
+		c.cfg.WAMPAgent = "wamp-agent-1"
+	}
+	if c.cfg.TunnelAgent == "" {
+		c.cfg.TunnelAgent = "tunnel-agent-1"
+	}
+	if c.cfg.PublicPorts.Len() == 0 {
+		c.cfg.PublicPorts = s4t.PortRange{First: 50000, Last: 60000}
+	}
+	return c, nil
+}
+
+func (c *Cloud) has(r Role) bool { return slices.Contains(c.cfg.Roles, r) }
+
+// listens reports whether it has a port: the conductor alone needs none.
+func (c *Cloud) listens() bool { return c.has(API) || c.has(WAMPAgent) || c.has(TunnelAgent) }
+
+// URL is what others are told of the port. It is known once Run called ready.
+func (c *Cloud) URL() string { return c.at.url }
+
+// Addr is the address of the port, nil where there is none. It is known once Run
+// called ready.
+func (c *Cloud) Addr() net.Addr {
+	if c.at.Listener == nil {
+		return nil
+	}
+	return c.at.Addr()
+}
+
+const (
+	// stopTimeout is how long the front may take to say goodbye, and
+	// giveUpTimeout is when Run ends in any case: everything that matters is in
+	// the database, and the next start takes it from there.
+	stopTimeout   = 2 * time.Second
+	giveUpTimeout = 4 * time.Second
+)
+
+// Run runs every part until ctx ends, and returns nil then; or until one fails,
+// and returns its error. ready is called once, when all answer. A conductor that
+// has much to do after a restart may take its time: Run waits, and logs for what.
+// It is called once.
+func (c *Cloud) Run(ctx context.Context, ready func()) error {
+	if c.has(Conductor) && c.cfg.Store == nil {
+		db, err := store.Open(ctx, store.Config{URL: c.cfg.Database, Log: c.cfg.Log})
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		c.cfg.Store = db
+	}
+	at, err := c.listen()
+	if err != nil {
+		return err
+	}
+	defer at.close()
+	c.at = at
+	p, err := c.build(ctx)
+	if err != nil {
+		return err
+	}
+	return c.run(ctx, p, ready)
+}
+
+// run runs the parts. The front (the port, the agents, the API) ends before the
+// back, which it calls.
+func (c *Cloud) run(asked context.Context, p *parts, ready func()) error {
+	ctx, cancel := context.WithCancelCause(asked)
+	defer cancel(nil)
+	outcome := func() error {
+		if asked.Err() != nil {
+			return nil
+		}
+		return context.Cause(ctx)
+	}
+	backCtx, stopBack := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBack()
+
+	back := start(backCtx, p.back, cancel)
+	front := start(ctx, p.front, cancel)
+	if c.await(ctx, append(p.back, p.front...)) {
+		ready()
+	}
+	<-ctx.Done()
+	c.cfg.Log.Info("stopping", "why", context.Cause(ctx))
+
+	deadline := time.After(giveUpTimeout)
+	for _, g := range []struct {
+		ended <-chan struct{}
+		next  func()
+	}{{front, stopBack}, {back, func() {}}} {
+		select {
+		case <-g.ended:
+		case <-deadline:
+			c.cfg.Log.Warn("not every part has ended in time; the process ends now")
+			return outcome()
+		}
+		g.next()
+	}
+	return outcome()
+}

@@ -1,0 +1,120 @@
+package cloudtest
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// Proxy is the HTTP proxy that a board reaches the cloud through. It can be cut.
+type Proxy struct {
+	listener net.Listener
+	cloud    *Cloud
+	serving  sync.WaitGroup
+
+	mu    sync.Mutex // guards the fields below
+	cut   bool
+	conns map[net.Conn]bool
+}
+
+// newProxy opens a proxy to a cloud.
+func newProxy(c *Cloud) (*Proxy, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{listener: l, cloud: c, conns: map[net.Conn]bool{}}
+	p.serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.serving.Go(func() { p.serve(conn) })
+		}
+	})
+	return p, nil
+}
+
+// url of the proxy.
+func (p *Proxy) url() string { return "http://" + p.listener.Addr().String() }
+
+// keep notes a connection, to be closed when the proxy is cut; false where
+// it is.
+func (p *Proxy) keep(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cut {
+		return false
+	}
+	p.conns[c] = true
+	return true
+}
+
+func (p *Proxy) forget(c net.Conn) {
+	c.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, c)
+}
+
+func (p *Proxy) serve(board net.Conn) {
+	defer p.forget(board)
+	if !p.keep(board) {
+		return
+	}
+	br := bufio.NewReader(board)
+	req, err := http.ReadRequest(br)
+	if err != nil || req.Method != http.MethodConnect {
+		return
+	}
+	cloud, err := p.cloud.Dial(context.Background(), "tcp", req.Host)
+	if err != nil {
+		io.WriteString(board, "HTTP/1.1 502 Bad Gateway\r\n\r\n")
+		return
+	}
+	defer p.forget(cloud)
+	if !p.keep(cloud) {
+		return
+	}
+	io.WriteString(board, "HTTP/1.1 200 OK\r\n\r\n")
+	var up sync.WaitGroup
+	up.Go(func() { io.Copy(cloud, br); cloud.Close() })
+	io.Copy(board, cloud)
+	board.Close()
+	up.Wait()
+}
+
+// Cut ends every connection and lets none through until Heal.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = true
+	for c := range p.conns {
+		c.Close()
+	}
+}
+
+// Heal lets connections through again.
+func (p *Proxy) Heal() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = false
+}
+
+// isCut reports whether it is cut.
+func (p *Proxy) isCut() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cut
+}
+
+// close ends it for good.
+func (p *Proxy) close() {
+	p.Cut()
+	p.listener.Close()
+	p.serving.Wait()
+}
