@@ -17,8 +17,8 @@ import (
 const (
 	upkeepLease = "upkeep"
 	leaseTime   = 10 * time.Second // after that another conductor takes over
-	wakeAgain   = 5 * time.Second // how long who lags may do so before it is woken again
-	batch       = 200             // boards or objects that one transaction changes: others have their turn in between
+	wakeAgain   = 5 * time.Second  // how long who lags may do so before it is woken again
+	batch       = 200              // boards or objects that one transaction changes: others have their turn in between
 )
 
 // upkept is what the upkeep of this process remembers. Nothing in it must be
