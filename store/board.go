@@ -194,12 +194,6 @@ func (tx *Tx) SessionsOf(agent s4t.AgentID, status s4t.BoardStatus, after s4t.Bo
 	return many(tx, "list boards of an agent", value[s4t.BoardID], `SELECT board FROM presence WHERE wamp_agent = ? AND status = ? AND board > ? ORDER BY board LIMIT ?`, agent, status, after, limit)
 }
 
-// BoardsOfTunnelAgent returns the boards whose streams and services are with
-// an agent, at most limit of them after one, by id.
-func (tx *Tx) BoardsOfTunnelAgent(agent s4t.AgentID, after s4t.BoardID, limit int) ([]Board, error) {
-	return many(tx, "list boards of an agent", scanBoard, boardSelect+`WHERE b.tunnel_agent = ? AND b.id > ? ORDER BY b.id LIMIT ?`, agent, after, limit)
-}
-
 // LaggingBoards returns the online boards that have not applied their desired
 // state, at most limit of them.
 func (tx *Tx) LaggingBoards(limit int) ([]Woken, error) {

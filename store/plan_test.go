@@ -20,15 +20,7 @@ var smallTables = []string{"agents", "events_trimmed", "secrets"}
 // why: parts of their texts, with single spaces.
 var mayScan = []struct{ text, why string }{
 	{"LIMIT 1 OFFSET ?", "trimming walks the ids that it keeps, once an hour"},
-	{"WHERE ? = '' OR", "to be two texts, and pages"},
-	{"FROM boards WHERE (streams_until > 0", "to have a partial index"},
-	{"FROM boards WHERE status = 'online' AND applied < generation", "to have a partial index"},
-	{"FROM bridges WHERE id = ? OR name = ?", "to be two statements"},
-	{"SELECT n.tunnel_agent, COUNT(*)", "to be counted at the agent"},
-	{"FROM projects ORDER BY name", "to be pages"},
-	{"FROM users ORDER BY name", "to be pages"},
-	{"SELECT COUNT(*) FROM users WHERE role = ?", "when a user is deleted"},
-	{"DELETE FROM tokens WHERE expires_at < ?", "to have an index"},
+	{"FROM presence GROUP BY status", "counts every board, along an index"},
 }
 
 // plans are the statements whose plan was looked at, by engine: each once a
@@ -227,6 +219,9 @@ func (n node) scans(limited bool) []scan {
 		limited = false
 	}
 	for _, p := range n.Plans {
+		if p.Relation == "" && strings.HasPrefix(n.Type, "Bitmap") {
+			p.Relation = n.Relation // said above an index only
+		}
 		found = append(found, p.scans(limited)...)
 	}
 	return found
