@@ -216,12 +216,5 @@ func (tx *Tx) CountBoards(project s4t.ProjectID) (map[s4t.BoardStatus]int, error
 		query, args = `SELECT p.status, COUNT(*) FROM boards b JOIN presence p ON p.board = b.id WHERE b.project = ? GROUP BY p.status`, []any{project}
 	}
 	counts := map[s4t.BoardStatus]int{s4t.BoardRegistered: 0, s4t.BoardOnline: 0, s4t.BoardOffline: 0}
-	_, err := many(tx, "count boards", func(s scanner) (struct{}, error) {
-		var status s4t.BoardStatus
-		var n int
-		err := s.Scan(&status, &n)
-		counts[status] = n
-		return struct{}{}, err
-	}, query, args...)
-	return counts, err
+	return counts, count(tx, "count boards", counts, query, args...)
 }

@@ -367,6 +367,16 @@ func TestChangesOfBoardsAndTheirThings(t *testing.T) {
 			same(t, "network", n.Name, err, "net")
 			return nil
 		})
+		write(t, db, func(tx *Tx) error {
+			other := svc
+			other.ID, other.TCPPort, other.PublicPort = s4t.ServiceID(s4t.NewID()), 80, 50000
+			return errors.Join(tx.InsertService(other), tx.DeleteService(other.ID))
+		})
+		view(t, db, func(tx *Tx) error {
+			services, err := tx.ServicesOfBoard(w.one.ID)
+			same(t, "services without one that was hidden", services, err, []Service{svc})
+			return nil
+		})
 		if err := db.Tx(t.Context(), func(tx *Tx) error { return tx.DeleteProject(w.project.ID) }); !IsInUse(err) {
 			t.Errorf("a project with boards was deleted: %v", err)
 		}
