@@ -155,12 +155,12 @@ const (
 
 // onPostgres says that the tests run on PostgreSQL (`make test` runs them on
 // both engines). Those that need another clock than the database's are skipped.
-var onPostgres = os.Getenv("S4T_TEST_ENGINE") == "postgres"
+func onPostgres() bool { return os.Getenv("S4T_TEST_ENGINE") == "postgres" }
 
 // needsClock is for tests that move the clock, which of the two engines only
 // SQLite takes from the process.
 func needsClock(t testing.TB) {
-	if onPostgres {
+	if onPostgres() {
 		t.Skip("PostgreSQL has a clock of its own: this runs on SQLite")
 	}
 }
@@ -212,7 +212,7 @@ func (l *lab) database() string {
 
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	return newLabOn(t, onPostgres)
+	return newLabOn(t, onPostgres())
 }
 
 func newLabOn(t testing.TB, postgres bool) *lab {
