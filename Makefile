@@ -50,7 +50,7 @@ e2e: build
 test-faults: build
 	S4T_BIN=$(CURDIR)/bin S4T_RELIABILITY=$(CURDIR)/docs/reliability.md $(GO) test -v -count 1 -timeout 30m -run 'TestFault' ./e2e
 	$(GO) test -count 1 -timeout 20m ./internal/cloudtest -skip TestTwoOfEachRole -rapid.checks 50 -rapid.steps 50
-	$(GO) test -count 1 -timeout 20m ./internal/cloudtest -run TestTwoOfEachRole -rapid.checks 25 -rapid.steps 50
+	S4T_NO_SKIPS=1 $(GO) test -count 1 -timeout 40m ./internal/cloudtest -run TestTwoOfEachRole -rapid.checks 25 -rapid.steps 50
 
 ## test-idle: what an idle layer-2 network of 50 boards costs each of them
 test-idle: build
