@@ -192,9 +192,9 @@ func (d *Dialer) dialOnce(ctx context.Context, t target, proxy *proxy, mss int, 
 	return tc, nil
 }
 
-// lookInterval is how often a handshake is looked at for bytes of ours that do
+// pollInterval is how often a handshake is looked at for bytes of ours that do
 // not get through: it is known sooner than that nothing comes.
-const lookInterval = 100 * time.Millisecond
+const pollInterval = 100 * time.Millisecond
 
 // errStalled marks a handshake that made no progress after TCP connected.
 var errStalled = errors.New("no progress")
@@ -212,8 +212,8 @@ func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host s
 	watch.Go(func() {
 		t := time.NewTimer(patience)
 		defer t.Stop()
-		look := time.NewTicker(lookInterval)
-		defer look.Stop()
+		poll := time.NewTicker(pollInterval)
+		defer poll.Stop()
 		for {
 			select {
 			case <-done:
@@ -221,7 +221,7 @@ func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host s
 			case <-watched.progress:
 				t.Reset(patience)
 				continue
-			case <-look.C:
+			case <-poll.C:
 				if !sockopt.Unheard(c) {
 					continue
 				}
