@@ -108,10 +108,10 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 			same(t, "board by code", b, err, w.two)
 			for _, project := range []s4t.ProjectID{"", w.project.ID} {
 				for _, status := range []s4t.BoardStatus{"", s4t.BoardOnline} {
-					all, err := tx.Boards(project, status, wire.Page{})
+					all, err := tx.Boards(project, status, nil, wire.Page{})
 					same(t, "boards", all.Items, err, []Board{w.one, w.two})
 				}
-				all, err := tx.Boards(project, s4t.BoardOffline, wire.Page{})
+				all, err := tx.Boards(project, s4t.BoardOffline, nil, wire.Page{})
 				same(t, "boards that are offline", all.Items, err, []Board{})
 				named, err := tx.BoardsNamed(project, "two")
 				same(t, "boards by name", named, err, []Board{w.two})
@@ -299,9 +299,9 @@ func TestChangesOfBoardsAndTheirThings(t *testing.T) {
 			}
 			b, err = tx.Board(w.one.ID)
 			same(t, "board", b, err, w.one)
-			lagging, err := tx.LaggingBoards(10)
+			lagging, err := tx.LaggingBoards("", 10)
 			same(t, "boards that lag", lagging, err, []Woken{woken})
-			lagging, err = tx.LaggingBoards(0)
+			lagging, err = tx.LaggingBoards("", 0)
 			same(t, "at most no boards that lag", len(lagging), err, 0)
 
 			p := w.ports[0]

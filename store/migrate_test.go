@@ -108,9 +108,9 @@ func TestTheMigrationToRealizations(t *testing.T) {
 			Generation: 7, Applied: 6, Online: true, SeenAt: fromMicros(2 * second),
 		}
 		view(t, db, func(tx *Tx) error {
-			boards, err := tx.Boards("", "", wire.Page{})
+			boards, err := tx.Boards("", "", nil, wire.Page{})
 			same(t, "boards", boards.Items, err, []Board{one, three, two})
-			lagging, err := tx.LaggingBoards(10)
+			lagging, err := tx.LaggingBoards("", 10)
 			same(t, "boards that lag", lagging, err, []Woken{{Board: "b1", Generation: 5, WAMPAgent: "w1", Online: true}})
 			a, err := tx.Agent("t1")
 			same(t, "agent", a, err, agent)

@@ -8,10 +8,11 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// boardWake is step 5 of Fig. 3: the WAMP agent tells the board that there is
-// a new generation of its desired state. A board that is not here hears of it
-// when it connects. When it was told goes with what the board then asks, too:
-// the conductor may lose the cast.
+// Step 5 of the paper's Fig. 3: the board is told that there is something new.
+
+// boardWake tells the board that there is a new generation of its desired
+// state. A board that is not here hears of it when it connects. When it was
+// told goes with what the board then asks, too: the conductor may lose the cast.
 func (a *Agent) boardWake(ctx context.Context, req wire.BoardWake) (wire.Empty, error) {
 	s, ok := a.sessions.of(req.Board)
 	if !ok {
