@@ -439,11 +439,11 @@ func (m *model) actions(ctx context.Context) map[string]func(*rapid.T) {
 		"kill a process": func(t *rapid.T) {
 			m.cloud.Process(pick(t, "process", m.spare())).Kill()
 		},
-		"restart a process": func(t *rapid.T) {
+		"restart a tunnel agent": func(t *rapid.T) { // where there is one process, all of it
 			m.asked(t)
 			var names []string
 			for _, p := range m.cloud.Processes() {
-				if p.Running() {
+				if p.Running() && p.Has(cloud.TunnelAgent) {
 					names = append(names, p.Name)
 				}
 			}
