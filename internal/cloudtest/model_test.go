@@ -316,8 +316,13 @@ func (m *model) asked(t *rapid.T) {
 	}
 }
 
-// done waits for an operation that must succeed.
+// done waits for an operation that must succeed, also where a process that is
+// not alone in its role is killed meanwhile.
 func (m *model) done(t *rapid.T, op s4t.Operation, err error) {
+	if names := m.spare(); err == nil && len(names) > 0 && rapid.IntRange(0, 3).Draw(t, "kill one meanwhile") == 3 {
+		m.cloud.Process(pick(t, "process", names)).Kill()
+		m.client.Close() // a connection that was killed is none to ask over again
+	}
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), m.settle)
 		defer cancel()
@@ -434,11 +439,11 @@ func (m *model) actions(ctx context.Context) map[string]func(*rapid.T) {
 		"kill a process": func(t *rapid.T) {
 			m.cloud.Process(pick(t, "process", m.spare())).Kill()
 		},
-		"restart a process": func(t *rapid.T) {
+		"restart a tunnel agent": func(t *rapid.T) { // where there is one process, all of it
 			m.asked(t)
 			var names []string
 			for _, p := range m.cloud.Processes() {
-				if p.Running() {
+				if p.Running() && p.Has(cloud.TunnelAgent) {
 					names = append(names, p.Name)
 				}
 			}
@@ -495,10 +500,11 @@ func TestTwoOfEachRole(t *testing.T) {
 }
 
 // TestTwoOfEachRoleOnPostgreSQL does so on PostgreSQL, to which each conductor
-// has connections of its own.
+// has connections of its own, over a queue with faults.
 func TestTwoOfEachRoleOnPostgreSQL(t *testing.T) {
 	pgtest.URL(t) // skips where there is none
-	checkModel(t, Config{Conductors: 2, APIs: 2, WAMPAgents: 2, TunnelAgents: 2}, func() string { return pgtest.URL(t) })
+	cfg := Config{Conductors: 2, APIs: 2, WAMPAgents: 2, TunnelAgents: 2, Faults: queue.Faults{Duplicate: 3, Late: 5, Lose: 4}}
+	checkModel(t, cfg, func() string { return pgtest.URL(t) })
 }
 
 // checkModel drives clouds of this form; database, if it is given, makes the
