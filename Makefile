@@ -34,6 +34,7 @@ test:
 	@$(MAKE) --no-print-directory build
 	$(GO) vet ./...
 	S4T_NO_SKIPS=1 $(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
+	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres $(GO) test -timeout 10m ./conductor # again, on the other engine
 	$(GO) test -run Allocate ./rtunnel/... ./vswitch ./lightningrod # again: allocations are not counted under the race detector
 	S4T_BIN=$(CURDIR)/bin $(GO) test -timeout 14m ./e2e
 
