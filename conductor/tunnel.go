@@ -154,12 +154,14 @@ func (ch *change) reported(a store.Agent, req wire.TunnelReport) ([]store.Realiz
 	if req.Range != nil {
 		return ch.HeldInRange(string(a.ID), *req.Range)
 	}
-	keys := make([]wire.ResourceKey, len(req.States))
+	objects := make([]string, len(req.States))
+	said := make(map[wire.ResourceKey]bool, len(req.States))
 	for i, s := range req.States {
-		keys[i] = s.Key()
+		objects[i], said[s.Key()] = s.ID, true
 	}
-	slices.SortFunc(keys, compareKeys)
-	return ch.Held(string(a.ID), keys)
+	slices.Sort(objects)
+	rows, err := ch.RealizationsOf(slices.Compact(objects))
+	return slices.DeleteFunc(rows, func(r store.Realization) bool { return r.Holder != string(a.ID) || !said[r.Key()] }), err
 }
 
 // tunnelEvent tells what only the data path sees.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stack4things/s4t"
@@ -129,31 +130,42 @@ func (tx *Tx) ChangedAfter(holder string, generation int64, key wire.ResourceKey
 		holder, generation, key.Kind, key.ID, limit)
 }
 
-// Held returns those of keys that are wanted of a holder, or are gone.
-func (tx *Tx) Held(holder string, keys []wire.ResourceKey) ([]Realization, error) {
-	return tx.byKeys(keys, `SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND kind = ? AND object IN (`, []any{holder}, `) ORDER BY object`)
+// RealizationsOf returns what is wanted of everybody of objects, or is gone, by
+// object, kind and holder. It is found by the object alone: of a holder with
+// many, PostgreSQL's plans for any arguments look at all.
+func (tx *Tx) RealizationsOf(objects []string) ([]Realization, error) {
+	var all []Realization
+	for part := range slices.Chunk(objects, chunk) {
+		args := make([]any, len(part))
+		for i, id := range part {
+			args[i] = id
+		}
+		found, err := many(tx, "list what is wanted", scanRealization,
+			`SELECT `+realizationColumns+` FROM realizations WHERE object IN `+rowsOf(1, len(part))+` ORDER BY object, kind, holder`, args...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
 }
 
 // LockObjects returns what every holder says of objects, by object and
 // holder, and holds the rows until the transaction ends: of two halves that
 // come up at the same time, the second sees the first.
 func (tx *Tx) LockObjects(keys []wire.ResourceKey) ([]Realization, error) {
-	return tx.byKeys(keys, `SELECT `+realizationColumns+` FROM realizations WHERE kind = ? AND object IN (`, nil, `) AND gone = 0 ORDER BY object, holder`+tx.forUpdate())
-}
-
-// byKeys runs a query for each kind among keys, which are sorted, in chunks.
-func (tx *Tx) byKeys(keys []wire.ResourceKey, head string, args []any, tail string) ([]Realization, error) {
 	var all []Realization
-	for len(keys) > 0 {
+	for len(keys) > 0 { // those of one kind at a time
 		n := 1
 		for n < len(keys) && n < chunk && keys[n].Kind == keys[0].Kind {
 			n++
 		}
-		values := append(append([]any{}, args...), keys[0].Kind)
+		args := []any{keys[0].Kind}
 		for _, k := range keys[:n] {
-			values = append(values, k.ID)
+			args = append(args, k.ID)
 		}
-		part, err := many(tx, "list what is wanted", scanRealization, head+"?"+strings.Repeat(", ?", n-1)+tail, values...)
+		part, err := many(tx, "list what is wanted", scanRealization,
+			`SELECT `+realizationColumns+` FROM realizations WHERE kind = ? AND object IN `+rowsOf(1, n)+` AND gone = 0 ORDER BY object, holder`+tx.forUpdate(), args...)
 		if err != nil {
 			return nil, err
 		}
