@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"strings"
 	"testing"
@@ -124,6 +125,40 @@ func TestEveryPackageIsDocumented(t *testing.T) {
 		}
 		if len(p.GoFiles) > 0 && !documented {
 			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+// TestTheStoryOfABridge holds that one noun, read through the rooms, tells what
+// becomes of a request: each bridge.go begins with its step.
+func TestTheStoryOfABridge(t *testing.T) {
+	step := regexp.MustCompile(`^Step (\d+) of the paper's Fig\. 3: `)
+	told := map[string]bool{}
+	for _, glob := range []string{"bridge.go", "*/bridge.go", "cmd/*/bridge.go"} {
+		files, err := filepath.Glob(glob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin := ""
+			if len(file.Comments) > 0 {
+				begin = file.Comments[0].Text()
+			}
+			m := step.FindStringSubmatch(begin)
+			if m == nil {
+				t.Errorf("%s begins with %q, not with its step of the paper's Fig. 3", name, begin)
+				continue
+			}
+			told[m[1]] = true
+		}
+	}
+	for _, n := range []string{"1", "2", "3", "5", "7", "8"} {
+		if !told[n] {
+			t.Errorf("no bridge.go tells of step %s", n)
 		}
 	}
 }

@@ -43,9 +43,9 @@ type EventStream struct {
 // maxEvent bounds one line of the stream, in bytes.
 const maxEvent = s4t.MaxMessage
 
-// silence ends a connection that says nothing: the API sends a heartbeat
+// silenceTimeout ends a connection that says nothing: the API sends a heartbeat
 // every 15 s.
-const silence = 40 * time.Second
+const silenceTimeout = 40 * time.Second
 
 // Events opens the stream and returns when it has begun: what happens after
 // that is not missed. Where events cannot be told all the same, after a long
@@ -120,14 +120,14 @@ func (s *EventStream) Close() { s.cancel() }
 // read parses one connection (the event stream format of the HTML standard,
 // section 9.2.6) until it ends. It returns false when yield wants no more.
 func (s *EventStream) read(yield func(s4t.Event) bool) (bool, error) {
-	dog := time.AfterFunc(silence, s.hangUp)
+	dog := time.AfterFunc(silenceTimeout, s.hangUp)
 	defer dog.Stop()
 	lines := bufio.NewScanner(s.body)
 	lines.Buffer(make([]byte, 4096), maxEvent)
 	var data []byte
 	var id int64
 	for lines.Scan() {
-		dog.Reset(silence)
+		dog.Reset(silenceTimeout)
 		line := lines.Bytes()
 		if len(line) > 0 {
 			field, value, _ := bytes.Cut(line, []byte(":"))

@@ -18,9 +18,9 @@ const (
 	// answered, or kept idle. One more ends the one of its source that has been
 	// quiet for longest. Each costs some 20 KB, most of it the TLS handshake's.
 	maxGuests = 4096
-	// silence ends a connection on which no byte of HTTP has come: the TLS
+	// silenceTimeout ends a connection on which no byte of HTTP has come: the TLS
 	// handshake counts too.
-	silence = s4t.HandshakeTimeout
+	silenceTimeout = s4t.HandshakeTimeout
 	// sampled is how many sources are compared, chosen at random, to find one
 	// that has many connections: a flood from as many is no single source's.
 	sampled = 64
@@ -80,7 +80,7 @@ func (a *admission) state(c net.Conn, st http.ConnState) {
 		}
 	case st == http.StateNew:
 		g := a.add(c)
-		g.clock = time.AfterFunc(silence, func() { c.Close() })
+		g.clock = time.AfterFunc(silenceTimeout, func() { c.Close() })
 	case g != nil:
 		g.spoke()
 		a.sources[g.source].MoveToBack(g.listed)
@@ -203,17 +203,17 @@ type streamWriter struct {
 
 // WriteHeader looks at what the answer is.
 func (w *streamWriter) WriteHeader(status int) {
-	w.look(status)
+	w.noteStatus(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write does so where no status was given.
 func (w *streamWriter) Write(b []byte) (int, error) {
-	w.look(http.StatusOK)
+	w.noteStatus(http.StatusOK)
 	return w.ResponseWriter.Write(b)
 }
 
-func (w *streamWriter) look(status int) {
+func (w *streamWriter) noteStatus(status int) {
 	if !w.streams && status == http.StatusOK && w.Header().Get("Content-Type") == "text/event-stream" {
 		w.streams = true
 		w.admission.streamBegins(w.conn)

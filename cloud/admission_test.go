@@ -219,7 +219,7 @@ func TestWatchersOfEventsOutliveACrowdOfStrangers(t *testing.T) {
 				runtime.Gosched()
 			}
 			if guests, streams := count(); guests != a.max || streams != 1 {
-				t.Errorf("after the crowd: %d guests, %d streams", guests, streams)
+				t.Errorf("after the flood: %d guests, %d streams", guests, streams)
 			}
 			watcher.Body.Close()
 			for streams := 1; streams > 0; _, streams = count() {

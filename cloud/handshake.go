@@ -49,7 +49,7 @@ func (h *handshakes) wait(ctx context.Context, source netip.Prefix) error {
 	switch {
 	case delay == 0:
 		return nil
-	case delay > silence:
+	case delay > silenceTimeout:
 		reserved.CancelAt(h.now())
 		return s4t.Errorf(s4t.TooMany, "begin TLS", "", "too many handshakes of one source")
 	}

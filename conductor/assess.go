@@ -110,7 +110,7 @@ func (v assessment) seen(now time.Time) map[int]time.Time {
 // assess looks at the operations that await what this change heard of, and ends
 // those that are complete.
 func (ch *change) assess() error {
-	ids, err := ch.OperationsAwaiting(slices.Sorted(maps.Keys(ch.heard)))
+	ids, err := ch.OperationsAwaiting(slices.Sorted(maps.Keys(ch.heard))...)
 	if err != nil {
 		return err
 	}

@@ -154,14 +154,11 @@ func (ch *change) reported(a store.Agent, req wire.TunnelReport) ([]store.Realiz
 	if req.Range != nil {
 		return ch.HeldInRange(string(a.ID), *req.Range)
 	}
-	objects := make([]string, len(req.States))
-	said := make(map[wire.ResourceKey]bool, len(req.States))
+	keys := make([]wire.ResourceKey, len(req.States))
 	for i, s := range req.States {
-		objects[i], said[s.Key()] = s.ID, true
+		keys[i] = s.Key()
 	}
-	slices.Sort(objects)
-	rows, err := ch.RealizationsOf(slices.Compact(objects))
-	return slices.DeleteFunc(rows, func(r store.Realization) bool { return r.Holder != string(a.ID) || !said[r.Key()] }), err
+	return ch.Held(string(a.ID), keys)
 }
 
 // tunnelEvent tells what only the data path sees.

@@ -73,7 +73,7 @@ func checkPorts(_ context.Context, x *examination) {
 	if x.Running == nil || len(x.Running.Ports) == 0 {
 		return
 	}
-	survey, err := x.look()
+	survey, err := x.survey()
 	for _, p := range x.Running.Ports {
 		if p.Problem != "" {
 			id := wire.PortDown

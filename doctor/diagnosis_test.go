@@ -27,7 +27,7 @@ func TestDiagnosesOfTheBoardItself(t *testing.T) {
 		return func() (link.Survey, error) { return s, nil }
 	}
 	port := func(p Port, s link.Survey) *examination {
-		return &examination{Board: Board{Identity: &Identity{}, Running: &Running{Connected: true, Ports: []Port{p}}}, look: survey(s)}
+		return &examination{Board: Board{Identity: &Identity{}, Running: &Running{Connected: true, Ports: []Port{p}}}, survey: survey(s)}
 	}
 	lan := link.Survey{Interfaces: []link.Interface{{Name: "eth0", Up: true}, {Name: "s4t-1", Up: true}},
 		Routes: []link.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Interface: "eth0"}, {To: netip.MustParsePrefix("192.168.0.0/16"), Interface: "eth0"}}}

@@ -30,7 +30,7 @@ func TestChecksOfTheBoardItself(t *testing.T) {
 		{"the path drops big packets", &examination{segment: 1220}, func(x *examination) { checkMTU(t.Context(), x) }, wire.LevelWarning, "1220"},
 		{"a port is down", &examination{Board: Board{Identity: &Identity{}, Running: &Running{Connected: true, Ports: []Port{{Interface: "s4t-1", Problem: "the agent is away"}}}}},
 			func(x *examination) {
-				x.look = link.Look
+				x.survey = link.TakeSurvey
 				checkPorts(t.Context(), x)
 			}, wire.LevelError, "s4t-1: the agent is away"},
 		{"connected", &examination{Board: Board{Identity: &Identity{}, Running: &Running{Connected: true}}}, func(x *examination) { checkAgent(t.Context(), x) }, wire.LevelOK, "connected"},

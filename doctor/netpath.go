@@ -42,7 +42,7 @@ const lookupTime = 4 * time.Second
 // checkLink looks for a cable and a route, before names are asked for.
 func checkLink(ctx context.Context, x *examination) {
 	host, _, what := x.hop()
-	survey, err := x.look()
+	survey, err := x.survey()
 	if err != nil {
 		return // then what follows has to tell
 	}

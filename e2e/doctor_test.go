@@ -148,16 +148,16 @@ func TestDoctorNamesTheCause(t *testing.T) {
 				tt.arrange(p)
 				start := time.Now()
 				findings := p.examine()
-				judge(t, findings, tt.want, tt.says)
+				checkFindings(t, findings, tt.want, tt.says)
 				t.Logf("%.1f s", time.Since(start).Seconds())
 			})
 		}
 	})
 }
 
-// judge fails unless the findings hold the one that is wanted, and no other
+// checkFindings fails unless the findings hold the one that is wanted, and no other
 // error that is said to be certain.
-func judge(t *testing.T, findings []wire.Finding, want, says string) {
+func checkFindings(t *testing.T, findings []wire.Finding, want, says string) {
 	t.Helper()
 	found := want == ""
 	for _, f := range findings {
@@ -284,7 +284,7 @@ func proxyCases() []doctorCase {
 	}
 	return []doctorCase{
 		{"a proxy that passes", func(p *patient) {
-			p.proxied("", func(addr string) { serveProxy(p.T, p.NAT, addr, proxyWays{}) })
+			p.proxied("", func(addr string) { serveProxy(p.T, p.NAT, addr, proxyOptions{}) })
 			p.forward("drop")
 		}, "", ""},
 		{"no proxy is there", func(p *patient) { p.proxied("", func(string) {}) }, wire.ProxyUnreachable, ""},
@@ -294,10 +294,10 @@ func proxyCases() []doctorCase {
 			})
 		}, wire.ProxyNotHTTP, ""},
 		{"the proxy wants a login", func(p *patient) {
-			p.proxied("", func(addr string) { serveProxy(p.T, p.NAT, addr, proxyWays{digest: true}) })
+			p.proxied("", func(addr string) { serveProxy(p.T, p.NAT, addr, proxyOptions{digest: true}) })
 		}, wire.ProxyLoginMissing, "USER:PASSWORD"},
 		{"the proxy does not take the password", func(p *patient) {
-			p.proxied("user:wrong", func(addr string) { serveProxy(p.T, p.NAT, addr, proxyWays{digest: true}) })
+			p.proxied("user:wrong", func(addr string) { serveProxy(p.T, p.NAT, addr, proxyOptions{digest: true}) })
 		}, wire.ProxyLoginWrong, `"user"`},
 		{"the proxy speaks Negotiate only", answer("407 Proxy Authentication Required", "Proxy-Authenticate: Negotiate", "Proxy-Authenticate: NTLM"), wire.ProxyLoginUnsupported, "negotiate, ntlm"},
 		{"the proxy forbids it", answer("403 Forbidden"), wire.ProxyForbids, ""},
@@ -306,7 +306,7 @@ func proxyCases() []doctorCase {
 		{"the proxy cannot reach the cloud", answer("502 Bad Gateway"), wire.ProxyCannotReach, ""},
 		{"the proxy re-signs TLS", func(p *patient) {
 			p.proxied("", func(addr string) {
-				serveProxy(p.T, p.NAT, addr, proxyWays{resign: newAuthority(p.T, "Office Inspection CA")})
+				serveProxy(p.T, p.NAT, addr, proxyOptions{resign: newAuthority(p.T, "Office Inspection CA")})
 			})
 		}, wire.TLSResigned, "Office Inspection CA"},
 	}

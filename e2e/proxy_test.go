@@ -126,15 +126,15 @@ func say(status string, fields ...string) func(net.Conn) {
 	}
 }
 
-// proxyWays is how an HTTP proxy of a test behaves.
-type proxyWays struct {
+// proxyOptions is how an HTTP proxy of a test behaves.
+type proxyOptions struct {
 	digest bool          // wants Digest of user "user", password "secret"
 	idle   time.Duration // cuts a connection on which nothing passed for so long
 	resign *authority    // ends TLS and begins it again, with certificates of its own
 }
 
 // serveProxy is an HTTP proxy that listens at addr and dials from a host.
-func serveProxy(t *testing.T, h *netlab.Host, addr string, ways proxyWays) {
+func serveProxy(t *testing.T, h *netlab.Host, addr string, o proxyOptions) {
 	t.Helper()
 	serve(t, h, addr, func(c net.Conn) {
 		br := bufio.NewReader(c)
@@ -143,7 +143,7 @@ func serveProxy(t *testing.T, h *netlab.Host, addr string, ways proxyWays) {
 			io.WriteString(c, "HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n")
 			return
 		}
-		if ways.digest && !digestGood(req) {
+		if o.digest && !digestGood(req) {
 			io.WriteString(c, "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Digest realm=\"lab\", nonce=\"n0nce\", qop=\"auth\"\r\nContent-Length: 0\r\n\r\n")
 			return
 		}
@@ -157,9 +157,9 @@ func serveProxy(t *testing.T, h *netlab.Host, addr string, ways proxyWays) {
 		defer up.Close()
 		io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n")
 		down := c
-		if ways.resign != nil {
+		if o.resign != nil {
 			host, _, _ := net.SplitHostPort(req.RequestURI)
-			cert, err := ways.resign.issue(host, time.Now().AddDate(0, 1, 0))
+			cert, err := o.resign.issue(host, time.Now().AddDate(0, 1, 0))
 			if err != nil {
 				return
 			}
@@ -169,7 +169,7 @@ func serveProxy(t *testing.T, h *netlab.Host, addr string, ways proxyWays) {
 			}
 			down, up = tc, tls.Client(up, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // so are such proxies
 		}
-		splice(down, up, ways.idle)
+		splice(down, up, o.idle)
 	})
 }
 

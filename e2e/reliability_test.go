@@ -63,7 +63,7 @@ Tested in other ways: clocks that jump by ten years either way (with injected cl
 cloud's time with its own monotonic clock, also where it says 1970), and random sequences of requests, kills and cuts against a
 model, with real processes here and with many more steps in one process in internal/cloudtest.
 
-## What abuse and crowds cost
+## What abuse and many boards cost
 
 Each row runs beside a bridge and a public port in use, all on one machine with %d cores; the abuser runs at the lowest
 priority there, as if it had a machine of its own. A row fails where a ping of the bridge is lost, where iotronic takes

@@ -133,9 +133,9 @@ func TestSecretsStayWhereTheyBelongAndDeedsAreOnRecord(t *testing.T) {
 	runS4T(t, c, maria("board", "delete", "garden")...)
 	var all []s4t.AuditRecord
 	s4tJSON(t, c, &all, "audit", "list")
-	var deeds []string
+	var records []string
 	for _, r := range all {
-		deeds = append(deeds, fmt.Sprintf("%s %s %s %s", r.User, r.Action, r.Name, r.Outcome))
+		records = append(records, fmt.Sprintf("%s %s %s %s", r.User, r.Action, r.Name, r.Outcome))
 	}
 	for _, want := range []string{
 		"admin project.create home ok", "admin user.create maria ok", "maria login", "maria token.create", "maria board.create kitchen ok",
@@ -143,12 +143,12 @@ func TestSecretsStayWhereTheyBelongAndDeedsAreOnRecord(t *testing.T) {
 		"maria bridge.add lab ok", "maria board.update garden ok", "maria board.create kitchen conflict", "maria service.hide", "maria bridge.delete lab ok",
 		"maria token.revoke", "maria board.delete garden ok",
 	} {
-		if !slices.ContainsFunc(deeds, func(d string) bool { return strings.HasPrefix(d, want) }) {
+		if !slices.ContainsFunc(records, func(d string) bool { return strings.HasPrefix(d, want) }) {
 			t.Errorf("not on record: %s", want)
 		}
 	}
 	if t.Failed() {
-		t.Logf("on record:\n%s", strings.Join(deeds, "\n"))
+		t.Logf("on record:\n%s", strings.Join(records, "\n"))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/loopback"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -200,7 +201,7 @@ func TestStreamReachesAServiceOfTheBoard(t *testing.T) {
 	wait(t, c.reports, "a report")
 
 	open := func(ticket wire.Ticket) (string, error) {
-		user, agent := tcpPair(t)
+		user, agent := loopback.Pair(t)
 		ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
 		defer cancel()
 		done := make(chan error, 1)
@@ -228,25 +229,6 @@ func TestStreamReachesAServiceOfTheBoard(t *testing.T) {
 	if got, err := open(service); got != "" || s4t.KindOf(err) != s4t.Forbidden {
 		t.Errorf("stream of a service that is not exposed = %q, %v", got, err)
 	}
-}
-
-// tcpPair returns both ends of a connection over loopback.
-func tcpPair(t *testing.T) (a, b *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c.(*net.TCPConn), s.(*net.TCPConn)
 }
 
 func TestLeaveTellsTheCloudWhereItCan(t *testing.T) {

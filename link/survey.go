@@ -41,8 +41,8 @@ func (s Survey) Default(six bool) bool {
 	return false
 }
 
-// Look surveys this machine's network.
-func Look() (Survey, error) {
+// TakeSurvey surveys this machine's network.
+func TakeSurvey() (Survey, error) {
 	const op = "look at this machine's interfaces"
 	links, err := netlink.LinkList()
 	if err != nil {

@@ -26,7 +26,7 @@ func TestLookSeesInterfacesAddressesAndRoutes(t *testing.T) {
 			t.Skipf("%v: %s", argv, out)
 		}
 	}
-	s, err := Look()
+	s, err := TakeSurvey()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ const lateBy = 5 * time.Millisecond
 // faults counts up to the next of each.
 type faults struct {
 	Faults
-	duplicates, lates, losses, silences atomic.Int64
+	duplicates, lates, losses, lostAnswers atomic.Int64
 }
 
 // hit counts, and reports whether this is an n-th.
@@ -52,7 +52,7 @@ func (m *Mem) delay(s *server, msg *message) bool {
 func (m *Mem) drop() bool { return hit(&m.faults.losses, m.faults.Lose) }
 
 // unanswered reports whether the answer to a call is to be lost.
-func (m *Mem) unanswered() bool { return hit(&m.faults.silences, m.faults.Unanswered) }
+func (m *Mem) unanswered() bool { return hit(&m.faults.lostAnswers, m.faults.Unanswered) }
 
 // Down plays a broker that went away: calls under way end with Unavailable,
 // what waits is lost, and nothing can be sent until [Mem.Up]. What runs goes

@@ -20,30 +20,11 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/loopback"
 )
 
 // tcpPair is two ends of a TCP connection on loopback.
-func tcpPair(t testing.TB) (a, b net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	accepted := make(chan net.Conn, 1)
-	go func() {
-		c, _ := l.Accept()
-		accepted <- c
-	}()
-	if a, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	if b = <-accepted; b == nil {
-		t.Fatal("no connection was accepted")
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a, b
-}
+func tcpPair(t testing.TB) (a, b net.Conn) { return loopback.Pair(t) }
 
 // pipePair is the same in memory.
 func pipePair(t testing.TB) (a, b net.Conn) {

@@ -167,20 +167,13 @@ func (tx *Tx) LockBoards(ids []s4t.BoardID) error {
 	if tx.forUpdate() == "" {
 		return nil
 	}
-	for part := range slices.Chunk(ids, chunk) {
-		args := make([]any, len(part))
-		for i, id := range part {
-			args[i] = id
-		}
-		held, err := many(tx, "hold boards", value[s4t.BoardID],
-			`SELECT b.id FROM boards b JOIN presence p ON p.board = b.id WHERE b.id IN `+rowsOf(1, len(part))+` ORDER BY b.id`+tx.forUpdate(), args...)
-		if err != nil {
-			return err
-		}
-		for i, id := range part {
-			if i == len(held) || held[i] != id {
-				return s4t.Errorf(s4t.NotFound, fmt.Sprintf("find board %q", id), "", "it does not exist")
-			}
+	held, err := manyIn(tx, "hold boards", value[s4t.BoardID], `SELECT b.id FROM boards b JOIN presence p ON p.board = b.id WHERE b.id IN `, nil, ids, ` ORDER BY b.id`+tx.forUpdate())
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		if i == len(held) || held[i] != id {
+			return s4t.Errorf(s4t.NotFound, fmt.Sprintf("find board %q", id), "", "it does not exist")
 		}
 	}
 	return nil
@@ -235,12 +228,6 @@ func (tx *Tx) SessionsOf(agent s4t.AgentID, status s4t.BoardStatus, after s4t.Bo
 	return many(tx, "list boards of an agent", value[s4t.BoardID], `SELECT board FROM presence WHERE wamp_agent = ? AND status = ? AND board > ? ORDER BY board LIMIT ?`, agent, status, after, limit)
 }
 
-// BoardsOfTunnelAgent returns the boards whose streams and services are with
-// an agent, at most limit of them after one, by id.
-func (tx *Tx) BoardsOfTunnelAgent(agent s4t.AgentID, after s4t.BoardID, limit int) ([]Board, error) {
-	return many(tx, "list boards of an agent", scanBoard, boardSelect+`WHERE b.tunnel_agent = ? AND b.id > ? ORDER BY b.id LIMIT ?`, agent, after, limit)
-}
-
 // LaggingBoards returns the online boards that have not applied their desired
 // state, at most limit of them after one, by id.
 func (tx *Tx) LaggingBoards(after s4t.BoardID, limit int) ([]Woken, error) {
@@ -264,12 +251,5 @@ func (tx *Tx) CountBoards(project s4t.ProjectID) (map[s4t.BoardStatus]int, error
 		query, args = `SELECT p.status, COUNT(*) FROM boards b JOIN presence p ON p.board = b.id WHERE b.project = ? GROUP BY p.status`, []any{project}
 	}
 	counts := map[s4t.BoardStatus]int{s4t.BoardRegistered: 0, s4t.BoardOnline: 0, s4t.BoardOffline: 0}
-	_, err := many(tx, "count boards", func(s scanner) (struct{}, error) {
-		var status s4t.BoardStatus
-		var n int
-		err := s.Scan(&status, &n)
-		counts[status] = n
-		return struct{}{}, err
-	}, query, args...)
-	return counts, err
+	return counts, count(tx, "count boards", counts, query, args...)
 }

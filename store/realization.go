@@ -3,7 +3,6 @@ package store
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
@@ -48,33 +47,13 @@ func scanRealization(s scanner) (r Realization, err error) {
 	return r, err
 }
 
-// chunk bounds the values of one statement: SQLite takes 32,766 parameters.
-const chunk = 200
-
 // PutRealizations writes realizations whole, in place of those with the same
 // keys.
 func (tx *Tx) PutRealizations(all []Realization) error {
-	for len(all) > 0 {
-		part := all[:min(len(all), chunk)]
-		all = all[len(part):]
-		args := make([]any, 0, 11*len(part))
-		for _, r := range part {
-			args = append(args, r.Holder, r.Kind, r.Object, bit(r.OnBoard), r.Generation, bit(r.Gone), r.Spec, bit(r.Up), bit(r.WasUp), r.ProblemID, r.Problem)
-		}
-		if _, err := tx.exec("change what is wanted",
-			`INSERT INTO realizations (`+realizationColumns+`) VALUES `+rowsOf(len(part), 11)+`
-			ON CONFLICT (holder, kind, object) DO UPDATE SET generation = excluded.generation, gone = excluded.gone, spec = excluded.spec,
-				up = excluded.up, was_up = excluded.was_up, problem_id = excluded.problem_id, problem = excluded.problem`, args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rowsOf returns the placeholders of n rows: "(?, ?), (?, ?)".
-func rowsOf(n, columns int) string {
-	row := "(?" + strings.Repeat(", ?", columns-1) + ")"
-	return row + strings.Repeat(", "+row, n-1)
+	return insert(tx, "change what is wanted", `INSERT INTO realizations (`+realizationColumns+`) VALUES `, all, func(r Realization) []any {
+		return []any{r.Holder, r.Kind, r.Object, bit(r.OnBoard), r.Generation, bit(r.Gone), r.Spec, bit(r.Up), bit(r.WasUp), r.ProblemID, r.Problem}
+	}, ` ON CONFLICT (holder, kind, object) DO UPDATE SET generation = excluded.generation, gone = excluded.gone, spec = excluded.spec,
+		up = excluded.up, was_up = excluded.was_up, problem_id = excluded.problem_id, problem = excluded.problem`)
 }
 
 // DeleteRealization deletes one.
@@ -130,46 +109,48 @@ func (tx *Tx) ChangedAfter(holder string, generation int64, key wire.ResourceKey
 		holder, generation, key.Kind, key.ID, limit)
 }
 
-// RealizationsOf returns what is wanted of everybody of objects, or is gone, by
-// object, kind and holder. It is found by the object alone: of a holder with
-// many, PostgreSQL's plans for any arguments look at all.
+// RealizationsOf returns what is wanted of everybody of objects, or is gone. It
+// is found by the object alone: among what one holder has, PostgreSQL looks at
+// all, once its plan is one for any arguments.
 func (tx *Tx) RealizationsOf(objects []string) ([]Realization, error) {
-	var all []Realization
-	for part := range slices.Chunk(objects, chunk) {
-		args := make([]any, len(part))
-		for i, id := range part {
-			args[i] = id
-		}
-		found, err := many(tx, "list what is wanted", scanRealization,
-			`SELECT `+realizationColumns+` FROM realizations WHERE object IN `+rowsOf(1, len(part))+` ORDER BY object, kind, holder`, args...)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
+	return manyIn(tx, "list what is wanted", scanRealization, `SELECT `+realizationColumns+` FROM realizations WHERE object IN `, nil, objects, ` ORDER BY object, kind, holder`)
+}
+
+// Held returns those of keys that are wanted of a holder, or are gone.
+func (tx *Tx) Held(holder string, keys []wire.ResourceKey) ([]Realization, error) {
+	objects := make([]string, len(keys))
+	wanted := make(map[wire.ResourceKey]bool, len(keys))
+	for i, k := range keys {
+		objects[i], wanted[k] = k.ID, true
 	}
-	return all, nil
+	slices.Sort(objects) // objects of two kinds may have one id
+	all, err := tx.RealizationsOf(slices.Compact(objects))
+	var held []Realization
+	for _, r := range all {
+		if r.Holder == holder && wanted[r.Key()] {
+			held = append(held, r)
+		}
+	}
+	return held, err
 }
 
 // LockObjects returns what every holder says of objects, by object and
 // holder, and holds the rows until the transaction ends: of two halves that
-// come up at the same time, the second sees the first.
+// come up at the same time, the second sees the first. The keys are sorted.
 func (tx *Tx) LockObjects(keys []wire.ResourceKey) ([]Realization, error) {
 	var all []Realization
-	for len(keys) > 0 { // those of one kind at a time
-		n := 1
-		for n < len(keys) && n < chunk && keys[n].Kind == keys[0].Kind {
-			n++
+	for i := 0; i < len(keys); { // those of a kind at a time
+		kind := keys[i].Kind
+		var ids []string
+		for ; i < len(keys) && keys[i].Kind == kind; i++ {
+			ids = append(ids, keys[i].ID)
 		}
-		args := []any{keys[0].Kind}
-		for _, k := range keys[:n] {
-			args = append(args, k.ID)
-		}
-		part, err := many(tx, "list what is wanted", scanRealization,
-			`SELECT `+realizationColumns+` FROM realizations WHERE kind = ? AND object IN `+rowsOf(1, n)+` AND gone = 0 ORDER BY object, holder`+tx.forUpdate(), args...)
+		part, err := manyIn(tx, "list what is wanted", scanRealization, `SELECT `+realizationColumns+` FROM realizations WHERE kind = ? AND object IN `, []any{kind}, ids,
+			` AND gone = 0 ORDER BY object, holder`+tx.forUpdate())
 		if err != nil {
 			return nil, err
 		}
-		all, keys = append(all, part...), keys[n:]
+		all = append(all, part...)
 	}
 	return all, nil
 }
@@ -212,8 +193,8 @@ func atAgent(kind wire.Kind, object, holder string) string {
 
 // HasRealizations reports whether anything is wanted of anybody.
 func (tx *Tx) HasRealizations() (bool, error) {
-	n, err := one(tx, "look for what is wanted", value[int64], `SELECT CASE WHEN EXISTS (SELECT 1 FROM realizations) THEN 1 ELSE 0 END`)
-	return n > 0, err
+	found, err := many(tx, "look for what is wanted", value[string], `SELECT holder FROM realizations LIMIT ?`, 1)
+	return len(found) > 0, err
 }
 
 // SumSaid counts the sum of what a holder said anew.

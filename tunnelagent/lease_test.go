@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/loopback"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/wire"
@@ -16,7 +17,7 @@ import (
 // serving is a rig with a port, a public port and a user's stream, all in use.
 func serving(t *testing.T) (r *rig, data *rtunnel.Conn, addr string, user *stream.Stream) {
 	r = newRig(t)
-	target := serveTCP(t, shout)
+	target := loopback.Serve(t, shout)
 	tcpPort := freePort(t)
 	x := r.exposureOf(kitchen, tcpPort, target)
 	r.want(append(twoPorts().resources(), x)...)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/loopback"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/wire"
@@ -52,7 +53,7 @@ func TestPublicPortReachesTheBoardsService(t *testing.T) {
 	r.board(kitchen)
 	tcpPort := freePort(t)
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(tcpPort))
-	x := r.exposureOf(kitchen, tcpPort, serveTCP(t, shout))
+	x := r.exposureOf(kitchen, tcpPort, loopback.Serve(t, shout))
 	r.add(x)
 	r.await("the exposure", up(wire.KindService, x.ID))
 	var users sync.WaitGroup
@@ -139,7 +140,7 @@ func TestPublicPortsThatGoMakeRoomForThoseThatCome(t *testing.T) {
 
 func TestUsersStream(t *testing.T) {
 	r := newRig(t)
-	target := serveTCP(t, shout)
+	target := loopback.Serve(t, shout)
 	ticket := func(change func(*wire.Ticket)) string {
 		return r.sign(wire.Ticket{Purpose: wire.PurposeStream, Board: kitchen, Target: target}, change)
 	}

@@ -30,7 +30,7 @@ func usagef(format string, args ...any) error {
 type command struct {
 	name    string
 	args    string   // for the help
-	flags   []string // that it heeds
+	flags   []string // that it takes
 	short   string
 	example string
 	max     int // arguments

@@ -134,57 +134,72 @@ func parseTarget(rawURL string) (target, error) {
 	return t, nil
 }
 
+// route is how a target is reached, as far as it is known before it is tried.
+type route struct {
+	target
+	proxy    *proxy        // nil: none
+	hop      string        // HOST:PORT that our own TCP connection goes to
+	sizes    []int         // of TCP segments, to be tried one after the other
+	patience time.Duration // for a TLS handshake
+}
+
+func (d *Dialer) route(rawURL string) (r route, err error) {
+	if r.target, err = parseTarget(rawURL); err != nil {
+		return r, err
+	}
+	if r.proxy, err = d.proxyFor(r.target); err != nil {
+		return r, err
+	}
+	r.hop = r.addr()
+	if r.proxy != nil {
+		r.hop = r.proxy.addr()
+	}
+	r.sizes, r.patience = d.pathTo(r.hop)
+	return r, nil
+}
+
 // DialTLS opens a connection to rawURL below HTTP: TCP, the proxy if there is
 // one, and TLS (none for http://). Where the path drops big packets silently
 // the handshake stalls, and it is tried again with smaller TCP segments.
 func (d *Dialer) DialTLS(ctx context.Context, rawURL string) (net.Conn, error) {
-	t, err := parseTarget(rawURL)
+	r, err := d.route(rawURL)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
-	proxy, err := d.proxyFor(t)
-	if err != nil {
-		return nil, err
-	}
-	hop := t.addr() // what our own TCP connection goes to
-	if proxy != nil {
-		hop = proxy.addr()
-	}
-	sizes, patience := d.pathTo(hop)
-	for i, mss := range sizes {
-		c, err := d.dialOnce(ctx, t, proxy, mss, patience)
+	for i, mss := range r.sizes {
+		c, err := d.dialOnce(ctx, r, mss)
 		if err == nil {
-			d.remember(hop, mss)
+			d.remember(r.hop, mss)
 			return c, nil
 		}
 		if !errors.Is(err, errStalled) {
 			return nil, err
 		}
-		if i+1 < len(sizes) {
-			d.cfg.Log.Info("TLS handshake stalls; trying smaller segments", "peer", hop, "mss", sizes[i+1])
+		if i+1 < len(r.sizes) {
+			d.cfg.Log.Info("TLS handshake stalls; trying smaller segments", "peer", r.hop, "mss", r.sizes[i+1])
 		}
 	}
-	d.stalled(hop)
-	return nil, diagnose(wire.TLSSilent, s4t.Errorf(s4t.Timeout, "dial "+t.url, "the path drops packets, or the server is overloaded",
+	d.stalled(r.hop)
+	return nil, diagnose(wire.TLSSilent, s4t.Errorf(s4t.Timeout, "dial "+r.url, "the path drops packets, or the server is overloaded",
 		"TCP connects but the TLS handshake gets no answer, with segments of any size"))
 }
 
 // dialOnce makes one attempt with one segment size.
-func (d *Dialer) dialOnce(ctx context.Context, t target, proxy *proxy, mss int, patience time.Duration) (net.Conn, error) {
-	op := "dial " + t.url
+func (d *Dialer) dialOnce(ctx context.Context, r route, mss int) (net.Conn, error) {
+	op := "dial " + r.url
 	var c net.Conn
 	var err error
-	if proxy != nil {
-		c, err = d.dialProxy(ctx, op, proxy, t.addr(), mss, patience)
+	if r.proxy != nil {
+		c, err = d.dialProxy(ctx, op, r.proxy, r.addr(), mss, r.patience)
 	} else {
-		c, err = d.dialTCP(ctx, op, t.host, t.tcp, mss)
+		c, err = d.dialTCP(ctx, op, r.host, r.tcp, mss)
 	}
-	if err != nil || !t.secure {
+	if err != nil || !r.secure {
 		return c, err
 	}
-	tc, err := d.handshakeTLS(ctx, op, c, t.host, d.tlsFor(op, t), patience)
+	tc, err := d.handshakeTLS(ctx, op, c, r.host, d.tlsFor(op, r.target), r.patience)
 	if err != nil {
 		c.Close()
 		return nil, err
@@ -192,9 +207,9 @@ func (d *Dialer) dialOnce(ctx context.Context, t target, proxy *proxy, mss int, 
 	return tc, nil
 }
 
-// lookInterval is how often a handshake is looked at for bytes of ours that do
+// pollInterval is how often a handshake is looked at for bytes of ours that do
 // not get through: it is known sooner than that nothing comes.
-const lookInterval = 100 * time.Millisecond
+const pollInterval = 100 * time.Millisecond
 
 // errStalled marks a handshake that made no progress after TCP connected.
 var errStalled = errors.New("no progress")
@@ -212,8 +227,8 @@ func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host s
 	watch.Go(func() {
 		t := time.NewTimer(patience)
 		defer t.Stop()
-		look := time.NewTicker(lookInterval)
-		defer look.Stop()
+		poll := time.NewTicker(pollInterval)
+		defer poll.Stop()
 		for {
 			select {
 			case <-done:
@@ -221,7 +236,7 @@ func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host s
 			case <-watched.progress:
 				t.Reset(patience)
 				continue
-			case <-look.C:
+			case <-poll.C:
 				if !sockopt.Unheard(c) {
 					continue
 				}

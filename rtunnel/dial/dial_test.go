@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/loopback"
 	"github.com/stack4things/s4t/internal/netlab"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/accept"
@@ -84,30 +85,6 @@ func serveHTTP(t *testing.T, a *authority, h http.HandlerFunc) string {
 	go func() { srv.Serve(l); close(done) }()
 	t.Cleanup(func() { srv.Close(); <-done })
 	return url
-}
-
-// serveTCP runs a TCP service on loopback until the test ends.
-func serveTCP(t testing.TB, handle func(*net.TCPConn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() {
-				defer c.Close()
-				handle(c.(*net.TCPConn))
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); running.Wait() })
-	return l.Addr().String()
 }
 
 // greet upgrades, sends one message and ends.
@@ -259,7 +236,7 @@ func TestDialTellsWhatStandsInTheWay(t *testing.T) {
 		}
 	})
 	t.Run("a server that says nothing", func(t *testing.T) {
-		addr := serveTCP(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
+		addr := loopback.Serve(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
 		err := dialGreeting(t, dialer(t, dial.Config{Stall: 10 * time.Millisecond}), "https://"+addr)
 		if s4t.KindOf(err) != s4t.Timeout || !strings.Contains(err.Error(), "no answer, with segments of any size") {
 			t.Errorf("Dial = %v", err)
@@ -319,7 +296,7 @@ func TestDialAsksDNSAgainWhileNobodyAnswers(t *testing.T) {
 // to answer with, or none to go on.
 func proxyServer(t *testing.T, connects *atomic.Int32, auth func(authorization, addr string) []string) string {
 	t.Helper()
-	return serveTCP(t, func(c *net.TCPConn) {
+	return loopback.Serve(t, func(c *net.TCPConn) {
 		br := bufio.NewReader(c)
 		req, err := http.ReadRequest(br)
 		if err != nil {

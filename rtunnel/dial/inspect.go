@@ -24,40 +24,31 @@ type Inspection struct {
 // nothing secret goes there and nothing that comes is believed: it is for
 // saying what stands in the way of [Dialer.Dial].
 func (d *Dialer) Inspect(ctx context.Context, rawURL, path string) (*Inspection, error) {
-	t, err := parseTarget(rawURL)
+	r, err := d.route(rawURL)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
-	proxy, err := d.proxyFor(t)
-	if err != nil {
-		return nil, err
-	}
-	hop := t.addr()
-	if proxy != nil {
-		hop = proxy.addr()
-	}
-	sizes, patience := d.pathTo(hop)
-	plain := t
+	plain := r
 	plain.secure = false
-	c, err := d.dialOnce(ctx, plain, proxy, sizes[0], patience)
+	c, err := d.dialOnce(ctx, plain, r.sizes[0])
 	if err != nil {
 		return nil, err
 	}
 	defer func() { c.Close() }()
 	found := &Inspection{}
-	op := "look at " + t.url
-	if t.secure {
-		cfg := &tls.Config{ServerName: t.host, NextProtos: []string{"http/1.1"}, InsecureSkipVerify: true} //nolint:gosec // nothing is believed
-		tc, err := d.handshakeTLS(ctx, op, c, t.host, cfg, patience)
+	op := "look at " + r.url
+	if r.secure {
+		cfg := &tls.Config{ServerName: r.host, NextProtos: []string{"http/1.1"}, InsecureSkipVerify: true} //nolint:gosec // nothing is believed
+		tc, err := d.handshakeTLS(ctx, op, c, r.host, cfg, r.patience)
 		if err != nil {
 			return nil, err
 		}
 		found.Chain = tc.ConnectionState().PeerCertificates
 		c = tc
 	}
-	return found, found.get(ctx, c, t, path)
+	return found, found.get(ctx, c, r.target, path)
 }
 
 // Date returns the server's clock, from a connection that is verified like any

@@ -3,27 +3,9 @@ package park
 import (
 	"net"
 	"testing"
-)
 
-// tcpPair is two ends of a TCP connection on loopback.
-func tcpPair(t *testing.T) (a, b *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	out, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { out.Close(); in.Close() })
-	return out.(*net.TCPConn), in.(*net.TCPConn)
-}
+	"github.com/stack4things/s4t/internal/loopback"
+)
 
 func TestWhoIsParkedGoesOnWhenSomethingComesOrItIsClosed(t *testing.T) {
 	if !Supported {
@@ -39,7 +21,7 @@ func TestWhoIsParkedGoesOnWhenSomethingComesOrItIsClosed(t *testing.T) {
 		{"closed here", func(w *Waiter, c, _ *net.TCPConn) { c.Close(); w.Wake() }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, peer := tcpPair(t)
+			c, peer := loopback.Pair(t)
 			var p Poller
 			var w Waiter
 			w.Use(&p)

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stack4things/s4t/internal/loopback"
 )
 
 // parked waits until as many goroutines of streams are left as want.
@@ -34,7 +36,7 @@ func TestIdleStreamsHoldNoGoroutine(t *testing.T) {
 	for name, rig := range map[string]func(testing.TB, int) *rig{"ws": newRig, "wss": newTLSRig} {
 		t.Run(name, func(t *testing.T) {
 			r := rig(t, 1)
-			target := serveTCP(t, echo)
+			target := loopback.Serve(t, echo)
 			user, result := r.connect(target)
 			leaves, left := r.connect(target)
 			say := func(c net.Conn, text string) {

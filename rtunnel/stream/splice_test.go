@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stack4things/s4t/internal/loopback"
 )
 
 // bulky is more than it takes for the kernel to move a stream's bytes, and no
@@ -19,7 +21,7 @@ const bulky = 9<<20 + 4711
 
 func TestBulkyStreamsArriveWholeAndTheRtunnelIsUsedAgain(t *testing.T) {
 	r := newRig(t, 1)
-	target := serveTCP(t, echo)
+	target := loopback.Serve(t, echo)
 	sent := make([]byte, bulky)
 	rand.Read(sent)
 	for _, size := range []int{bulky, 5, bulky, 3 << 20, 0} { // both directions at once, in turn with small ones
@@ -43,7 +45,7 @@ func TestBulkyStreamsArriveWholeAndTheRtunnelIsUsedAgain(t *testing.T) {
 
 func TestBulkyStreamMayTurnSmallAndBulkyAgain(t *testing.T) {
 	r := newRig(t, 1)
-	target := serveTCP(t, echo)
+	target := loopback.Serve(t, echo)
 	user, result := r.connect(target)
 	big, small := make([]byte, 3<<20), []byte("a small one")
 	rand.Read(big)
@@ -73,7 +75,7 @@ func TestBulkyStreamMayTurnSmallAndBulkyAgain(t *testing.T) {
 func TestBulkyStreamKeepsHalfCloseBackPressureAndResets(t *testing.T) {
 	t.Run("an answer after the end of a bulky question", func(t *testing.T) {
 		r := newRig(t, 1)
-		target := serveTCP(t, func(c *net.TCPConn) {
+		target := loopback.Serve(t, func(c *net.TCPConn) {
 			h := sha256.New()
 			time.Sleep(50 * time.Millisecond) // until all buffers are full
 			io.Copy(h, c)
@@ -102,7 +104,7 @@ func TestBulkyStreamKeepsHalfCloseBackPressureAndResets(t *testing.T) {
 	}
 	t.Run("a reset by the service", func(t *testing.T) {
 		r := newRig(t, 1)
-		target := serveTCP(t, func(c *net.TCPConn) {
+		target := loopback.Serve(t, func(c *net.TCPConn) {
 			c.Write(make([]byte, bulky))
 			c.SetLinger(0)
 		})
@@ -117,7 +119,7 @@ func TestBulkyStreamKeepsHalfCloseBackPressureAndResets(t *testing.T) {
 	t.Run("a user that leaves in the middle", func(t *testing.T) {
 		r := newRig(t, 1)
 		ended := make(chan struct{})
-		target := serveTCP(t, func(c *net.TCPConn) { flood(c); close(ended) })
+		target := loopback.Serve(t, func(c *net.TCPConn) { flood(c); close(ended) })
 		user, result := r.connect(target)
 		io.CopyN(io.Discard, user, bulky)
 		user.Close()
@@ -128,7 +130,7 @@ func TestBulkyStreamKeepsHalfCloseBackPressureAndResets(t *testing.T) {
 	})
 	t.Run("a board that dies in the middle is a reset, not an end", func(t *testing.T) {
 		r := newRig(t, 1)
-		target := serveTCP(t, flood)
+		target := loopback.Serve(t, flood)
 		user, result := r.connect(target)
 		io.CopyN(io.Discard, user, bulky)
 		r.stopPool()

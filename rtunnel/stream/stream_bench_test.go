@@ -5,6 +5,8 @@ import (
 	"net"
 	"runtime"
 	"testing"
+
+	"github.com/stack4things/s4t/internal/loopback"
 )
 
 // BenchmarkIdleStreams reports what an idle stream costs both ends of its
@@ -14,7 +16,7 @@ func BenchmarkIdleStreams(b *testing.B) {
 	const n = 1000
 	for b.Loop() {
 		r := newTLSRig(b, 2)
-		target := serveTCP(b, func(c *net.TCPConn) { io.CopyN(c, c, 1); c.Read(make([]byte, 1)) })
+		target := loopback.Serve(b, func(c *net.TCPConn) { io.CopyN(c, c, 1); c.Read(make([]byte, 1)) })
 		before := inUse()
 		var users []net.Conn
 		for range n {
@@ -42,7 +44,7 @@ func inUse() uint64 {
 // connection through a public port costs.
 func BenchmarkConnect(b *testing.B) {
 	r := newTLSRig(b, 4)
-	target := serveTCP(b, echo)
+	target := loopback.Serve(b, echo)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			user, result := r.connect(target)
@@ -72,7 +74,7 @@ func BenchmarkStream(b *testing.B) {
 			if tls {
 				r = newTLSRig(b, 1)
 			}
-			target := serveTCP(b, func(c *net.TCPConn) {
+			target := loopback.Serve(b, func(c *net.TCPConn) {
 				buf := make([]byte, 256<<10)
 				for {
 					if _, err := c.Write(buf); err != nil {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/loopback"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/accept"
 	"github.com/stack4things/s4t/rtunnel/dial"
@@ -122,7 +123,7 @@ func startRig(t testing.TB, warm int, secure bool) *rig {
 // channel on which Connect's result comes.
 func (r *rig) connect(target string) (*net.TCPConn, <-chan error) {
 	r.t.Helper()
-	user, agent := tcpPair(r.t)
+	user, agent := loopback.Pair(r.t)
 	result := make(chan error, 1)
 	go func() {
 		opened, err := r.opener.Connect(context.Background(), context.Background(), rigBoard, target, agent, nil)
@@ -134,50 +135,6 @@ func (r *rig) connect(target string) (*net.TCPConn, <-chan error) {
 	return user, result
 }
 
-// tcpPair is a TCP connection over loopback.
-func tcpPair(t testing.TB) (*net.TCPConn, *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a.(*net.TCPConn), b.(*net.TCPConn)
-}
-
-// serveTCP runs a TCP service on loopback until the test ends.
-func serveTCP(t testing.TB, handle func(*net.TCPConn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() {
-				defer c.Close()
-				handle(c.(*net.TCPConn))
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); running.Wait() })
-	return l.Addr().String()
-}
-
 func echo(c *net.TCPConn) {
 	io.Copy(c, c)
 	c.CloseWrite()
@@ -185,7 +142,7 @@ func echo(c *net.TCPConn) {
 
 func TestStreamEchoesAndKeepsHalfClose(t *testing.T) {
 	r := newRig(t, 1)
-	target := serveTCP(t, func(c *net.TCPConn) { // answers only after the end of the question
+	target := loopback.Serve(t, func(c *net.TCPConn) { // answers only after the end of the question
 		h := sha256.New()
 		io.Copy(h, c)
 		fmt.Fprintf(c, "%x", h.Sum(nil))
@@ -212,7 +169,7 @@ func TestStreamEchoesAndKeepsHalfClose(t *testing.T) {
 func TestStreamEndsFromTheServiceFirst(t *testing.T) {
 	r := newRig(t, 1)
 	heard := make(chan string, 1)
-	target := serveTCP(t, func(c *net.TCPConn) {
+	target := loopback.Serve(t, func(c *net.TCPConn) {
 		io.WriteString(c, "banner")
 		c.CloseWrite()
 		b, _ := io.ReadAll(c)
@@ -234,7 +191,7 @@ func TestStreamEndsFromTheServiceFirst(t *testing.T) {
 
 func TestRtunnelIsUsedAgain(t *testing.T) {
 	r := newRig(t, 1)
-	target := serveTCP(t, echo)
+	target := loopback.Serve(t, echo)
 	for range 50 {
 		user, result := r.connect(target)
 		io.WriteString(user, "hello")
@@ -283,7 +240,7 @@ func TestRefusedStreamSaysWhyAndLeavesTheRtunnel(t *testing.T) {
 func TestResetGoesThrough(t *testing.T) {
 	r := newRig(t, 1)
 	t.Run("from the service to the user", func(t *testing.T) {
-		target := serveTCP(t, func(c *net.TCPConn) {
+		target := loopback.Serve(t, func(c *net.TCPConn) {
 			c.Read(make([]byte, 1))
 			c.SetLinger(0)
 		})
@@ -298,7 +255,7 @@ func TestResetGoesThrough(t *testing.T) {
 	})
 	t.Run("from the user to the service", func(t *testing.T) {
 		seen := make(chan error, 1)
-		target := serveTCP(t, func(c *net.TCPConn) {
+		target := loopback.Serve(t, func(c *net.TCPConn) {
 			io.WriteString(c, "hello")
 			_, err := io.ReadAll(c)
 			seen <- err
@@ -319,7 +276,7 @@ func TestResetGoesThrough(t *testing.T) {
 func TestSlowStreamDoesNotStallAnother(t *testing.T) {
 	r := newRig(t, 2)
 	var taken atomic.Int64
-	flood := serveTCP(t, func(c *net.TCPConn) {
+	flood := loopback.Serve(t, func(c *net.TCPConn) {
 		b := make([]byte, 64<<10)
 		for {
 			n, err := c.Write(b)
@@ -330,7 +287,7 @@ func TestSlowStreamDoesNotStallAnother(t *testing.T) {
 		}
 	})
 	stalled, stalledResult := r.connect(flood) // never reads
-	fast := serveTCP(t, echo)
+	fast := loopback.Serve(t, echo)
 	payload := make([]byte, 4<<20)
 	rand.Read(payload)
 	user, result := r.connect(fast)
@@ -356,7 +313,7 @@ func TestSlowStreamDoesNotStallAnother(t *testing.T) {
 
 func TestBurstOfStreamsIsServedAtOnce(t *testing.T) {
 	r := newRig(t, 1)
-	target := serveTCP(t, echo)
+	target := loopback.Serve(t, echo)
 	var users sync.WaitGroup
 	for i := range 100 {
 		user, result := r.connect(target)
@@ -378,7 +335,7 @@ func TestBurstOfStreamsIsServedAtOnce(t *testing.T) {
 func TestThousandIdleStreams(t *testing.T) {
 	const n = 1000
 	r := newRig(t, 2)
-	target := serveTCP(t, echo)
+	target := loopback.Serve(t, echo)
 	type open struct {
 		user   *net.TCPConn
 		result <-chan error
@@ -414,9 +371,9 @@ func TestThousandIdleStreams(t *testing.T) {
 
 func TestDeadRtunnelIsReplacedBeforeBytesAreLost(t *testing.T) {
 	r := newRig(t, 1)
-	target := serveTCP(t, echo)
+	target := loopback.Serve(t, echo)
 	// An rtunnel whose board has gone: nobody reads its other end.
-	dead, agent := tcpPair(t)
+	dead, agent := loopback.Pair(t)
 	defer dead.Close()
 	<-r.presence
 	served := make(chan error, 1)
@@ -459,8 +416,8 @@ func TestWakeBringsFreshRtunnelsAtOnce(t *testing.T) {
 
 func TestRevokedStreamEnds(t *testing.T) {
 	r := newRig(t, 1)
-	target := serveTCP(t, echo)
-	user, agent := tcpPair(t)
+	target := loopback.Serve(t, echo)
+	user, agent := loopback.Pair(t)
 	revoke, now := context.WithCancel(context.Background())
 	result := make(chan error, 1)
 	opened := make(chan struct{})
@@ -480,7 +437,7 @@ func TestRevokedStreamEnds(t *testing.T) {
 
 func TestOfflineBoardIsSaid(t *testing.T) {
 	o := stream.NewOpener(nil)
-	_, agent := tcpPair(t)
+	_, agent := loopback.Pair(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	_, err := o.Connect(ctx, context.Background(), "nobody", "t", agent, nil)

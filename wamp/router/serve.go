@@ -120,13 +120,13 @@ func (r *Router) reserve(remote string) bool {
 		return false
 	}
 	if r.joining >= maxHandshakes {
-		crowd, most := "", r.joiners[remote]+1
+		largest, most := "", r.joiners[remote]+1
 		for from, n := range r.joiners {
 			if n > most {
-				crowd, most = from, n
+				largest, most = from, n
 			}
 		}
-		if !r.evict(crowd) {
+		if !r.evict(largest) {
 			return false
 		}
 	}

@@ -12,19 +12,19 @@ import (
 	"github.com/stack4things/s4t/wamp"
 )
 
-// TestACrowdAtTheDoorKeepsNobodyElseOut: one address opens every place there
+// TestOneAddressKeepsNobodyElseOut: one address opens every handshake there
 // is for those who join, and says nothing; a board from another comes in, and
-// one more of the crowd does not.
-func TestACrowdAtTheDoorKeepsNobodyElseOut(t *testing.T) {
+// one more of that address does not.
+func TestOneAddressKeepsNobodyElseOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	crowd := websocket.Dialer{Subprotocols: []string{wamp.Subprotocol}, NetDial: func(network, addr string) (net.Conn, error) {
+	flood := websocket.Dialer{Subprotocols: []string{wamp.Subprotocol}, NetDial: func(network, addr string) (net.Conn, error) {
 		return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial(network, addr)
 	}}
 	var conns []*websocket.Conn
 	var mu sync.Mutex
 	come := func() error {
-		c, rsp, err := crowd.Dial("ws://"+w.addr+wamp.Path, nil)
+		c, rsp, err := flood.Dial("ws://"+w.addr+wamp.Path, nil)
 		if err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func TestACrowdAtTheDoorKeepsNobodyElseOut(t *testing.T) {
 	}
 	all.Wait()
 	if err := come(); err == nil && time.Since(begun) < s4t.HandshakeTimeout {
-		t.Error("the crowd may grow")
+		t.Error("that address may open more")
 	}
 	start := time.Now()
 	w.open(w.addr, 0)
@@ -60,7 +60,7 @@ func TestACrowdAtTheDoorKeepsNobodyElseOut(t *testing.T) {
 	w.r.mu.Lock()
 	defer w.r.mu.Unlock()
 	if took := time.Since(begun); took > s4t.HandshakeTimeout {
-		t.Skipf("the crowd took %v to come; the first were sent away for saying nothing", took)
+		t.Skipf("%v passed until all were open; the first were sent away for saying nothing", took)
 	}
 	if w.r.joining != maxHandshakes-1 || w.r.joiners["127.0.0.2"] != maxHandshakes-1 || len(w.r.joiners) != 1 {
 		t.Errorf("%d are joining: %v", w.r.joining, w.r.joiners)

@@ -124,12 +124,12 @@ func (b *traveller) doctor() []wire.Finding {
 	return p.examine()
 }
 
-// TestWaysOut lets boards out of networks that make it hard. Where the paper's
+// TestHardNetworks lets boards out of networks that make it hard. Where the paper's
 // workflow cannot work, the cause is named; when it has gone, the board is back
 // by itself.
-func TestWaysOut(t *testing.T) {
+func TestHardNetworks(t *testing.T) {
 	t.Parallel()
-	cases := wayCases()
+	cases := networkCases()
 	lab := newLab(t, len(cases)+1)
 	hosts := netlab.CloudAddr + " " + cloudName + "\n"
 	etc(t, lab.User, "hosts", hosts)
@@ -161,13 +161,13 @@ func TestWaysOut(t *testing.T) {
 	})
 }
 
-type wayCase struct {
+type networkCase struct {
 	name string
 	run  func(b *traveller)
 }
 
-func wayCases() []wayCase {
-	return append(proxyWayCases(), []wayCase{
+func networkCases() []networkCase {
+	return append(networkProxyCases(), []networkCase{
 		{"a NAT that forgets what is idle, and lets nothing in between", func(b *traveller) {
 			strictNAT(b)
 			for _, s := range []string{"nf_conntrack_tcp_timeout_established=30", "nf_conntrack_tcp_loose=0"} {
@@ -243,8 +243,8 @@ func wayCases() []wayCase {
 	}...)
 }
 
-func proxyWayCases() []wayCase {
-	return []wayCase{
+func networkProxyCases() []networkCase {
+	return []networkCase{
 		{"tinyproxy", func(b *traveller) {
 			b.onlyProxy()
 			b.tinyproxy(3128, "")
@@ -263,14 +263,14 @@ func proxyWayCases() []wayCase {
 		}},
 		{"a proxy with Digest", func(b *traveller) {
 			b.onlyProxy()
-			serveProxy(b.T, b.NAT, "192.168.1.1:3130", proxyWays{digest: true})
+			serveProxy(b.T, b.NAT, "192.168.1.1:3130", proxyOptions{digest: true})
 			b.Env = []string{"https_proxy=" + proxyURL("user:secret", 3130)}
 			b.join()
 			b.works()
 		}},
 		{"a proxy that cuts what is idle", func(b *traveller) {
 			b.onlyProxy()
-			serveProxy(b.T, b.NAT, "192.168.1.1:3131", proxyWays{idle: 30 * time.Second})
+			serveProxy(b.T, b.NAT, "192.168.1.1:3131", proxyOptions{idle: 30 * time.Second})
 			b.Env = []string{"HTTPS_PROXY=" + proxyURL("", 3131)}
 			b.join()
 			b.works()
@@ -286,7 +286,7 @@ func proxyWayCases() []wayCase {
 		{"a proxy that re-signs TLS", func(b *traveller) {
 			b.onlyProxy()
 			ca := newAuthority(b.T, "Office Inspection CA")
-			serveProxy(b.T, b.NAT, "192.168.1.1:3132", proxyWays{resign: ca})
+			serveProxy(b.T, b.NAT, "192.168.1.1:3132", proxyOptions{resign: ca})
 			b.Env = []string{"HTTPS_PROXY=" + proxyURL("", 3132)}
 			cmd := b.Host.Command(b.Context(), filepath.Join(bin, "lightning-rod"), "join", b.made.Join, "--state", b.State, "--no-run")
 			cmd.Env = append(os.Environ(), b.Env...)
@@ -302,7 +302,7 @@ func proxyWayCases() []wayCase {
 			within(b.T, healLimit, "the board is back after a restart", b.connect)
 			// The proxy makes an exception: the cloud's own CA is known by its fingerprint.
 			must(b.T, b.Process.Stop())
-			serveProxy(b.T, b.NAT, "192.168.1.1:3142", proxyWays{})
+			serveProxy(b.T, b.NAT, "192.168.1.1:3142", proxyOptions{})
 			b.Env = []string{"HTTPS_PROXY=" + proxyURL("", 3142)}
 			must(b.T, b.Board.Run())
 			within(b.T, healLimit, "the board is back without re-signing", b.connect)

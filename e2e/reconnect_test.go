@@ -21,32 +21,32 @@ import (
 	"github.com/stack4things/s4t/lightningrod"
 )
 
-// TestFaultCrowd: 200 boards reconnect in the same instant, again and again,
+// TestFaultManyBoardsReconnect: 200 boards reconnect in the same instant, again and again,
 // beside a bridge in use.
-func TestFaultCrowd(t *testing.T) {
+func TestFaultManyBoardsReconnect(t *testing.T) {
 	if os.Getenv("S4T_RELIABILITY") == "" {
 		t.Skip("it takes a minute: make test-faults")
 	}
 	const boards = 200
 	w := newWorld(t)
-	env := append(w.Env(), "S4T_E2E_BOARDS="+w.ContextFile(), "S4T_E2E_COUNT="+strconv.Itoa(boards), "S4T_E2E_STATE="+filepath.Join(w.Lab.Dir, "crowd"))
+	env := append(w.Env(), "S4T_E2E_BOARDS="+w.ContextFile(), "S4T_E2E_COUNT="+strconv.Itoa(boards), "S4T_E2E_STATE="+filepath.Join(w.Lab.Dir, "others"))
 	run := func() *netlab.Process {
-		p, err := w.Lab.User.Start("crowd", env, os.Args[0], "-test.run", "^TestHelperBoards$")
+		p, err := w.Lab.User.Start("others", env, os.Args[0], "-test.run", "^TestHelperBoards$")
 		must(t, err)
 		return p
 	}
-	crowd := run()
-	_, err := crowd.WaitLine("all ready", 0, 60*time.Second)
+	others := run()
+	_, err := others.WaitLine("all ready", 0, 60*time.Second)
 	must(t, err)
 	to := addressOf(t, w.bridge, "board2", false)
 	calm := latencies(t, w.Boards[0].Host, to, func() { time.Sleep(5 * time.Second) })
 	var took []time.Duration
 	storm := latencies(t, w.Boards[0].Host, to, func() {
 		for range 3 {
-			crowd.Kill()
-			crowd = run()
+			others.Kill()
+			others = run()
 			start := time.Now()
-			_, err := crowd.WaitLine("all ready", 0, 60*time.Second)
+			_, err := others.WaitLine("all ready", 0, 60*time.Second)
 			must(t, err)
 			took = append(took, time.Since(start))
 		}
@@ -57,21 +57,21 @@ func TestFaultCrowd(t *testing.T) {
 	if storm.lost > 0 || storm.at(99) > time.Second {
 		t.Errorf("%d of %d pings lost, p99 %v", storm.lost, storm.sent, storm.at(99))
 	}
-	crowd.Kill()
+	others.Kill()
 
 	// The cloud itself restarts under all of them.
-	crowd = run()
-	_, err = crowd.WaitLine("all ready", 0, 60*time.Second)
+	others = run()
+	_, err = others.WaitLine("all ready", 0, 60*time.Second)
 	must(t, err)
-	lines := crowd.Lines()
+	lines := others.Lines()
 	w.Process.Kill()
 	must(t, w.Cloud.Run())
 	start := time.Now()
 	w.healsAndTidies(t, fmt.Sprintf("kill -9 of iotronic with %d more boards", boards))
-	_, err = crowd.WaitLine("all ready", lines, 30*time.Second)
+	_, err = others.WaitLine("all ready", lines, 30*time.Second)
 	must(t, err)
 	figure(fmt.Sprintf("kill -9 of iotronic with %d boards", boards), fmt.Sprintf("the last is ready after %.1f s", time.Since(start).Seconds()))
-	crowd.Kill()
+	others.Kill()
 }
 
 // rtts are the round trips of a ping.
@@ -139,7 +139,7 @@ func runBoards(ctx context.Context, contextFile, state, count string) error {
 	var ready atomic.Int64
 	var running sync.WaitGroup
 	for i := range n {
-		name := "crowd" + strconv.Itoa(i)
+		name := "others" + strconv.Itoa(i)
 		dir := filepath.Join(state, name)
 		if _, err := os.Stat(dir); err != nil {
 			b, err := client.CreateBoard(ctx, apiclient.BoardCreate{Name: name})
