@@ -45,7 +45,7 @@ type lab struct {
 	mu     sync.Mutex
 	boards map[s4t.BoardID]*fakeBoard
 	events []s4t.Event
-	moved  map[s4t.OperationID]bool // operations that were told to have moved
+	moved  map[s4t.OperationID]int // operations that were told to have moved
 	seen   chan struct{}            // closed, and made anew, with each event
 	kicks  []wire.BoardKick
 	pings  int
@@ -226,7 +226,7 @@ func newLabOn(t testing.TB, postgres bool) *lab {
 		t.Fatal(err)
 	}
 	l := &lab{
-		t: t, path: filepath.Join(t.TempDir(), "s4t.db"), q: queue.New(), key: key, boards: map[s4t.BoardID]*fakeBoard{}, moved: map[s4t.OperationID]bool{}, seen: make(chan struct{}),
+		t: t, path: filepath.Join(t.TempDir(), "s4t.db"), q: queue.New(), key: key, boards: map[s4t.BoardID]*fakeBoard{}, moved: map[s4t.OperationID]int{}, seen: make(chan struct{}),
 		member:  wire.Caller{User: "mia", Project: projectID, Role: s4t.RoleMember},
 		reader:  wire.Caller{User: "rob", Project: projectID, Role: s4t.RoleReader},
 		foreign: wire.Caller{User: "eve", Project: otherID, Role: s4t.RoleMember},
@@ -413,7 +413,7 @@ func (l *lab) told(_ context.Context, _ string, body []byte) ([]byte, error) {
 		defer l.mu.Unlock()
 		l.events = append(l.events, fresh...)
 		for _, id := range n.Operations {
-			l.moved[id] = true
+			l.moved[id]++
 		}
 		close(l.seen)
 		l.seen = make(chan struct{})
@@ -733,7 +733,7 @@ func (l *lab) watch(id s4t.OperationID, as func(s4t.Operation) bool) s4t.Operati
 	l.t.Helper()
 	for {
 		l.mu.Lock()
-		delete(l.moved, id)
+		before := l.moved[id]
 		l.mu.Unlock()
 		op := call[s4t.Operation](l, wire.MethodOperationGet, wire.OperationGet{Caller: l.admin, ID: id})
 		if as(op) {
@@ -743,7 +743,7 @@ func (l *lab) watch(id s4t.OperationID, as func(s4t.Operation) bool) s4t.Operati
 			l.mu.Lock()
 			moved, seen := l.moved[id], l.seen
 			l.mu.Unlock()
-			if moved {
+			if moved > before {
 				break
 			}
 			select {

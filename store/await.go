@@ -73,7 +73,7 @@ func (tx *Tx) Awaits(op s4t.OperationID) ([]Await, error) {
 // OperationsAwaiting returns the running operations that wait for something of
 // holders, or of a board among them being online. One may come twice.
 func (tx *Tx) OperationsAwaiting(holders ...string) ([]s4t.OperationID, error) {
-	var all []s4t.OperationID
+	all := []s4t.OperationID{}
 	for part := range slices.Chunk(holders, chunk) {
 		args := make([]any, 0, 2*len(part))
 		for range 2 {
