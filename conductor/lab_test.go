@@ -46,7 +46,7 @@ type lab struct {
 	boards map[s4t.BoardID]*fakeBoard
 	events []s4t.Event
 	moved  map[s4t.OperationID]int // operations that were told to have moved
-	seen   chan struct{}            // closed, and made anew, with each event
+	seen   chan struct{}           // closed, and made anew, with each event
 	kicks  []wire.BoardKick
 	pings  int
 
