@@ -110,13 +110,9 @@ func (v assessment) seen(now time.Time) map[int]time.Time {
 // assess looks at the operations that await what this change heard of, and ends
 // those that are complete.
 func (ch *change) assess() error {
-	var ids []s4t.OperationID
-	for _, h := range slices.Sorted(maps.Keys(ch.heard)) {
-		waiting, err := ch.OperationsAwaiting(h)
-		if err != nil {
-			return err
-		}
-		ids = append(ids, waiting...)
+	ids, err := ch.OperationsAwaiting(slices.Sorted(maps.Keys(ch.heard))...)
+	if err != nil {
+		return err
 	}
 	clear(ch.heard)
 	slices.Sort(ids)

@@ -45,8 +45,8 @@ type lab struct {
 	mu     sync.Mutex
 	boards map[s4t.BoardID]*fakeBoard
 	events []s4t.Event
-	moved  map[s4t.OperationID]bool // operations that were told to have moved
-	seen   chan struct{}            // closed, and made anew, with each event
+	moved  map[s4t.OperationID]int // operations that were told to have moved
+	seen   chan struct{}           // closed, and made anew, with each event
 	kicks  []wire.BoardKick
 	pings  int
 
@@ -226,7 +226,7 @@ func newLabOn(t testing.TB, postgres bool) *lab {
 		t.Fatal(err)
 	}
 	l := &lab{
-		t: t, path: filepath.Join(t.TempDir(), "s4t.db"), q: queue.New(), key: key, boards: map[s4t.BoardID]*fakeBoard{}, moved: map[s4t.OperationID]bool{}, seen: make(chan struct{}),
+		t: t, path: filepath.Join(t.TempDir(), "s4t.db"), q: queue.New(), key: key, boards: map[s4t.BoardID]*fakeBoard{}, moved: map[s4t.OperationID]int{}, seen: make(chan struct{}),
 		member:  wire.Caller{User: "mia", Project: projectID, Role: s4t.RoleMember},
 		reader:  wire.Caller{User: "rob", Project: projectID, Role: s4t.RoleReader},
 		foreign: wire.Caller{User: "eve", Project: otherID, Role: s4t.RoleMember},
@@ -413,7 +413,7 @@ func (l *lab) told(_ context.Context, _ string, body []byte) ([]byte, error) {
 		defer l.mu.Unlock()
 		l.events = append(l.events, fresh...)
 		for _, id := range n.Operations {
-			l.moved[id] = true
+			l.moved[id]++
 		}
 		close(l.seen)
 		l.seen = make(chan struct{})
@@ -728,20 +728,29 @@ func (l *lab) ended(op s4t.Operation) s4t.Operation {
 	})
 }
 
-// watch reads an operation each time something is new, until it is as wanted.
+// watch reads an operation each time it has moved, until it is as wanted.
 func (l *lab) watch(id s4t.OperationID, as func(s4t.Operation) bool) s4t.Operation {
 	l.t.Helper()
 	for {
 		l.mu.Lock()
-		seen := l.seen
+		before := l.moved[id]
 		l.mu.Unlock()
 		op := call[s4t.Operation](l, wire.MethodOperationGet, wire.OperationGet{Caller: l.admin, ID: id})
 		if as(op) {
 			return op
 		}
-		select {
-		case <-seen:
-		case <-time.After(time.Second):
+		for late := time.After(time.Second); late != nil; {
+			l.mu.Lock()
+			moved, seen := l.moved[id], l.seen
+			l.mu.Unlock()
+			if moved > before {
+				break
+			}
+			select {
+			case <-seen:
+			case <-late: // the news of it was lost
+				late = nil
+			}
 		}
 	}
 }

@@ -62,9 +62,22 @@ func (ch *change) apply() error {
 		}
 		return cmp.Compare(a.id, b.id)
 	})
+	was, err := ch.wantedBefore()
+	if err != nil {
+		return err
+	}
+	var put, gone []store.Realization
 	for _, h := range holders {
-		if err := ch.applyTo(h, ch.wants[h], ch.touched[h]); err != nil {
+		rows, err := ch.applyTo(h, was)
+		if err != nil {
 			return err
+		}
+		for _, r := range rows {
+			if r.Gone && h.onBoard { // a board is told all that is wanted; an agent what has changed
+				gone = append(gone, r)
+			} else {
+				put = append(put, r)
+			}
 		}
 		if ch.start != nil {
 			ch.start.await(h, ch.wants[h], ch.generations[h])
@@ -72,25 +85,46 @@ func (ch *change) apply() error {
 	}
 	clear(ch.touched)
 	clear(ch.wants)
-	return nil
+	for _, r := range gone {
+		if err := ch.DeleteRealization(r.Holder, r.Key()); err != nil {
+			return err
+		}
+	}
+	return ch.PutRealizations(put)
 }
 
-// applyTo does it for one holder.
-func (ch *change) applyTo(h holder, wants map[wire.ResourceKey]*wanted, renew bool) error {
-	keys := slices.SortedFunc(maps.Keys(wants), compareKeys)
-	before, err := ch.Held(h.id, keys)
-	if err != nil {
-		return err
+// held names a realization.
+type held struct {
+	holder string
+	key    wire.ResourceKey
+}
+
+// wantedBefore is what is wanted of the objects of this change until now.
+func (ch *change) wantedBefore() (map[held]store.Realization, error) {
+	var objects []string
+	for _, wants := range ch.wants {
+		for k := range wants {
+			objects = append(objects, k.ID)
+		}
 	}
-	was := make(map[wire.ResourceKey]store.Realization, len(before))
-	for _, r := range before {
-		was[r.Key()] = r
+	slices.Sort(objects)
+	rows, err := ch.RealizationsOf(slices.Compact(objects))
+	was := make(map[held]store.Realization, len(rows))
+	for _, r := range rows {
+		was[held{r.Holder, r.Key()}] = r
 	}
+	return was, err
+}
+
+// applyTo makes the new generation of one holder, and returns what is to be
+// written of it.
+func (ch *change) applyTo(h holder, was map[held]store.Realization) ([]store.Realization, error) {
+	wants := ch.wants[h]
 	var rows []store.Realization
 	var desired, said wire.Sum
-	for _, k := range keys {
+	for _, k := range slices.SortedFunc(maps.Keys(wants), compareKeys) {
 		w := wants[k]
-		r, there := was[k]
+		r, there := was[held{h.id, k}]
 		there = there && !r.Gone
 		if there == !w.gone && (w.gone || r.Spec == w.spec) {
 			continue
@@ -107,28 +141,20 @@ func (ch *change) applyTo(h holder, wants map[wire.ResourceKey]*wanted, renew bo
 		}
 		rows = append(rows, r)
 	}
-	if len(rows) == 0 && !renew {
-		return nil
+	if len(rows) == 0 && !ch.touched[h] {
+		return nil, nil
 	}
 	generation, err := ch.grow(h, desired, said)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ch.generations[h] = generation
 	ch.heard[h.id] = true
-	var put []store.Realization
-	for _, r := range rows {
-		r.Generation = generation
-		wants[r.Key()].generation = generation
-		if r.Gone && h.onBoard { // a board is told all that is wanted; an agent what has changed
-			if err := ch.DeleteRealization(h.id, r.Key()); err != nil {
-				return err
-			}
-			continue
-		}
-		put = append(put, r)
+	for i := range rows {
+		rows[i].Generation = generation
+		wants[rows[i].Key()].generation = generation
 	}
-	return ch.PutRealizations(put)
+	return rows, nil
 }
 
 // grow makes a new generation of a holder's desired state, and wakes it.

@@ -1,7 +1,6 @@
 package conductor
 
 import (
-	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
@@ -126,11 +125,8 @@ func (ch *change) boardsFor(caller wire.Caller, op string, refs []string, projec
 	}
 	// A board joins one network at a time, so that two requests do not give it
 	// addresses that overlap.
-	ids := slices.SortedFunc(maps.Keys(seen), func(a, b s4t.BoardID) int { return cmp.Compare(a, b) })
-	for _, id := range ids {
-		if _, err := ch.LockBoard(id); err != nil {
-			return nil, err
-		}
+	if err := ch.LockBoards(slices.Sorted(maps.Keys(seen))); err != nil {
+		return nil, err
 	}
 	if online && len(away) > 0 {
 		return nil, s4t.Errorf(s4t.Offline, op, "start lightning-rod there, or leave --require-online out", "not online: %s", strings.Join(away, ", "))
@@ -172,6 +168,9 @@ func (ch *change) chooseSubnets(op string, req wire.BridgeCreate, boards []store
 // noOverlap checks that a board is on no other network with addresses of
 // prefixes: it could not tell the two apart.
 func (ch *change) noOverlap(op string, b store.Board, except s4t.NetworkID, prefixes []netip.Prefix) error {
+	if len(prefixes) == 0 {
+		return nil
+	}
 	networks, err := ch.NetworksOfBoard(b.ID)
 	if err != nil {
 		return err

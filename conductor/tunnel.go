@@ -158,7 +158,6 @@ func (ch *change) reported(a store.Agent, req wire.TunnelReport) ([]store.Realiz
 	for i, s := range req.States {
 		keys[i] = s.Key()
 	}
-	slices.SortFunc(keys, compareKeys)
 	return ch.Held(string(a.ID), keys)
 }
 

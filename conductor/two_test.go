@@ -152,7 +152,7 @@ func (p *pair) toldOf(id s4t.OperationID) {
 	deadline := time.After(5 * time.Second)
 	for {
 		p.mu.Lock()
-		told, seen := p.moved[id], p.seen
+		told, seen := p.moved[id] > 0, p.seen
 		p.mu.Unlock()
 		if told {
 			return

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -70,10 +71,25 @@ func (tx *Tx) Awaits(op s4t.OperationID) ([]Await, error) {
 }
 
 // OperationsAwaiting returns the running operations that wait for something of
-// a holder, or of a board being online.
-func (tx *Tx) OperationsAwaiting(holder string) ([]s4t.OperationID, error) {
-	return many(tx, "list the operations that wait for a holder", value[s4t.OperationID],
-		`SELECT operation FROM awaits WHERE holder = ? UNION SELECT operation FROM awaits WHERE board = ? ORDER BY 1`, holder, holder)
+// holders, or of a board among them being online. One may come twice.
+func (tx *Tx) OperationsAwaiting(holders ...string) ([]s4t.OperationID, error) {
+	all := []s4t.OperationID{}
+	for part := range slices.Chunk(holders, chunk) {
+		args := make([]any, 0, 2*len(part))
+		for range 2 {
+			for _, h := range part {
+				args = append(args, h)
+			}
+		}
+		in := rowsOf(1, len(part))
+		found, err := many(tx, "list the operations that wait for holders", value[s4t.OperationID],
+			`SELECT operation FROM awaits WHERE holder IN `+in+` UNION SELECT operation FROM awaits WHERE board IN `+in+` ORDER BY 1`, args...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
 }
 
 // NoteAwaits records when a board was told of a generation, or received it,

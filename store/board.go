@@ -161,6 +161,24 @@ func (tx *Tx) LockBoard(id s4t.BoardID) (Board, error) {
 	return one(tx, fmt.Sprintf("find board %q", id), scanBoard, boardSelect+`WHERE b.id = ?`+tx.forUpdate(), id)
 }
 
+// LockBoards holds boards that were found, whose ids are sorted, until the
+// transaction ends. One that has gone meanwhile is NotFound.
+func (tx *Tx) LockBoards(ids []s4t.BoardID) error {
+	if tx.forUpdate() == "" {
+		return nil
+	}
+	held, err := manyIn(tx, "hold boards", value[s4t.BoardID], `SELECT b.id FROM boards b JOIN presence p ON p.board = b.id WHERE b.id IN `, nil, ids, ` ORDER BY b.id`+tx.forUpdate())
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		if i == len(held) || held[i] != id {
+			return s4t.Errorf(s4t.NotFound, fmt.Sprintf("find board %q", id), "", "it does not exist")
+		}
+	}
+	return nil
+}
+
 // BoardByCode returns the board whose registration code has this hash, and
 // holds it until the transaction ends.
 func (tx *Tx) BoardByCode(hash string) (Board, error) {

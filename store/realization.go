@@ -109,28 +109,44 @@ func (tx *Tx) ChangedAfter(holder string, generation int64, key wire.ResourceKey
 		holder, generation, key.Kind, key.ID, limit)
 }
 
+// RealizationsOf returns what is wanted of everybody of objects, or is gone. It
+// is found by the object alone: among what one holder has, PostgreSQL looks at
+// all, once its plan is one for any arguments.
+func (tx *Tx) RealizationsOf(objects []string) ([]Realization, error) {
+	return manyIn(tx, "list what is wanted", scanRealization, `SELECT `+realizationColumns+` FROM realizations WHERE object IN `, nil, objects, ` ORDER BY object, kind, holder`)
+}
+
 // Held returns those of keys that are wanted of a holder, or are gone.
 func (tx *Tx) Held(holder string, keys []wire.ResourceKey) ([]Realization, error) {
-	return tx.byKeys(keys, `SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND kind = ? AND object IN `, []any{holder}, ` ORDER BY object`)
+	objects := make([]string, len(keys))
+	wanted := make(map[wire.ResourceKey]bool, len(keys))
+	for i, k := range keys {
+		objects[i], wanted[k] = k.ID, true
+	}
+	slices.Sort(objects) // objects of two kinds may have one id
+	all, err := tx.RealizationsOf(slices.Compact(objects))
+	var held []Realization
+	for _, r := range all {
+		if r.Holder == holder && wanted[r.Key()] {
+			held = append(held, r)
+		}
+	}
+	return held, err
 }
 
 // LockObjects returns what every holder says of objects, by object and
 // holder, and holds the rows until the transaction ends: of two halves that
-// come up at the same time, the second sees the first.
+// come up at the same time, the second sees the first. The keys are sorted.
 func (tx *Tx) LockObjects(keys []wire.ResourceKey) ([]Realization, error) {
-	return tx.byKeys(keys, `SELECT `+realizationColumns+` FROM realizations WHERE kind = ? AND object IN `, nil, ` AND gone = 0 ORDER BY object, holder`+tx.forUpdate())
-}
-
-// byKeys runs a query for each kind among keys, which are sorted.
-func (tx *Tx) byKeys(keys []wire.ResourceKey, head string, args []any, tail string) ([]Realization, error) {
 	var all []Realization
-	for i := 0; i < len(keys); {
+	for i := 0; i < len(keys); { // those of a kind at a time
 		kind := keys[i].Kind
 		var ids []string
 		for ; i < len(keys) && keys[i].Kind == kind; i++ {
 			ids = append(ids, keys[i].ID)
 		}
-		part, err := manyIn(tx, "list what is wanted", scanRealization, head, append(slices.Clone(args), kind), ids, tail)
+		part, err := manyIn(tx, "list what is wanted", scanRealization, `SELECT `+realizationColumns+` FROM realizations WHERE kind = ? AND object IN `, []any{kind}, ids,
+			` AND gone = 0 ORDER BY object, holder`+tx.forUpdate())
 		if err != nil {
 			return nil, err
 		}

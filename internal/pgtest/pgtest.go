@@ -95,6 +95,10 @@ func database(t testing.TB, options string) string {
 	return at(server, name)
 }
 
+// Server returns the URL of the server, for a program that runs tests in other
+// processes: it gives them the URL as S4T_TEST_DATABASE.
+func Server() (string, error) { return server() }
+
 // at is the URL of a database on a server.
 func at(server, name string) string {
 	u, err := url.Parse(server)
