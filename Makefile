@@ -34,6 +34,7 @@ test:
 	@$(MAKE) --no-print-directory build
 	$(GO) vet ./...
 	S4T_NO_SKIPS=1 $(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
+	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres $(GO) test -timeout 10m ./conductor # again, on the other engine
 	$(GO) test -run Allocate ./rtunnel/... ./vswitch ./lightningrod # again: allocations are not counted under the race detector
 	S4T_BIN=$(CURDIR)/bin $(GO) test -timeout 14m ./e2e
 
@@ -49,7 +50,7 @@ e2e: build
 test-faults: build
 	S4T_BIN=$(CURDIR)/bin S4T_RELIABILITY=$(CURDIR)/docs/reliability.md $(GO) test -v -count 1 -timeout 30m -run 'TestFault' ./e2e
 	$(GO) test -count 1 -timeout 20m ./internal/cloudtest -skip TestTwoOfEachRole -rapid.checks 50 -rapid.steps 50
-	$(GO) test -count 1 -timeout 20m ./internal/cloudtest -run TestTwoOfEachRole -rapid.checks 25 -rapid.steps 50
+	S4T_NO_SKIPS=1 $(GO) test -count 1 -timeout 40m ./internal/cloudtest -run TestTwoOfEachRole -rapid.checks 25 -rapid.steps 50
 
 ## test-idle: what an idle layer-2 network of 50 boards costs each of them
 test-idle: build

@@ -29,7 +29,7 @@ func fenced(op string, a store.Agent, incarnation string) error {
 	switch {
 	case a.ID != "" && a.Incarnation == incarnation:
 		return nil
-	case a.ID != "" && a.Replaced == incarnation:
+	case a.ID != "" && incarnation != "" && a.Replaced == incarnation:
 		return s4t.Errorf(s4t.Conflict, op, "give every agent an id of its own", "another agent with the id %q has taken its place", a.ID)
 	}
 	return s4t.Errorf(s4t.Unavailable, op, "say hello first", "this incarnation is not known")

@@ -1,7 +1,6 @@
 package conductor
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -95,10 +94,6 @@ func (c *Conductor) boardCreate(ctx context.Context, req wire.BoardCreate) (s4t.
 	return c.withCode(made.Board, code), nil
 }
 
-// maxScanned bounds the boards that are looked at for one page: a filter that
-// few match gives pages that are not full.
-const maxScanned = 10 * wire.MaxPage
-
 // boardList returns the boards that the caller sees, by name.
 func (c *Conductor) boardList(ctx context.Context, req wire.BoardList) (wire.List[s4t.Board], error) {
 	const op = "list boards"
@@ -107,40 +102,9 @@ func (c *Conductor) boardList(ctx context.Context, req wire.BoardList) (wire.Lis
 	default:
 		return wire.List[s4t.Board]{}, s4t.Errorf(s4t.Invalid, op, "use online, offline or registered", "%q is no status of a board", req.Status)
 	}
-	return list(ctx, c, req.Caller, op, c.shown, func(tx *store.Tx) (wire.List[store.Board], error) {
-		if len(req.Labels) == 0 {
-			return tx.Boards(scope(req.Caller), req.Status, req.Page)
-		}
-		found := wire.List[store.Board]{Items: []store.Board{}}
-		page, limit := req.Page, cmp.Or(req.Page.Limit, wire.MaxPage)
-		for scanned := 0; scanned < maxScanned; {
-			page.Limit = limit - len(found.Items) // so that no match is left behind the page's end
-			part, err := tx.Boards(scope(req.Caller), req.Status, page)
-			if err != nil {
-				return found, err
-			}
-			for _, b := range part.Items {
-				if hasLabels(b.Labels, req.Labels) {
-					found.Items = append(found.Items, b)
-				}
-			}
-			scanned += len(part.Items)
-			found.Next, found.EventID, page.After = part.Next, part.EventID, part.Next
-			if found.Next == "" || len(found.Items) == limit {
-				break
-			}
-		}
-		return found, nil
+	return list(ctx, c, req.Caller, op, req.Page, c.shown, func(tx *store.Tx, p wire.Page) (wire.List[store.Board], error) {
+		return tx.Boards(scope(req.Caller), req.Status, req.Labels, p)
 	})
-}
-
-func hasLabels(has, wanted map[string]string) bool {
-	for k, v := range wanted {
-		if got, ok := has[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
 }
 
 // boardGet returns a board.

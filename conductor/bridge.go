@@ -269,8 +269,8 @@ func (c *Conductor) bridgeGet(ctx context.Context, req wire.RefRequest) (s4t.Bri
 
 // bridgeList returns the bridges that the caller sees, by name.
 func (c *Conductor) bridgeList(ctx context.Context, req wire.ListRequest) (wire.List[s4t.Bridge], error) {
-	return list(ctx, c, req.Caller, "list bridges", same[s4t.Bridge], func(tx *store.Tx) (page wire.List[s4t.Bridge], err error) {
-		stored, err := tx.Bridges(scope(req.Caller), req.Page)
+	return list(ctx, c, req.Caller, "list bridges", req.Page, same[s4t.Bridge], func(tx *store.Tx, p wire.Page) (page wire.List[s4t.Bridge], err error) {
+		stored, err := tx.Bridges(scope(req.Caller), p)
 		if err != nil {
 			return page, err
 		}

@@ -19,12 +19,6 @@ func allow(caller wire.Caller, op string, needs s4t.Role) error {
 	return nil
 }
 
-// sees reports whether objects of project exist for the caller: those of other
-// projects do not, but for an admin.
-func sees(caller wire.Caller, project s4t.ProjectID) bool {
-	return caller.Role == s4t.RoleAdmin || caller.Project == project && project != ""
-}
-
 // scope is the project whose objects the caller lists; "" means every one.
 func scope(caller wire.Caller) s4t.ProjectID {
 	if caller.Role == s4t.RoleAdmin {
@@ -43,7 +37,7 @@ func choose[T any](caller wire.Caller, op, noun, ref string, found []T, id func(
 	var own, others []T
 	for _, f := range found {
 		switch {
-		case !sees(caller, project(f)):
+		case !caller.Sees(project(f)):
 		case id(f) == ref:
 			return f, nil
 		case project(f) == caller.Project:

@@ -154,7 +154,7 @@ func (c *Conductor) now() time.Time { return c.cfg.Now().UTC() }
 // started has ended when it returns; it returns nil after ctx has ended. Run
 // is called once.
 func (c *Conductor) Run(ctx context.Context) error {
-	if err := c.fillRealizations(ctx); err != nil {
+	if err := c.fillRealizations(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)

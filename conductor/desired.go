@@ -91,7 +91,7 @@ func (c *Conductor) wantAll(ctx context.Context) error {
 		return err
 	}
 	return everyPage(ctx, c, func(ch *change, p wire.Page) (string, error) {
-		list, err := ch.Boards("", "", p)
+		list, err := ch.Boards("", "", nil, p)
 		for _, b := range list.Items {
 			if err == nil && b.TunnelAgent != "" {
 				err = ch.wantStreams(b)

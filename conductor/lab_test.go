@@ -32,6 +32,7 @@ type lab struct {
 	t        testing.TB
 	path     string // of an SQLite database
 	postgres bool
+	url      string // of the database
 	db       *store.DB
 	q        *queue.Mem
 	c        *Conductor
@@ -44,7 +45,8 @@ type lab struct {
 	mu     sync.Mutex
 	boards map[s4t.BoardID]*fakeBoard
 	events []s4t.Event
-	seen   chan struct{} // closed, and made anew, with each event
+	moved  map[s4t.OperationID]bool // operations that were told to have moved
+	seen   chan struct{}            // closed, and made anew, with each event
 	kicks  []wire.BoardKick
 	pings  int
 
@@ -57,11 +59,13 @@ type fakeBoard struct {
 	id        s4t.BoardID
 	name      string
 	epoch     int64
+	seq       int64 // of its last report in this session
 	session   bool
 	alive     bool   // answers pings
 	deaf      bool   // does nothing on a wake-up
 	problem   string // of its ports: they do not come up
 	problemID string
+	fails     map[string]wire.ResourceState // problems of other objects, by id
 	desired   wire.BoardDesired
 }
 
@@ -155,12 +159,12 @@ const (
 
 // onPostgres says that the tests run on PostgreSQL (`make test` runs them on
 // both engines). Those that need another clock than the database's are skipped.
-var onPostgres = os.Getenv("S4T_TEST_ENGINE") == "postgres"
+func onPostgres() bool { return os.Getenv("S4T_TEST_ENGINE") == "postgres" }
 
 // needsClock is for tests that move the clock, which of the two engines only
 // SQLite takes from the process.
 func needsClock(t testing.TB) {
-	if onPostgres {
+	if onPostgres() {
 		t.Skip("PostgreSQL has a clock of its own: this runs on SQLite")
 	}
 }
@@ -212,7 +216,7 @@ func (l *lab) database() string {
 
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	return newLabOn(t, onPostgres)
+	return newLabOn(t, onPostgres())
 }
 
 func newLabOn(t testing.TB, postgres bool) *lab {
@@ -222,7 +226,7 @@ func newLabOn(t testing.TB, postgres bool) *lab {
 		t.Fatal(err)
 	}
 	l := &lab{
-		t: t, path: filepath.Join(t.TempDir(), "s4t.db"), q: queue.New(), key: key, boards: map[s4t.BoardID]*fakeBoard{}, seen: make(chan struct{}),
+		t: t, path: filepath.Join(t.TempDir(), "s4t.db"), q: queue.New(), key: key, boards: map[s4t.BoardID]*fakeBoard{}, moved: map[s4t.OperationID]bool{}, seen: make(chan struct{}),
 		member:  wire.Caller{User: "mia", Project: projectID, Role: s4t.RoleMember},
 		reader:  wire.Caller{User: "rob", Project: projectID, Role: s4t.RoleReader},
 		foreign: wire.Caller{User: "eve", Project: otherID, Role: s4t.RoleMember},
@@ -230,10 +234,8 @@ func newLabOn(t testing.TB, postgres bool) *lab {
 		tunnel:  &fakeTunnel{incarnation: "t1", problems: map[string]string{}, taken: map[int]bool{}, open: map[s4t.ServiceID]bool{}},
 	}
 	l.postgres = postgres
-	l.db, err = store.Open(t.Context(), store.Config{URL: l.database(), Now: func() time.Time { return time.Now().Add(time.Duration(l.skew.Load())) }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l.url = l.database()
+	l.db = l.open()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	serve := func(topic, server string, mux queue.Mux) {
@@ -279,6 +281,16 @@ func newLabOn(t testing.TB, postgres bool) *lab {
 	return l
 }
 
+// open opens the database, as each process does.
+func (l *lab) open() *store.DB {
+	l.t.Helper()
+	db, err := store.Open(l.t.Context(), store.Config{URL: l.url, Now: func() time.Time { return time.Now().Add(time.Duration(l.skew.Load())) }})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return db
+}
+
 // start starts a conductor, as after a restart.
 func (l *lab) start() {
 	l.t.Helper()
@@ -322,14 +334,24 @@ func (l *lab) start() {
 }
 
 // startSecond starts another conductor beside the first, on the same database
-// and queue.
-func (l *lab) startSecond() *Conductor {
+// and queue, and returns what stops it. On PostgreSQL it has connections of its
+// own; SQLite is for one process.
+func (l *lab) startSecond() (*Conductor, func()) {
 	l.t.Helper()
-	first, stop := l.c, l.stop
+	first, stopFirst, db := l.c, l.stop, l.db
+	if l.postgres {
+		l.db = l.open()
+	}
 	l.start()
-	second, stopSecond := l.c, l.stop
-	l.c, l.stop = first, func() { stopSecond(); stop() }
-	return second
+	second, stop, own := l.c, l.stop, l.db
+	stopSecond := sync.OnceFunc(func() {
+		stop()
+		if own != db {
+			own.Close()
+		}
+	})
+	l.c, l.stop, l.db = first, func() { stopSecond(); stopFirst() }, db
+	return second, stopSecond
 }
 
 // ahead lets the conductor's clock run ahead, in steps that are not taken for
@@ -390,6 +412,9 @@ func (l *lab) told(_ context.Context, _ string, body []byte) ([]byte, error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.events = append(l.events, fresh...)
+		for _, id := range n.Operations {
+			l.moved[id] = true
+		}
 		close(l.seen)
 		l.seen = make(chan struct{})
 		return wire.Empty{}, nil
@@ -583,7 +608,7 @@ func (l *lab) connectTry(f *fakeBoard, instance string) error {
 		return err
 	}
 	l.mu.Lock()
-	f.epoch, f.session, f.alive = w.Epoch, true, true
+	f.epoch, f.session, f.alive, f.seq = w.Epoch, true, true, 0
 	l.mu.Unlock()
 	l.boardApply(f, w.Desired)
 	return nil
@@ -636,7 +661,9 @@ func (l *lab) boardApply(f *fakeBoard, d wire.BoardDesired) {
 		return
 	}
 	f.desired = d
+	f.seq++
 	r := l.reportOf(f)
+	r.Seq = f.seq
 	l.mu.Unlock()
 	try[wire.Empty](l, wire.MethodBoardReport, r)
 }
@@ -648,6 +675,9 @@ func (l *lab) reportOf(f *fakeBoard) wire.BoardReport {
 		s := wire.ResourceState{Kind: res.Kind, ID: res.ID, Up: true}
 		if res.Kind == wire.KindPort && f.problem != "" {
 			s.Up, s.ProblemID, s.Problem = false, f.problemID, f.problem
+		}
+		if p, ok := f.fails[res.ID]; ok {
+			s.Up, s.ProblemID, s.Problem = false, p.ProblemID, p.Problem
 		}
 		r.Resources = append(r.Resources, s)
 	}

@@ -44,8 +44,8 @@ func (ch *change) removeNetwork(n s4t.Network) {
 
 // networkList returns the networks that the caller sees.
 func (c *Conductor) networkList(ctx context.Context, req wire.ListRequest) (wire.List[s4t.Network], error) {
-	return list(ctx, c, req.Caller, "list networks", same[s4t.Network], func(tx *store.Tx) (wire.List[s4t.Network], error) {
-		return tx.Networks(scope(req.Caller), req.Page)
+	return list(ctx, c, req.Caller, "list networks", req.Page, same[s4t.Network], func(tx *store.Tx, p wire.Page) (wire.List[s4t.Network], error) {
+		return tx.Networks(scope(req.Caller), p)
 	})
 }
 
@@ -66,8 +66,8 @@ func (c *Conductor) networkGet(ctx context.Context, req wire.RefRequest) (s4t.Ne
 
 // subnetList returns the subnets that the caller sees.
 func (c *Conductor) subnetList(ctx context.Context, req wire.ListRequest) (wire.List[s4t.Subnet], error) {
-	return list(ctx, c, req.Caller, "list subnets", same[s4t.Subnet], func(tx *store.Tx) (wire.List[s4t.Subnet], error) {
-		return tx.Subnets(scope(req.Caller), req.Page)
+	return list(ctx, c, req.Caller, "list subnets", req.Page, same[s4t.Subnet], func(tx *store.Tx, p wire.Page) (wire.List[s4t.Subnet], error) {
+		return tx.Subnets(scope(req.Caller), p)
 	})
 }
 
@@ -81,7 +81,7 @@ func (c *Conductor) subnetGet(ctx context.Context, req wire.RefRequest) (s4t.Sub
 	if err != nil && s4t.KindOf(err) != s4t.NotFound {
 		return s4t.Subnet{}, err
 	}
-	if err != nil || !sees(req.Caller, sn.Project) {
+	if err != nil || !req.Caller.Sees(sn.Project) {
 		return s4t.Subnet{}, s4t.Errorf(s4t.NotFound, op, "`s4t subnet list` shows what there is", "it does not exist")
 	}
 	return sn, nil

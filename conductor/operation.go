@@ -124,7 +124,7 @@ func (c *Conductor) operationGet(ctx context.Context, req wire.OperationGet) (s4
 	if err != nil && s4t.KindOf(err) != s4t.NotFound {
 		return s4t.Operation{}, err
 	}
-	if err != nil || !sees(req.Caller, stored.Project) {
+	if err != nil || !req.Caller.Sees(stored.Project) {
 		return s4t.Operation{}, s4t.Errorf(s4t.NotFound, what, "`s4t operation list` shows what there is", "it does not exist")
 	}
 	return stored.Operation, nil
@@ -132,9 +132,9 @@ func (c *Conductor) operationGet(ctx context.Context, req wire.OperationGet) (s4
 
 // operationList returns operations, oldest first.
 func (c *Conductor) operationList(ctx context.Context, req wire.ListRequest) (wire.List[s4t.Operation], error) {
-	return list(ctx, c, req.Caller, "list operations", func(o store.Operation) s4t.Operation { return o.Operation },
-		func(tx *store.Tx) (wire.List[store.Operation], error) {
-			return tx.Operations(scope(req.Caller), req.Page)
+	return list(ctx, c, req.Caller, "list operations", req.Page, func(o store.Operation) s4t.Operation { return o.Operation },
+		func(tx *store.Tx, p wire.Page) (wire.List[store.Operation], error) {
+			return tx.Operations(scope(req.Caller), p)
 		})
 }
 
@@ -144,7 +144,7 @@ func (c *Conductor) operationDone(ctx context.Context, req wire.RefRequest) (wir
 	now := c.now()
 	err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
 		op, err := tx.LockOperation(s4t.OperationID(req.Ref))
-		if err != nil || !sees(req.Caller, op.Project) || op.Status != s4t.OperationSucceeded || op.Steps[len(op.Steps)-1].Number >= stepTold {
+		if err != nil || !req.Caller.Sees(op.Project) || op.Status != s4t.OperationSucceeded || op.Steps[len(op.Steps)-1].Number >= stepTold {
 			return err
 		}
 		return tx.SetSteps(op.ID, appendStep(op.Steps, stepTold, now))

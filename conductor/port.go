@@ -95,8 +95,8 @@ func shownPort(p store.Port) s4t.Port {
 
 // portList returns the ports that the caller sees.
 func (c *Conductor) portList(ctx context.Context, req wire.ListRequest) (wire.List[s4t.Port], error) {
-	return list(ctx, c, req.Caller, "list ports", shownPort, func(tx *store.Tx) (wire.List[store.Port], error) {
-		return tx.Ports(scope(req.Caller), req.Page)
+	return list(ctx, c, req.Caller, "list ports", req.Page, shownPort, func(tx *store.Tx, p wire.Page) (wire.List[store.Port], error) {
+		return tx.Ports(scope(req.Caller), p)
 	})
 }
 
@@ -110,7 +110,7 @@ func (c *Conductor) portGet(ctx context.Context, req wire.RefRequest) (s4t.Port,
 	if err != nil && s4t.KindOf(err) != s4t.NotFound {
 		return s4t.Port{}, err
 	}
-	if err != nil || !sees(req.Caller, stored.Project) {
+	if err != nil || !req.Caller.Sees(stored.Project) {
 		return s4t.Port{}, s4t.Errorf(s4t.NotFound, op, "`s4t port list` shows what there is", "it does not exist")
 	}
 	p := shownPort(stored)

@@ -16,7 +16,7 @@ func (c *Conductor) projectUpdate(ctx context.Context, req wire.ProjectUpdate) (
 	var p s4t.Project
 	err := c.request(ctx, req.Caller, "project.update", s4t.Line(req.Ref, s4t.MaxName), func(ch *change, rec *s4t.AuditRecord) (err error) {
 		p, err = ch.Project(req.Ref)
-		if s4t.KindOf(err) == s4t.NotFound || err == nil && !sees(req.Caller, p.ID) {
+		if s4t.KindOf(err) == s4t.NotFound || err == nil && !req.Caller.Sees(p.ID) {
 			return s4t.Errorf(s4t.NotFound, op, "see `s4t project list`", "project %q does not exist", s4t.Line(req.Ref, s4t.MaxName))
 		}
 		if err != nil {

@@ -276,15 +276,15 @@ func shownService(s store.Service) s4t.Service {
 // is named.
 func (c *Conductor) serviceList(ctx context.Context, req wire.ServiceList) (wire.List[s4t.Service], error) {
 	const op = "list services"
-	return list(ctx, c, req.Caller, op, shownService, func(tx *store.Tx) (wire.List[store.Service], error) {
+	return list(ctx, c, req.Caller, op, req.Page, shownService, func(tx *store.Tx, p wire.Page) (wire.List[store.Service], error) {
 		if req.Board == "" {
-			return tx.Services(scope(req.Caller), "", req.Page)
+			return tx.Services(scope(req.Caller), "", p)
 		}
 		b, err := findBoard(tx, req.Caller, op, req.Board)
 		if err != nil {
 			return wire.List[store.Service]{}, err
 		}
-		return tx.Services("", b.ID, req.Page)
+		return tx.Services("", b.ID, p)
 	})
 }
 
@@ -298,7 +298,7 @@ func (c *Conductor) serviceGet(ctx context.Context, req wire.RefRequest) (s4t.Se
 	if err != nil && s4t.KindOf(err) != s4t.NotFound {
 		return s4t.Service{}, err
 	}
-	if err != nil || !sees(req.Caller, s.Project) {
+	if err != nil || !req.Caller.Sees(s.Project) {
 		return s4t.Service{}, s4t.Errorf(s4t.NotFound, op, "`s4t service list` shows what there is", "it does not exist")
 	}
 	return shownService(s), nil

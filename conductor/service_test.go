@@ -29,7 +29,7 @@ func TestAServicesWholeLife(t *testing.T) {
 	}
 	e := tunnelWants[tunnelExposure](l, wire.KindService)[0]
 	ticket, err := wire.VerifyTicket(l.c.ticketKey(), e.Ticket, time.Now().AddDate(10, 0, 0))
-	if err != nil || ticket.Purpose != wire.PurposeService || ticket.Service != s.ID || ticket.Target != "127.0.0.1:22" || ticket.Board != f.id || e.PublicPort != 50005 {
+	if err != nil || ticket.Purpose != wire.PurposeService || ticket.Incarnation != "" || ticket.Service != s.ID || ticket.Target != "127.0.0.1:22" || ticket.Board != f.id || e.PublicPort != 50005 {
 		t.Errorf("%+v, %v", ticket, err)
 	}
 	l.await("service.up", "one")
@@ -139,7 +139,7 @@ func TestStreams(t *testing.T) {
 		t.Fatalf("%+v, %v", grant, err)
 	}
 	ticket, err := wire.VerifyTicket(l.c.ticketKey(), grant.Ticket, time.Now())
-	if err != nil || ticket.Purpose != wire.PurposeStream || ticket.Target != "127.0.0.1:22" || ticket.User != "mia" || ticket.Board != f.id || ticket.Agent != tunnelID {
+	if err != nil || ticket.Purpose != wire.PurposeStream || ticket.Target != "127.0.0.1:22" || ticket.User != "mia" || ticket.Board != f.id || ticket.Agent != tunnelID || ticket.Incarnation != "t1" {
 		t.Errorf("%+v, %v", ticket, err)
 	}
 	generation := l.boardNow("one").Generation

@@ -177,7 +177,7 @@ func TestTickets(t *testing.T) {
 			ids := map[string]bool{}
 			for _, text := range got.Tickets {
 				ticket, err := wire.VerifyTicket(l.c.ticketKey(), text, time.Now().Add(ticketLife-2*time.Second))
-				if err != nil || ticket.Board != one.id || ticket.Agent != tunnelID || ticket.Purpose != tt.req.Purpose || ticket.Port != tt.req.Port {
+				if err != nil || ticket.Board != one.id || ticket.Agent != tunnelID || ticket.Incarnation != "t1" || ticket.Purpose != tt.req.Purpose || ticket.Port != tt.req.Port {
 					t.Errorf("%+v, %v", ticket, err)
 				}
 				if _, err := wire.VerifyTicket(l.c.ticketKey(), text, time.Now().Add(ticketLife+2*time.Second)); err == nil {

@@ -107,7 +107,7 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 	if err != nil {
 		return wire.StreamGrant{}, err
 	}
-	ticket := c.sign(wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Board: b.ID, Target: target, User: req.Caller.User})
+	ticket := c.sign(wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User})
 	grant := wire.StreamGrant{URL: agent.URL, Ticket: ticket, BoardID: string(b.ID)}
 	if req.HostKeys {
 		grant.HostKeys = c.askHostKeys(ctx, b, req.TCPPort)

@@ -18,7 +18,7 @@ const ticketLife = 60 * time.Second
 // maxTickets is how many a board gets at a time.
 const maxTickets = 16
 
-// sign makes a ticket that works once, soon.
+// sign makes a ticket that works once, soon, at one incarnation of its agent.
 func (c *Conductor) sign(t wire.Ticket) string {
 	t.ID = s4t.NewID()
 	t.Expires = c.now().Add(ticketLife).Unix()
@@ -68,7 +68,9 @@ func (c *Conductor) boardTicket(ctx context.Context, req wire.BoardTicket) (wire
 		default:
 			return t, s4t.Errorf(s4t.Invalid, op, "", "no ticket is given to a board for the purpose %q", req.Purpose)
 		}
-		return t, nil
+		a, err := tx.Agent(t.Agent)
+		t.Incarnation = a.Incarnation
+		return t, err
 	})
 	if err != nil {
 		return wire.BoardTickets{}, err

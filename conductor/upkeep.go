@@ -16,9 +16,9 @@ import (
 
 const (
 	upkeepLease = "upkeep"
-	leaseTime   = 6 * time.Second // after that another conductor takes over
-	wakeAgain   = 5 * time.Second // how long who lags may do so before it is woken again
-	batch       = 200             // boards or objects that one transaction changes: others have their turn in between
+	leaseTime   = 10 * time.Second // after that another conductor takes over
+	wakeAgain   = 5 * time.Second  // how long who lags may do so before it is woken again
+	batch       = 200              // boards or objects that one transaction changes: others have their turn in between
 )
 
 // upkept is what the upkeep of this process remembers. Nothing in it must be
@@ -185,14 +185,20 @@ func (c *Conductor) tellEvents(ctx context.Context) error {
 func (c *Conductor) wakeLagging(ctx context.Context) error {
 	ch := &change{c: c}
 	_, err := view(ctx, c, func(tx *store.Tx) (struct{}, error) {
-		boards, err := tx.LaggingBoards(batch)
-		if err != nil {
-			return struct{}{}, err
+		for last := s4t.BoardID(""); ; {
+			boards, err := tx.LaggingBoards(last, batch)
+			if err != nil {
+				return struct{}{}, err
+			}
+			for _, b := range boards {
+				ch.wakeBoard(b)
+				last = b.Board
+			}
+			if len(boards) < batch {
+				break
+			}
 		}
 		agents, err := tx.Agents()
-		for _, b := range boards {
-			ch.wakeBoard(b)
-		}
 		for _, a := range agents {
 			if a.Kind == wire.AgentTunnel && a.Online && a.Applied < a.Generation {
 				ch.wakeAgent(a)

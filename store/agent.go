@@ -90,21 +90,7 @@ func (tx *Tx) SetReported(a Agent) error {
 // AgentLoads returns how much each tunnel agent has to carry: networks,
 // services and boards that are placed there.
 func (tx *Tx) AgentLoads() (map[s4t.AgentID]int, error) {
-	type load struct {
-		agent s4t.AgentID
-		n     int
-	}
-	rows, err := many(tx, "count what agents carry", func(s scanner) (l load, err error) {
-		err = s.Scan(&l.agent, &l.n)
-		return
-	}, `SELECT a.id, (SELECT COUNT(*) FROM boards b WHERE b.tunnel_agent = a.id) + (SELECT COUNT(*) FROM services s WHERE s.agent = a.id)
-			+ (SELECT COUNT(*) FROM networks n WHERE n.tunnel_agent = a.id) FROM agents a`)
-	if err != nil {
-		return nil, err
-	}
 	loads := map[s4t.AgentID]int{}
-	for _, l := range rows {
-		loads[l.agent] += l.n
-	}
-	return loads, nil
+	return loads, count(tx, "count what agents carry", loads, `SELECT a.id, (SELECT COUNT(*) FROM boards b WHERE b.tunnel_agent = a.id) + (SELECT COUNT(*) FROM services s WHERE s.agent = a.id)
+		+ (SELECT COUNT(*) FROM networks n WHERE n.tunnel_agent = a.id) FROM agents a`)
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"slices"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -42,19 +41,10 @@ func (a Await) Done() bool {
 
 // InsertAwaits adds what an operation waits for.
 func (tx *Tx) InsertAwaits(all []Await) error {
-	for len(all) > 0 {
-		part := all[:min(len(all), chunk)]
-		all = all[len(part):]
-		var args []any
-		for _, a := range part {
-			args = append(args, a.Operation, a.Holder, a.Kind, a.Object, bit(a.OnBoard), a.Board, a.Generation, 0, 0)
-		}
-		if _, err := tx.exec("record what an operation waits for",
-			`INSERT INTO awaits (operation, holder, kind, object, on_board, board, generation, told_at, received_at) VALUES `+rowsOf(len(part), 9), args...); err != nil {
-			return err
-		}
-	}
-	return nil
+	return insert(tx, "record what an operation waits for", `INSERT INTO awaits (operation, holder, kind, object, on_board, board, generation, told_at, received_at) VALUES `,
+		all, func(a Await) []any {
+			return []any{a.Operation, a.Holder, a.Kind, a.Object, bit(a.OnBoard), a.Board, a.Generation, 0, 0}
+		}, ``)
 }
 
 // Awaits returns what an operation waits for, and how that is now.
@@ -104,19 +94,10 @@ func (tx *Tx) RaiseAwaits(op s4t.OperationID, holder string, generation int64) e
 
 // AwaitedBoards returns those of boards that a running operation waits for.
 func (tx *Tx) AwaitedBoards(boards []s4t.BoardID) (map[s4t.BoardID]bool, error) {
-	awaited := map[s4t.BoardID]bool{}
-	for part := range slices.Chunk(boards, chunk) {
-		args := make([]any, len(part))
-		for i, b := range part {
-			args[i] = b
-		}
-		found, err := many(tx, "look for operations that wait for boards", value[s4t.BoardID], `SELECT DISTINCT holder FROM awaits WHERE holder IN `+rowsOf(1, len(part)), args...)
-		if err != nil {
-			return nil, err
-		}
-		for _, b := range found {
-			awaited[b] = true
-		}
+	found, err := manyIn(tx, "look for operations that wait for boards", value[s4t.BoardID], `SELECT DISTINCT holder FROM awaits WHERE holder IN `, nil, boards, ``)
+	awaited := make(map[s4t.BoardID]bool, len(found))
+	for _, b := range found {
+		awaited[b] = true
 	}
-	return awaited, nil
+	return awaited, err
 }

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -181,11 +182,26 @@ func named(table string, project s4t.ProjectID, name string) (where string, args
 	return fmt.Sprintf("WHERE %s.project = ? AND %s.name = ?", table, table), []any{project, name}
 }
 
-// Boards returns a page of the boards of a project by name, with a status; ""
-// means every project, and every status.
-func (tx *Tx) Boards(project s4t.ProjectID, status s4t.BoardStatus, p wire.Page) (wire.List[Board], error) {
-	return page(tx, "list boards", p, order[Board]{"b.name, b.id", func(b Board) []any { return []any{b.Name, string(b.ID)} }},
-		scanBoard, boardSelect, equal(equal(filter{}, "b.project", project), "p.status", status))
+// Boards returns a page of the boards of a project by name, with a status and
+// labels; "" means every project, and every status.
+func (tx *Tx) Boards(project s4t.ProjectID, status s4t.BoardStatus, labels map[string]string, p wire.Page) (wire.List[Board], error) {
+	f := equal(equal(filter{}, "b.project", project), "p.status", status)
+	for k, v := range labels {
+		// Its text in the JSON, which both engines can look for in this way. In a
+		// key that holds a quote it may be found in vain: that is sorted out below.
+		text := jsonText(map[string]string{k: v})
+		f = f.and("replace(b.labels, ?, '') <> b.labels", text[1:len(text)-1])
+	}
+	list, err := page(tx, "list boards", p, order[Board]{"b.name, b.id", func(b Board) []any { return []any{b.Name, string(b.ID)} }}, scanBoard, boardSelect, f)
+	list.Items = slices.DeleteFunc(list.Items, func(b Board) bool {
+		for k, v := range labels {
+			if got, ok := b.Labels[k]; !ok || got != v {
+				return true
+			}
+		}
+		return false
+	})
+	return list, err
 }
 
 // SessionsOf returns the boards with a status whose session is, or was last,
@@ -194,16 +210,11 @@ func (tx *Tx) SessionsOf(agent s4t.AgentID, status s4t.BoardStatus, after s4t.Bo
 	return many(tx, "list boards of an agent", value[s4t.BoardID], `SELECT board FROM presence WHERE wamp_agent = ? AND status = ? AND board > ? ORDER BY board LIMIT ?`, agent, status, after, limit)
 }
 
-// BoardsOfTunnelAgent returns the boards whose streams and services are with
-// an agent, at most limit of them after one, by id.
-func (tx *Tx) BoardsOfTunnelAgent(agent s4t.AgentID, after s4t.BoardID, limit int) ([]Board, error) {
-	return many(tx, "list boards of an agent", scanBoard, boardSelect+`WHERE b.tunnel_agent = ? AND b.id > ? ORDER BY b.id LIMIT ?`, agent, after, limit)
-}
-
 // LaggingBoards returns the online boards that have not applied their desired
-// state, at most limit of them.
-func (tx *Tx) LaggingBoards(limit int) ([]Woken, error) {
-	return many(tx, "list boards that lag", scanWoken, `SELECT board, generation, wamp_agent, status FROM presence WHERE status = 'online' AND applied < generation ORDER BY board LIMIT ?`, limit)
+// state, at most limit of them after one, by id.
+func (tx *Tx) LaggingBoards(after s4t.BoardID, limit int) ([]Woken, error) {
+	return many(tx, "list boards that lag", scanWoken,
+		`SELECT board, generation, wamp_agent, status FROM presence WHERE status = 'online' AND applied < generation AND board > ? ORDER BY board LIMIT ?`, after, limit)
 }
 
 // ExpiringBoards returns the boards whose wish for idle data rtunnels, or
@@ -222,12 +233,5 @@ func (tx *Tx) CountBoards(project s4t.ProjectID) (map[s4t.BoardStatus]int, error
 		query, args = `SELECT p.status, COUNT(*) FROM boards b JOIN presence p ON p.board = b.id WHERE b.project = ? GROUP BY p.status`, []any{project}
 	}
 	counts := map[s4t.BoardStatus]int{s4t.BoardRegistered: 0, s4t.BoardOnline: 0, s4t.BoardOffline: 0}
-	_, err := many(tx, "count boards", func(s scanner) (struct{}, error) {
-		var status s4t.BoardStatus
-		var n int
-		err := s.Scan(&status, &n)
-		counts[status] = n
-		return struct{}{}, err
-	}, query, args...)
-	return counts, err
+	return counts, count(tx, "count boards", counts, query, args...)
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
@@ -27,7 +28,7 @@ func newWorld(t *testing.T, db *DB) world {
 	t.Helper()
 	var w world
 	w.project = newProject("lab")
-	w.agent = Agent{ID: "t1", Kind: wire.AgentTunnel, Incarnation: "i", URL: "https://t:1", Host: "t", PublicMin: 50000, PublicMax: 50001, Generation: 1, Online: true, SeenAt: at}
+	w.agent = Agent{ID: "t1", Kind: wire.AgentTunnel, Incarnation: "i", URL: "https://t:1", Host: "t", PublicPorts: s4t.PortRange{First: 50000, Last: 50001}, Generation: 1, Online: true, SeenAt: at, Replaced: "h", Applied: 1, ReportSeq: 2, LeaseUntil: at.Add(time.Second)}
 	board := func(name string) Board {
 		return Board{
 			Board: s4t.Board{
@@ -36,7 +37,7 @@ func newWorld(t *testing.T, db *DB) world {
 				WAMPAgent: "w1", TunnelAgent: w.agent.ID, Info: s4t.BoardInfo{OS: "linux", HostKeys: []string{"ssh-ed25519 A"}}, Problems: []string{"none of note"},
 				LastSeen: &at, CreatedAt: at,
 			},
-			CodeHash: "hash of " + name, CodeUsed: true, PublicKey: []byte{1, 2, 3}, Incarnation: "wi", Instance: "bi", StreamsUp: true,
+			CodeHash: "hash of " + name, CodeUsed: true, PublicKey: []byte{1, 2, 3}, Incarnation: "wi", Instance: "bi", ReportSeq: 7,
 			StreamsUntil: at.Add(time.Minute), ClonedAt: at.Add(time.Second),
 		}
 	}
@@ -62,7 +63,7 @@ func newWorld(t *testing.T, db *DB) world {
 	}
 	write(t, db, func(tx *Tx) error {
 		for _, err := range []error{
-			tx.InsertProject(w.project), tx.PutAgent(w.agent), tx.InsertBoard(w.one), tx.InsertBoard(w.two),
+			tx.InsertProject(w.project), tx.PutAgent(w.agent), putBoard(tx, w.one), putBoard(tx, w.two),
 			tx.InsertNetwork(w.network), tx.InsertBridge(w.bridge), tx.InsertPort(w.ports[0]), tx.InsertPort(w.ports[1]),
 		} {
 			if err != nil {
@@ -72,6 +73,16 @@ func newWorld(t *testing.T, db *DB) world {
 		return nil
 	})
 	return w
+}
+
+// putBoard adds a board with all that is known of it.
+func putBoard(tx *Tx, b Board) error {
+	return errors.Join(tx.InsertBoard(b), tx.SetBoardKey(b), tx.SetBoardSays(b), tx.SetBoardStreams(b), tx.SetBoardCloned(b), tx.SetPresence(b))
+}
+
+// held is what a holder says of an object.
+func held(h string, kind wire.Kind, object string, up bool, problem string) Realization {
+	return Realization{Holder: h, Kind: kind, Object: object, OnBoard: h != "t1", Generation: 2, Spec: `{}`, Up: up, WasUp: up, Problem: problem}
 }
 
 // same fails the test where what was read is not what was written.
@@ -95,44 +106,81 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 			same(t, "board", b, err, w.one)
 			b, err = tx.BoardByCode("hash of two")
 			same(t, "board by code", b, err, w.two)
-			all, err := tx.Boards(w.project.ID)
-			same(t, "boards", all, err, []Board{w.one, w.two})
-			all, err = tx.FindBoards("two")
-			same(t, "boards by name", all, err, []Board{w.two})
-			all, err = tx.BoardsOfWAMPAgent("w1")
-			same(t, "boards of an agent", len(all), err, 2)
-			all, err = tx.BoardsOfTunnelAgent("t1")
-			same(t, "boards of an agent", len(all), err, 2)
-			all, err = tx.ExpiringBoards(at.Add(time.Minute), at)
-			same(t, "boards with something that ran out", len(all), err, 2)
+			for _, project := range []s4t.ProjectID{"", w.project.ID} {
+				for _, status := range []s4t.BoardStatus{"", s4t.BoardOnline} {
+					all, err := tx.Boards(project, status, nil, wire.Page{})
+					same(t, "boards", all.Items, err, []Board{w.one, w.two})
+				}
+				all, err := tx.Boards(project, s4t.BoardOffline, nil, wire.Page{})
+				same(t, "boards that are offline", all.Items, err, []Board{})
+				named, err := tx.BoardsNamed(project, "two")
+				same(t, "boards by name", named, err, []Board{w.two})
+				counts, err := tx.CountBoards(project)
+				same(t, "boards by status", counts, err, map[s4t.BoardStatus]int{s4t.BoardRegistered: 0, s4t.BoardOnline: 2, s4t.BoardOffline: 0})
+			}
+			ids := []s4t.BoardID{w.one.ID, w.two.ID}
+			slices.Sort(ids)
+			some, err := tx.SessionsOf("w1", s4t.BoardOnline, "", 10)
+			same(t, "boards of an agent", some, err, ids)
+			some, err = tx.SessionsOf("w1", s4t.BoardOnline, ids[0], 10)
+			same(t, "boards of an agent after one", some, err, ids[1:])
+			some, err = tx.SessionsOf("w1", s4t.BoardOffline, "", 10)
+			same(t, "boards of an agent that are offline", some, err, []s4t.BoardID{})
+			some, err = tx.ExpiringBoards(at.Add(time.Minute), at)
+			same(t, "boards with something that ran out", some, err, ids)
+			some, err = tx.ExpiringBoards(at, at)
+			same(t, "boards with something that runs out later", len(some), err, 0)
 			n, err := tx.Network(w.network.ID)
 			same(t, "network", n, err, w.network)
-			networks, err := tx.Networks("")
-			same(t, "networks", networks, err, []s4t.Network{w.network})
-			networks, err = tx.NetworksOfBoard(w.two.ID)
+			byID, err := tx.NetworksByID([]s4t.NetworkID{"none", w.network.ID})
+			same(t, "networks by id", byID, err, map[s4t.NetworkID]s4t.Network{w.network.ID: w.network})
+			networks, err := tx.NetworksOfBoard(w.two.ID)
 			same(t, "networks of a board", networks, err, []s4t.Network{w.network})
-			networks, err = tx.NetworksOfAgent("t2")
-			same(t, "networks of another agent", networks, err, []s4t.Network{})
-			subnets, err := tx.Subnets(w.project.ID)
-			same(t, "subnets", subnets, err, w.network.Subnets)
+			networks, err = tx.NetworksOfBoard("none")
+			same(t, "networks of another board", networks, err, []s4t.Network{})
+			for _, project := range []s4t.ProjectID{"", w.project.ID} {
+				networks, err := tx.Networks(project, wire.Page{})
+				same(t, "networks", networks.Items, err, []s4t.Network{w.network})
+				named, err := tx.NetworksNamed(project, "net")
+				same(t, "networks by name", named, err, []s4t.Network{w.network})
+				subnets, err := tx.Subnets(project, wire.Page{})
+				same(t, "subnets", subnets.Items, err, w.network.Subnets)
+				bridges, err := tx.Bridges(project, wire.Page{})
+				same(t, "bridges", bridges.Items, err, []Bridge{w.bridge})
+				ofName, err := tx.BridgesNamed(project, "net")
+				same(t, "bridges by name", ofName, err, []Bridge{w.bridge})
+				ports, err := tx.Ports(project, wire.Page{})
+				same(t, "ports", len(ports.Items), err, 2)
+			}
+			var each []s4t.Network
+			err = tx.EachNetwork(w.project.ID, func(n s4t.Network) error { each = append(each, n); return nil })
+			same(t, "each network", each, err, []s4t.Network{w.network})
+			used, err := tx.UsedPrefixes(w.project.ID)
+			same(t, "prefixes", len(used), err, 2)
 			sn, err := tx.Subnet(w.network.Subnets[1].ID)
 			same(t, "subnet", sn, err, w.network.Subnets[1])
-			bridges, err := tx.FindBridges("net")
-			same(t, "bridges", bridges, err, []Bridge{w.bridge})
-			br, err := tx.BridgeOfNetwork(w.network.ID)
+			br, err := tx.Bridge(w.bridge.ID)
+			same(t, "bridge", br, err, w.bridge)
+			br, err = tx.BridgeOfNetwork(w.network.ID)
 			same(t, "bridge of a network", br, err, w.bridge)
 			ports, err := tx.PortsOfNetwork(w.network.ID)
 			same(t, "ports", ports, err, w.ports[:])
+			of, err := tx.PortsOfNetworks([]s4t.NetworkID{w.network.ID, "none"})
+			same(t, "ports of networks", of, err, map[s4t.NetworkID][]Port{w.network.ID: w.ports[:]})
+			ports, err = tx.PortsOfBoard(w.two.ID)
+			same(t, "ports of a board", ports, err, w.ports[1:])
 			p, err := tx.Port(w.ports[1].ID)
 			same(t, "port", p, err, w.ports[1])
-			states, err := tx.PortStates(w.network.ID)
+			states, err := tx.PortStatuses(w.network.ID)
 			same(t, "states", len(states), err, 2)
 			taken, err := tx.TakenAddresses(w.network.ID)
 			same(t, "addresses", len(taken), err, 4)
 			is, err := tx.GRELocalTaken(netip.MustParseAddr("100.64.0.2"))
 			same(t, "outer address", is, err, true)
 			loads, err := tx.AgentLoads()
-			same(t, "loads", loads, err, map[s4t.AgentID]int{"t1": 2})
+			same(t, "loads", loads, err, map[s4t.AgentID]int{"t1": 3}) // two boards, a network
+			agents, err := tx.Agents()
+			same(t, "agents", agents, err, []Agent{w.agent})
 			return nil
 		})
 	})
@@ -214,50 +262,119 @@ func TestChangesOfBoardsAndTheirThings(t *testing.T) {
 				ID: s4t.ServiceID(s4t.NewID()), Project: w.project.ID, Board: "one", BoardID: w.one.ID, Name: "ssh", TCPPort: 22, Target: "127.0.0.1",
 				Host: "t", PublicPort: 50000, Status: s4t.ServicePending, CreatedAt: at,
 			},
-			Agent: "t1", StreamsUp: true,
+			Agent: "t1",
 		}
 		write(t, db, func(tx *Tx) error {
-			b, err := tx.GrowBoard(w.one.ID)
-			same(t, "generation", b.Generation, err, int64(2))
-			g, err := tx.GrowAgent("t1")
-			same(t, "generation", g, err, int64(2))
+			b, err := tx.LockBoard(w.one.ID)
+			same(t, "board", b, err, w.one)
+			woken, err := tx.GrowBoard(w.one.ID)
+			same(t, "generation", woken, err, Woken{Board: w.one.ID, Generation: 2, WAMPAgent: "w1", Online: true})
+			a, err := tx.GrowAgent("t1", 5, 3)
+			w.agent.Generation, w.agent.DesiredSum, w.agent.SaidSum = 2, 5, 3
+			same(t, "agent", a, err, w.agent)
+			if a, err = tx.GrowAgent("t1", wire.Sum(0).Sub(5), wire.Sum(0).Sub(4)); err != nil {
+				return err
+			}
+			w.agent.Generation, w.agent.DesiredSum, w.agent.SaidSum = 3, 0, wire.Sum(0).Sub(1)
+			same(t, "agent whose sums went back", a, err, w.agent)
+			if err := tx.AddSaidSum("t1", 8); err != nil {
+				return err
+			}
+			w.agent.SaidSum, w.agent.Host, w.agent.Online, w.agent.Applied = 7, "u", false, 2
+			if err := tx.PutAgent(w.agent); err != nil {
+				return err
+			}
+			a, err = tx.LockAgent("t1")
+			same(t, "agent that said hello again", a, err, w.agent)
+			w.agent.Applied, w.agent.ReportSeq, w.agent.SaidSum = 3, 9, 11
+			if err := tx.SetReported(w.agent); err != nil {
+				return err
+			}
+			a, err = tx.Agent("t1")
+			same(t, "agent that reported", a, err, w.agent)
+
 			w.one.Name, w.one.Location, w.one.LastSeen, w.one.CodeHash, w.one.Problems, w.one.Generation = "uno", nil, nil, "", nil, 2
-			w.one.Board.Generation = 2
-			if err := tx.UpdateBoard(w.one); err != nil {
+			if err := errors.Join(tx.DescribeBoard(w.one), tx.SetBoardKey(w.one), tx.SetBoardSays(w.one), tx.SetPresence(w.one)); err != nil {
 				return err
 			}
 			b, err = tx.Board(w.one.ID)
 			same(t, "board", b, err, w.one)
-			lagging, err := tx.LaggingBoards()
-			same(t, "boards that lag", len(lagging), err, 1)
-			state, err := tx.BoardState(w.one.ID)
-			same(t, "state", state, err, BoardState{Name: "uno", Online: true, Applied: 1, StreamsUp: true})
+			lagging, err := tx.LaggingBoards("", 10)
+			same(t, "boards that lag", lagging, err, []Woken{woken})
+			lagging, err = tx.LaggingBoards("", 0)
+			same(t, "at most no boards that lag", len(lagging), err, 0)
 
 			p := w.ports[0]
-			p.Board, p.BoardUp, p.AgentUp, p.AgentProblem, p.Status, p.Problem = "uno", true, true, "slow", s4t.PortUp, "slow"
-			if err := tx.UpdatePortState(p); err != nil {
-				return err
+			p.Board = "uno"
+			object := string(p.ID)
+			for _, stage := range []struct {
+				board, agent Realization
+				status       s4t.PortStatus
+				problem      string
+			}{
+				{held(string(w.one.ID), wire.KindPort, object, true, ""), held("t1", wire.KindPort, object, false, "late"), s4t.PortPending, "late"},
+				{held(string(w.one.ID), wire.KindPort, object, true, ""), held("t1", wire.KindPort, object, true, "slow"), s4t.PortUp, "slow"},
+				{held(string(w.one.ID), wire.KindPort, object, false, "no device"), held("t1", wire.KindPort, object, true, "slow"), s4t.PortDown, "no device"},
+			} {
+				stage.board.WasUp = stage.agent.WasUp
+				if err := tx.PutRealizations([]Realization{stage.board, stage.agent}); err != nil {
+					return err
+				}
+				p.Status, p.Problem = stage.status, stage.problem
+				got, err := tx.Port(p.ID)
+				same(t, "port", got, err, p)
+				states, err := tx.PortStatuses(w.network.ID)
+				i := slices.IndexFunc(states, func(s s4t.Port) bool { return s.ID == p.ID })
+				same(t, "status of a port", states[i].Status, err, p.Status)
 			}
-			got, err := tx.Port(p.ID)
-			same(t, "port", got, err, p)
 			if err := tx.SetBridgeStatus(w.bridge.ID, s4t.BridgeUp); err != nil {
 				return err
 			}
+			br, err := tx.Bridge(w.bridge.ID)
+			same(t, "status of a bridge", br.Status, err, s4t.BridgeUp)
 
-			svc.Board = "uno"
+			svc.Board, svc.Host = "uno", "u"
 			if err := tx.InsertService(svc); err != nil {
 				return err
 			}
-			svc.AgentUp, svc.Status = true, s4t.ServiceUp
-			if err := tx.UpdateServiceState(svc); err != nil {
+			if err := tx.PutRealizations([]Realization{
+				held(string(w.one.ID), wire.KindService, string(svc.ID), true, "slow"), held("t1", wire.KindService, string(svc.ID), true, ""),
+			}); err != nil {
 				return err
 			}
+			svc.Status, svc.Problem = s4t.ServiceUp, "slow"
 			s, err := tx.Service(svc.ID)
 			same(t, "service", s, err, svc)
-			services, err := tx.ServicesOfAgent("t1")
+			services, err := tx.ServicesOfBoard(w.one.ID)
 			same(t, "services", services, err, []Service{svc})
+			for _, project := range []s4t.ProjectID{"", w.project.ID} {
+				for _, board := range []s4t.BoardID{"", w.one.ID} {
+					list, err := tx.Services(project, board, wire.Page{})
+					same(t, "services", list.Items, err, []Service{svc})
+				}
+			}
+			list, err := tx.Services("", w.two.ID, wire.Page{})
+			same(t, "services of the other board", list.Items, err, []Service{})
 			taken, err := tx.TakenPublicPorts("t1")
 			same(t, "public ports", taken, err, map[int]bool{50000: true})
+			svc.PublicPort = 50001
+			if err := tx.MoveService(svc); err != nil {
+				return err
+			}
+			taken, err = tx.TakenPublicPorts("t1")
+			same(t, "public ports after a move", taken, err, map[int]bool{50001: true})
+			n, err := tx.LockNetwork(w.network.ID)
+			same(t, "network", n.Name, err, "net")
+			return nil
+		})
+		write(t, db, func(tx *Tx) error {
+			other := svc
+			other.ID, other.TCPPort, other.PublicPort = s4t.ServiceID(s4t.NewID()), 80, 50000
+			return errors.Join(tx.InsertService(other), tx.DeleteService(other.ID))
+		})
+		view(t, db, func(tx *Tx) error {
+			services, err := tx.ServicesOfBoard(w.one.ID)
+			same(t, "services without one that was hidden", services, err, []Service{svc})
 			return nil
 		})
 		if err := db.Tx(t.Context(), func(tx *Tx) error { return tx.DeleteProject(w.project.ID) }); !IsInUse(err) {
@@ -267,18 +384,18 @@ func TestChangesOfBoardsAndTheirThings(t *testing.T) {
 		view(t, db, func(tx *Tx) error {
 			ports, err := tx.PortsOfNetwork(w.network.ID)
 			same(t, "ports that are left", len(ports), err, 1)
-			services, err := tx.Services("")
-			same(t, "services that are left", len(services), err, 0)
+			services, err := tx.Services("", "", wire.Page{})
+			same(t, "services that are left", len(services.Items), err, 0)
 			taken, err := tx.TakenAddresses(w.network.ID)
 			same(t, "addresses that are left", len(taken), err, 2)
 			return nil
 		})
 		write(t, db, func(tx *Tx) error { return tx.DeleteNetwork(w.network.ID) })
 		view(t, db, func(tx *Tx) error {
-			bridges, err := tx.Bridges("")
-			same(t, "bridges that are left", len(bridges), err, 0)
-			ports, err := tx.Ports("")
-			same(t, "ports that are left", len(ports), err, 0)
+			bridges, err := tx.Bridges("", wire.Page{})
+			same(t, "bridges that are left", len(bridges.Items), err, 0)
+			ports, err := tx.Ports("", wire.Page{})
+			same(t, "ports that are left", len(ports.Items), err, 0)
 			return nil
 		})
 	})
@@ -295,34 +412,42 @@ func TestOperationsAndEvents(t *testing.T) {
 					ID: s4t.OperationID(s4t.NewID()), Kind: "bridge.create", Project: p.ID, Object: "o", Status: s4t.OperationRunning,
 					Steps: []s4t.Step{{Number: 1, Name: "ask", At: at, TookMS: 1.5}}, CreatedAt: at.Add(time.Duration(i) * time.Second),
 				},
-				Name: "lab", Awaits: `{"x":1}`,
+				Name: "lab", Retries: 2,
 			})
 		}
 		write(t, db, func(tx *Tx) error {
 			for _, o := range ops {
-				if err := tx.InsertOperation(o); err != nil {
+				if err := tx.InsertOperation(o, time.Hour); err != nil {
 					return err
 				}
 			}
 			for i := range 3 {
 				ended := at.Add(time.Hour)
 				ops[i].Status, ops[i].Error, ops[i].ErrorKind, ops[i].EndedAt = s4t.OperationFailed, "late", s4t.Timeout, &ended
-				if err := tx.UpdateOperation(ops[i]); err != nil {
-					return err
-				}
+				done, err := tx.EndOperation(ops[i])
+				same(t, "ended", done, err, true)
 			}
+			if err := errors.Join(tx.UseRetry(ops[0].ID), tx.UseRetry(ops[3].ID)); err != nil { // the first has ended
+				return err
+			}
+			ops[3].Retries, ops[3].Steps = 1, append(ops[3].Steps, s4t.Step{Number: 2, Name: "answer", At: at})
+			if err := tx.SetSteps(ops[3].ID, ops[3].Steps); err != nil {
+				return err
+			}
+			o, err := tx.LockOperation(ops[3].ID)
+			same(t, "operation", o, err, ops[3])
 			for _, kind := range []string{"a", "b", "c"} {
 				tx.InsertEvents(s4t.Event{At: at, Kind: kind, Project: p.ID, Object: "o", Data: map[string]int{"x": 1}})
 			}
 			return nil
 		})
 		view(t, db, func(tx *Tx) error {
-			all, err := tx.Operations(p.ID)
-			same(t, "operations", all, err, ops)
+			all, err := tx.Operations(p.ID, wire.Page{})
+			same(t, "operations", all.Items, err, ops)
 			o, err := tx.Operation(ops[0].ID)
 			same(t, "operation", o, err, ops[0])
-			running, err := tx.RunningOperations()
-			same(t, "running", running, err, ops[3:])
+			running, err := tx.OverdueOperations(true)
+			same(t, "running", running, err, []s4t.OperationID{ops[3].ID})
 			events, err := tx.Events(p.ID, 1, 10)
 			same(t, "events", len(events), err, 2)
 			if events[0].ID != 2 || events[1].Kind != "c" || events[0].Data == nil {
@@ -341,9 +466,9 @@ func TestOperationsAndEvents(t *testing.T) {
 		view(t, db, func(tx *Tx) error {
 			events, err := tx.Events("", 0, 10)
 			same(t, "events that are left", len(events), err, 1)
-			all, err := tx.Operations("")
-			same(t, "operations that are left", len(all), err, 2)
-			if !slices.ContainsFunc(all, func(o Operation) bool { return o.ID == ops[3].ID }) {
+			all, err := tx.Operations("", wire.Page{})
+			same(t, "operations that are left", len(all.Items), err, 2)
+			if !slices.ContainsFunc(all.Items, func(o Operation) bool { return o.ID == ops[3].ID }) {
 				t.Error("one that runs was forgotten")
 			}
 			return nil

@@ -52,8 +52,3 @@ func (tx *Tx) DeleteEndpoint(id s4t.EndpointID) error {
 func (tx *Tx) Endpoint(id s4t.EndpointID) (Endpoint, error) {
 	return one(tx, fmt.Sprintf("find GRE endpoint %q", id), scanEndpoint, endpointSelect+`WHERE e.id = ?`, id)
 }
-
-// EndpointsOfNetwork returns the endpoints of a network.
-func (tx *Tx) EndpointsOfNetwork(id s4t.NetworkID) ([]Endpoint, error) {
-	return many(tx, "list GRE endpoints", scanEndpoint, endpointSelect+`WHERE e.network = ? ORDER BY e.remote, e.gre_key`, id)
-}

@@ -3,9 +3,8 @@ package store
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 func TestGREEndpointsOfANetwork(t *testing.T) {
@@ -25,24 +24,21 @@ func TestGREEndpointsOfANetwork(t *testing.T) {
 			t.Errorf("the same remote and key again: %v", err)
 		}
 		e.Status, e.Problem = s4t.PortUp, "none of note"
-		write(t, db, func(tx *Tx) error { return tx.UpdateEndpointState(e) })
+		write(t, db, func(tx *Tx) error {
+			return tx.PutRealizations([]Realization{held(string(e.Agent), wire.KindGRE, string(e.ID), true, "none of note")})
+		})
 		view(t, db, func(tx *Tx) error {
-			for name, list := range map[string]func() ([]Endpoint, error){
-				"network": func() ([]Endpoint, error) { return tx.EndpointsOfNetwork(w.network.ID) },
-				"agent":   func() ([]Endpoint, error) { return tx.EndpointsOfAgent(w.agent.ID) },
-				"project": func() ([]Endpoint, error) { return tx.Endpoints(w.project.ID) },
-				"all":     func() ([]Endpoint, error) { return tx.Endpoints("") },
-			} {
-				got, err := list()
-				if diff := cmp.Diff([]Endpoint{e}, got); err != nil || diff != "" {
-					t.Errorf("of the %s: %v %s", name, err, diff)
-				}
-			}
+			got, err := tx.Endpoint(e.ID)
+			same(t, "endpoint", got, err, e)
+			n, err := tx.Network(w.network.ID)
+			same(t, "of the network", n.AttachGRE, err, []s4t.GREEndpoint{e.GREEndpoint})
+			list, err := tx.Networks("", wire.Page{})
+			same(t, "of all networks", list.Items, err, []s4t.Network{n})
 			return nil
 		})
 		write(t, db, func(tx *Tx) error { return tx.DeleteNetwork(w.network.ID) })
 		view(t, db, func(tx *Tx) error {
-			if left, err := tx.Endpoints(""); err != nil || len(left) > 0 {
+			if left, err := tx.Endpoint(e.ID); s4t.KindOf(err) != s4t.NotFound {
 				t.Errorf("they go with their network: %v, %v", left, err)
 			}
 			return nil

@@ -181,6 +181,14 @@ func TestTokensGoWithTheirUserAndProjectAndWhenTheyExpire(t *testing.T) {
 			}
 			return err
 		})
+		write(t, db, func(tx *Tx) error { return errors.Join(tx.SetUserPassword(bob.ID, "another"), tx.DeleteToken("4")) })
+		view(t, db, func(tx *Tx) error {
+			hash, err := tx.UserPassword(bob.ID)
+			same(t, "password", hash, err, "another")
+			_, err = tx.Token("4")
+			same(t, "a token that was revoked", s4t.KindOf(err), nil, s4t.NotFound)
+			return nil
+		})
 	})
 }
 
@@ -221,6 +229,25 @@ func TestAuditIsFilteredAndInOrder(t *testing.T) {
 				return err
 			})
 		}
+	})
+}
+
+func TestTheNewestAuditRecordsAreKept(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		write(t, db, func(tx *Tx) error {
+			for _, action := range []string{"a", "b", "c"} {
+				if err := tx.InsertAudit(s4t.AuditRecord{At: at, Action: action}); err != nil {
+					return err
+				}
+			}
+			return errors.Join(tx.TrimAudit(3), tx.TrimAudit(2))
+		})
+		view(t, db, func(tx *Tx) error {
+			left, err := tx.AuditRecords(AuditFilter{}, wire.Page{})
+			same(t, "records that are left", len(left.Items), err, 2)
+			same(t, "the oldest of them", left.Items[0].Action, err, "b")
+			return nil
+		})
 	})
 }
 

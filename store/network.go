@@ -3,7 +3,6 @@ package store
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
@@ -41,13 +40,8 @@ func (tx *Tx) InsertNetwork(n s4t.Network) error {
 		n.ID, n.Project, n.Name, n.Layer, n.Encapsulation, n.MTU, int64(n.Key), n.TunnelAgent, micros(n.CreatedAt)); err != nil {
 		return err
 	}
-	for _, sn := range n.Subnets {
-		if _, err := tx.exec(fmt.Sprintf("create subnet %v", sn.CIDR),
-			`INSERT INTO subnets (`+subnetColumns+`) VALUES (?, ?, ?, ?)`, sn.ID, n.ID, sn.Project, sn.CIDR.String()); err != nil {
-			return err
-		}
-	}
-	return nil
+	return insert(tx, fmt.Sprintf("create the subnets of network %q", n.Name), `INSERT INTO subnets (`+subnetColumns+`) VALUES `, n.Subnets,
+		func(sn s4t.Subnet) []any { return []any{sn.ID, n.ID, sn.Project, sn.CIDR.String()} }, ``)
 }
 
 // DeleteNetwork deletes a network with its subnets, bridge, ports and
@@ -117,21 +111,15 @@ func (tx *Tx) NetworksOfBoard(board s4t.BoardID) ([]s4t.Network, error) {
 
 // NetworksByID returns those of ids that are there, by id.
 func (tx *Tx) NetworksByID(ids []s4t.NetworkID) (map[s4t.NetworkID]s4t.Network, error) {
-	found := make(map[s4t.NetworkID]s4t.Network, len(ids))
-	for part := range slices.Chunk(ids, chunk) {
-		args := make([]any, len(part))
-		for i, id := range part {
-			args[i] = id
-		}
-		networks, err := tx.networks(`WHERE id IN `+rowsOf(1, len(part)), args...)
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range networks {
-			found[n.ID] = n
-		}
+	networks, err := manyIn(tx, "list networks", scanNetwork, `SELECT `+networkColumns+` FROM networks WHERE id IN `, nil, ids, ``)
+	if err == nil {
+		err = tx.withParts(networks)
 	}
-	return found, nil
+	found := make(map[s4t.NetworkID]s4t.Network, len(networks))
+	for _, n := range networks {
+		found[n.ID] = n
+	}
+	return found, err
 }
 
 func (tx *Tx) networks(where string, args ...any) ([]s4t.Network, error) {
@@ -144,41 +132,28 @@ func (tx *Tx) networks(where string, args ...any) ([]s4t.Network, error) {
 
 // withParts gives networks their subnets, endpoints and uplinks.
 func (tx *Tx) withParts(networks []s4t.Network) error {
-	at := make(map[s4t.NetworkID]int, len(networks))
-	for i, n := range networks {
-		at[n.ID] = i
+	at, ids := index(networks, func(n s4t.Network) s4t.NetworkID { return n.ID })
+	subnets, err := manyIn(tx, "list subnets of networks", scanSubnet, `SELECT `+subnetColumns+` FROM subnets WHERE network IN `, nil, ids, ` ORDER BY cidr`)
+	if err != nil {
+		return err
 	}
-	for part := range slices.Chunk(networks, chunk) {
-		var ids []any
-		for _, n := range part {
-			ids = append(ids, n.ID)
-		}
-		in := rowsOf(1, len(ids))
-		subnets, err := many(tx, "list subnets of networks", scanSubnet, `SELECT `+subnetColumns+` FROM subnets WHERE network IN `+in+` ORDER BY cidr`, ids...)
-		if err != nil {
-			return err
-		}
-		for _, sn := range subnets {
-			n := &networks[at[sn.Network]]
-			n.Subnets = append(n.Subnets, sn)
-		}
-		endpoints, err := many(tx, "list GRE endpoints of networks", scanEndpoint, endpointSelect+`WHERE e.network IN `+in+` ORDER BY e.remote, e.gre_key`, ids...)
-		if err != nil {
-			return err
-		}
-		for _, e := range endpoints {
-			n := &networks[at[e.Network]]
-			n.AttachGRE = append(n.AttachGRE, e.GREEndpoint)
-		}
-		uplinks, err := many(tx, "list uplinks of networks", scanUplink, uplinkSelect+`WHERE u.network IN `+in, ids...)
-		if err != nil {
-			return err
-		}
-		for _, u := range uplinks {
-			networks[at[u.Network]].Uplink = &u.Uplink
-		}
+	for _, sn := range subnets {
+		n := &networks[at[sn.Network]]
+		n.Subnets = append(n.Subnets, sn)
 	}
-	return nil
+	endpoints, err := manyIn(tx, "list GRE endpoints of networks", scanEndpoint, endpointSelect+`WHERE e.network IN `, nil, ids, ` ORDER BY e.remote, e.gre_key`)
+	if err != nil {
+		return err
+	}
+	for _, e := range endpoints {
+		n := &networks[at[e.Network]]
+		n.AttachGRE = append(n.AttachGRE, e.GREEndpoint)
+	}
+	uplinks, err := manyIn(tx, "list uplinks of networks", scanUplink, uplinkSelect+`WHERE u.network IN `, nil, ids, ``)
+	for _, u := range uplinks {
+		networks[at[u.Network]].Uplink = &u.Uplink
+	}
+	return err
 }
 
 // UsedPrefixes returns the subnets of all networks of a project.

@@ -83,7 +83,7 @@ func (tx *Tx) OverdueOperations(all bool) ([]s4t.OperationID, error) {
 	if all {
 		now = now.AddDate(100, 0, 0)
 	}
-	return many(tx, "list operations", value[s4t.OperationID], `SELECT id FROM operations WHERE status = 'running' AND deadline < ? ORDER BY id`, micros(now))
+	return many(tx, "list operations", value[s4t.OperationID], `SELECT id FROM operations WHERE status = 'running' AND deadline < ? ORDER BY deadline, id`, micros(now))
 }
 
 // ExtendOperations gives every running operation this much time from now: the

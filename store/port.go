@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -86,14 +85,13 @@ func (tx *Tx) DeletePort(id s4t.PortID) error {
 
 // Port returns a port.
 func (tx *Tx) Port(id s4t.PortID) (Port, error) {
-	ports, err := tx.ports(`p.id = ?`, id)
-	if err == nil && len(ports) == 0 {
-		return Port{}, s4t.Errorf(s4t.NotFound, fmt.Sprintf("find port %q", id), "", "it does not exist")
-	}
+	p, err := one(tx, fmt.Sprintf("find port %q", id), scanPort, portJoins+`WHERE p.id = ?`, id)
 	if err != nil {
-		return Port{}, err
+		return p, err
 	}
-	return ports[0], nil
+	list := []Port{p}
+	err = tx.withAddresses(list)
+	return list[0], err
 }
 
 // Ports returns a page of the ports of a project, in the order they were made;
@@ -113,21 +111,15 @@ func (tx *Tx) PortsOfNetwork(id s4t.NetworkID) ([]Port, error) { return tx.ports
 // PortsOfNetworks returns the ports of some networks, each in the order they
 // were made.
 func (tx *Tx) PortsOfNetworks(ids []s4t.NetworkID) (map[s4t.NetworkID][]Port, error) {
-	found := make(map[s4t.NetworkID][]Port, len(ids))
-	for part := range slices.Chunk(ids, chunk) {
-		args := make([]any, len(part))
-		for i, id := range part {
-			args[i] = id
-		}
-		ports, err := tx.ports(`p.network IN `+rowsOf(1, len(part)), args...)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range ports {
-			found[p.Network] = append(found[p.Network], p)
-		}
+	ports, err := manyIn(tx, "list ports", scanPort, portJoins+`WHERE p.network IN `, nil, ids, ` ORDER BY p.created_at, b.name, p.id`)
+	if err == nil {
+		err = tx.withAddresses(ports)
 	}
-	return found, nil
+	found := make(map[s4t.NetworkID][]Port, len(ids))
+	for _, p := range ports {
+		found[p.Network] = append(found[p.Network], p)
+	}
+	return found, err
 }
 
 // PortsOfBoard returns the ports of a board.
@@ -143,33 +135,21 @@ func (tx *Tx) ports(where string, args ...any) ([]Port, error) {
 
 // withAddresses gives ports their addresses.
 func (tx *Tx) withAddresses(ports []Port) error {
-	at := make(map[s4t.PortID]int, len(ports))
-	for i, p := range ports {
-		at[p.ID] = i
-	}
+	at, ids := index(ports, func(p Port) s4t.PortID { return p.ID })
 	type taken struct {
 		port    s4t.PortID
 		address string
 		bits    int
 	}
-	for part := range slices.Chunk(ports, chunk) {
-		var ids []any
-		for _, p := range part {
-			ids = append(ids, p.ID)
-		}
-		all, err := many(tx, "list addresses", func(s scanner) (t taken, err error) {
-			err = s.Scan(&t.port, &t.address, &t.bits)
-			return
-		}, `SELECT port, address, bits FROM addresses WHERE port IN `+rowsOf(1, len(ids))+` ORDER BY port, place`, ids...)
-		if err != nil {
-			return err
-		}
-		for _, t := range all {
-			p := &ports[at[t.port]]
-			p.Addresses = append(p.Addresses, fmt.Sprintf("%s/%d", t.address, t.bits))
-		}
+	all, err := manyIn(tx, "list addresses", func(s scanner) (t taken, err error) {
+		err = s.Scan(&t.port, &t.address, &t.bits)
+		return
+	}, `SELECT port, address, bits FROM addresses WHERE port IN `, nil, ids, ` ORDER BY port, place`)
+	for _, t := range all {
+		p := &ports[at[t.port]]
+		p.Addresses = append(p.Addresses, fmt.Sprintf("%s/%d", t.address, t.bits))
 	}
-	return nil
+	return err
 }
 
 // PortStatuses returns how the ports of a network stand.

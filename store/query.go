@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,6 +73,71 @@ func many[T any](tx *Tx, op string, scan func(scanner) (T, error), query string,
 		return nil, tx.fail(op, err)
 	}
 	return all, nil
+}
+
+// chunk bounds the values of one statement: SQLite takes 32,766 parameters.
+const chunk = 200
+
+// rowsOf returns the placeholders of n rows: "(?, ?), (?, ?)".
+func rowsOf(n, columns int) string {
+	row := "(?" + strings.Repeat(", ?", columns-1) + ")"
+	return row + strings.Repeat(", "+row, n-1)
+}
+
+// manyIn reads all rows that query, which ends with "IN ", gives for ids, and
+// goes on with tail: as many ids to a statement as it takes, each such part in
+// the order of tail.
+func manyIn[T any, ID ~string](tx *Tx, op string, scan func(scanner) (T, error), query string, args []any, ids []ID, tail string) ([]T, error) {
+	all := []T{}
+	for part := range slices.Chunk(ids, chunk) {
+		values := slices.Clone(args)
+		for _, id := range part {
+			values = append(values, id)
+		}
+		rows, err := many(tx, op, scan, query+rowsOf(1, len(part))+tail, values...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+	}
+	return all, nil
+}
+
+// index returns where each of all is, by id, and the ids.
+func index[T any, ID comparable](all []T, id func(T) ID) (at map[ID]int, ids []ID) {
+	at = make(map[ID]int, len(all))
+	for i, v := range all {
+		at[id(v)] = i
+		ids = append(ids, id(v))
+	}
+	return at, ids
+}
+
+// insert runs query, which ends with "VALUES ", for the values of all, and goes
+// on with tail: as many to a statement as it takes.
+func insert[T any](tx *Tx, op, query string, all []T, values func(T) []any, tail string) error {
+	for part := range slices.Chunk(all, chunk) {
+		var args []any
+		for _, v := range part {
+			args = append(args, values(v)...)
+		}
+		if _, err := tx.exec(op, query+rowsOf(len(part), len(args)/len(part))+tail, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// count reads rows of a key and a number.
+func count[K ~string](tx *Tx, op string, into map[K]int, query string, args ...any) error {
+	_, err := many(tx, op, func(s scanner) (_ struct{}, err error) {
+		var key K
+		var n int
+		err = s.Scan(&key, &n)
+		into[key] = n
+		return
+	}, query, args...)
+	return err
 }
 
 // begin looks whether a statement can run.

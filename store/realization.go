@@ -2,7 +2,7 @@ package store
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
@@ -47,33 +47,13 @@ func scanRealization(s scanner) (r Realization, err error) {
 	return r, err
 }
 
-// chunk bounds the values of one statement: SQLite takes 32,766 parameters.
-const chunk = 200
-
 // PutRealizations writes realizations whole, in place of those with the same
 // keys.
 func (tx *Tx) PutRealizations(all []Realization) error {
-	for len(all) > 0 {
-		part := all[:min(len(all), chunk)]
-		all = all[len(part):]
-		args := make([]any, 0, 11*len(part))
-		for _, r := range part {
-			args = append(args, r.Holder, r.Kind, r.Object, bit(r.OnBoard), r.Generation, bit(r.Gone), r.Spec, bit(r.Up), bit(r.WasUp), r.ProblemID, r.Problem)
-		}
-		if _, err := tx.exec("change what is wanted",
-			`INSERT INTO realizations (`+realizationColumns+`) VALUES `+rowsOf(len(part), 11)+`
-			ON CONFLICT (holder, kind, object) DO UPDATE SET generation = excluded.generation, gone = excluded.gone, spec = excluded.spec,
-				up = excluded.up, was_up = excluded.was_up, problem_id = excluded.problem_id, problem = excluded.problem`, args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rowsOf returns the placeholders of n rows: "(?, ?), (?, ?)".
-func rowsOf(n, columns int) string {
-	row := "(?" + strings.Repeat(", ?", columns-1) + ")"
-	return row + strings.Repeat(", "+row, n-1)
+	return insert(tx, "change what is wanted", `INSERT INTO realizations (`+realizationColumns+`) VALUES `, all, func(r Realization) []any {
+		return []any{r.Holder, r.Kind, r.Object, bit(r.OnBoard), r.Generation, bit(r.Gone), r.Spec, bit(r.Up), bit(r.WasUp), r.ProblemID, r.Problem}
+	}, ` ON CONFLICT (holder, kind, object) DO UPDATE SET generation = excluded.generation, gone = excluded.gone, spec = excluded.spec,
+		up = excluded.up, was_up = excluded.was_up, problem_id = excluded.problem_id, problem = excluded.problem`)
 }
 
 // DeleteRealization deletes one.
@@ -131,33 +111,30 @@ func (tx *Tx) ChangedAfter(holder string, generation int64, key wire.ResourceKey
 
 // Held returns those of keys that are wanted of a holder, or are gone.
 func (tx *Tx) Held(holder string, keys []wire.ResourceKey) ([]Realization, error) {
-	return tx.byKeys(keys, `SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND kind = ? AND object IN (`, []any{holder}, `) ORDER BY object`)
+	return tx.byKeys(keys, `SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND kind = ? AND object IN `, []any{holder}, ` ORDER BY object`)
 }
 
 // LockObjects returns what every holder says of objects, by object and
 // holder, and holds the rows until the transaction ends: of two halves that
 // come up at the same time, the second sees the first.
 func (tx *Tx) LockObjects(keys []wire.ResourceKey) ([]Realization, error) {
-	return tx.byKeys(keys, `SELECT `+realizationColumns+` FROM realizations WHERE kind = ? AND object IN (`, nil, `) AND gone = 0 ORDER BY object, holder`+tx.forUpdate())
+	return tx.byKeys(keys, `SELECT `+realizationColumns+` FROM realizations WHERE kind = ? AND object IN `, nil, ` AND gone = 0 ORDER BY object, holder`+tx.forUpdate())
 }
 
-// byKeys runs a query for each kind among keys, which are sorted, in chunks.
+// byKeys runs a query for each kind among keys, which are sorted.
 func (tx *Tx) byKeys(keys []wire.ResourceKey, head string, args []any, tail string) ([]Realization, error) {
 	var all []Realization
-	for len(keys) > 0 {
-		n := 1
-		for n < len(keys) && n < chunk && keys[n].Kind == keys[0].Kind {
-			n++
+	for i := 0; i < len(keys); {
+		kind := keys[i].Kind
+		var ids []string
+		for ; i < len(keys) && keys[i].Kind == kind; i++ {
+			ids = append(ids, keys[i].ID)
 		}
-		values := append(append([]any{}, args...), keys[0].Kind)
-		for _, k := range keys[:n] {
-			values = append(values, k.ID)
-		}
-		part, err := many(tx, "list what is wanted", scanRealization, head+"?"+strings.Repeat(", ?", n-1)+tail, values...)
+		part, err := manyIn(tx, "list what is wanted", scanRealization, head, append(slices.Clone(args), kind), ids, tail)
 		if err != nil {
 			return nil, err
 		}
-		all, keys = append(all, part...), keys[n:]
+		all = append(all, part...)
 	}
 	return all, nil
 }
@@ -200,8 +177,8 @@ func atAgent(kind wire.Kind, object, holder string) string {
 
 // HasRealizations reports whether anything is wanted of anybody.
 func (tx *Tx) HasRealizations() (bool, error) {
-	n, err := one(tx, "look for what is wanted", value[int64], `SELECT CASE WHEN EXISTS (SELECT 1 FROM realizations) THEN 1 ELSE 0 END`)
-	return n > 0, err
+	found, err := many(tx, "look for what is wanted", value[string], `SELECT holder FROM realizations LIMIT ?`, 1)
+	return len(found) > 0, err
 }
 
 // SumSaid counts the sum of what a holder said anew.

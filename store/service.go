@@ -70,11 +70,7 @@ func (tx *Tx) Services(project s4t.ProjectID, board s4t.BoardID, p wire.Page) (w
 
 // ServicesOfBoard returns the services of a board.
 func (tx *Tx) ServicesOfBoard(id s4t.BoardID) ([]Service, error) {
-	return tx.services(`s.board = ?`, id)
-}
-
-func (tx *Tx) services(where string, args ...any) ([]Service, error) {
-	return many(tx, "list services", scanService, serviceSelect+`WHERE `+where+` ORDER BY b.name, s.tcp_port, s.target`, args...)
+	return many(tx, "list services", scanService, serviceSelect+`WHERE s.board = ? ORDER BY s.tcp_port, s.target`, id)
 }
 
 // TakenPublicPorts returns the public ports of an agent that are reserved.

@@ -53,9 +53,11 @@ type statements interface {
 //   - The absence of a row cannot be locked: that there is one of something is
 //     a unique constraint, and that something is there while others refer to
 //     it a foreign key.
-//   - Rows of several kinds are locked in one order: project, agent, network,
-//     board, what belongs to a board; several of a kind by id. Two that lock
-//     against each other in spite of that are found, and one runs again.
+//   - Rows of several kinds are locked in one order: networks, boards (each
+//     with its presence), agents, realizations (by object and holder), bridges,
+//     operations; several of a kind by id. Changing or deleting a row locks it
+//     too. Two that lock against each other in spite of that are found, and one
+//     runs again.
 //
 // fn runs again when it met another transaction, so it has no effect but on tx
 // and on variables that it sets anew each time. A statement that failed, with
@@ -198,8 +200,8 @@ func (tx *Tx) beginPostgres() (commit func() error, rollback func(), err error) 
 // connection is.
 const rollbackTimeout = 5 * time.Second
 
-// forUpdate ends a SELECT of one table whose rows fn changes on the strength of
-// what they say: it waits for whoever has them, reads them as they are then,
+// forUpdate ends a SELECT whose rows, of every table in it, fn changes on the
+// strength of what they say: it waits for whoever has them, reads them as they are then,
 // and nobody else changes or deletes them until the transaction ends; other
 // rows may still come to refer to them. SQLite needs nothing, and a [DB.View]
 // locks nothing.

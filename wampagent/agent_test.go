@@ -121,7 +121,7 @@ func (c *conductor) mux() queue.Mux {
 			return wire.Empty{}, nil
 		}),
 		wire.MethodBoardDesired: queue.Handle(func(_ context.Context, req wire.BoardAsk) (wire.BoardDesired, error) {
-			return wire.BoardDesired{Board: req.Board, Generation: 2}, current(req)
+			return wire.BoardDesired{Board: req.Board, Generation: 2, Told: req.Told}, current(req)
 		}),
 		wire.MethodBoardReport: queue.Handle(func(_ context.Context, req wire.BoardReport) (wire.Empty, error) {
 			c.reports <- req
@@ -279,7 +279,11 @@ func TestSessionFromBeginToEnd(t *testing.T) {
 	if err := s.Subscribe(t.Context(), wamp.BoardURI(w.board, wamp.Wake), func(arg string) { wakes <- arg }); err != nil {
 		t.Fatal(err)
 	}
-	wake := wire.BoardWake{Board: w.board, Generation: 2}
+	var d wire.BoardDesired
+	if err := w.call(s, wamp.Desired, wire.Empty{}, &d); err != nil || !d.Told.IsZero() {
+		t.Errorf("before a wake-up: %+v, %v", d, err)
+	}
+	wake, before := wire.BoardWake{Board: w.board, Generation: 2}, time.Now()
 	if err := w.q.Cast(t.Context(), wire.TopicWAMPAgent+".wamp-agent-1", wire.MethodBoardWake, wake); err != nil {
 		t.Fatal(err)
 	}
@@ -290,9 +294,8 @@ func TestSessionFromBeginToEnd(t *testing.T) {
 		t.Errorf("the conductor heard %+v", got)
 	}
 
-	var d wire.BoardDesired
-	if err := w.call(s, wamp.Desired, wire.Empty{}, &d); err != nil || d.Generation != 2 {
-		t.Errorf("desired: %+v, %v", d, err)
+	if err := w.call(s, wamp.Desired, wire.Empty{}, &d); err != nil || d.Generation != 2 || d.Told.Before(before) || d.Told.After(time.Now()) {
+		t.Errorf("desired: %+v, %v; it was woken after %v", d, err, before)
 	}
 	lie := wire.BoardReport{Board: s4t.BoardID(s4t.NewID()), Epoch: 77, Generation: 2}
 	if err := w.call(s, wamp.Report, lie, &wire.Empty{}); err != nil {

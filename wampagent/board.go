@@ -21,7 +21,7 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 	if err := a.serving(op); err != nil {
 		return "", err
 	}
-	epoch, live := a.sessions.take(from)
+	now, live := a.sessions.take(from)
 	if !live {
 		return "", s4t.Errorf(s4t.Unavailable, op, "", "the session is over")
 	}
@@ -35,6 +35,7 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 		}
 		return encode(a.connected(ctx, op, from, req))
 	}
+	epoch := now.epoch
 	if epoch == 0 && procedure == wamp.Leave {
 		// `lightning-rod leave` has no state to apply: it only says so.
 		w, err := a.connected(ctx, op, from, wire.BoardConnected{Instance: s4t.NewID()})
@@ -48,7 +49,7 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 	}
 	switch procedure {
 	case wamp.Desired:
-		return a.pass(ctx, from, wire.MethodBoardDesired, wire.BoardAsk{Board: from.Board, Epoch: epoch})
+		return a.pass(ctx, from, wire.MethodBoardDesired, wire.BoardAsk{Board: from.Board, Epoch: epoch, Told: now.woken})
 	case wamp.Leave:
 		return a.pass(ctx, from, wire.MethodBoardLeave, wire.BoardAsk{Board: from.Board, Epoch: epoch})
 	case wamp.Report:

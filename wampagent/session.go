@@ -18,6 +18,7 @@ import (
 type session struct {
 	router.Session
 	epoch int64         // 0 until the conductor took it in
+	woken time.Time     // when it was last told of a new generation; zero: it was not
 	gone  chan struct{} // closed when it has ended
 }
 
@@ -82,14 +83,23 @@ func (s sessions) end(board s4t.BoardID, epoch int64) {
 	poke(s.tell)
 }
 
-// take returns the epoch of a live session.
-func (s sessions) take(who router.Session) (epoch int64, live bool) {
+// take returns a live session.
+func (s sessions) take(who router.Session) (now session, live bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.live[who.ID]; l != nil {
-		return l.epoch, true
+		return *l, true
 	}
-	return 0, false
+	return session{}, false
+}
+
+// woke notes that a session was told of a new generation.
+func (s sessions) woke(who router.Session, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.live[who.ID]; l != nil {
+		l.woken = at
+	}
 }
 
 // gone is closed when the session has ended.

@@ -23,14 +23,15 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/cloud"
+	"github.com/stack4things/s4t/internal/pgtest"
 	"github.com/stack4things/s4t/queue"
 )
 
 // Every step is looked at until it has settled, so a few sequences take as
 // long as many elsewhere: -rapid.checks and -rapid.steps ask for more.
 func TestMain(m *testing.M) {
-	flag.Set("rapid.checks", "3")
-	flag.Set("rapid.steps", "25")
+	flag.Set("rapid.checks", "2")
+	flag.Set("rapid.steps", "20")
 	flag.Set("rapid.nofailfile", "true")
 	goleak.VerifyTestMain(m)
 }
@@ -294,7 +295,8 @@ func (m *model) ended() (names []string) {
 }
 
 // spare are the processes that run beside another of their role. Tunnel agents
-// are left out: networks and services do not move to another yet.
+// are left out: networks and services do not move to another yet, so these are
+// only restarted.
 func (m *model) spare() (names []string) {
 	for _, p := range m.cloud.Processes() {
 		for _, other := range m.cloud.Processes() {
@@ -432,6 +434,25 @@ func (m *model) actions(ctx context.Context) map[string]func(*rapid.T) {
 		"kill a process": func(t *rapid.T) {
 			m.cloud.Process(pick(t, "process", m.spare())).Kill()
 		},
+		"restart a process": func(t *rapid.T) {
+			m.asked(t)
+			var names []string
+			for _, p := range m.cloud.Processes() {
+				if p.Running() {
+					names = append(names, p.Name)
+				}
+			}
+			p := m.cloud.Process(pick(t, "process", names))
+			if rapid.Bool().Draw(t, "kill") {
+				p.Kill()
+			} else {
+				p.Stop()
+			}
+			m.client.Close() // a connection that was killed is none to ask over again
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"start a process": func(t *rapid.T) {
 			m.asked(t)
 			if err := m.cloud.Process(pick(t, "process", m.ended())).Start(); err != nil {
@@ -473,7 +494,16 @@ func TestTwoOfEachRole(t *testing.T) {
 	checkModel(t, Config{Conductors: 2, APIs: 2, WAMPAgents: 2, TunnelAgents: 2})
 }
 
-func checkModel(t *testing.T, cfg Config) {
+// TestTwoOfEachRoleOnPostgreSQL does so on PostgreSQL, to which each conductor
+// has connections of its own.
+func TestTwoOfEachRoleOnPostgreSQL(t *testing.T) {
+	pgtest.URL(t) // skips where there is none
+	checkModel(t, Config{Conductors: 2, APIs: 2, WAMPAgents: 2, TunnelAgents: 2}, func() string { return pgtest.URL(t) })
+}
+
+// checkModel drives clouds of this form; database, if it is given, makes the
+// URL of an empty database for each.
+func checkModel(t *testing.T, cfg Config, database ...func() string) {
 	for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
 		t.Setenv(v, "")
 	}
@@ -485,6 +515,9 @@ func checkModel(t *testing.T, cfg Config) {
 		}
 		defer os.RemoveAll(dir)
 		cfg.Dir = dir
+		for _, url := range database {
+			cfg.Database = url()
+		}
 		before := goleak.IgnoreCurrent()
 		runModel(rt, cfg, target)
 		if err := goleak.Find(before); err != nil {

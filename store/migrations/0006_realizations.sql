@@ -17,6 +17,7 @@ CREATE TABLE presence (
 INSERT INTO presence (board, status, epoch, generation, applied, report_seq, wamp_agent, incarnation, instance, seen_at)
     SELECT id, status, epoch, generation, applied, 0, wamp_agent, incarnation, instance, last_seen FROM boards;
 CREATE INDEX presence_agent ON presence (wamp_agent, status, board);
+CREATE INDEX presence_status ON presence (status, board);
 CREATE INDEX presence_lagging ON presence (board) WHERE status = 'online' AND applied < generation;
 
 DROP INDEX boards_wamp_agent;
@@ -112,6 +113,7 @@ ALTER TABLE services DROP COLUMN problem;
 ALTER TABLE services DROP COLUMN status;
 DROP INDEX services_project;
 CREATE INDEX services_project ON services (project, created_at, id);
+CREATE INDEX services_board ON services (board, created_at, id);
 CREATE INDEX services_created ON services (created_at, id);
 
 ALTER TABLE gre_endpoints DROP COLUMN agent_up;
