@@ -2,8 +2,12 @@
 // needs, and writes the desired state of boards and tunnel agents in one
 // transaction with the operation that records the request (decision 1 of the
 // architecture). Everything after that is convergence: wake-ups that may be
-// lost, whole desired states that are asked for, and reports of what is. A
-// crash anywhere is recovered by the same path.
+// lost, desired states that are asked for (whole by a board, as differences by a
+// tunnel agent), and reports of what is. A crash anywhere is recovered by the
+// same path.
+//
+// Any number of conductors work on one database. None keeps in memory what must
+// be true; what only one does, the holder of a lease does (upkeep.go).
 //
 // It knows no HTTP, no SQL, no WAMP and no netlink: requests come from a queue,
 // rows are kept by package store, agents are told over the queue.

@@ -43,9 +43,15 @@ func (ch *change) put(h holder, key wire.ResourceKey, w *wanted) {
 	ch.touch(h)
 }
 
-// touch sees to it that a holder's desired state is looked at, and with anew
-// that it has a new generation though no resource changed.
-func (ch *change) touch(h holder)  { ch.touched[h] = ch.touched[h] }
+// touch sees to it that a holder's desired state is looked at.
+func (ch *change) touch(h holder) {
+	if !ch.touched[h] {
+		ch.touched[h] = false
+	}
+}
+
+// renew does so, and gives it a new generation though no resource changed;
+// forget takes back all that this change wants of it.
 func (ch *change) renew(h holder)  { ch.touched[h] = true }
 func (ch *change) forget(h holder) { delete(ch.touched, h); delete(ch.wants, h) }
 
