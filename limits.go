@@ -7,7 +7,8 @@ const (
 	MaxName        = 63         // bytes of a name
 	MaxLabels      = 64         // labels of a board
 	MaxLabelText   = 255        // bytes of a label's key or value
-	MaxBridgePorts = 250        // boards on one bridge
+	MaxBridgePorts = 250        // boards on one bridge, and bridges that one board is on
+	MaxServices    = 1000       // exposed services of one board
 	MaxWeight      = 1000       // of a project; the least, and the default, is 1
 	MaxFrame       = 65535 + 18 // bytes of one Ethernet super-frame or IP packet, without the offload header
 	MaxMessage     = 1 << 20    // bytes of one control message (WAMP, queue, REST body)

@@ -45,14 +45,17 @@ func (c *Conductor) desiredOf(tx *store.Tx, b store.Board, now time.Time) (wire.
 	return d, err
 }
 
-// fillRealizations wants everything where nothing is wanted yet: after the
-// migration that brought the table.
+// fillRealizations wants everything where that has not been done to the end:
+// after the migration that brought the table.
 func (c *Conductor) fillRealizations(ctx context.Context) error {
-	filled, err := view(ctx, c, func(tx *store.Tx) (bool, error) { return tx.HasRealizations() })
+	filled, err := view(ctx, c, func(tx *store.Tx) (bool, error) { return tx.RealizationsFilled() })
 	if err != nil || filled {
 		return err
 	}
-	return c.wantAll(ctx)
+	if err := c.wantAll(ctx); err != nil {
+		return err
+	}
+	return c.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return tx.SetRealizationsFilled() })
 }
 
 // wantAll wants of everybody what the objects say, page by page. What is wanted

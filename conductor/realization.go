@@ -68,6 +68,18 @@ func (ch *change) apply() error {
 		}
 		return cmp.Compare(a.id, b.id)
 	})
+	var boards []s4t.BoardID
+	var agents []s4t.AgentID
+	for _, h := range holders {
+		if h.onBoard {
+			boards = append(boards, s4t.BoardID(h.id))
+		} else {
+			agents = append(agents, s4t.AgentID(h.id))
+		}
+	}
+	if err := ch.LockHolders(boards, agents); err != nil {
+		return err
+	}
 	was, err := ch.wantedBefore()
 	if err != nil {
 		return err
@@ -96,7 +108,7 @@ func (ch *change) apply() error {
 			return err
 		}
 	}
-	return ch.PutRealizations(put)
+	return ch.WantRealizations(put)
 }
 
 // held names a realization.

@@ -197,6 +197,13 @@ func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards [
 	guards.AllowAnySource = guards.AllowAnySource || guards.BridgeTo != "" // what is behind that interface speaks for itself
 	var keys []wire.ResourceKey
 	for i, b := range boards {
+		on, err := ch.CountPorts(b.ID)
+		if err != nil {
+			return nil, err
+		}
+		if on >= s4t.MaxBridgePorts {
+			return nil, s4t.Errorf(s4t.TooMany, op, "remove it from one first", "board %q is on %d bridges, which is the most", b.Name, on)
+		}
 		p := store.Port{
 			Port: s4t.Port{
 				ID: s4t.PortID(s4t.NewID()), Network: n.ID, Project: n.Project, Board: b.Name, BoardID: b.ID, Addresses: []string{}, Guards: guards, Status: s4t.PortPending,

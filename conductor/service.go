@@ -136,6 +136,9 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 				return nil, s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("use it, or `s4t service hide %s %s` first", b.Name, s.Name), "it is exposed already, at %s port %d", s.Host, s.PublicPort)
 			}
 		}
+		if len(present) >= s4t.MaxServices {
+			return nil, s4t.Errorf(s4t.TooMany, op, "hide one first", "board %q has %d exposed services, which is the most", b.Name, len(present))
+		}
 		agent, err := ch.placeBoard(op, &b)
 		if err != nil {
 			return nil, err

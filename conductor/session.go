@@ -165,7 +165,7 @@ func (c *Conductor) boardConnected(ctx context.Context, req wire.BoardConnected)
 func (ch *change) beginSession(b *store.Board, req wire.BoardConnected) error {
 	if b.Status != s4t.BoardOnline || b.Instance != req.Instance {
 		// What an earlier lightning-rod had is gone.
-		if _, err := ch.silent(boardOf(b.ID), maxResources); err != nil {
+		if _, err := ch.silent(boardOf(b.ID), wire.MaxResources); err != nil {
 			return err
 		}
 	}
@@ -248,7 +248,7 @@ func (c *Conductor) boardDisconnected(ctx context.Context, req wire.BoardDisconn
 // setOffline ends a board's session as far as can be seen now, and with it
 // what the board has.
 func (ch *change) setOffline(b store.Board, detail string) error {
-	if _, err := ch.silent(boardOf(b.ID), maxResources); err != nil {
+	if _, err := ch.silent(boardOf(b.ID), wire.MaxResources); err != nil {
 		return err
 	}
 	b.Status, b.LastSeen = s4t.BoardOffline, &ch.now
@@ -270,15 +270,12 @@ func current(op string, b store.Board, epoch int64) error {
 	return nil
 }
 
-// maxResources bounds what one board holds.
-const maxResources = 4096
-
 // boardReport takes what a board has (step 7 of Fig. 3). What says the same as
 // before is not written.
 func (c *Conductor) boardReport(ctx context.Context, req wire.BoardReport) (wire.Empty, error) {
 	op := fmt.Sprintf("take the report of board %q", req.Board)
-	if len(req.Resources) > maxResources {
-		return wire.Empty{}, s4t.Errorf(s4t.TooMany, op, "", "it speaks of %d resources, at most %d are possible", len(req.Resources), maxResources)
+	if len(req.Resources) > wire.MaxResources {
+		return wire.Empty{}, s4t.Errorf(s4t.TooMany, op, "", "it speaks of %d resources, at most %d are possible", len(req.Resources), wire.MaxResources)
 	}
 	return wire.Empty{}, c.change(ctx, func(ch *change) error {
 		b, err := ch.LockBoard(req.Board)

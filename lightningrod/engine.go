@@ -20,10 +20,6 @@ const (
 	refreshInterval = time.Minute            // desired state is asked for even if no wake-up came
 	reportDelay     = 250 * time.Millisecond // how long a report waits for what is on its way
 	retryCall       = time.Second            // after a call that failed while the session lives
-
-	// maxResources bounds what is wanted of one board. The states of so many, each
-	// with its problem, fit into one message (s4t.MaxMessage).
-	maxResources = 2048
 )
 
 // Config configures an [Engine].
@@ -218,8 +214,8 @@ func (e *Engine) adopt(d wire.BoardDesired) error {
 	if d.Board != e.id.Board {
 		return s4t.Errorf(s4t.Internal, "take the desired state", "", "it is for the board %q", d.Board)
 	}
-	if len(d.Resources) > maxResources {
-		return s4t.Errorf(s4t.TooMany, "take the desired state", "", "it has %d resources, at most %d are possible on one board", len(d.Resources), maxResources)
+	if len(d.Resources) > wire.MaxResources {
+		return s4t.Errorf(s4t.TooMany, "take the desired state", "", "it has %d resources, at most %d are possible on one board", len(d.Resources), wire.MaxResources)
 	}
 	if d.Resources == nil {
 		d.Resources = []wire.Resource{} // nothing is wanted; on disk that differs from a file without resources

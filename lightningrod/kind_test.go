@@ -169,7 +169,7 @@ func TestAKindThatTheBoardDoesNotKnowHarmsNothingElse(t *testing.T) {
 func TestWhatIsWantedOfABoardIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := testDesired(4)
-		for i := range maxResources + 1 {
+		for i := range wire.MaxResources + 1 {
 			d.Resources = append(d.Resources, pin(fmt.Sprint(i), 0))
 		}
 		e, _ := engineFor(t, noDialer{}, nil)

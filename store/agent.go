@@ -60,6 +60,20 @@ func (tx *Tx) LockAgent(id s4t.AgentID) (Agent, error) {
 	return one(tx, fmt.Sprintf("find agent %q", id), scanAgent, `SELECT `+agentColumns+` FROM agents WHERE id = ?`+tx.forUpdate(), id)
 }
 
+// LockHolders holds boards and agents, whose ids are sorted, until the
+// transaction ends: nobody else changes what is wanted of them, or what they
+// say. A board that has gone meanwhile is NotFound.
+func (tx *Tx) LockHolders(boards []s4t.BoardID, agents []s4t.AgentID) error {
+	if tx.forUpdate() == "" {
+		return nil
+	}
+	if err := tx.LockBoards(boards); err != nil {
+		return err
+	}
+	_, err := manyIn(tx, "hold agents", value[s4t.AgentID], `SELECT id FROM agents WHERE id IN `, nil, agents, ` ORDER BY id`+tx.forUpdate())
+	return err
+}
+
 // Agents returns all agents.
 func (tx *Tx) Agents() ([]Agent, error) {
 	return many(tx, "list agents", scanAgent, `SELECT `+agentColumns+` FROM agents ORDER BY id`)

@@ -115,8 +115,8 @@ func TestTheMigrationToRealizations(t *testing.T) {
 			a, err := tx.Agent("t1")
 			same(t, "agent", a, err, agent)
 
-			any, err := tx.HasRealizations()
-			same(t, "realizations", any, err, false)
+			filled, err := tx.RealizationsFilled()
+			same(t, "realizations", filled, err, false)
 			p, err := tx.Port("po")
 			same(t, "status of a port", p.Status, err, s4t.PortPending)
 			same(t, "addresses of a port", p.Addresses, err, []string{"10.77.0.2/24"})

@@ -122,6 +122,11 @@ func (tx *Tx) PortsOfNetworks(ids []s4t.NetworkID) (map[s4t.NetworkID][]Port, er
 	return found, err
 }
 
+// CountPorts returns how many ports a board has.
+func (tx *Tx) CountPorts(board s4t.BoardID) (int, error) {
+	return one(tx, "count the ports of a board", value[int], `SELECT COUNT(*) FROM ports WHERE board = ?`, board)
+}
+
 // PortsOfBoard returns the ports of a board.
 func (tx *Tx) PortsOfBoard(id s4t.BoardID) ([]Port, error) { return tx.ports(`p.board = ?`, id) }
 

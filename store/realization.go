@@ -47,13 +47,25 @@ func scanRealization(s scanner) (r Realization, err error) {
 	return r, err
 }
 
+// WantRealizations writes what is wanted. What is said of one stays, unless it
+// is gone. Who holds them is locked (see [Tx.LockHolders]).
+func (tx *Tx) WantRealizations(all []Realization) error {
+	return tx.putRealizations(all, ` ON CONFLICT (holder, kind, object) DO UPDATE SET generation = excluded.generation, gone = excluded.gone, spec = excluded.spec,
+		up = CASE WHEN excluded.gone = 1 THEN 0 ELSE realizations.up END, was_up = CASE WHEN excluded.gone = 1 THEN 0 ELSE realizations.was_up END,
+		problem_id = CASE WHEN excluded.gone = 1 THEN '' ELSE realizations.problem_id END, problem = CASE WHEN excluded.gone = 1 THEN '' ELSE realizations.problem END`)
+}
+
 // PutRealizations writes realizations whole, in place of those with the same
-// keys.
+// keys, which were read with [Tx.LockObjects].
 func (tx *Tx) PutRealizations(all []Realization) error {
+	return tx.putRealizations(all, ` ON CONFLICT (holder, kind, object) DO UPDATE SET generation = excluded.generation, gone = excluded.gone, spec = excluded.spec,
+		up = excluded.up, was_up = excluded.was_up, problem_id = excluded.problem_id, problem = excluded.problem`)
+}
+
+func (tx *Tx) putRealizations(all []Realization, conflict string) error {
 	return insert(tx, "change what is wanted", `INSERT INTO realizations (`+realizationColumns+`) VALUES `, all, func(r Realization) []any {
 		return []any{r.Holder, r.Kind, r.Object, bit(r.OnBoard), r.Generation, bit(r.Gone), r.Spec, bit(r.Up), bit(r.WasUp), r.ProblemID, r.Problem}
-	}, ` ON CONFLICT (holder, kind, object) DO UPDATE SET generation = excluded.generation, gone = excluded.gone, spec = excluded.spec,
-		up = excluded.up, was_up = excluded.was_up, problem_id = excluded.problem_id, problem = excluded.problem`)
+	}, conflict)
 }
 
 // DeleteRealization deletes one.
@@ -191,10 +203,17 @@ func atAgent(kind wire.Kind, object, holder string) string {
 	return fmt.Sprintf("LEFT JOIN realizations ra ON ra.holder = %s AND ra.kind = '%s' AND ra.object = %s ", holder, kind, object)
 }
 
-// HasRealizations reports whether anything is wanted of anybody.
-func (tx *Tx) HasRealizations() (bool, error) {
-	found, err := many(tx, "look for what is wanted", value[string], `SELECT holder FROM realizations LIMIT ?`, 1)
-	return len(found) > 0, err
+// RealizationsFilled reports whether all that the objects of before the table
+// of realizations want is in it.
+func (tx *Tx) RealizationsFilled() (bool, error) {
+	n, err := one(tx, "look whether all is wanted", value[int64], `SELECT COUNT(*) FROM realizations_filled`)
+	return n > 0, err
+}
+
+// SetRealizationsFilled records that it is.
+func (tx *Tx) SetRealizationsFilled() error {
+	_, err := tx.exec("record that all is wanted", `INSERT INTO realizations_filled (at) VALUES (?)`, micros(tx.Now()))
+	return err
 }
 
 // SumSaid counts the sum of what a holder said anew.

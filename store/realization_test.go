@@ -54,8 +54,8 @@ func TestWhatIsWantedOfAHolder(t *testing.T) {
 		all := fleet()
 		wanted := only(all, func(r Realization) bool { return !r.Gone })
 		view(t, db, func(tx *Tx) error {
-			any, err := tx.HasRealizations()
-			same(t, "realizations of nobody", any, err, false)
+			filled, err := tx.RealizationsFilled()
+			same(t, "a new database is filled", filled, err, false)
 			return nil
 		})
 		write(t, db, func(tx *Tx) error {
@@ -67,8 +67,11 @@ func TestWhatIsWantedOfAHolder(t *testing.T) {
 			return nil
 		})
 		write(t, db, func(tx *Tx) error {
-			any, err := tx.HasRealizations()
-			same(t, "realizations", any, err, true)
+			if err := tx.SetRealizationsFilled(); err != nil {
+				return err
+			}
+			filled, err := tx.RealizationsFilled()
+			same(t, "it is filled", filled, err, true)
 			got, err := tx.RealizationsOfHolder("t1")
 			same(t, "what is wanted", got, err, wanted)
 			got, err = tx.Held("t1", keysOf(all))

@@ -61,6 +61,10 @@ type ResourceState struct {
 	Problem   string `json:"problem,omitempty"`    // one line for people, at most [MaxProblem] bytes
 }
 
+// MaxResources bounds what is wanted of one board: the states of so many, each
+// with its problem, fit into one message (MaxMessage of package s4t).
+const MaxResources = 2048
+
 // MaxProblem bounds the text of a problem, in bytes.
 const MaxProblem = 255
 

@@ -56,6 +56,11 @@ CREATE INDEX realizations_changed ON realizations (holder, generation, kind, obj
 CREATE INDEX realizations_gone ON realizations (holder, generation) WHERE gone = 1;
 CREATE INDEX realizations_said ON realizations (holder) WHERE up = 1 OR problem <> '';
 
+-- Has a row when the conductor has filled it, to the end.
+CREATE TABLE realizations_filled (
+    at BIGINT NOT NULL
+);
+
 -- What a running operation waits for: that a holder has an object up, or, with
 -- an empty kind, only that it has this generation.
 CREATE TABLE awaits (
