@@ -32,7 +32,7 @@ func onBothFromVersion(t *testing.T, version int64, queries []string, test func(
 	}
 	run := func(t *testing.T, url string) {
 		fill(t, url)
-		test(t, openTest(t, url))
+		test(t, openUnwatched(t, url))
 	}
 	t.Run("sqlite", func(t *testing.T) { run(t, "sqlite:"+t.TempDir()+"/s4t.db") })
 	t.Run("postgres", func(t *testing.T) { run(t, pgtest.URL(t)) })
