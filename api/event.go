@@ -49,7 +49,7 @@ func (in *eventAsk) Resolve(ctx huma.Context) []error {
 func (a *API) eventRoutes() {
 	schema := a.huma.OpenAPI().Components.Schemas.Schema(typeOf[s4t.Event](), true, "")
 	register(a, guarded, "GET /v1/events", "event.watch", "Watch events",
-		"Server-sent events: id, event (the kind) and data (the event as JSON). Resumes after Last-Event-ID, and each event comes once; a client that does not read is cut. "+
+		"Server-sent events: id, event (the kind) and data (the event as JSON). Resumes after Last-Event-ID, and each event comes once; a client that does not read is cut. The header X-Event-Id says after which event the stream begins. "+
 			"Where events after that id are not kept any more, or the id is above the newest (the database was restored), an event of the kind reset comes, with the id of the newest: "+
 			"read anew what you know; the stream goes on after it. With limit: an array, once.",
 		a.watchEvents, func(op *huma.Operation) {
@@ -99,6 +99,7 @@ func (a *API) watchEvents(ctx context.Context, in *eventAsk) (*huma.StreamRespon
 		h := rw.Header()
 		h.Set("Content-Type", "text/event-stream")
 		h.Set("X-Accel-Buffering", "no") // nginx, in front
+		h.Set("X-Event-Id", strconv.FormatInt(after, 10))
 		rw.WriteHeader(http.StatusOK)
 		s := &eventStream{api: a, caller: caller, secret: in.secret, w: rw, rc: http.NewResponseController(rw), last: after}
 		if err := s.run(r.Context()); err != nil {

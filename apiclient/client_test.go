@@ -224,6 +224,35 @@ func TestEventsResumeWhereTheyWere(t *testing.T) {
 	}
 }
 
+// TestEventsResumeWhereTheyBegan: the connection ends before the first event,
+// and what happens until the next is not missed.
+func TestEventsResumeWhereTheyBegan(t *testing.T) {
+	for _, newest := range []string{"0", "7"} {
+		var n atomic.Int32
+		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if n.Add(1) == 1 {
+				w.Header().Set("X-Event-Id", newest)
+				return
+			}
+			if last := r.Header.Get("Last-Event-Id"); last != newest {
+				t.Errorf("resumed after %q, want %s", last, newest)
+			}
+			fmt.Fprint(w, "id: 8\ndata: {\"id\":8}\n\n")
+		})
+		s, err := c.Events(t.Context(), EventsOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for e := range s.All() {
+			if e.ID != 8 {
+				t.Errorf("event %d", e.ID)
+			}
+			break
+		}
+		s.Close()
+	}
+}
+
 func TestEventsEndWithTheContextAndOnce(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).Flush()

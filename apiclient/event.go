@@ -33,7 +33,7 @@ type EventStream struct {
 	c      *Client
 	ctx    context.Context // of the stream, as net/http wants it for a body
 	cancel context.CancelFunc
-	last   int64
+	last   int64 // up to here all that happened is known; -1: not said yet
 	once   bool
 	body   io.ReadCloser      // of the present connection
 	hangUp context.CancelFunc // ends the present connection
@@ -53,6 +53,9 @@ const silenceTimeout = 40 * time.Second
 func (c *Client) Events(ctx context.Context, o EventsOptions) (*EventStream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &EventStream{c: c, ctx: ctx, cancel: cancel, last: o.After, once: o.Once}
+	if o.After <= 0 {
+		s.last = -1
+	}
 	if err := s.connect(); err != nil {
 		cancel()
 		return nil, err
@@ -64,7 +67,7 @@ func (c *Client) Events(ctx context.Context, o EventsOptions) (*EventStream, err
 // body, so a watchdog ends the wait for the head of the answer.
 func (s *EventStream) connect() error {
 	h := http.Header{"Accept": {"text/event-stream"}}
-	if s.last > 0 {
+	if s.last >= 0 {
 		h.Set("Last-Event-Id", strconv.FormatInt(s.last, 10))
 	}
 	ctx, hangUp := context.WithCancel(s.ctx)
@@ -76,6 +79,11 @@ func (s *EventStream) connect() error {
 	if err != nil {
 		hangUp()
 		return err
+	}
+	if s.last < 0 { // where to resume, should the connection end before the first event
+		if n, err := strconv.ParseInt(res.Header.Get("X-Event-Id"), 10, 64); err == nil {
+			s.last = n
+		}
 	}
 	s.body, s.hangUp = res.Body, hangUp
 	return nil

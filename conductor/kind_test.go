@@ -138,6 +138,7 @@ func TestTheNextKindNeedsNothingInTheMiddle(t *testing.T) {
 	l.mu.Unlock()
 	op = l.pin(f, "p3", 1)
 	l.watch(op.ID, func(op s4t.Operation) bool { return len(op.Steps) > 0 && op.Steps[len(op.Steps)-1].Number >= stepBoard })
+	l.tunnelApply() // it has reported when this returns
 	err = l.c.change(t.Context(), func(ch *change) error { return ch.assessOne(op.ID, true) })
 	if op = l.ended(op); err != nil || op.ErrorKind != s4t.Timeout || !strings.Contains(op.Error, "nobody meters the pin: its meter warms up") || strings.Contains(op.Error, "board one") {
 		t.Errorf("%+v, %v", op, err)
