@@ -100,7 +100,7 @@ func (c *Conductor) boardList(ctx context.Context, req wire.BoardList) (wire.Lis
 	switch req.Status {
 	case "", s4t.BoardRegistered, s4t.BoardOnline, s4t.BoardOffline:
 	default:
-		return wire.List[s4t.Board]{}, s4t.Errorf(s4t.Invalid, op, "use online, offline or registered", "%q is no status of a board", req.Status)
+		return wire.List[s4t.Board]{}, s4t.Errorf(s4t.Invalid, op, "use online, offline or registered", "%q is not a status that a board has", req.Status)
 	}
 	return list(ctx, c, req.Caller, op, req.Page, c.shown, func(tx *store.Tx, p wire.Page) (wire.List[store.Board], error) {
 		return tx.Boards(scope(req.Caller), req.Status, req.Labels, p)

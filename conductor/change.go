@@ -15,8 +15,8 @@ import (
 // follows from it. See [Conductor.change].
 //
 // Its locks are taken in this order, so that two changes do not wait for each
-// other: boards, agents (each by id), realizations (by object), bridges,
-// operations, events. A change that withdraws what an operation could not make
+// other: networks, boards, agents (each by id), realizations (by object),
+// bridges, operations, events. A change that withdraws what an operation could not make
 // goes back to agents; where it meets another there, the database ends one of
 // the two, and it runs again.
 type change struct {

@@ -54,7 +54,7 @@ var serviceKind = kind{
 		}
 		return s4t.Conflict, fmt.Sprintf("public port %d: %s", publicPortOf(a), a.Problem)
 	},
-	retry: (*change).moveService,
+	retry: (*change).retryPort,
 	withdraw: func(ch *change, op store.Operation, id string) error { // nothing is left half-made
 		if op.Kind != kindExpose {
 			return nil
@@ -165,7 +165,7 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 		ch.event(s4t.Event{Kind: "service.exposed", Project: s.Project, Object: string(s.ID), Name: s.Name, Board: s.Board, Detail: fmt.Sprintf("public port %d", publicPort)})
 		started := ch.begin(kindExpose, b.Project, string(s.ID), s.Name, received, wire.ResourceKey{Kind: wire.KindService, ID: string(s.ID)})
 		if req.PublicPort == 0 { // another one will do
-			ch.start.op.Retries = maxMoves
+			ch.start.op.Retries = portRetries
 		}
 		return started, nil
 	})
@@ -201,13 +201,13 @@ func (ch *change) choosePublicPort(op string, a store.Agent, asked int) (int, er
 	return 0, s4t.Errorf(s4t.TooMany, op, "hide a service, or ask the operator for a larger --public-ports", "all %d public ports are taken", n)
 }
 
-// maxMoves is how many public ports are tried where the first ones cannot be
+// portRetries is how many public ports are tried where the first ones cannot be
 // opened: another program on the cloud's host may have taken some, be it as
 // the local port of a connection it made.
-const maxMoves = 8
+const portRetries = 8
 
-// moveService gives a service that has never been up another public port.
-func (ch *change) moveService(id string) error {
+// retryPort gives a service that has never been up another public port.
+func (ch *change) retryPort(id string) error {
 	s, err := ch.Service(s4t.ServiceID(id))
 	if err != nil {
 		return err

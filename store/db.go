@@ -42,6 +42,8 @@ type DB struct {
 
 	// executed, where a test sets it, is told the text of every statement.
 	executed func(query string)
+
+	prepared prepared // of SQLite's writer
 }
 
 // synchronous is SQLite's: FULL syncs the write-ahead log at every commit, so
@@ -54,7 +56,7 @@ const maxReaders = 4
 // Open opens the database, makes it where it does not exist (SQLite), and
 // brings its schema up to date. The caller closes it.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
-	db := &DB{log: cfg.Log, now: cfg.Now}
+	db := &DB{prepared: prepared{stmts: map[string]*sql.Stmt{}}, log: cfg.Log, now: cfg.Now}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}

@@ -124,6 +124,15 @@ func (tx *Tx) beginSQLite() (commit func() error, rollback func(), err error) {
 		return nil, nil, err
 	}
 	tx.on = stx
+	rollback = func() { stx.Rollback() }
+	if !tx.readOnly {
+		w := &writing{Tx: stx, db: tx.db}
+		tx.on = w
+		rollback = func() {
+			stx.Rollback()
+			tx.db.prepared.keep(tx.ctx, pool, w.missed)
+		}
+	}
 	commit = func() error {
 		for _, s := range tx.eventStatements() {
 			ids, err := many(tx, opEvents, value[int64], s.query, s.args...)
@@ -136,7 +145,7 @@ func (tx *Tx) beginSQLite() (commit func() error, rollback func(), err error) {
 		}
 		return mapError(opCommit, stx.Commit())
 	}
-	return commit, func() { stx.Rollback() }, nil
+	return commit, rollback, nil
 }
 
 const opCommit = "commit a transaction"

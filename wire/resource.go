@@ -89,7 +89,7 @@ func (r Resource) Sum() Sum { return sumOf(string(r.Kind), r.ID, string(r.Spec))
 
 // Sum is the part of a state in a [Sum]: none while it says nothing.
 func (s ResourceState) Sum() Sum {
-	if !s.Up && s.Problem == "" && s.ProblemID == "" {
+	if !s.Up && s.Problem == "" {
 		return 0
 	}
 	up := "down"
