@@ -50,7 +50,7 @@ const (
 	uplinkInterval = 5 * time.Second        // the same while a network is in a Linux bridge, which others may take away
 	sweepInterval  = time.Second            // also how soon an idle rtunnel is made small
 	endTimeout     = 250 * time.Millisecond // for what left desired state to be closed before the next is looked at
-	reportGap      = 20 * time.Millisecond  // between two reports
+	reportGap      = 5 * time.Millisecond   // between two reports
 	portGrace      = 2 * time.Second        // how long a board may be ahead of our desired state
 	workers        = 16                     // messages of the queue served at a time
 	maxEvents      = 256                    // events of switches that wait to be told
