@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
@@ -58,60 +59,43 @@ func (c *Conductor) fillRealizations(ctx context.Context) error {
 	return c.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return tx.SetRealizationsFilled() })
 }
 
-// wantAll wants of everybody what the objects say, page by page. What is wanted
-// so already changes nothing.
+// wantAll wants of everybody what the objects say. What is wanted so already
+// changes nothing.
 func (c *Conductor) wantAll(ctx context.Context) error {
-	err := everyPage(ctx, c, func(ch *change, p wire.Page) (string, error) {
-		list, err := ch.Networks("", p)
-		for _, n := range list.Items {
-			if err == nil {
-				err = ch.wantNetwork(n)
-			}
-		}
-		return list.Next, err
-	})
-	if err == nil {
-		err = everyPage(ctx, c, func(ch *change, p wire.Page) (string, error) {
-			list, err := ch.Ports("", p)
-			for _, port := range list.Items {
-				if err == nil {
-					err = ch.wantPort(port)
-				}
-			}
-			return list.Next, err
-		})
-	}
-	if err == nil {
-		err = everyPage(ctx, c, func(ch *change, p wire.Page) (string, error) {
-			list, err := ch.Services("", "", p)
-			for _, s := range list.Items {
-				ch.wantService(s)
-			}
-			return list.Next, err
-		})
-	}
+	err := wantEach(ctx, c, func(tx *store.Tx, p wire.Page) (wire.List[s4t.Network], error) { return tx.Networks("", p) }, (*change).wantNetwork)
 	if err != nil {
 		return err
 	}
-	return everyPage(ctx, c, func(ch *change, p wire.Page) (string, error) {
-		list, err := ch.Boards("", "", nil, p)
-		for _, b := range list.Items {
-			if err == nil && b.TunnelAgent != "" {
-				err = ch.wantStreams(b)
-			}
-		}
-		return list.Next, err
-	})
+	err = wantEach(ctx, c, func(tx *store.Tx, p wire.Page) (wire.List[store.Port], error) { return tx.Ports("", p) }, (*change).wantPort)
+	if err != nil {
+		return err
+	}
+	err = wantEach(ctx, c, func(tx *store.Tx, p wire.Page) (wire.List[store.Service], error) { return tx.Services("", "", p) },
+		func(ch *change, s store.Service) error { ch.wantService(s); return nil })
+	if err != nil {
+		return err
+	}
+	return wantEach(ctx, c, func(tx *store.Tx, p wire.Page) (wire.List[store.Board], error) { return tx.Boards("", "", nil, p) }, (*change).wantStreams)
 }
 
-// everyPage runs fn for the pages of a list, each in a change of its own.
-func everyPage(ctx context.Context, c *Conductor, fn func(ch *change, p wire.Page) (next string, err error)) error {
+// wantEach wants what the objects of a list say, each page in a change of its
+// own.
+func wantEach[T any](ctx context.Context, c *Conductor, read func(*store.Tx, wire.Page) (wire.List[T], error), want func(*change, T) error) error {
 	page := wire.Page{Limit: batch}
 	for {
 		next := ""
-		err := c.change(ctx, func(ch *change) (err error) {
-			next, err = fn(ch, page)
-			return err
+		err := c.change(ctx, func(ch *change) error {
+			list, err := read(ch.Tx, page)
+			if err != nil {
+				return err
+			}
+			next = list.Next
+			for _, v := range list.Items {
+				if err := want(ch, v); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 		if err != nil || next == "" {
 			return err
