@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,7 +162,7 @@ func ping(ctx context.Context, from *netlab.Host, to string) error {
 	return err
 }
 
-// pinger pings every 20 ms until stopped and says how many were lost.
+// pinger pings every 20 ms until stopped, then says how many were lost.
 type pinger struct{ p *netlab.Process }
 
 func startPinger(t *testing.T, from *netlab.Host, to string) pinger {
@@ -176,19 +177,33 @@ func startPinger(t *testing.T, from *netlab.Host, to string) pinger {
 	return pinger{p}
 }
 
-// stop returns ping's own summary: sent, received, lost.
+// stop ends the pings and returns how many were sent and lost. It waits for one
+// more answer first and judges what was sent before it: a ping that is on its
+// way when the program ends is neither answered nor lost. If no answer comes,
+// everything since the last one is lost.
 func (p pinger) stop(t *testing.T) (sent, lost int) {
 	t.Helper()
-	p.p.Signal(syscall.SIGINT)
-	<-p.p.Done()
-	var received int
-	for _, l := range strings.Split(p.p.Tail(6), "\n") {
-		if n, _ := fmt.Sscanf(l, "%d packets transmitted, %d received", &sent, &received); n == 2 {
-			return sent, sent - received
+	_, silent := p.p.WaitLine("64 bytes", p.p.Lines(), 3*time.Second)
+	answered := map[int]bool{}
+	for _, l := range strings.Split(p.p.Tail(1<<20), "\n") {
+		if _, seq, ok := strings.Cut(l, "icmp_seq="); ok && strings.HasPrefix(l, "64 bytes") {
+			n, err := strconv.Atoi(strings.Fields(seq)[0])
+			if err != nil {
+				t.Fatalf("ping printed %q", l)
+			}
+			answered[n], sent = true, max(sent, n)
 		}
 	}
-	t.Fatalf("ping printed no summary:\n%s", p.p.Tail(6))
-	return 0, 0
+	p.p.Signal(syscall.SIGINT)
+	<-p.p.Done()
+	if silent != nil {
+		summary := p.p.Tail(6)
+		_, line, _ := strings.Cut(summary, "statistics ---\n")
+		if _, err := fmt.Sscanf(line, "%d packets transmitted", &sent); err != nil {
+			t.Fatalf("ping printed no summary:\n%s", summary)
+		}
+	}
+	return sent, sent - len(answered)
 }
 
 // status fails unless a board has the status.
