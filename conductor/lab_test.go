@@ -559,7 +559,7 @@ func (l *lab) tunnelStates() (states []wire.ResourceState) {
 		s.Up = s.Problem == ""
 		states = append(states, s)
 	}
-	slices.SortFunc(states, func(a, b wire.ResourceState) int { return compareKeys(a.Key(), b.Key()) })
+	slices.SortFunc(states, func(a, b wire.ResourceState) int { return a.Key().Compare(b.Key()) })
 	return states
 }
 

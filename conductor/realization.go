@@ -140,7 +140,7 @@ func (ch *change) applyTo(h holder, was map[held]store.Realization) ([]store.Rea
 	wants := ch.wants[h]
 	var rows []store.Realization
 	var desired, said wire.Sum
-	for _, k := range slices.SortedFunc(maps.Keys(wants), compareKeys) {
+	for _, k := range slices.SortedFunc(maps.Keys(wants), wire.ResourceKey.Compare) {
 		w := wants[k]
 		r, there := was[held{h.id, k}]
 		there = there && !r.Gone
@@ -191,10 +191,6 @@ func (ch *change) grow(h holder, desired, said wire.Sum) (int64, error) {
 	return w.Generation, err
 }
 
-func compareKeys(a, b wire.ResourceKey) int {
-	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
-}
-
 // hear writes what a holder says of its realizations where that differs from
 // what it said before; what it says nothing of is not up. It returns by how
 // much the sum of what it said has changed.
@@ -215,7 +211,7 @@ func (ch *change) hear(h holder, rows []store.Realization, states []wire.Resourc
 		return 0, nil
 	}
 	ch.heard[h.id] = true
-	slices.SortFunc(keys, compareKeys)
+	slices.SortFunc(keys, wire.ResourceKey.Compare)
 	locked, err := ch.LockObjects(keys)
 	if err != nil {
 		return 0, err

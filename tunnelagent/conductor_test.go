@@ -136,7 +136,7 @@ func (c *fakeConductor) desired(_ context.Context, req wire.TunnelAsk) (wire.Tun
 	c.asks = append(c.asks, req)
 	d := wire.TunnelDesired{Generation: c.generation, Whole: req.Since == 0}
 	keys := slices.SortedFunc(maps.Keys(c.resources), func(k, o wire.ResourceKey) int {
-		return cmp.Or(cmp.Compare(c.changed[k], c.changed[o]), compareKeys(k, o))
+		return cmp.Or(cmp.Compare(c.changed[k], c.changed[o]), k.Compare(o))
 	})
 	at, _ := strconv.Atoi(req.After)
 	n := 0
@@ -181,7 +181,7 @@ func (c *fakeConductor) report(_ context.Context, req wire.TunnelReport) (wire.T
 	c.reports++
 	if k := req.Range; k != nil {
 		for key := range c.told.states {
-			if k.After.Less(key) && (k.UpTo == wire.ResourceKey{} || !k.UpTo.Less(key)) {
+			if k.After.Compare(key) < 0 && (k.UpTo == wire.ResourceKey{} || k.UpTo.Compare(key) >= 0) {
 				delete(c.told.states, key)
 			}
 		}

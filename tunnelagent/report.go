@@ -1,7 +1,6 @@
 package tunnelagent
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -191,7 +190,7 @@ func (a *Agent) changes(l *ledger) (states []wire.ResourceState, more bool) {
 			}
 		}
 	}
-	slices.SortFunc(states, func(s, o wire.ResourceState) int { return compareKeys(s.Key(), o.Key()) })
+	slices.SortFunc(states, func(s, o wire.ResourceState) int { return s.Key().Compare(o.Key()) })
 	return states, more
 }
 
@@ -302,11 +301,6 @@ func (a *Agent) wantedKeys() []wire.ResourceKey {
 		keys = append(keys, key)
 	}
 	a.mu.Unlock()
-	slices.SortFunc(keys, compareKeys)
+	slices.SortFunc(keys, wire.ResourceKey.Compare)
 	return keys
-}
-
-// compareKeys orders keys as [wire.ResourceKey.Less] does.
-func compareKeys(k, o wire.ResourceKey) int {
-	return cmp.Or(cmp.Compare(k.Kind, o.Kind), cmp.Compare(k.ID, o.ID))
 }

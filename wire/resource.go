@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/json"
 	"hash/fnv"
 )
@@ -43,9 +44,9 @@ type ResourceKey struct {
 	ID   string `json:"id"`
 }
 
-// Less orders keys: by kind, then by id.
-func (k ResourceKey) Less(o ResourceKey) bool {
-	return k.Kind < o.Kind || k.Kind == o.Kind && k.ID < o.ID
+// Compare orders keys, as [cmp.Compare] does: by kind, then by id.
+func (k ResourceKey) Compare(o ResourceKey) int {
+	return cmp.Or(cmp.Compare(k.Kind, o.Kind), cmp.Compare(k.ID, o.ID))
 }
 
 // Key returns the key of a resource.
