@@ -36,12 +36,7 @@ func newNetworks(a *Agent) *networks {
 
 // apply implements reconciler.
 func (ns *networks) apply(rd *round, changed []wire.Resource) {
-	for _, r := range changed {
-		if r.Gone {
-			ns.replace(rd, s4t.NetworkID(r.ID), nil)
-		}
-	}
-	each(rd, changed, func(text string, want wire.TunnelNetwork) error {
+	each(rd, changed, func(id string) { ns.replace(rd, s4t.NetworkID(id), nil) }, func(text string, want wire.TunnelNetwork) error {
 		id := s4t.NetworkID(text)
 		n := ns.all[id]
 		if n == nil || n.want.Layer != want.Layer || n.want.Encapsulation != want.Encapsulation {

@@ -59,12 +59,7 @@ func newEndpoints(a *Agent) *endpoints {
 
 // apply implements reconciler. What is there and stays is not touched.
 func (es *endpoints) apply(rd *round, changed []wire.Resource) {
-	for _, r := range changed {
-		if r.Gone {
-			es.detach(s4t.EndpointID(r.ID))
-		}
-	}
-	each(rd, changed, func(text string, want wire.GREAttachment) error {
+	each(rd, changed, func(id string) { es.detach(s4t.EndpointID(id)) }, func(text string, want wire.GREAttachment) error {
 		id, key := s4t.EndpointID(text), wire.ResourceKey{Kind: wire.KindGRE, ID: text}
 		n, err := es.agent.networks.of(rd, want.Network, key)
 		if err != nil {

@@ -66,12 +66,7 @@ func portKey(id s4t.PortID) wire.ResourceKey {
 
 // apply implements reconciler.
 func (ps *ports) apply(rd *round, changed []wire.Resource) {
-	for _, r := range changed {
-		if r.Gone {
-			ps.replace(rd, s4t.PortID(r.ID), nil)
-		}
-	}
-	each(rd, changed, func(text string, want wire.TunnelPort) error {
+	each(rd, changed, func(id string) { ps.replace(rd, s4t.PortID(id), nil) }, func(text string, want wire.TunnelPort) error {
 		id := s4t.PortID(text)
 		n, err := ps.agent.networks.of(rd, want.Network, portKey(id))
 		if err != nil {

@@ -57,11 +57,13 @@ func (rd *round) again(key wire.ResourceKey) { rd.moved = append(rd.moved, key) 
 // take long: the next round does not wait for it.
 func (rd *round) end(f func()) { rd.ended = append(rd.ended, f) }
 
-// each calls f for each resource that is wanted, with its spec. What f returns,
-// and a spec that is not understood, is why it is not as it should be.
-func each[T any](rd *round, changed []wire.Resource, f func(id string, want T) error) {
+// each calls gone for each resource that is not wanted any more, and f for each
+// that is, with its spec. What f returns, and a spec that is not understood, is
+// why it is not as it should be.
+func each[T any](rd *round, changed []wire.Resource, gone func(id string), f func(id string, want T) error) {
 	for _, r := range changed {
 		if r.Gone {
+			gone(r.ID)
 			continue
 		}
 		var want T

@@ -33,12 +33,7 @@ func (l *lamps) apply(rd *round, changed []wire.Resource) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.applied += len(changed)
-	for _, r := range changed {
-		if r.Gone {
-			delete(l.on, r.ID)
-		}
-	}
-	each(rd, changed, func(id string, want lampSpec) error {
+	each(rd, changed, func(id string) { delete(l.on, id) }, func(id string, want lampSpec) error {
 		delete(l.on, id)
 		if want.Broken && !l.mend {
 			return errors.New("the bulb is broken")

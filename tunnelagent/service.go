@@ -63,17 +63,12 @@ func newExposures(a *Agent) *exposures {
 
 // apply implements reconciler.
 func (xs *exposures) apply(rd *round, changed []wire.Resource) {
-	for _, r := range changed {
-		if r.Gone {
-			xs.hide(rd, s4t.ServiceID(r.ID))
-		}
-	}
 	type exposable struct {
 		id   s4t.ServiceID
 		want wire.TunnelExposure
 	}
 	var coming []exposable
-	each(rd, changed, func(text string, want wire.TunnelExposure) error {
+	each(rd, changed, func(id string) { xs.hide(rd, s4t.ServiceID(id)) }, func(text string, want wire.TunnelExposure) error {
 		id := s4t.ServiceID(text)
 		if x := xs.all[id]; x != nil {
 			if want.PublicPort == x.tcpPort && want.Board == x.board {

@@ -56,12 +56,7 @@ func uplinkKey(id s4t.NetworkID) wire.ResourceKey {
 // apply implements reconciler. An uplink that is up is looked after every few
 // seconds: others may take its bridge away, or make it anew.
 func (us *uplinks) apply(rd *round, changed []wire.Resource) {
-	for _, r := range changed {
-		if r.Gone {
-			us.remove(s4t.NetworkID(r.ID))
-		}
-	}
-	each(rd, changed, func(text string, want wire.TunnelUplink) error {
+	each(rd, changed, func(id string) { us.remove(s4t.NetworkID(id)) }, func(text string, want wire.TunnelUplink) error {
 		id := s4t.NetworkID(text)
 		n, err := us.agent.networks.of(rd, id, uplinkKey(id))
 		if err != nil {
