@@ -63,10 +63,17 @@ type BoardInfo struct {
 	Hostname string   `json:"hostname,omitempty"`  //
 	HostKeys []string `json:"host_keys,omitempty"` // SSH host keys, authorized_keys form: "ssh-ed25519 AAAA..."
 	Networks bool     `json:"networks"`            // may create devices (root or CAP_NET_ADMIN, and /dev/net/tun)
+
+	Routes    []string `json:"routes,omitempty"`    // networks that the board reaches by itself, CIDR; not the default route, and none of ours
+	Resolvers []string `json:"resolvers,omitempty"` // its DNS servers: IP addresses
+	Trusts    []string `json:"trusts,omitempty"`    // what it trusts as the cloud: SHA-256 of CA certificates' DER, hex; [SystemRoots]
 }
 
+// SystemRoots in [BoardInfo.Trusts] stands for what the board's system trusts.
+const SystemRoots = "system"
+
 // Clamp cuts what is over the bounds: strings of at most 255 bytes, at most 16 host keys of at
-// most 2048 bytes.
+// most 2048 bytes, 64 routes, 8 resolvers and CAs of at most 64 bytes.
 func (i BoardInfo) Clamp() BoardInfo {
 	cut := func(s string, n int) string { return s[:min(len(s), n)] }
 	i.Version, i.OS, i.Arch = cut(i.Version, 255), cut(i.OS, 255), cut(i.Arch, 255)
@@ -78,5 +85,14 @@ func (i BoardInfo) Clamp() BoardInfo {
 			i.HostKeys = append(i.HostKeys, k)
 		}
 	}
+	short := func(list []string, n int) (kept []string) {
+		for _, s := range list[:min(len(list), n)] {
+			if len(s) <= 64 {
+				kept = append(kept, s)
+			}
+		}
+		return kept
+	}
+	i.Routes, i.Resolvers, i.Trusts = short(i.Routes, 64), short(i.Resolvers, 8), short(i.Trusts, 8)
 	return i
 }

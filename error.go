@@ -3,6 +3,7 @@ package s4t
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what a caller can do about an error. Kinds cross process
@@ -32,6 +33,10 @@ type Error struct {
 	Msg  string // what is wrong: `board "kitchen" does not exist`
 	Hint string // what the user can do; may be empty
 	Err  error  // cause, for errors.Is and the log; never shown to a user
+
+	// RetryAfter is when it is worth another try, where that is known: with
+	// TooMany and Unavailable. It crosses every border: as Retry-After over HTTP.
+	RetryAfter time.Duration
 }
 
 // Error returns the whole line.
@@ -68,4 +73,10 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return Internal
+}
+
+// After returns e with the time after which it is worth another try.
+func (e *Error) After(d time.Duration) *Error {
+	e.RetryAfter = d
+	return e
 }

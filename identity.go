@@ -2,6 +2,7 @@ package s4t
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -11,6 +12,55 @@ type Project struct {
 	Name      string    `json:"name"`
 	Weight    int       `json:"weight"` // of its share of a busy tunnel agent, beside other projects: 1 to MaxWeight
 	CreatedAt time.Time `json:"created_at"`
+
+	// Quota is what it uses and may use of each [QuotaKey]; only where one
+	// project is asked for.
+	Quota map[QuotaKey]Quota `json:"quota,omitempty"`
+}
+
+// QuotaKey names something of which a project may have so many.
+type QuotaKey string
+
+// The keys. Streams and watchers are those that are open now.
+const (
+	QuotaBoards      QuotaKey = "boards"
+	QuotaNetworks    QuotaKey = "networks"
+	QuotaPorts       QuotaKey = "ports"
+	QuotaServices    QuotaKey = "services"
+	QuotaPublicPorts QuotaKey = "public_ports"
+	QuotaTokens      QuotaKey = "tokens"
+	QuotaStreams     QuotaKey = "streams"
+	QuotaWatchers    QuotaKey = "watchers" // streams of events and long polls, at one API process
+)
+
+// Quota is a share: how much of it is used, and how much is allowed.
+type Quota struct {
+	Used  int64 `json:"used"`
+	Limit int64 `json:"limit"` // [Unlimited]: no limit
+}
+
+// Unlimited is the limit of a project that has none.
+const Unlimited = -1
+
+// DefaultQuota is what a project may have until an admin says otherwise: enough
+// for a fleet, and a small part of what one process can carry.
+var DefaultQuota = map[QuotaKey]int64{
+	QuotaBoards:      2000,
+	QuotaNetworks:    500,
+	QuotaPorts:       5000,
+	QuotaServices:    2000,
+	QuotaPublicPorts: 1000,
+	QuotaTokens:      1000,
+	QuotaStreams:     1000,
+	QuotaWatchers:    128,
+}
+
+// OverQuota is the error of who asks for more than a project may have: what is
+// used, what is allowed, and who can raise it. op is what was attempted, on
+// what; more is how many were asked for.
+func OverQuota(op string, key QuotaKey, project string, q Quota, more int64) *Error {
+	return Errorf(Conflict, op, fmt.Sprintf("remove some, or ask an admin of this cloud for `s4t project update %s --quota %s=N`", project, key),
+		"project %q uses %d of its %d %s, and %d more would be too many", project, q.Used, q.Limit, strings.ReplaceAll(string(key), "_", " "), more)
 }
 
 // ValidWeight checks the weight of a project. op is what was attempted, on
@@ -25,12 +75,16 @@ func ValidWeight(op string, weight int) error {
 // Role of a user or token in a project.
 type Role string
 
-// The roles, weakest first.
+// The roles, weakest first: the names and the meaning of Keystone's defaults.
 const (
-	RoleReader Role = "reader" // sees
-	RoleMember Role = "member" // sees, changes boards and networks, opens streams
-	RoleAdmin  Role = "admin"  // the above, in every project, and manages projects, users and tokens of others
+	RoleReader  Role = "reader"  // sees
+	RoleMember  Role = "member"  // sees, changes boards and networks, opens streams
+	RoleManager Role = "manager" // the above, and manages users and tokens of its project
+	RoleAdmin   Role = "admin"   // the above, in every project, and what touches the cloud itself
 )
+
+// Roles are all of them, weakest first.
+var Roles = []Role{RoleReader, RoleMember, RoleManager, RoleAdmin}
 
 // level orders the roles; 0 is no role.
 func (r Role) level() int {
@@ -39,8 +93,10 @@ func (r Role) level() int {
 		return 1
 	case RoleMember:
 		return 2
-	case RoleAdmin:
+	case RoleManager:
 		return 3
+	case RoleAdmin:
+		return 4
 	}
 	return 0
 }

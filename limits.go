@@ -7,6 +7,8 @@ const (
 	MaxName        = 63         // bytes of a name
 	MaxLabels      = 64         // labels of a board
 	MaxLabelText   = 255        // bytes of a label's key or value
+	MaxLabelsText  = 4096       // bytes of a board's type and labels together
+	MinPassword    = 12         // bytes of a password
 	MaxBridgePorts = 250        // boards on one bridge, and bridges that one board is on
 	MaxServices    = 1000       // exposed services of one board
 	MaxWeight      = 1000       // of a project; the least, and the default, is 1

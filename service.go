@@ -16,7 +16,12 @@ type Service struct {
 	PublicPort int           `json:"public_port"` // reserved in the database before it is opened
 	Status     ServiceStatus `json:"status"`
 	Problem    string        `json:"problem,omitempty"` // what keeps it from being up, in the tunnel agent's words
-	CreatedAt  time.Time     `json:"created_at"`
+
+	// TargetStatus says whether something listens where streams go, as far as
+	// the board can tell: TargetListening, TargetRefused, or "" where it cannot.
+	TargetStatus string `json:"target_status,omitempty"`
+
+	CreatedAt time.Time `json:"created_at"`
 }
 
 // ServiceStatus is the state of an exposed service.
@@ -26,6 +31,12 @@ type ServiceStatus string
 const (
 	ServicePending ServiceStatus = "pending" // the board is offline, or on its way
 	ServiceUp      ServiceStatus = "up"      // the public port listens and the board is ready to take streams
+)
+
+// What a board can say of the target of a service.
+const (
+	TargetListening = "listening"
+	TargetRefused   = "refused"
 )
 
 // KnownServices are the names that may be given instead of a TCP port.

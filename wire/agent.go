@@ -44,6 +44,14 @@ type AgentWelcome struct {
 type AgentBeat struct {
 	ID          s4t.AgentID `json:"id"`
 	Incarnation string      `json:"incarnation"`
+	Use         []Use       `json:"use,omitempty"` // what has changed since the beat that was answered last; at most [MaxPage]
+}
+
+// Use is how much of a quota a project uses at one agent now.
+type Use struct {
+	Project s4t.ProjectID `json:"project"`
+	Key     s4t.QuotaKey  `json:"key"`
+	Used    int64         `json:"used"`
 }
 
 // AgentLease answers it: for so long, counted from when the beat was sent, the
@@ -83,6 +91,13 @@ type TunnelNetwork struct {
 	Key           uint32            `json:"key"`
 	Project       s4t.ProjectID     `json:"project"`
 	Weight        int               `json:"weight"` // of the project, beside others on a busy agent
+}
+
+// TunnelStreams says whose streams those of a board are, and how many the
+// project may have open at this agent. The ID of the resource is the board.
+type TunnelStreams struct {
+	Project s4t.ProjectID `json:"project"`
+	Limit   int64         `json:"limit"` // s4t.QuotaStreams of the project
 }
 
 // TunnelPort is the cloud half of a port.

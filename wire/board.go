@@ -42,6 +42,7 @@ type BoardUpdate struct {
 	Labels   map[string]string `json:"labels,omitzero"` // the new set, whole
 	Location *s4t.Location     `json:"location,omitempty"`
 	NewCode  bool              `json:"new_code,omitempty"` // make a new code for a board that is not enrolled; the answer has Code and Join
+	Replace  bool              `json:"replace,omitempty"`  // with NewCode, of an enrolled board too: its key ends when the code is used
 }
 
 // DoctorReport lists what was checked on a board, worst first.
@@ -122,9 +123,13 @@ type BoardConnected struct {
 }
 
 // BoardWelcome answers it: the epoch of the session and the state to have.
+//
+// ReturnWithin is how long boards that lose their sessions at one moment spread
+// their return over: each waits a random part of it. 0: as ever.
 type BoardWelcome struct {
-	Epoch   int64        `json:"epoch"`
-	Desired BoardDesired `json:"desired"`
+	Epoch        int64         `json:"epoch"`
+	Desired      BoardDesired  `json:"desired"`
+	ReturnWithin time.Duration `json:"return_within,omitempty"`
 }
 
 // BoardDisconnected ends the session of that epoch, and no other.
@@ -152,6 +157,15 @@ type BoardDesired struct {
 	Told       time.Time   `json:"told,omitzero"`     // BoardAsk.Told
 	Resources  []Resource  `json:"resources"`         // all that are wanted, by key
 	Notices    []string    `json:"notices,omitempty"` // what the board's owner should read: another board uses this board's key
+	Trust      Trust       `json:"trust,omitzero"`
+}
+
+// Trust is what a board should trust as the cloud's TLS certificate from now
+// on; nothing: what it trusts already. A board keeps it beside its identity,
+// which is never rewritten.
+type Trust struct {
+	CAs         []string `json:"cas,omitempty"`          // PEM of CA certificates, at most 4
+	SystemRoots bool     `json:"system_roots,omitempty"` // what the board's system trusts, too
 }
 
 // DesiredPort is the board's half of a port.
@@ -191,6 +205,7 @@ type BoardReport struct {
 	Generation int64           `json:"generation"` // applied
 	Resources  []ResourceState `json:"resources"`
 	Problems   []string        `json:"problems,omitempty"`  // at most 16 lines of at most 255 bytes
+	Info       *s4t.BoardInfo  `json:"info,omitempty"`      // where it has changed since the session began
 	Recovered  string          `json:"recovered,omitempty"` // once, when damaged state was found: what was lost and fetched again
 	Told       time.Time       `json:"told,omitzero"`       // of the applied BoardDesired: when the board was told of it (step 5)
 	Received   time.Time       `json:"received,omitzero"`   // its Time: when it was given it (step 6)

@@ -9,17 +9,9 @@ package wire
 import (
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/stack4things/s4t"
-)
-
-// Topics of the queue. An agent serves its topic with its ID as the server
-// name: TopicWAMPAgent + "." + id reaches that one.
-const (
-	TopicConductor   = "conductor"
-	TopicWAMPAgent   = "wamp-agent"
-	TopicTunnelAgent = "tunnel-agent"
-	TopicEvents      = "events" // fan-out of [News], from every conductor to every API
 )
 
 // Error is an [s4t.Error] as it crosses a process boundary. The cause stays
@@ -29,6 +21,8 @@ type Error struct {
 	Kind s4t.Kind `json:"kind"`
 	Msg  string   `json:"message"`
 	Hint string   `json:"hint,omitempty"`
+
+	RetryAfter time.Duration `json:"retry_after,omitempty"`
 }
 
 // FromError converts err for sending; nil stays nil.
@@ -41,7 +35,7 @@ func FromError(err error) *Error {
 		if msg == "" && e.Err != nil {
 			msg = e.Err.Error()
 		}
-		return &Error{Op: e.Op, Kind: e.Kind, Msg: msg, Hint: e.Hint}
+		return &Error{Op: e.Op, Kind: e.Kind, Msg: msg, Hint: e.Hint, RetryAfter: e.RetryAfter}
 	}
 	return &Error{Kind: s4t.Internal, Msg: "internal error", Hint: "the operator finds the details in the log of iotronic"}
 }
@@ -51,7 +45,7 @@ func (e *Error) Err() error {
 	if e == nil {
 		return nil
 	}
-	return &s4t.Error{Op: e.Op, Kind: e.Kind, Msg: e.Msg, Hint: e.Hint}
+	return &s4t.Error{Op: e.Op, Kind: e.Kind, Msg: e.Msg, Hint: e.Hint, RetryAfter: e.RetryAfter}
 }
 
 // Empty is the argument or reply of a method that has none.

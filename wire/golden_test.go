@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // messages are all that cross a process boundary.
 var messages = []any{
-	Error{}, Caller{}, LoginRequest{}, VerifyRequest{}, ListRequest{}, UserPassword{}, News{}, RefRequest{}, ProjectCreate{}, ProjectUpdate{}, UserCreate{}, TokenCreate{},
+	Error{}, Caller{}, Use{}, TunnelStreams{}, LoginRequest{}, VerifyRequest{}, ListRequest{}, UserPassword{}, News{}, RefRequest{}, ProjectCreate{}, ProjectUpdate{}, UserCreate{}, TokenCreate{},
 	BoardCreate{}, BoardList{}, BoardUpdate{}, DoctorReport{}, BoardAuthenticate{}, BoardIdentity{}, BoardJoin{}, BoardJoined{},
 	BoardConnected{}, BoardWelcome{}, BoardDisconnected{}, BoardAsk{}, BoardDesired{}, BoardReport{}, BoardTicket{}, BoardTickets{},
 	BoardWake{}, BoardKick{}, BoardPing{}, BoardCall{}, BridgeCreate{}, BridgeChange{}, NetworkGRE{}, UplinkSet{}, MetricsAsk{}, Metrics{}, CountersAsk{}, Counters{}, ServiceExpose{}, ServiceList{}, ServiceHide{},

@@ -1,20 +1,61 @@
 package wire
 
 import (
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"time"
 
 	"github.com/stack4things/s4t"
 )
 
-// Caller is who asks, resolved once from a token by the API and carried with
-// the request. Every method of the conductor that a user can reach takes one
-// and enforces it.
+// Caller is who asks, resolved once from a token ([MethodVerify]) and carried
+// with the request. Every method of the conductor that a user can reach takes
+// one and enforces it. The conductor that resolved it has signed it, and takes
+// none that it has not: what else may speak over the queue, an agent that was
+// taken over, cannot make one.
 type Caller struct {
 	User    string        `json:"user"` // name
 	UserID  s4t.UserID    `json:"user_id"`
 	Project s4t.ProjectID `json:"project"`
 	Role    s4t.Role      `json:"role"`
 	Token   s4t.TokenID   `json:"token"` // its public id, for the audit
+	Until   int64         `json:"until"` // Unix seconds: the end of the signature's life
+	Proof   []byte        `json:"proof"` // HMAC-SHA-256 over the fields above
+}
+
+// CallerLifetime is how long a resolved caller may ask: longer than a request,
+// with a long poll, takes.
+const CallerLifetime = 5 * time.Minute
+
+// Signed returns the caller as the holder of the conductors' key vouches for
+// it, from now on.
+func (c Caller) Signed(key ed25519.PrivateKey, now time.Time) Caller {
+	c.Until = now.Add(CallerLifetime).Unix()
+	c.Proof = c.proof(key)
+	return c
+}
+
+// Check returns an error of kind Unauthenticated unless the holder of the key
+// has vouched for the caller, not too long ago.
+func (c Caller) Check(key ed25519.PrivateKey, now time.Time) error {
+	const op, hint = "check who asks", "bring both sides to the same version"
+	if !hmac.Equal(c.Proof, c.proof(key)) {
+		return s4t.Errorf(s4t.Unauthenticated, op, hint, "the caller is not signed by a conductor")
+	}
+	if now.Unix() > c.Until {
+		return s4t.Errorf(s4t.Unauthenticated, op, "ask again", "the caller was resolved too long ago")
+	}
+	return nil
+}
+
+// proof is what Proof has to be. The seed of the key is the secret: tickets
+// are signatures with the key itself, and callers stay inside the cloud.
+func (c Caller) proof(key ed25519.PrivateKey) []byte {
+	mac := hmac.New(sha256.New, append([]byte("s4t-caller-1\x00"), key.Seed()...))
+	c.Proof = nil
+	mac.Write(Encode(c))
+	return mac.Sum(nil)
 }
 
 // Sees reports whether what belongs to a project exists for the caller: for an
@@ -47,6 +88,7 @@ type LoginRequest struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
 	Project  string `json:"project,omitempty"` // name or id; the user's own by default
+	Source   string `json:"source,omitempty"`  // where it comes from: an IPv4 address, or an IPv6 /64, as the API sees it
 }
 
 // VerifyRequest resolves a token's secret.
@@ -72,6 +114,8 @@ type ProjectUpdate struct {
 	Caller Caller `json:"caller"`
 	Ref    string `json:"ref"`
 	Weight *int   `json:"weight,omitempty"`
+
+	Quota map[s4t.QuotaKey]int64 `json:"quota,omitempty"` // limits: 0 or more, or s4t.Unlimited
 }
 
 // UserCreate creates a user.

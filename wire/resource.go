@@ -19,7 +19,7 @@ type Kind string
 const (
 	KindPort    Kind = "port"    // of a board: DesiredPort; of a tunnel agent: TunnelPort. ID: a port
 	KindService Kind = "service" // of a board: DesiredService; of a tunnel agent: TunnelExposure. ID: a service
-	KindStreams Kind = "streams" // of a board: DesiredStreams; of a tunnel agent: Empty, the board may have idle data rtunnels there and is up while it has one. ID: a board
+	KindStreams Kind = "streams" // of a board: DesiredStreams; of a tunnel agent: TunnelStreams, the board may have idle data rtunnels there and is up while it has one. ID: a board
 	KindNetwork Kind = "network" // of a tunnel agent: TunnelNetwork. ID: a network
 	KindGRE     Kind = "gre"     // of a tunnel agent: GREAttachment. ID: an endpoint
 	KindUplink  Kind = "uplink"  // of a tunnel agent: TunnelUplink. ID: a network

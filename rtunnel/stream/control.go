@@ -30,6 +30,7 @@ type control struct {
 // openControl asks for a stream.
 type openControl struct {
 	Ticket  string `json:"ticket"`
+	Source  string `json:"source,omitempty"`  // of a public port's stream: the address it was opened from
 	Waiting int    `json:"waiting,omitempty"` // how many more streams wait for an idle rtunnel of this board
 }
 

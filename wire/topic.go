@@ -1,0 +1,37 @@
+package wire
+
+import "strings"
+
+// Topics of the queue. An agent serves its topics with its ID as the server
+// name: TopicWAMPAgent + "." + id reaches that one.
+//
+// Each topic has its own queue and its own workers, so that one kind of work
+// never waits behind another: beats and wakes behind users, users behind
+// boards that all come at once, anybody behind a board that does not answer.
+const (
+	TopicConductor = "conductor"           // what users ask, from the API
+	TopicQuestions = "conductor-questions" // what users ask that waits for a board or an agent
+	TopicBoards    = "conductor-boards"    // what boards ask, from the WAMP agents
+	TopicAgents    = "conductor-agents"    // agents themselves: hello, beat, desired state, reports
+
+	TopicWAMPAgent     = "wamp-agent"           // wakes, pings, kicks
+	TopicWAMPQuestions = "wamp-agent-questions" // questions that a board may hold
+	TopicTunnelAgent   = "tunnel-agent"
+
+	TopicEvents = "events" // fan-out of [News], from every conductor to every API
+)
+
+// TopicOf is the conductor's topic that a method is served on.
+func TopicOf(method string) string {
+	switch method {
+	case MethodBoardDoctor, MethodStreamOpen, MethodMetrics, MethodPortGet:
+		return TopicQuestions
+	}
+	switch noun, _, _ := strings.Cut(method, "."); noun {
+	case "session":
+		return TopicBoards
+	case "agent", "tunnel":
+		return TopicAgents
+	}
+	return TopicConductor
+}
