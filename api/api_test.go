@@ -113,7 +113,7 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 		}
 		return json.Marshal(c)
 	}
-	if method != wire.MethodEventList || req.Caller.User != "" { // else it is the API that asks, for all
+	if method != wire.MethodEventFeed {
 		f.calls = append(f.calls, method+" by "+req.Caller.User)
 		f.ref = req.Ref + req.Board + req.ID
 	}
@@ -156,10 +156,10 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 		}
 		return json.Marshal(v)
 	}
-	if method == wire.MethodEventList {
+	if method == wire.MethodEventList || method == wire.MethodEventFeed {
 		var l wire.List[s4t.Event]
 		for _, e := range f.events {
-			if e.ID > after && (req.Caller.Role == s4t.RoleAdmin || e.Project == req.Caller.Project) && (req.Limit == 0 || len(l.Items) < req.Limit) {
+			if e.ID > after && (method == wire.MethodEventFeed || req.Caller.Role == s4t.RoleAdmin || e.Project == req.Caller.Project) && (req.Limit == 0 || len(l.Items) < req.Limit) {
 				l.Items = append(l.Items, e)
 			}
 			l.EventID = e.ID
@@ -211,6 +211,7 @@ func newRig(t *testing.T) *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { r.q.Serve(ctx, wire.TopicConductor, "", 8, r.handle) })
+	done.Go(func() { r.q.Serve(ctx, wire.TopicQuestions, "", 8, r.handle) })
 	done.Go(func() { a.Run(ctx) })
 	// Serve has no ready signal; a call that is answered is one.
 	for r.q.Call(ctx, wire.TopicConductor, wire.MethodVerify, wire.VerifyRequest{Secret: "admin-secret"}, nil) != nil {

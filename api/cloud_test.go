@@ -53,7 +53,7 @@ func newCloud(t *testing.T) (*rig, string) {
 	t.Cleanup(func() { transport.CloseIdleConnections(); cancel(); <-ended })
 
 	hello := wire.AgentHello{ID: "tunnel-agent-1", Kind: wire.AgentTunnel, Incarnation: "one", URL: "https://cloud.example.org:8812", Host: "cloud.example.org", PublicPorts: s4t.PortRange{First: 50000, Last: 60000}}
-	if err := r.q.Call(ctx, wire.TopicConductor, wire.MethodAgentHello, hello, nil); err != nil {
+	if err := r.q.Call(ctx, wire.TopicAgents, wire.MethodAgentHello, hello, nil); err != nil {
 		t.Fatal(err)
 	}
 	return r, admin
@@ -234,12 +234,12 @@ func TestAnOperationOfTheRealCloudIsWaitedForAndToldStepByStep(t *testing.T) {
 	op := must(c.CreateBridge(ctx, apiclient.BridgeCreate{Name: "lab", Boards: []string{"kitchen"}}))(t)
 	agent := func() {
 		var want wire.TunnelDesired
-		if err := r.q.Call(ctx, wire.TopicConductor, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: "tunnel-agent-1", Incarnation: "one"}, &want); err != nil {
+		if err := r.q.Call(ctx, wire.TopicAgents, wire.MethodTunnelAsk, wire.TunnelAsk{Agent: "tunnel-agent-1", Incarnation: "one"}, &want); err != nil {
 			t.Error(err)
 			return
 		}
 		report := wire.TunnelReport{Agent: "tunnel-agent-1", Incarnation: "one", Generation: want.Generation}
-		if err := r.q.Call(ctx, wire.TopicConductor, wire.MethodTunnelReport, report, nil); err != nil {
+		if err := r.q.Call(ctx, wire.TopicAgents, wire.MethodTunnelReport, report, nil); err != nil {
 			t.Error(err)
 		}
 	}

@@ -215,7 +215,7 @@ func (s *eventStream) advance(ctx context.Context) (<-chan struct{}, error) {
 // catchUp sends a page of event.list. That the conductor is away now is no
 // reason to end the stream.
 func (s *eventStream) catchUp(ctx context.Context, more <-chan struct{}) (<-chan struct{}, error) {
-	l, err := eventList(ctx, s.api.queue, wire.EventList{Caller: s.caller, After: s.last})
+	l, err := eventList(ctx, s.api.queue, wire.MethodEventList, wire.EventList{Caller: s.caller, After: s.last})
 	switch {
 	case s4t.KindOf(err) == s4t.NotFound, err == nil && len(l.Items) == 0 && l.EventID < s.last:
 		return s.reset(ctx, more)
@@ -245,7 +245,7 @@ func (s *eventStream) catchUp(ctx context.Context, more <-chan struct{}) (<-chan
 // reset tells the client that it may have missed events, and goes on after
 // the newest.
 func (s *eventStream) reset(ctx context.Context, more <-chan struct{}) (<-chan struct{}, error) {
-	l, err := eventList(ctx, s.api.queue, wire.EventList{Caller: s.caller, After: newestOnly, Limit: 1})
+	l, err := eventList(ctx, s.api.queue, wire.MethodEventList, wire.EventList{Caller: s.caller, After: newestOnly, Limit: 1})
 	if err != nil {
 		return more, nil
 	}

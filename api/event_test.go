@@ -52,7 +52,7 @@ func (q *bookQueue) Call(_ context.Context, _, method string, req, reply any) er
 	page := reply.(*wire.List[s4t.Event])
 	for _, e := range q.events {
 		page.EventID = e.ID
-		if e.ID > max(ask.After, q.trimmed) && ask.Caller.Sees(e.Project) && len(page.Items) < cmp.Or(ask.Limit, wire.MaxEvents) {
+		if e.ID > max(ask.After, q.trimmed) && (method == wire.MethodEventFeed || ask.Caller.Sees(e.Project)) && len(page.Items) < cmp.Or(ask.Limit, wire.MaxEvents) {
 			page.Items = append(page.Items, e)
 		}
 	}

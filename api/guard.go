@@ -163,7 +163,7 @@ func bearer(ctx huma.Context) string {
 // call asks the conductor.
 func call[Reply any](ctx context.Context, a *API, method string, req any) (Reply, error) {
 	var reply Reply
-	err := a.queue.Call(ctx, wire.TopicConductor, method, req, &reply)
+	err := a.queue.Call(ctx, wire.TopicOf(method), method, req, &reply)
 	return reply, a.answer(method, err)
 }
 

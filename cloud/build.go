@@ -49,7 +49,11 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 }
 
 func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
-	id, err := identity.New(identity.Config{Store: c.cfg.Store, Log: c.cfg.Log})
+	key, err := ticketKey(ctx, c.cfg.Store)
+	if err != nil {
+		return err
+	}
+	id, err := identity.New(identity.Config{Store: c.cfg.Store, Key: key, Log: c.cfg.Log})
 	if err != nil {
 		return err
 	}
@@ -57,10 +61,6 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 		if err := c.cfg.Bootstrap(ctx, id, c.at.url, c.at.certs.caPEM()); err != nil {
 			return err
 		}
-	}
-	key, err := ticketKey(ctx, c.cfg.Store)
-	if err != nil {
-		return err
 	}
 	urls := c.cfg.BoardURLs
 	if len(urls) == 0 {

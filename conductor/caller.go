@@ -2,10 +2,12 @@ package conductor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
@@ -17,6 +19,31 @@ func allow(caller wire.Caller, op string, needs s4t.Role) error {
 		return s4t.Errorf(s4t.Forbidden, op, "ask for a token with that role", "it needs the role %s, this token has %q", needs, caller.Role)
 	}
 	return nil
+}
+
+// vouched wraps a method that a user can reach: a caller that no conductor has
+// resolved gets nothing. Login and verify are where callers come from; an API
+// process reads the events of all on its own account.
+func (c *Conductor) vouched(topic, method string, h queue.Handler) queue.Handler {
+	switch method {
+	case wire.MethodLogin, wire.MethodVerify, wire.MethodEventFeed:
+		return h
+	}
+	if topic != wire.TopicConductor && topic != wire.TopicQuestions {
+		return h
+	}
+	return func(ctx context.Context, method string, body []byte) ([]byte, error) {
+		var req struct {
+			Caller wire.Caller `json:"caller"`
+		}
+		if err := json.Unmarshal(body, &req); err != nil {
+			return nil, s4t.Errorf(s4t.Invalid, "call "+method, "", "the request is not understood: %w", err)
+		}
+		if err := req.Caller.Check(c.cfg.TicketKey, c.now()); err != nil {
+			return nil, err
+		}
+		return h(ctx, method, body)
+	}
 }
 
 // scope is the project whose objects the caller lists; "" means every one.

@@ -5,9 +5,9 @@ import (
 	"crypto/ed25519"
 	"log/slog"
 	"maps"
-	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
 	"github.com/stack4things/s4t"
@@ -50,12 +50,13 @@ type Conductor struct {
 }
 
 const (
-	// workers is how many requests are handled at a time; most take a
-	// millisecond of the database.
-	workers = 256
 	// upkeepInterval is how often deadlines are looked at.
 	upkeepInterval = time.Second
 )
+
+// lanes are the topics, and how many requests of each are handled at a time.
+// Most take a millisecond of the database; questions wait for others.
+var lanes = map[string]int{wire.TopicConductor: 128, wire.TopicQuestions: 64, wire.TopicBoards: 128, wire.TopicAgents: 32}
 
 // New checks cfg and adds the conductor's methods to cfg.Mux. It does nothing
 // else until Run.
@@ -144,28 +145,34 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodOperationDone: queue.Handle(c.operationDone),
 		wire.MethodMetrics:       queue.Handle(c.metrics),
 		wire.MethodEventList:     queue.Handle(c.eventList),
+		wire.MethodEventFeed:     queue.Handle(c.eventFeed),
 	})
 }
 
 // now is the conductor's clock, in UTC as everything is shown.
 func (c *Conductor) now() time.Time { return c.cfg.Now().UTC() }
 
-// Run serves the topic [wire.TopicConductor] until ctx ends. Everything it
-// started has ended when it returns; it returns nil after ctx has ended. Run
-// is called once.
+// Run serves the conductor's topics until ctx ends. Everything it started has
+// ended when it returns; it returns nil after ctx has ended. Run is called
+// once.
 func (c *Conductor) Run(ctx context.Context) error {
 	if err := c.fillRealizations(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var others sync.WaitGroup
-	others.Go(func() { c.tellNews(ctx) })
-	others.Go(func() { c.noteSteps(ctx) })
-	others.Go(func() { c.keepUp(ctx) })
-	err := c.cfg.Queue.Serve(ctx, wire.TopicConductor, c.cfg.Name, workers, c.cfg.Mux.Serve)
-	cancel()
-	others.Wait()
-	return err
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { c.tellNews(ctx); return nil })
+	group.Go(func() error { c.noteSteps(ctx); return nil })
+	group.Go(func() error { c.keepUp(ctx); return nil })
+	for topic, workers := range lanes {
+		mux := queue.Mux{}
+		for method, h := range c.cfg.Mux {
+			if wire.TopicOf(method) == topic {
+				mux[method] = c.vouched(topic, method, h)
+			}
+		}
+		group.Go(func() error { return c.cfg.Queue.Serve(ctx, topic, c.cfg.Name, workers, mux.Serve) })
+	}
+	return group.Wait()
 }
 
 // view runs fn in a transaction that reads.

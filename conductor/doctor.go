@@ -126,7 +126,7 @@ func (c *Conductor) askBoard(ctx context.Context, b store.Board) []wire.Finding 
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
 	var raw json.RawMessage
-	err := c.cfg.Queue.Call(ctx, wire.TopicWAMPAgent+"."+string(b.WAMPAgent), wire.MethodBoardCall, wire.BoardCall{Board: b.ID, Procedure: "doctor"}, &raw)
+	err := c.cfg.Queue.Call(ctx, wire.TopicWAMPQuestions+"."+string(b.WAMPAgent), wire.MethodBoardCall, wire.BoardCall{Board: b.ID, Procedure: "doctor"}, &raw)
 	var report wire.DoctorReport
 	if err == nil {
 		err = json.Unmarshal(raw, &report)

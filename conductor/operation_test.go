@@ -66,7 +66,7 @@ func TestAnOperationThatTakesTooLongSaysWho(t *testing.T) {
 	l.mu.Unlock()
 	op := call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one", "two"}})
 	l.await("port.up", "one")
-	if err := l.q.Cast(t.Context(), wire.TopicConductor, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"}); err != nil {
+	if err := l.q.Cast(t.Context(), wire.TopicAgents, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"}); err != nil {
 		t.Fatal(err)
 	}
 	l.skew.Add(int64(operationTimeout + time.Second))

@@ -121,7 +121,7 @@ func (c *Conductor) askHostKeys(ctx context.Context, b store.Board, tcpPort int)
 	ctx, cancel := context.WithTimeout(ctx, hostKeysTimeout)
 	defer cancel()
 	var found wire.HostKeys
-	err := c.cfg.Queue.Call(ctx, wire.TopicWAMPAgent+"."+string(b.WAMPAgent), wire.MethodBoardCall,
+	err := c.cfg.Queue.Call(ctx, wire.TopicWAMPQuestions+"."+string(b.WAMPAgent), wire.MethodBoardCall,
 		wire.BoardCall{Board: b.ID, Procedure: "hostkeys", Args: wire.Encode(wire.HostKeysAsk{TCPPort: tcpPort})}, &found)
 	if err != nil {
 		return nil

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/ed25519"
 	"log/slog"
 	"time"
 
@@ -15,10 +16,11 @@ import (
 
 // Config of an [Identity].
 type Config struct {
-	Store         *store.DB        // required; the caller closes it
-	LoginLifetime time.Duration    // of a token that a login gives; default 7 days
-	Now           func() time.Time // default time.Now
-	Log           *slog.Logger     // default: nowhere
+	Store         *store.DB          // required; the caller closes it
+	Key           ed25519.PrivateKey // required: vouches for callers; the conductors share it
+	LoginLifetime time.Duration      // of a token that a login gives; default 7 days
+	Now           func() time.Time   // default time.Now
+	Log           *slog.Logger       // default: nowhere
 }
 
 // Identity is the built-in identity service. Its methods take requests as they
@@ -32,8 +34,8 @@ type Identity struct {
 
 // New returns an Identity. Several processes may share the store.
 func New(cfg Config) (*Identity, error) {
-	if cfg.Store == nil {
-		return nil, s4t.Errorf(s4t.Internal, "construct identity", "", "Store is required")
+	if cfg.Store == nil || len(cfg.Key) != ed25519.PrivateKeySize {
+		return nil, s4t.Errorf(s4t.Internal, "construct identity", "", "Store and Key are required")
 	}
 	if cfg.LoginLifetime == 0 {
 		cfg.LoginLifetime = 7 * 24 * time.Hour

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ import (
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
+
+// testKey is a conductors' key.
+var testKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -40,7 +44,7 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { db.Close() })
 	w := &world{db: db, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-	w.Identity, err = New(Config{Store: db, Now: func() time.Time { return w.now }})
+	w.Identity, err = New(Config{Store: db, Key: testKey, Now: func() time.Time { return w.now }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +115,7 @@ func TestBootstrapHappensOnceAndOnlyWhenItsSecretsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	id, err := New(Config{Store: db})
+	id, err := New(Config{Store: db, Key: testKey})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +238,7 @@ func TestVerify(t *testing.T) {
 	if c := w.verify(t, narrow.Secret); c.User != "admin" || c.Role != s4t.RoleReader || c.Project != w.member.Project || c.Token != narrow.ID {
 		t.Errorf("narrow: %+v", c)
 	}
-	if c := w.verify(t, short.Secret); c != (wire.Caller{User: "mary", UserID: w.member.UserID, Project: w.member.Project, Role: s4t.RoleMember, Token: short.ID}) {
+	if c := w.verify(t, short.Secret); c != (wire.Caller{User: "mary", UserID: w.member.UserID, Project: w.member.Project, Role: s4t.RoleMember, Token: short.ID}).Signed(testKey, w.now) {
 		t.Errorf("short: %+v", c)
 	}
 	w.now = w.now.Add(time.Hour)

@@ -32,7 +32,7 @@ func onBoth(t *testing.T, f func(t *testing.T, db *store.DB)) {
 
 func newIdentity(t *testing.T, db *store.DB) *Identity {
 	t.Helper()
-	i, err := New(Config{Store: db})
+	i, err := New(Config{Store: db, Key: testKey})
 	if err != nil {
 		t.Fatal(err)
 	}

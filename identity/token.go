@@ -67,7 +67,8 @@ func (i *Identity) Verify(ctx context.Context, req wire.VerifyRequest) (wire.Cal
 	if !t.UserRole.Covers(role) {
 		role = t.UserRole
 	}
-	return wire.Caller{User: t.User, UserID: t.UserID, Project: t.Project, Role: role, Token: t.ID}, nil
+	caller := wire.Caller{User: t.User, UserID: t.UserID, Project: t.Project, Role: role, Token: t.ID}
+	return caller.Signed(i.cfg.Key, i.cfg.Now()), nil
 }
 
 // CreateToken makes a token of the caller's user: of no stronger role than the

@@ -132,12 +132,12 @@ func (r *Registration) say(ctx context.Context, known bool) (time.Duration, erro
 	defer cancel()
 	if known {
 		var answer wire.AgentLease
-		err := r.cfg.Queue.Call(callCtx, wire.TopicConductor, wire.MethodAgentBeat,
+		err := r.cfg.Queue.Call(callCtx, wire.TopicAgents, wire.MethodAgentBeat,
 			wire.AgentBeat{ID: r.cfg.Hello.ID, Incarnation: r.cfg.Hello.Incarnation}, &answer)
 		return answer.Lease, err
 	}
 	var welcome wire.AgentWelcome
-	if err := r.cfg.Queue.Call(callCtx, wire.TopicConductor, wire.MethodAgentHello, r.cfg.Hello, &welcome); err != nil {
+	if err := r.cfg.Queue.Call(callCtx, wire.TopicAgents, wire.MethodAgentHello, r.cfg.Hello, &welcome); err != nil {
 		return 0, err
 	}
 	if r.over() { // it ended while the answer was on its way

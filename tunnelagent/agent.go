@@ -221,7 +221,7 @@ func (a *Agent) held() context.Context {
 func (a *Agent) call(ctx context.Context, method string, req, reply any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return a.cfg.Queue.Call(ctx, wire.TopicConductor, method, req, reply)
+	return a.cfg.Queue.Call(ctx, wire.TopicOf(method), method, req, reply)
 }
 
 // sweep closes what has been silent for too long.

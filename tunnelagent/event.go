@@ -20,7 +20,7 @@ func (a *Agent) tellEvents(ctx context.Context) error {
 			err := a.registration.Retry(ctx, "tell the conductor of "+e.Kind, func(ctx context.Context) error {
 				ctx, cancel := context.WithTimeout(ctx, callTimeout)
 				defer cancel()
-				return a.cfg.Queue.Cast(ctx, wire.TopicConductor, wire.MethodTunnelEvent, event)
+				return a.cfg.Queue.Cast(ctx, wire.TopicAgents, wire.MethodTunnelEvent, event)
 			})
 			if err != nil && ctx.Err() == nil {
 				return err

@@ -49,7 +49,7 @@ func newRig(t *testing.T, kinds ...func(*Agent)) *rig {
 	r.conductor = newFakeConductor(t, pub)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { r.queue.Serve(ctx, wire.TopicConductor, "", 4, r.conductor.mux().Serve) })
+	running.Go(func() { r.queue.Serve(ctx, wire.TopicAgents, "", 4, r.conductor.mux().Serve) })
 
 	r.server = httptest.NewUnstartedServer(nil)
 	agent, err := New(Config{ID: agentID, URL: "https://" + r.server.Listener.Addr().String(), ListenHost: "127.0.0.1",

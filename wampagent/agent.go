@@ -109,6 +109,10 @@ func (a *Agent) Run(ctx context.Context) error {
 			wire.MethodBoardWake: queue.Handle(a.boardWake),
 			wire.MethodBoardKick: queue.Handle(a.boardKick),
 			wire.MethodBoardPing: queue.Handle(a.boardPing),
+		}.Serve)
+	})
+	group.Go(func() error {
+		return a.cfg.Queue.Serve(ctx, wire.TopicWAMPQuestions, string(a.cfg.ID), workers, queue.Mux{
 			wire.MethodBoardCall: queue.Handle(a.boardCall),
 		}.Serve)
 	})
@@ -178,7 +182,7 @@ func poke(c chan struct{}) {
 func (a *Agent) conduct(ctx context.Context, timeout time.Duration, method string, req, reply any) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return a.cfg.Queue.Call(ctx, wire.TopicConductor, method, req, reply)
+	return a.cfg.Queue.Call(ctx, wire.TopicOf(method), method, req, reply)
 }
 
 // identify is the router's question for a board's key.

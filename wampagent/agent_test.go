@@ -164,7 +164,9 @@ func newWorld(t *testing.T) *world {
 		woken: make(chan wire.BoardWake, 64), entered: make(chan struct{}, 1), reports: make(chan wire.BoardReport, 64),
 	}
 	w.conduct = func() func() {
-		return background(t, func(ctx context.Context) error { return w.q.Serve(ctx, wire.TopicConductor, "", 16, w.c.mux().Serve) })
+		agents := background(t, func(ctx context.Context) error { return w.q.Serve(ctx, wire.TopicAgents, "", 4, w.c.mux().Serve) })
+		boards := background(t, func(ctx context.Context) error { return w.q.Serve(ctx, wire.TopicBoards, "", 16, w.c.mux().Serve) })
+		return func() { boards(); agents() }
 	}
 	w.stopConductor = w.conduct()
 	t.Cleanup(w.stopConductor)
@@ -261,7 +263,11 @@ func (w *world) call(s *wamp.Session, name string, arg, reply any) error {
 }
 
 func (w *world) tell(method string, req, reply any) error {
-	return w.q.Call(w.t.Context(), wire.TopicWAMPAgent+".wamp-agent-1", method, req, reply)
+	topic := wire.TopicWAMPAgent
+	if method == wire.MethodBoardCall {
+		topic = wire.TopicWAMPQuestions
+	}
+	return w.q.Call(w.t.Context(), topic+".wamp-agent-1", method, req, reply)
 }
 
 func TestSessionFromBeginToEnd(t *testing.T) {

@@ -23,5 +23,5 @@ func (a *Agent) boardWake(ctx context.Context, req wire.BoardWake) (wire.Empty, 
 	if err := a.router.Publish(ctx, wamp.BoardURI(req.Board, wamp.Wake), string(wire.Encode(req))); err != nil {
 		return wire.Empty{}, err
 	}
-	return wire.Empty{}, a.cfg.Queue.Cast(ctx, wire.TopicConductor, wire.MethodBoardWoken, req)
+	return wire.Empty{}, a.cfg.Queue.Cast(ctx, wire.TopicBoards, wire.MethodBoardWoken, req)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -21,7 +22,7 @@ type Caller struct {
 	Role    s4t.Role      `json:"role"`
 	Token   s4t.TokenID   `json:"token"` // its public id, for the audit
 	Until   int64         `json:"until"` // Unix seconds: the end of the signature's life
-	Proof   []byte        `json:"proof"` // HMAC-SHA-256 over the fields above
+	Proof   string        `json:"proof"` // HMAC-SHA-256 over the fields above, hex
 }
 
 // CallerLifetime is how long a resolved caller may ask: longer than a request,
@@ -40,7 +41,7 @@ func (c Caller) Signed(key ed25519.PrivateKey, now time.Time) Caller {
 // has vouched for the caller, not too long ago.
 func (c Caller) Check(key ed25519.PrivateKey, now time.Time) error {
 	const op, hint = "check who asks", "bring both sides to the same version"
-	if !hmac.Equal(c.Proof, c.proof(key)) {
+	if !hmac.Equal([]byte(c.Proof), []byte(c.proof(key))) {
 		return s4t.Errorf(s4t.Unauthenticated, op, hint, "the caller is not signed by a conductor")
 	}
 	if now.Unix() > c.Until {
@@ -51,11 +52,11 @@ func (c Caller) Check(key ed25519.PrivateKey, now time.Time) error {
 
 // proof is what Proof has to be. The seed of the key is the secret: tickets
 // are signatures with the key itself, and callers stay inside the cloud.
-func (c Caller) proof(key ed25519.PrivateKey) []byte {
+func (c Caller) proof(key ed25519.PrivateKey) string {
 	mac := hmac.New(sha256.New, append([]byte("s4t-caller-1\x00"), key.Seed()...))
-	c.Proof = nil
+	c.Proof = ""
 	mac.Write(Encode(c))
-	return mac.Sum(nil)
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // Sees reports whether what belongs to a project exists for the caller: for an

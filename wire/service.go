@@ -18,6 +18,7 @@ const (
 	MethodOperationGet  = "operation.get"  // OperationGet -> s4t.Operation
 	MethodOperationDone = "operation.done" // RefRequest (cast, from the API): step 10
 	MethodEventList     = "event.list"     // EventList -> List[s4t.Event], oldest first; EventID is the newest of all
+	MethodEventFeed     = "event.feed"     // EventList without a caller -> List[s4t.Event]: those of all projects, for an API process
 	MethodAuditList     = "audit.list"     // AuditList -> List[s4t.AuditRecord], oldest first
 )
 
