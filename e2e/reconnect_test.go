@@ -169,17 +169,26 @@ func runBoards(ctx context.Context, contextFile, state, count string) error {
 
 // adminClient speaks to the cloud of a context file.
 func adminClient(file string) (*apiclient.Client, error) {
-	text, err := os.ReadFile(file)
+	cfg, err := readContext(file)
 	if err != nil {
 		return nil, err
+	}
+	return apiclient.New(cfg)
+}
+
+// readContext reads the current context of a file of s4t's.
+func readContext(file string) (apiclient.Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return apiclient.Config{}, err
 	}
 	var f struct {
 		Current  string
 		Contexts map[string]struct{ URL, Token, CA string }
 	}
 	if err := toml.Unmarshal(text, &f); err != nil {
-		return nil, err
+		return apiclient.Config{}, err
 	}
 	c := f.Contexts[f.Current]
-	return apiclient.New(apiclient.Config{URL: c.URL, Token: c.Token, CA: c.CA})
+	return apiclient.Config{URL: c.URL, Token: c.Token, CA: c.CA}, nil
 }
