@@ -2,6 +2,7 @@ package s4t
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -28,7 +29,8 @@ const (
 	QuotaPorts       QuotaKey = "ports"
 	QuotaServices    QuotaKey = "services"
 	QuotaPublicPorts QuotaKey = "public_ports"
-	QuotaTokens      QuotaKey = "tokens"
+	QuotaUsers       QuotaKey = "users"
+	QuotaTokens      QuotaKey = "tokens" // made by others; of those that a login gave, each user has so many
 	QuotaStreams     QuotaKey = "streams"
 	QuotaWatchers    QuotaKey = "watchers" // streams of events and long polls, at one API process
 )
@@ -39,8 +41,12 @@ type Quota struct {
 	Limit int64 `json:"limit"` // [Unlimited]: no limit
 }
 
-// Unlimited is the limit of a project that has none.
-const Unlimited = -1
+// Unlimited is the limit of a project that has none; MaxQuota is the highest
+// that can be said.
+const (
+	Unlimited = -1
+	MaxQuota  = 1_000_000_000
+)
 
 // DefaultQuota is what a project may have until an admin says otherwise: enough
 // for a fleet, and a small part of what one process can carry.
@@ -50,9 +56,32 @@ var DefaultQuota = map[QuotaKey]int64{
 	QuotaPorts:       5000,
 	QuotaServices:    2000,
 	QuotaPublicPorts: 1000,
+	QuotaUsers:       500,
 	QuotaTokens:      1000,
 	QuotaStreams:     1000,
 	QuotaWatchers:    128,
+}
+
+// ValidQuota checks a limit that a project is to have; nil, the default, is
+// one. op is what was attempted, on what.
+func ValidQuota(op string, key QuotaKey, limit *int64) error {
+	if _, known := DefaultQuota[key]; !known {
+		return Errorf(Invalid, op, "use one of "+strings.Join(QuotaKeys(), ", "), "there is no quota %q", Line(string(key), MaxName))
+	}
+	if limit != nil && *limit != Unlimited && (*limit < 0 || *limit > MaxQuota) {
+		return Errorf(Invalid, op, fmt.Sprintf("use 0 to %d, or %d for no limit", MaxQuota, Unlimited), "a quota of %d %s is not possible", *limit, key)
+	}
+	return nil
+}
+
+// QuotaKeys are the keys, sorted.
+func QuotaKeys() []string {
+	var keys []string
+	for k := range DefaultQuota {
+		keys = append(keys, string(k))
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // OverQuota is the error of who asks for more than a project may have: what is
@@ -107,6 +136,24 @@ func (r Role) Valid() bool { return r.level() > 0 }
 // Covers reports whether r may do what needs allows.
 func (r Role) Covers(needs Role) bool { return needs.Valid() && r.level() >= needs.level() }
 
+// Lacks is the error of a caller whose role is not enough: which is needed, and
+// who has or gives it. op is what was attempted, on what.
+func Lacks(op string, needs, has Role) *Error {
+	hint := "ask a manager of the project, or an admin of this cloud"
+	if needs == RoleAdmin {
+		hint = "ask an admin of this cloud"
+	}
+	if has == "" {
+		has = "none"
+	}
+	return Errorf(Forbidden, op, hint, "it needs the role %s, this token has %s", needs, has)
+}
+
+// NoRole is the error of a word that is no role.
+func NoRole(op string, word Role) *Error {
+	return Errorf(Invalid, op, "use reader, member, manager or admin", "there is no role %q", Line(string(word), MaxName))
+}
+
 // User may log in with a password. The password is never in this struct.
 type User struct {
 	ID        UserID    `json:"id"`
@@ -125,4 +172,8 @@ type Token struct {
 	Role      Role       `json:"role"`
 	ExpiresAt *time.Time `json:"expires_at"` // nil: never
 	CreatedAt time.Time  `json:"created_at"`
+
+	// Parent is the token that made it, and ends it with itself; empty: it was
+	// made by a login, or by the first start.
+	Parent TokenID `json:"parent,omitempty"`
 }

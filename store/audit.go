@@ -55,8 +55,37 @@ func (tx *Tx) AuditRecords(chosen AuditFilter, p wire.Page) (wire.List[s4t.Audit
 	return page(tx, "list audit records", p, auditByTime, scanAudit, `SELECT `+auditColumns+` FROM audit`, f)
 }
 
-// TrimAudit deletes all but the newest keep records.
-func (tx *Tx) TrimAudit(keep int) error {
-	_, err := tx.exec("trim the audit", `DELETE FROM audit WHERE id <= (SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET ?)`, keep)
+// AuditShare is a part of the audit, and how many records it has: what was
+// done in a project, or what was refused there.
+type AuditShare struct {
+	Project s4t.ProjectID
+	Refused bool
+	Records int
+}
+
+// AuditShares returns the parts of the audit.
+func (tx *Tx) AuditShares() ([]AuditShare, error) {
+	const op = "count the audit"
+	all, refused := map[s4t.ProjectID]int{}, map[s4t.ProjectID]int{}
+	if err := count(tx, op, all, `SELECT project, COUNT(*) FROM audit GROUP BY project`); err != nil {
+		return nil, err
+	}
+	if err := count(tx, op, refused, `SELECT project, COUNT(*) FROM audit WHERE outcome <> 'ok' GROUP BY project`); err != nil {
+		return nil, err
+	}
+	var shares []AuditShare
+	for project, n := range all {
+		shares = append(shares, AuditShare{project, false, n - refused[project]}, AuditShare{project, true, refused[project]})
+	}
+	return shares, nil
+}
+
+// TrimAudit deletes the oldest n records of a part of the audit.
+func (tx *Tx) TrimAudit(part AuditShare, n int) error {
+	outcome := "outcome = 'ok'"
+	if part.Refused {
+		outcome = "outcome <> 'ok'"
+	}
+	_, err := tx.exec("trim the audit", `DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE project = ? AND `+outcome+` ORDER BY at, id LIMIT ?)`, part.Project, n)
 	return err
 }
