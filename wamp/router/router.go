@@ -67,7 +67,7 @@ type Router struct {
 	run     *running   // nil: not running
 	peers   map[*peer]struct{}
 	joining int            // peers that are not welcomed yet
-	joiners map[string]int // the same by remote address
+	joiners map[string]int // the same by source
 
 	ended     sync.WaitGroup // goroutines of connections
 	attaching sync.WaitGroup // of those that nexus is letting in
