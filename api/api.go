@@ -36,8 +36,10 @@ type API struct {
 	huma    huma.API
 	feed    *feed
 	waiters waiters
+	gate    gate
 
-	watchers chan struct{} // one for each open stream of events
+	watchers watchers
+	quotas   quotas
 	stopping chan struct{} // closed when Run ends
 }
 
@@ -56,10 +58,11 @@ func New(c Config) (*API, error) {
 		queue: c.Queue, version: c.Version, log: c.Log, mux: http.NewServeMux(),
 		feed:     newFeed(c.Queue, c.Log),
 		waiters:  waiters{polls: map[s4t.OperationID]map[chan struct{}]bool{}},
-		watchers: make(chan struct{}, maxWatchers), stopping: make(chan struct{}),
+		stopping: make(chan struct{}),
 	}
+	a.gate.init()
 	a.huma = humago.New(a.mux, openAPIConfig(c.Version))
-	a.huma.UseMiddleware(speakProblem, a.authenticate)
+	a.huma.UseMiddleware(speakProblem, a.authenticate, a.admitBody)
 	a.identityRoutes()
 	a.boardRoutes()
 	a.serviceRoutes()

@@ -23,8 +23,6 @@ const (
 	// nor a proxy takes a silent one for dead. At the same time the token is
 	// checked again.
 	heartbeat = 15 * time.Second
-	// maxWatchers bounds the open streams of one process.
-	maxWatchers = 1024
 	// writeTimeout cuts a client that does not read; it resumes where it was.
 	writeTimeout = 10 * time.Second
 )
@@ -87,22 +85,21 @@ func (a *API) watchEvents(ctx context.Context, in *eventAsk) (*huma.StreamRespon
 			return nil, a.answer("event.watch", err)
 		}
 	}
-	select {
-	case a.watchers <- struct{}{}:
-	default:
-		return nil, a.answer("event.watch", s4t.Errorf(s4t.TooMany, "watch events", "try again later", "%d watch already", maxWatchers))
+	place, err := a.watch(ctx)
+	if err != nil {
+		return nil, a.answer("event.watch", err)
 	}
 	caller := callerOf(ctx)
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
-		defer func() { <-a.watchers }()
+		defer a.watchers.leave(place)
 		r, rw := humago.Unwrap(hctx)
 		h := rw.Header()
 		h.Set("Content-Type", "text/event-stream")
 		h.Set("X-Accel-Buffering", "no") // nginx, in front
 		h.Set("X-Event-Id", strconv.FormatInt(after, 10))
 		rw.WriteHeader(http.StatusOK)
-		s := &eventStream{api: a, caller: caller, secret: in.secret, w: rw, rc: http.NewResponseController(rw), last: after}
-		if err := s.run(r.Context()); err != nil {
+		s := &eventStream{api: a, caller: caller, secret: in.secret, w: rw, rc: http.NewResponseController(rw), last: after, gone: place.gone}
+		if err := s.run(context.WithValue(r.Context(), callerKey{}, caller)); err != nil {
 			a.log.Debug("a stream of events ended", "err", err)
 		}
 	}}, nil
@@ -149,11 +146,12 @@ type eventStream struct {
 	secret string
 	w      io.Writer
 	rc     *http.ResponseController
-	last   int64 // up to here everything was sent that the caller may see
+	last   int64           // up to here everything was sent that the caller may see
+	gone   <-chan struct{} // closed when it has to make room
 }
 
 // run sends events until ctx ends, the client does not read, its token is
-// revoked, or the API stops.
+// revoked, it has to make room for another project's, or the API stops.
 func (s *eventStream) run(ctx context.Context) error {
 	if err := s.write(": events of Stack4Things\n\n"); err != nil {
 		return err
@@ -169,6 +167,8 @@ func (s *eventStream) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-s.api.stopping:
+			return nil
+		case <-s.gone:
 			return nil
 		case <-more:
 		case <-beat.C:
@@ -215,7 +215,8 @@ func (s *eventStream) advance(ctx context.Context) (<-chan struct{}, error) {
 // catchUp sends a page of event.list. That the conductor is away now is no
 // reason to end the stream.
 func (s *eventStream) catchUp(ctx context.Context, more <-chan struct{}) (<-chan struct{}, error) {
-	l, err := eventList(ctx, s.api.queue, wire.MethodEventList, wire.EventList{Caller: s.caller, After: s.last})
+	var l wire.List[s4t.Event]
+	err := s.api.ask(ctx, wire.MethodEventList, wire.EventList{Caller: s.caller, After: s.last}, &l)
 	switch {
 	case s4t.KindOf(err) == s4t.NotFound, err == nil && len(l.Items) == 0 && l.EventID < s.last:
 		return s.reset(ctx, more)
@@ -245,8 +246,8 @@ func (s *eventStream) catchUp(ctx context.Context, more <-chan struct{}) (<-chan
 // reset tells the client that it may have missed events, and goes on after
 // the newest.
 func (s *eventStream) reset(ctx context.Context, more <-chan struct{}) (<-chan struct{}, error) {
-	l, err := eventList(ctx, s.api.queue, wire.MethodEventList, wire.EventList{Caller: s.caller, After: newestOnly, Limit: 1})
-	if err != nil {
+	var l wire.List[s4t.Event]
+	if s.api.ask(ctx, wire.MethodEventList, wire.EventList{Caller: s.caller, After: newestOnly, Limit: 1}, &l) != nil {
 		return more, nil
 	}
 	was := s.last

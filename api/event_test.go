@@ -44,6 +44,9 @@ func (q *bookQueue) Call(_ context.Context, _, method string, req, reply any) er
 		*reply.(*wire.Caller) = wire.Caller{Project: "p", Role: s4t.RoleMember}
 		return nil
 	}
+	if method == wire.MethodProjectGet { // a conductor that does not answer this
+		return s4t.Errorf(s4t.Unavailable, "call", "", "nobody is there")
+	}
 	ask := req.(wire.EventList)
 	q.asked++
 	if 0 < ask.After && ask.After < q.trimmed {
@@ -426,21 +429,6 @@ func kindOf(err error) error {
 		return &s4t.Error{Kind: p.Kind, Msg: p.Detail}
 	}
 	return err
-}
-
-func TestWatchersAreBounded(t *testing.T) {
-	a, err := New(Config{Queue: &bookQueue{valid: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range maxWatchers {
-		if _, err := a.watchEvents(t.Context(), &eventAsk{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := a.watchEvents(t.Context(), &eventAsk{}); s4t.KindOf(kindOf(err)) != s4t.TooMany {
-		t.Error(err)
-	}
 }
 
 func TestCheckDepth(t *testing.T) {

@@ -96,7 +96,7 @@ func (f *feed) read(ctx context.Context) error {
 		if after < 0 {
 			after = newestOnly
 		}
-		l, err := eventList(ctx, f.queue, wire.MethodEventFeed, wire.EventList{After: after})
+		l, err := eventFeed(ctx, f.queue, wire.EventList{After: after})
 		switch {
 		case s4t.KindOf(err) == s4t.NotFound: // too long without the conductor: begin anew
 			f.begin(-1)
@@ -117,9 +117,9 @@ func (f *feed) read(ctx context.Context) error {
 	}
 }
 
-// eventList asks for events: those that a caller sees, or all.
-func eventList(ctx context.Context, q Queue, method string, req wire.EventList) (l wire.List[s4t.Event], err error) {
-	return l, q.Call(ctx, wire.TopicConductor, method, req, &l)
+// eventFeed asks for events, whoever may see them.
+func eventFeed(ctx context.Context, q Queue, req wire.EventList) (l wire.List[s4t.Event], err error) {
+	return l, q.Call(ctx, wire.TopicConductor, wire.MethodEventFeed, req, &l)
 }
 
 // last is the id of the newest event, -1 where it is not known.

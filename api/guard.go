@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -58,6 +59,7 @@ func noRoute(mux http.Handler, w http.ResponseWriter, r *http.Request) *problem 
 }
 
 func writeProblem(w http.ResponseWriter, p *problem) {
+	maps.Copy(w.Header(), p.GetHeaders())
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
 	json.NewEncoder(w).Encode(p)
@@ -115,6 +117,7 @@ const maxToken = 512
 // authenticate is a middleware that resolves the token, before anything else
 // of the request is read. Routes without security need none.
 func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
+	ctx = huma.WithContext(ctx, withSource(ctx.Context(), ctx.RemoteAddr()))
 	if len(ctx.Operation().Security) == 0 {
 		next(ctx)
 		return
@@ -122,13 +125,7 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 	secret := bearer(ctx)
 	caller, err := a.verify(ctx.Context(), secret)
 	if err != nil {
-		p := a.answer("verify a token", err).(*problem)
-		if p.Kind == s4t.Unauthenticated {
-			ctx.SetHeader("WWW-Authenticate", `Bearer realm="s4t"`)
-		}
-		ctx.SetHeader("Content-Type", p.ContentType(""))
-		ctx.SetStatus(p.Status)
-		json.NewEncoder(ctx.BodyWriter()).Encode(p)
+		a.refuse(ctx, "verify a token", err)
 		return
 	}
 	next(huma.WithContext(ctx, context.WithValue(ctx.Context(), callerKey{}, caller)))
@@ -143,10 +140,16 @@ func (a *API) verify(ctx context.Context, secret string) (wire.Caller, error) {
 	if len(secret) > maxToken {
 		return wire.Caller{}, s4t.Errorf(s4t.Unauthenticated, op, hint, "the token is not valid")
 	}
+	if project := a.gate.known.get(secret); project != "" {
+		ctx = context.WithValue(ctx, callerKey{}, wire.Caller{Project: project}) // whose turn it is, no more
+	}
 	var caller wire.Caller
-	err := a.queue.Call(ctx, wire.TopicConductor, wire.MethodVerify, wire.VerifyRequest{Secret: secret}, &caller)
+	err := a.ask(ctx, wire.MethodVerify, wire.VerifyRequest{Secret: secret}, &caller)
 	if err == nil && (caller.Project == "" || !caller.Role.Valid()) {
 		err = s4t.Errorf(s4t.Internal, op, "", "a token resolved to no project or role")
+	}
+	if err == nil || s4t.KindOf(err) == s4t.Unauthenticated {
+		a.gate.known.set(secret, caller.Project)
 	}
 	return caller, err
 }
@@ -163,7 +166,7 @@ func bearer(ctx huma.Context) string {
 // call asks the conductor.
 func call[Reply any](ctx context.Context, a *API, method string, req any) (Reply, error) {
 	var reply Reply
-	err := a.queue.Call(ctx, wire.TopicOf(method), method, req, &reply)
+	err := a.ask(ctx, method, req, &reply)
 	return reply, a.answer(method, err)
 }
 

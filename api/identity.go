@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/wire"
@@ -38,8 +40,8 @@ func (a *API) identityRoutes() {
 			if err != nil {
 				return nil, a.answer("login", err)
 			}
-			return get[s4t.Token](ctx, a, wire.MethodLogin, wire.LoginRequest{User: in.Body.User, Password: in.Body.Password, Project: in.Body.Project, Expires: expires})
-		})
+			return get[s4t.Token](ctx, a, wire.MethodLogin, wire.LoginRequest{User: in.Body.User, Password: in.Body.Password, Project: in.Body.Project, Expires: expires, Source: sourceOf(ctx)})
+		}, func(op *huma.Operation) { op.MaxBodyBytes = loginBody })
 	register(a, public, "GET /v1/version", "version", "Version", "Of the cloud and of the API.",
 		func(context.Context, *nothing) (*answered[apiclient.Version], error) {
 			return &answered[apiclient.Version]{apiclient.Version{Version: a.version, API: "v1"}}, nil
@@ -53,7 +55,14 @@ func (a *API) identityRoutes() {
 		})
 	register(a, guarded, "GET /v1/projects/{project}", "project.show", "Show a project", "With what it has, and may have.",
 		func(ctx context.Context, in *projectRef) (*answered[s4t.Project], error) {
-			return get[s4t.Project](ctx, a, wire.MethodProjectGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Project})
+			out, err := get[s4t.Project](ctx, a, wire.MethodProjectGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Project})
+			if err == nil {
+				if q, ok := out.Body.Quota[s4t.QuotaWatchers]; ok { // who watches is known here only
+					q.Used += a.watchers.used(out.Body.ID)
+					out.Body.Quota[s4t.QuotaWatchers] = q
+				}
+			}
+			return out, err
 		})
 	register(a, guarded, "PATCH /v1/projects/{project}", "project.update", "Change a project", "What is absent stays. Needs the role admin.",
 		func(ctx context.Context, in *struct {

@@ -57,7 +57,7 @@ func register[I, O any](a *API, needs access, pattern, id, summary, description 
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, Description: description,
 		Tags:         []string{strings.Split(path, "/")[2]},
-		MaxBodyBytes: s4t.MaxMessage,
+		MaxBodyBytes: s4t.MaxMessage, BodyReadTimeout: -1, // the server has its own bounds
 	}
 	if needs == guarded {
 		op.Security = []map[string][]string{{"bearer": {}}, {"x-auth-token": {}}}

@@ -14,9 +14,6 @@ const (
 	// maxWait is the longest wait of one long poll: shorter than the idle
 	// limits of proxies.
 	maxWait = time.Minute
-	// maxPolls bounds the long polls that wait in one process; one more is
-	// answered at once.
-	maxPolls = 256
 	// reread is how often a long poll looks where no news came: news may be
 	// lost.
 	reread = time.Second
@@ -25,32 +22,26 @@ const (
 // waiters are the long polls that wait, by their operation.
 type waiters struct {
 	mu    sync.Mutex // guards what follows; a leaf: nothing else is locked while it is held
-	n     int
 	polls map[s4t.OperationID]map[chan struct{}]bool
 }
 
 // add returns what tells that an operation has something new to show, until
-// leave is called. It is not ok where maxPolls wait already.
-func (w *waiters) add(id s4t.OperationID) (moved <-chan struct{}, leave func(), ok bool) {
+// leave is called.
+func (w *waiters) add(id s4t.OperationID) (moved <-chan struct{}, leave func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.n >= maxPolls {
-		return nil, nil, false
-	}
 	c := make(chan struct{}, 1)
 	if w.polls[id] == nil {
 		w.polls[id] = map[chan struct{}]bool{}
 	}
 	w.polls[id][c] = true
-	w.n++
 	return c, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.n--
 		if delete(w.polls[id], c); len(w.polls[id]) == 0 {
 			delete(w.polls, id)
 		}
-	}, true
+	}
 }
 
 // wake tells those who wait for one of the operations.
@@ -89,11 +80,14 @@ func (a *API) showOperation(ctx context.Context, in *operationAsk) (*answered[s4
 	if err != nil {
 		return nil, a.answer("operation.show", err)
 	}
-	moved, leave, ok := a.waiters.add(req.ID) // before it is looked at: what moves after that is told
-	if ok {
-		defer leave()
+	moved, leave := a.waiters.add(req.ID) // before it is looked at: what moves after that is told
+	defer leave()
+	var gone <-chan struct{}
+	if place, err := a.watch(ctx); err == nil {
+		defer a.watchers.leave(place)
+		gone = place.gone
 	} else {
-		wait = 0
+		wait = 0 // too many wait
 	}
 	late := time.NewTimer(wait)
 	defer late.Stop()
@@ -114,6 +108,8 @@ func (a *API) showOperation(ctx context.Context, in *operationAsk) (*answered[s4
 			return out, nil
 		case <-a.stopping:
 			return out, nil
+		case <-gone:
+			return out, nil
 		case <-ctx.Done():
 			return out, nil
 		}
@@ -128,7 +124,7 @@ func (a *API) tell(ctx context.Context, req wire.OperationGet, out *answered[s4t
 		return out
 	}
 	ref := wire.RefRequest{Caller: req.Caller, Ref: string(req.ID)}
-	if a.queue.Call(ctx, wire.TopicConductor, wire.MethodOperationDone, ref, nil) != nil {
+	if a.ask(ctx, wire.MethodOperationDone, ref, nil) != nil {
 		return out
 	}
 	if again, err := get[s4t.Operation](ctx, a, wire.MethodOperationGet, req); err == nil {

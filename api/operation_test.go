@@ -178,7 +178,7 @@ func TestOneLongPollTooManyIsAnsweredAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPollRig(t)
 		var all []<-chan s4t.Operation
-		for range 256 {
+		for range s4t.DefaultQuota[s4t.QuotaWatchers] {
 			all = append(all, p.poll(t, "wait=30s&steps=1"))
 		}
 		at := time.Now()

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -15,13 +17,25 @@ import (
 
 // problem is an error answer. It satisfies huma's StatusError and
 // ContentTypeFilter.
-type problem struct{ apiclient.Problem }
+type problem struct {
+	apiclient.Problem
+	retryAfter time.Duration // 0: not known
+}
 
 // Error is for huma, which never shows it.
 func (p *problem) Error() string { return p.Detail }
 
 // GetStatus is for huma.
 func (p *problem) GetStatus() int { return p.Status }
+
+// GetHeaders is for huma: when to come again, in whole seconds (RFC 9110,
+// section 10.2.3).
+func (p *problem) GetHeaders() http.Header {
+	if p.retryAfter <= 0 {
+		return nil
+	}
+	return http.Header{"Retry-After": {strconv.FormatInt(int64((p.retryAfter+time.Second-1)/time.Second), 10)}}
+}
 
 // ContentType is that of RFC 9457, section 3.
 func (p *problem) ContentType(string) string { return "application/problem+json" }
@@ -34,11 +48,13 @@ func problemOf(err error) *problem {
 	if e.Op != "" {
 		detail = e.Op + ": " + e.Msg
 	}
-	return newProblem(wire.HTTPStatus(e.Kind), e.Kind, detail, e.Hint)
+	p := newProblem(wire.HTTPStatus(e.Kind), e.Kind, detail, e.Hint)
+	p.retryAfter = e.RetryAfter
+	return p
 }
 
 func newProblem(status int, kind s4t.Kind, detail, hint string) *problem {
-	return &problem{apiclient.Problem{
+	return &problem{Problem: apiclient.Problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
 		Detail: detail, Kind: kind, Hint: hint,
 	}}

@@ -52,19 +52,10 @@ func newAdmission() *admission {
 	return &admission{max: maxGuests, conns: map[net.Conn]*guest{}, sources: map[netip.Prefix]*list.List{}, streams: map[net.Conn]int{}}
 }
 
-// sourceOf is who a peer counts as: its IPv4 address, or its IPv6 /64, which
-// one subscriber has whole.
+// sourceOf is who a peer counts as; see [s4t.SourceOf].
 func sourceOf(a net.Addr) netip.Prefix {
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return netip.Prefix{}
-	}
-	ip := ap.Addr().Unmap().WithZone("")
-	if ip.Is4() {
-		return netip.PrefixFrom(ip, 32)
-	}
-	p, _ := ip.Prefix(64) // an IPv6 address has one
-	return p
+	ap, _ := netip.ParseAddrPort(a.String())
+	return s4t.SourceOf(ap.Addr())
 }
 
 // state follows a connection, as [http.Server.ConnState].
@@ -92,15 +83,38 @@ func (a *admission) add(c net.Conn) *guest {
 	if len(a.conns) >= a.max {
 		a.makeRoom()
 	}
-	g := &guest{conn: c, source: sourceOf(c.RemoteAddr())}
-	l := a.sources[g.source]
+	g := &guest{conn: c}
+	a.conns[c] = g
+	a.list(g, sourceOf(c.RemoteAddr()))
+	return g
+}
+
+// list puts a guest at the end of the list of a source. mu is held.
+func (a *admission) list(g *guest, source netip.Prefix) {
+	l := a.sources[source]
 	if l == nil {
 		l = list.New()
-		a.sources[g.source] = l
+		a.sources[source] = l
 	}
-	g.listed = l.PushBack(g)
-	a.conns[c] = g
-	return g
+	g.source, g.listed = source, l.PushBack(g)
+}
+
+// unlist takes it off. mu is held.
+func (a *admission) unlist(g *guest) {
+	l := a.sources[g.source]
+	if l.Remove(g.listed); l.Len() == 0 {
+		delete(a.sources, g.source)
+	}
+}
+
+// comesFrom notes whose request a proxy sends on a connection.
+func (a *admission) comesFrom(c net.Conn, ip netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if g := a.conns[c]; g != nil {
+		a.unlist(g)
+		a.list(g, s4t.SourceOf(ip))
+	}
 }
 
 // spoke stops the clock.
@@ -115,10 +129,7 @@ func (g *guest) spoke() {
 func (a *admission) forget(g *guest) {
 	g.spoke()
 	delete(a.conns, g.conn)
-	l := a.sources[g.source]
-	if l.Remove(g.listed); l.Len() == 0 {
-		delete(a.sources, g.source)
-	}
+	a.unlist(g)
 }
 
 // makeRoom ends the connection that has been quiet for longest, of the source

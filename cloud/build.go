@@ -42,7 +42,7 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 		}
 	}
 	if c.listens() {
-		srv := newHTTPServer(p.handlers.routes(), newAdmission(), c.cfg.Log)
+		srv := newHTTPServer(tellSource(c.cfg.TLS.proxies(), p.handlers.routes()), newAdmission(), c.cfg.Log)
 		p.front = append(p.front, task{name: "HTTP server", run: func(ctx context.Context) error { return serveHTTP(ctx, srv, c.at) }})
 	}
 	return p, nil

@@ -59,10 +59,13 @@ type Config struct {
 // own issue it, which boards learn when they join.
 type TLS struct {
 	Off          bool           // a reverse proxy ends TLS
-	TrustedProxy []netip.Prefix // with Off: peers from elsewhere, this host apart, are refused
+	TrustedProxy []netip.Prefix // reverse proxies whose X-Forwarded-For is believed; with Off peers from elsewhere, this host apart, are refused
 	Cert, Key    string         // the operator's: PEM files, leaf first
 	CA           string         // PEM file of the CA that signed Cert; empty: the system's roots know it
 }
+
+// proxies are those that are believed.
+func (t TLS) proxies() proxies { return proxies{prefixes: t.TrustedProxy, loopback: t.Off} }
 
 // Cloud is one process of a cloud: the parts of its roles behind one port. See
 // [New].

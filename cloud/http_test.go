@@ -95,12 +95,12 @@ func TestSilentPeersAreClosed(t *testing.T) {
 }
 
 func TestOnlyTheReverseProxyIsTrusted(t *testing.T) {
-	l := proxyListener{trusted: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")}}
+	p := TLS{Off: true, TrustedProxy: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")}}.proxies()
 	for addr, want := range map[string]bool{
 		"127.0.0.1": true, "::1": true, "10.1.2.3": true, "::ffff:10.1.2.3": true, "fd12::1": true,
 		"10.2.0.1": false, "192.0.2.1": false, "fe80::1": false, "2001:db8::1": false,
 	} {
-		if got := l.trusts(&net.TCPAddr{IP: net.ParseIP(addr), Port: 1234}); got != want {
+		if got := p.trusts(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("%s: %v", addr, got)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -90,7 +89,7 @@ func (c *Cloud) secure(l *listener, hosts []string) (err error) {
 	t := c.cfg.TLS
 	switch {
 	case t.Off && l.Listener != nil:
-		l.Listener = proxyListener{l.Listener, t.TrustedProxy}
+		l.Listener = proxyListener{l.Listener, t.proxies()}
 		return nil
 	case t.Off:
 		return nil
@@ -121,39 +120,4 @@ func outside() string {
 		return "127.0.0.1"
 	}
 	return name
-}
-
-// proxyListener takes connections from the reverse proxy and from this host
-// only: behind it there is no TLS.
-type proxyListener struct {
-	net.Listener
-	trusted []netip.Prefix
-}
-
-// Accept closes what comes from elsewhere.
-func (l proxyListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil || l.trusts(c.RemoteAddr()) {
-			return c, err
-		}
-		c.Close()
-	}
-}
-
-func (l proxyListener) trusts(a net.Addr) bool {
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return false
-	}
-	ip := ap.Addr().Unmap().WithZone("")
-	if ip.IsLoopback() {
-		return true
-	}
-	for _, p := range l.trusted {
-		if p.Contains(ip) {
-			return true
-		}
-	}
-	return false
 }

@@ -35,7 +35,7 @@ const (
 type peer struct {
 	r      *Router
 	ws     *websocket.Conn
-	remote string // IP address, for the guard
+	remote string // its source, for the guard
 	log    *slog.Logger
 
 	rd     chan nwamp.Message // to the router; closed by the reader

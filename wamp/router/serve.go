@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -37,10 +37,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			refuseUpgrade(w, reason.Error(), status)
 		},
 	}
-	remote, _, err := net.SplitHostPort(req.RemoteAddr)
-	if err != nil {
-		remote = req.RemoteAddr
-	}
+	remote := sourceOf(req)
 	if !r.reserve(remote) {
 		refuseUpgrade(w, "too many boards are joining or connected", http.StatusServiceUnavailable)
 		return
@@ -65,11 +62,24 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.attaching.Go(func() {
 		if err := run.nexus.Attach(p); err != nil {
 			if !p.codeGood {
-				p.log.Info("a board could not join", "err", err)
+				r.refused.Info(p.log, "a board could not join", "err", err)
 			}
 			p.Close()
 		}
 	})
+}
+
+// sourceOf is who a request counts as; see [s4t.SourceOf].
+func sourceOf(req *http.Request) string {
+	ap, err := netip.ParseAddrPort(req.RemoteAddr)
+	if err != nil {
+		return req.RemoteAddr
+	}
+	source := s4t.SourceOf(ap.Addr())
+	if source.IsSingleIP() {
+		return source.Addr().String()
+	}
+	return source.String()
 }
 
 // startWait is how long a board that is faster than this process's start waits
