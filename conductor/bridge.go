@@ -67,9 +67,6 @@ func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4
 			}
 			return nil, err
 		}
-		if err := ch.wantNetwork(n); err != nil {
-			return nil, err
-		}
 		ports, err := ch.addPorts(op, n, agent, boards, req.Guards)
 		if err != nil {
 			return nil, err

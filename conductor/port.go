@@ -51,7 +51,7 @@ var portKind = kind{
 	},
 }
 
-// wantPort wants both halves of a port.
+// wantPort wants both halves of a port, as far as its board is attached.
 func (ch *change) wantPort(p store.Port) error {
 	agent, err := ch.Agent(p.TunnelAgent)
 	if err == nil {
@@ -66,6 +66,10 @@ func (ch *change) wantPortAt(p store.Port, agent store.Agent) {
 		Network: p.Network, Layer: p.Layer, Encapsulation: p.Encap, Interface: p.Interface, MAC: p.MAC,
 		Addresses: p.Addresses, MTU: p.MTU, Guards: p.Guards, GRE: outer(p), URL: agent.URL,
 	}).whileOnline = p.BoardID
+	if !attached(p.BoardStatus) {
+		ch.unwant(agentOf(agent.ID), wire.KindPort, string(p.ID))
+		return
+	}
 	ch.want(agentOf(agent.ID), wire.KindPort, string(p.ID), wire.TunnelPort{
 		Network: p.Network, Board: p.BoardID, Project: p.Project, MAC: p.MAC, Addresses: p.Addresses, Guards: p.Guards, GRE: outer(p),
 	}).whileOnline = p.BoardID

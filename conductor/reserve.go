@@ -104,6 +104,9 @@ func (ch *change) boardsFor(caller wire.Caller, op string, refs []string, projec
 	if len(refs) > s4t.MaxBridgePorts {
 		return nil, s4t.Errorf(s4t.TooMany, op, "make several bridges", "%d boards, a bridge takes %d", len(refs), s4t.MaxBridgePorts)
 	}
+	if caller.Role.Covers(s4t.RoleAdmin) {
+		caller.Project = project // whose names are meant
+	}
 	var boards []store.Board
 	var away []string
 	seen := map[s4t.BoardID]bool{}
@@ -208,7 +211,7 @@ func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards [
 			Port: s4t.Port{
 				ID: s4t.PortID(s4t.NewID()), Network: n.ID, Project: n.Project, Board: b.Name, BoardID: b.ID, Addresses: []string{}, Guards: guards, Status: s4t.PortPending,
 			},
-			TunnelAgent: n.TunnelAgent, Layer: n.Layer, Encap: n.Encapsulation,
+			BoardStatus: b.Status, TunnelAgent: n.TunnelAgent, Layer: n.Layer, Encap: n.Encapsulation,
 			CreatedAt: ch.now.Add(time.Duration(i) * time.Microsecond), // lists keep the order of the request
 		}
 		p.MTU = n.MTU
@@ -241,7 +244,7 @@ func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards [
 		keys = append(keys, wire.ResourceKey{Kind: wire.KindPort, ID: string(p.ID)})
 	}
 	ch.networks[n.ID] = true
-	return keys, nil
+	return keys, ch.wantNetwork(n)
 }
 
 // newOuter chooses the outer address of a port for GRE out of 100.64.0.0/10,

@@ -73,9 +73,13 @@ func publicPortOf(a store.Await) int {
 	return e.PublicPort
 }
 
-// wantService wants both halves of a service.
+// wantService wants both halves of a service, as far as its board is attached.
 func (ch *change) wantService(s store.Service) {
 	ch.want(boardOf(s.BoardID), wire.KindService, string(s.ID), wire.DesiredService{Target: s.Target, TCPPort: s.TCPPort})
+	if !attached(s.BoardStatus) {
+		ch.unwant(agentOf(s.Agent), wire.KindService, string(s.ID))
+		return
+	}
 	ch.want(agentOf(s.Agent), wire.KindService, string(s.ID), wire.TunnelExposure{Board: s.BoardID, PublicPort: s.PublicPort, Ticket: ch.c.serviceTicket(s)})
 }
 
@@ -152,7 +156,7 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 				ID: s4t.ServiceID(s4t.NewID()), Project: b.Project, Board: b.Name, BoardID: b.ID, Name: name, TCPPort: tcpPort, Target: target,
 				Host: agent.Host, PublicPort: publicPort, Status: s4t.ServicePending, CreatedAt: ch.now,
 			},
-			Agent: agent.ID,
+			Agent: agent.ID, BoardStatus: b.Status,
 		}
 		rec.Object, rec.Detail = string(s.ID), fmt.Sprintf("%s:%d at public port %d", target, tcpPort, publicPort)
 		if err := ch.InsertService(s); err != nil {

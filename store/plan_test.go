@@ -22,6 +22,8 @@ var mayScan = []struct{ text, why string }{
 	{"LIMIT 1 OFFSET ?", "trimming walks the ids that it keeps, once an hour"},
 	{"ra.object = u.network ORDER BY u.network", "every uplink, which are few"},
 	{"FROM presence GROUP BY status", "counts every board, along an index"},
+	{"FROM events GROUP BY project", "counts what is kept, which is bounded, along an index, once a minute"},
+	{"FROM operations GROUP BY project", "the same"},
 }
 
 // plans are the statements whose plan was looked at, by engine: each once a

@@ -10,22 +10,26 @@ import (
 // Service is an exposed service with where it is.
 type Service struct {
 	s4t.Service
-	Agent s4t.AgentID // where its public port is
+	Agent       s4t.AgentID // where its public port is
+	BoardStatus s4t.BoardStatus
 }
 
-var serviceSelect = `SELECT s.id, s.project, b.name, s.board, s.name, s.tcp_port, s.target, a.host, s.public_port, s.created_at, s.agent, ` + boardSays + `, ` + agentSays + `
-	FROM services s JOIN boards b ON b.id = s.board JOIN agents a ON a.id = s.agent ` + onBoard(wire.KindService, "s.id", "s.board") + atAgent(wire.KindService, "s.id", "s.agent")
+var serviceSelect = `SELECT s.id, s.project, b.name, s.board, s.name, s.tcp_port, s.target, a.host, s.public_port, s.created_at, s.agent, h.status, COALESCE(rb.problem_id, ''), ` + boardSays + `, ` + agentSays + `
+	FROM services s JOIN boards b ON b.id = s.board JOIN agents a ON a.id = s.agent JOIN presence h ON h.board = s.board ` + onBoard(wire.KindService, "s.id", "s.board") + atAgent(wire.KindService, "s.id", "s.agent")
 
 func scanService(s scanner) (Service, error) {
 	var v Service
 	var created int64
 	var boardUp, agentUp, wasUp bool
-	var boardProblem string
-	err := s.Scan(&v.ID, &v.Project, &v.Board, &v.BoardID, &v.Name, &v.TCPPort, &v.Target, &v.Host, &v.PublicPort, &created, &v.Agent,
+	var boardProblemID, boardProblem string
+	err := s.Scan(&v.ID, &v.Project, &v.Board, &v.BoardID, &v.Name, &v.TCPPort, &v.Target, &v.Host, &v.PublicPort, &created, &v.Agent, &v.BoardStatus, &boardProblemID,
 		flag(&boardUp), &boardProblem, flag(&agentUp), flag(&wasUp), &v.Problem)
 	v.Status, v.CreatedAt = s4t.ServicePending, fromMicros(created)
 	if boardUp && agentUp {
 		v.Status = s4t.ServiceUp
+	}
+	if boardUp && boardProblemID == wire.TargetRefused {
+		v.TargetStatus = s4t.TargetRefused
 	}
 	if v.Problem == "" {
 		v.Problem = boardProblem
