@@ -2,6 +2,7 @@ package s4t
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -28,7 +29,8 @@ const (
 	QuotaPorts       QuotaKey = "ports"
 	QuotaServices    QuotaKey = "services"
 	QuotaPublicPorts QuotaKey = "public_ports"
-	QuotaTokens      QuotaKey = "tokens"
+	QuotaUsers       QuotaKey = "users"
+	QuotaTokens      QuotaKey = "tokens" // made by others; of those that a login gave, each user has so many
 	QuotaStreams     QuotaKey = "streams"
 	QuotaWatchers    QuotaKey = "watchers" // streams of events and long polls, at one API process
 )
@@ -39,8 +41,12 @@ type Quota struct {
 	Limit int64 `json:"limit"` // [Unlimited]: no limit
 }
 
-// Unlimited is the limit of a project that has none.
-const Unlimited = -1
+// Unlimited is the limit of a project that has none; MaxQuota is the highest
+// that can be said.
+const (
+	Unlimited = -1
+	MaxQuota  = 1_000_000_000
+)
 
 // DefaultQuota is what a project may have until an admin says otherwise: enough
 // for a fleet, and a small part of what one process can carry.
@@ -50,9 +56,32 @@ var DefaultQuota = map[QuotaKey]int64{
 	QuotaPorts:       5000,
 	QuotaServices:    2000,
 	QuotaPublicPorts: 1000,
+	QuotaUsers:       500,
 	QuotaTokens:      1000,
 	QuotaStreams:     1000,
 	QuotaWatchers:    128,
+}
+
+// ValidQuota checks a limit that a project is to have; nil, the default, is
+// one. op is what was attempted, on what.
+func ValidQuota(op string, key QuotaKey, limit *int64) error {
+	if _, known := DefaultQuota[key]; !known {
+		return Errorf(Invalid, op, "use one of "+strings.Join(QuotaKeys(), ", "), "there is no quota %q", Line(string(key), MaxName))
+	}
+	if limit != nil && *limit != Unlimited && (*limit < 0 || *limit > MaxQuota) {
+		return Errorf(Invalid, op, fmt.Sprintf("use 0 to %d, or %d for no limit", MaxQuota, Unlimited), "a quota of %d %s is not possible", *limit, key)
+	}
+	return nil
+}
+
+// QuotaKeys are the keys, sorted.
+func QuotaKeys() []string {
+	var keys []string
+	for k := range DefaultQuota {
+		keys = append(keys, string(k))
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // OverQuota is the error of who asks for more than a project may have: what is

@@ -3,8 +3,13 @@ package conductor
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -26,6 +31,9 @@ func (c *Conductor) projectUpdate(ctx context.Context, req wire.ProjectUpdate) (
 		if err := allow(req.Caller, op, s4t.RoleAdmin); err != nil {
 			return err
 		}
+		if err := ch.setQuotas(op, p.ID, req.Quota, rec); err != nil {
+			return err
+		}
 		if req.Weight == nil || *req.Weight == p.Weight {
 			return nil
 		}
@@ -33,11 +41,41 @@ func (c *Conductor) projectUpdate(ctx context.Context, req wire.ProjectUpdate) (
 			return err
 		}
 		p.Weight = *req.Weight
-		rec.Detail = fmt.Sprintf("weight %d", p.Weight)
+		rec.Detail = strings.TrimPrefix(fmt.Sprintf("%s, weight %d", rec.Detail, p.Weight), ", ")
 		if err := ch.SetWeight(p.ID, p.Weight); err != nil {
 			return err
 		}
 		return ch.EachNetwork(p.ID, ch.wantNetwork)
 	})
+	if err == nil {
+		err = c.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+			p.Quota, err = tx.Quotas(p.ID)
+			return err
+		})
+	}
 	return p, err
+}
+
+// setQuotas writes how much a project may have, in an order that the audit
+// shows.
+func (ch *change) setQuotas(op string, project s4t.ProjectID, limits map[s4t.QuotaKey]*int64, rec *s4t.AuditRecord) error {
+	var said []string
+	for _, key := range slices.Sorted(maps.Keys(limits)) {
+		limit := limits[key]
+		if err := s4t.ValidQuota(op, key, limit); err != nil {
+			return err
+		}
+		if err := ch.SetQuota(project, key, limit); err != nil {
+			return err
+		}
+		text := "default"
+		if limit != nil && *limit == s4t.Unlimited {
+			text = "unlimited"
+		} else if limit != nil {
+			text = strconv.FormatInt(*limit, 10)
+		}
+		said = append(said, fmt.Sprintf("quota %s %s", key, text))
+	}
+	rec.Detail = strings.Join(said, ", ")
+	return nil
 }

@@ -61,3 +61,32 @@ func TestTheWeightOfAProjectReachesItsTunnelAgents(t *testing.T) {
 		t.Errorf("generation %d after %d, weights %v", generation, before, weights)
 	}
 }
+
+func TestOnlyAnAdminSaysHowMuchAProjectMayHave(t *testing.T) {
+	l := newLab(t)
+	set := func(caller wire.Caller, key s4t.QuotaKey, limit *int64) (s4t.Project, error) {
+		return try[s4t.Project](l, wire.MethodProjectUpdate, wire.ProjectUpdate{Caller: caller, Ref: "default", Quota: map[s4t.QuotaKey]*int64{key: limit}})
+	}
+	nine, negative := int64(9), int64(-2)
+	for name, tt := range map[string]struct {
+		caller wire.Caller
+		key    s4t.QuotaKey
+		limit  *int64
+		kind   s4t.Kind
+	}{
+		"a member":            {l.member, s4t.QuotaPorts, &nine, s4t.Forbidden},
+		"another project":     {l.foreign, s4t.QuotaPorts, &nine, s4t.NotFound},
+		"a key that is none":  {l.admin, "cups", &nine, s4t.Invalid},
+		"a limit that is not": {l.admin, s4t.QuotaPorts, &negative, s4t.Invalid},
+	} {
+		if _, err := set(tt.caller, tt.key, tt.limit); s4t.KindOf(err) != tt.kind {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if p, err := set(l.admin, s4t.QuotaPorts, &nine); err != nil || p.Quota[s4t.QuotaPorts] != (s4t.Quota{Limit: 9}) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err := set(l.admin, s4t.QuotaPorts, nil); err != nil || p.Quota[s4t.QuotaPorts] != (s4t.Quota{Limit: s4t.DefaultQuota[s4t.QuotaPorts]}) {
+		t.Errorf("%+v, %v", p, err)
+	}
+}

@@ -116,7 +116,7 @@ type ProjectUpdate struct {
 	Ref    string `json:"ref"`
 	Weight *int   `json:"weight,omitempty"`
 
-	Quota map[s4t.QuotaKey]int64 `json:"quota,omitempty"` // limits: 0 or more, or s4t.Unlimited
+	Quota map[s4t.QuotaKey]*int64 `json:"quota,omitempty"` // limits: 0 or more, or s4t.Unlimited; nil: the default
 }
 
 // UserCreate creates a user.

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
+)
+
+// used says how to count what a project has of each key: along an index. What
+// a query does not count is nothing here: watchers are at the API processes.
+var used = map[s4t.QuotaKey]string{
+	s4t.QuotaBoards:      `SELECT COUNT(*) FROM boards WHERE project = ?`,
+	s4t.QuotaNetworks:    `SELECT COUNT(*) FROM networks WHERE project = ?`,
+	s4t.QuotaPorts:       `SELECT COUNT(*) FROM ports WHERE project = ?`,
+	s4t.QuotaServices:    `SELECT COUNT(*) FROM services WHERE project = ?`,
+	s4t.QuotaPublicPorts: `SELECT COUNT(*) FROM services WHERE project = ? AND public_port > 0`,
+	s4t.QuotaUsers:       `SELECT COUNT(*) FROM users WHERE project = ?`,
+	s4t.QuotaTokens:      `SELECT COUNT(*) FROM tokens WHERE project = ? AND login = 0`,
+	s4t.QuotaStreams:     `SELECT CAST(COALESCE(SUM(used), 0) AS BIGINT) FROM project_use WHERE project = ? AND key = 'streams'`,
+}
+
+// QuotaLimit returns how much of a key a project may have: what an admin said,
+// else the default.
+func (tx *Tx) QuotaLimit(project s4t.ProjectID, key s4t.QuotaKey) (int64, error) {
+	limit, err := one(tx, fmt.Sprintf("find the quota %s of project %q", key, project), value[int64],
+		`SELECT quota FROM project_quotas WHERE project = ? AND key = ?`, project, key)
+	if s4t.KindOf(err) == s4t.NotFound {
+		return s4t.DefaultQuota[key], nil
+	}
+	return limit, err
+}
+
+// Quota returns how much of a key a project has, and may have.
+func (tx *Tx) Quota(project s4t.ProjectID, key s4t.QuotaKey) (s4t.Quota, error) {
+	limit, err := tx.QuotaLimit(project, key)
+	q := s4t.Quota{Limit: limit}
+	if query := used[key]; query != "" && err == nil {
+		q.Used, err = one(tx, fmt.Sprintf("count the %s of project %q", key, project), value[int64], query, project)
+	}
+	return q, err
+}
+
+// Quotas returns it for every key.
+func (tx *Tx) Quotas(project s4t.ProjectID) (map[s4t.QuotaKey]s4t.Quota, error) {
+	all := make(map[s4t.QuotaKey]s4t.Quota, len(s4t.DefaultQuota))
+	for key := range s4t.DefaultQuota {
+		q, err := tx.Quota(project, key)
+		if err != nil {
+			return nil, err
+		}
+		all[key] = q
+	}
+	return all, nil
+}
+
+// Claim asks for so many more of a key than a project has: a Conflict where
+// that is too many (see [s4t.OverQuota]). op is what was attempted, on what. It
+// locks the project, before any other row: until the transaction ends, nobody
+// else claims, so that the count is exact.
+func (tx *Tx) Claim(op string, project s4t.ProjectID, key s4t.QuotaKey, more int) error {
+	name, err := one(tx, op, value[string], `SELECT name FROM projects WHERE id = ?`+tx.forUpdate(), project)
+	if err != nil {
+		return err
+	}
+	q, err := tx.Quota(project, key)
+	if err == nil && q.Limit != s4t.Unlimited && q.Used+int64(more) > q.Limit {
+		return s4t.OverQuota(op, key, name, q, int64(more))
+	}
+	return err
+}
+
+// SetQuota says how much of a key a project may have; nil is the default, of
+// now and of later versions. What the project has above it stays.
+func (tx *Tx) SetQuota(project s4t.ProjectID, key s4t.QuotaKey, limit *int64) error {
+	op := fmt.Sprintf("set the quota %s of project %q", key, project)
+	if limit == nil {
+		_, err := tx.exec(op, `DELETE FROM project_quotas WHERE project = ? AND key = ?`, project, key)
+		return err
+	}
+	_, err := tx.exec(op, `INSERT INTO project_quotas (project, key, quota) VALUES (?, ?, ?) ON CONFLICT (project, key) DO UPDATE SET quota = excluded.quota`, project, key, *limit)
+	return err
+}
+
+// SetUse writes what an agent holds of quotas now, in place of what it said
+// before; only what changed is written.
+func (tx *Tx) SetUse(agent s4t.AgentID, use []wire.Use) error {
+	op := fmt.Sprintf("record what agent %q uses", agent)
+	before, err := many(tx, op, func(s scanner) (u wire.Use, err error) {
+		err = s.Scan(&u.Project, &u.Key, &u.Used)
+		return u, err
+	}, `SELECT project, key, used FROM project_use WHERE agent = ?`, agent)
+	if err != nil {
+		return err
+	}
+	type what struct {
+		project s4t.ProjectID
+		key     s4t.QuotaKey
+	}
+	was := make(map[what]int64, len(before))
+	for _, u := range before {
+		was[what{u.Project, u.Key}] = u.Used
+	}
+	now := make(map[what]int64, len(use))
+	for _, u := range use {
+		now[what{u.Project, u.Key}] += u.Used
+	}
+	var changed []wire.Use
+	for w, n := range now {
+		if old, known := was[w]; n > 0 && (!known || old != n) {
+			changed = append(changed, wire.Use{Project: w.project, Key: w.key, Used: n})
+		}
+	}
+	for w := range was {
+		if now[w] > 0 {
+			continue
+		}
+		if _, err := tx.exec(op, `DELETE FROM project_use WHERE agent = ? AND project = ? AND key = ?`, agent, w.project, w.key); err != nil {
+			return err
+		}
+	}
+	return insert(tx, op, `INSERT INTO project_use (agent, project, key, used) VALUES `, changed, func(u wire.Use) []any { return []any{agent, u.Project, u.Key, u.Used} },
+		` ON CONFLICT (agent, project, key) DO UPDATE SET used = excluded.used`)
+}
