@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -79,10 +78,16 @@ func (c *Conductor) boardCreate(ctx context.Context, req wire.BoardCreate) (s4t.
 	var made store.Board
 	code := newCode()
 	err := c.request(ctx, req.Caller, "board.create", req.Name, func(ch *change, rec *s4t.AuditRecord) error {
-		if err := errors.Join(s4t.ValidName("board", req.Name), checkPlace(req.Location)); err != nil {
+		if err := s4t.ValidName("board", req.Name); err != nil {
 			return err
 		}
 		if err := checkDescription(op, req.Type, req.Labels); err != nil {
+			return err
+		}
+		if err := checkPlace(req.Location); err != nil {
+			return err
+		}
+		if err := ch.Claim(op, req.Caller.Project, s4t.QuotaBoards, 1); err != nil {
 			return err
 		}
 		expires := ch.now.Add(s4t.CodeLifetime)

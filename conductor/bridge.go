@@ -37,6 +37,12 @@ func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4
 		return s4t.Operation{}, err
 	}
 	return c.operate(ctx, req.Caller, kindBridgeCreate, req.Name, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
+		if err := ch.Claim(op, req.Caller.Project, s4t.QuotaNetworks, 1); err != nil {
+			return nil, err
+		}
+		if err := ch.Claim(op, req.Caller.Project, s4t.QuotaPorts, len(req.Boards)); err != nil {
+			return nil, err
+		}
 		boards, err := ch.boardsFor(req.Caller, op, req.Boards, req.Caller.Project, req.RequireOnline)
 		if err != nil {
 			return nil, err
@@ -114,7 +120,7 @@ func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.O
 	received := c.now()
 	op := fmt.Sprintf("add boards to bridge %q", req.Ref)
 	return c.operate(ctx, req.Caller, kindBridgeAdd, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, n, present, err := ch.bridge(req.Caller, op, req.Ref, rec)
+		b, n, present, err := ch.bridge(req.Caller, op, req.Ref, len(req.Boards), rec)
 		if err != nil {
 			return nil, err
 		}
@@ -152,14 +158,19 @@ func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.O
 	})
 }
 
-// bridge finds a bridge for a changing request, with its network and its
-// ports by board.
-func (ch *change) bridge(caller wire.Caller, op, ref string, rec *s4t.AuditRecord) (store.Bridge, s4t.Network, map[s4t.BoardID]store.Port, error) {
+// bridge finds a bridge for a changing request that adds so many ports, with its
+// network and its ports by board.
+func (ch *change) bridge(caller wire.Caller, op, ref string, more int, rec *s4t.AuditRecord) (store.Bridge, s4t.Network, map[s4t.BoardID]store.Port, error) {
 	b, err := findBridge(ch.Tx, caller, op, ref)
 	if err != nil {
 		return b, s4t.Network{}, nil, err
 	}
 	rec.Object, rec.Name, rec.Project = string(b.ID), b.Name, b.Project
+	if more > 0 {
+		if err := ch.Claim(op, b.Project, s4t.QuotaPorts, more); err != nil {
+			return b, s4t.Network{}, nil, err
+		}
+	}
 	if _, err := ch.LockNetwork(b.Network); err != nil { // who is on it stays so
 		return b, s4t.Network{}, nil, err
 	}
@@ -183,7 +194,7 @@ func (c *Conductor) bridgeRemove(ctx context.Context, req wire.BridgeChange) (s4
 	received := c.now()
 	op := fmt.Sprintf("remove boards from bridge %q", req.Ref)
 	return c.operate(ctx, req.Caller, kindBridgeRemove, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, _, present, err := ch.bridge(req.Caller, op, req.Ref, rec)
+		b, _, present, err := ch.bridge(req.Caller, op, req.Ref, 0, rec)
 		if err != nil {
 			return nil, err
 		}
@@ -209,7 +220,7 @@ func (c *Conductor) bridgeDelete(ctx context.Context, req wire.RefRequest) (s4t.
 	received := c.now()
 	op := fmt.Sprintf("delete bridge %q", req.Ref)
 	return c.operate(ctx, req.Caller, kindBridgeDelete, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, n, present, err := ch.bridge(req.Caller, op, req.Ref, rec)
+		b, n, present, err := ch.bridge(req.Caller, op, req.Ref, 0, rec)
 		if err != nil {
 			return nil, err
 		}

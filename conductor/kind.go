@@ -12,6 +12,8 @@ type kind struct {
 	// changed tells that an object stands otherwise than before. halves is what
 	// all who hold it say now.
 	changed func(ch *change, id string, halves []store.Realization, was, now s4t.PortStatus) error
+	// told tells that a holder says something else of an object that it has up.
+	told func(ch *change, id string, was, now store.Realization) error
 	// late says, for people, that a holder has not done its part.
 	late func(a store.Await) string
 	// fails says why a holder that has the newest desired state will not do its

@@ -39,6 +39,22 @@ var serviceKind = kind{
 		ch.event(s4t.Event{Kind: word, Project: s.Project, Object: id, Name: s.Name, Board: s.Board, Detail: problemOf(halves)})
 		return nil
 	},
+	told: func(ch *change, id string, was, now store.Realization) error {
+		refused := now.ProblemID == wire.TargetRefused
+		if !now.OnBoard || refused == (was.ProblemID == wire.TargetRefused) {
+			return nil
+		}
+		s, err := ch.Service(s4t.ServiceID(id))
+		if err != nil {
+			return err
+		}
+		detail := s4t.TargetListening
+		if refused {
+			detail = s4t.TargetRefused
+		}
+		ch.event(s4t.Event{Kind: "service.target", Project: s.Project, Object: id, Name: s.Name, Board: s.Board, Detail: detail})
+		return nil
+	},
 	late: func(a store.Await) string {
 		if a.OnBoard {
 			return "board " + a.HolderName + " is not ready to take streams"
@@ -126,11 +142,19 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 		return s4t.Operation{}, err
 	}
 	return c.operate(ctx, req.Caller, kindExpose, name, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, err := ch.lockBoard(req.Caller, op, req.Board)
+		b, err := findBoard(ch.Tx, req.Caller, op, req.Board)
 		if err != nil {
 			return nil, err
 		}
 		rec.Board, rec.Project = b.ID, b.Project
+		for _, key := range []s4t.QuotaKey{s4t.QuotaServices, s4t.QuotaPublicPorts} {
+			if err := ch.Claim(op, b.Project, key, 1); err != nil {
+				return nil, err
+			}
+		}
+		if b, err = ch.LockBoard(b.ID); err != nil {
+			return nil, err
+		}
 		present, err := ch.ServicesOfBoard(b.ID)
 		if err != nil {
 			return nil, err

@@ -84,7 +84,8 @@ func (c *Conductor) boardJoinCheck(ctx context.Context, req wire.BoardJoin) (wir
 	})
 }
 
-// boardOfCode finds the board that a code lets in. again is true when the same
+// boardOfCode finds the board that a code lets in; one that has expired is
+// Forbidden. again is true when the same
 // key has used it already.
 func boardOfCode(tx *store.Tx, op string, req wire.BoardJoin, now time.Time) (b store.Board, again bool, err error) {
 	b, err = tx.BoardByCode(codeHash(req.Code))
@@ -96,7 +97,7 @@ func boardOfCode(tx *store.Tx, op string, req wire.BoardJoin, now time.Time) (b 
 	case req.Name != "" && req.Name != b.Name:
 		return b, false, s4t.Errorf(s4t.Invalid, op, "leave --name out", "the code belongs to board %q, not to %q", b.Name, req.Name)
 	case !b.CodeUsed && b.CodeExpiresAt != nil && now.After(*b.CodeExpiresAt):
-		return b, false, s4t.Errorf(s4t.Unauthenticated, op, fmt.Sprintf("make a new one with `s4t board update %s --new-code`", b.Name), "%s %s", codeExpired, b.CodeExpiresAt.UTC().Format(time.RFC3339))
+		return b, false, s4t.Errorf(s4t.Forbidden, op, fmt.Sprintf("make a new one with `s4t board update %s --new-code`", b.Name), "the code has expired: it was good until %s", b.CodeExpiresAt.UTC().Format(time.RFC3339))
 	case !b.CodeUsed:
 		return b, false, nil
 	case len(b.PublicKey) > 0 && bytes.Equal(b.PublicKey, req.PublicKey):
@@ -104,9 +105,6 @@ func boardOfCode(tx *store.Tx, op string, req wire.BoardJoin, now time.Time) (b 
 	}
 	return b, false, s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("make a new one: `s4t board update %s --new-code` after the board has left, or `s4t board create`", b.Name), "the code was used")
 }
-
-// codeExpired begins what is said of a code that is too old.
-const codeExpired = "the code was good until"
 
 // replaceBoard ends the session of a board whose place another takes: its key
 // is worth nothing from now on. What it has stays wanted; tunnel agents give up

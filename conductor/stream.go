@@ -46,11 +46,11 @@ func (ch *change) wantStreams(b store.Board) error {
 	if err != nil {
 		return err
 	}
-	streams, err := ch.Quota(b.Project, s4t.QuotaStreams)
+	limit, err := ch.QuotaLimit(b.Project, s4t.QuotaStreams)
 	if err != nil {
 		return err
 	}
-	ch.want(agentOf(agent.ID), wire.KindStreams, id, wire.TunnelStreams{Project: b.Project, Limit: streams.Limit})
+	ch.want(agentOf(agent.ID), wire.KindStreams, id, wire.TunnelStreams{Project: b.Project, Limit: limit})
 	switch {
 	case len(services) > 0:
 		ch.want(boardOf(b.ID), wire.KindStreams, id, wire.DesiredStreams{URL: agent.URL, Warm: warmBusy})

@@ -235,6 +235,24 @@ func (tx *Tx) Boards(project s4t.ProjectID, status s4t.BoardStatus, labels map[s
 	return list, err
 }
 
+// EachBoard calls fn with every board of a project.
+func (tx *Tx) EachBoard(project s4t.ProjectID, fn func(Board) error) error {
+	for p := (wire.Page{}); ; {
+		list, err := tx.Boards(project, "", nil, p)
+		if err != nil {
+			return err
+		}
+		for _, b := range list.Items {
+			if err := fn(b); err != nil {
+				return err
+			}
+		}
+		if p.After = list.Next; p.After == "" {
+			return nil
+		}
+	}
+}
+
 // SessionsOf returns the boards with a status whose session is, or was last,
 // with a WAMP agent, at most limit of them after one, by id.
 func (tx *Tx) SessionsOf(agent s4t.AgentID, status s4t.BoardStatus, after s4t.BoardID, limit int) ([]s4t.BoardID, error) {

@@ -262,7 +262,7 @@ func TestChangesOfBoardsAndTheirThings(t *testing.T) {
 				ID: s4t.ServiceID(s4t.NewID()), Project: w.project.ID, Board: "one", BoardID: w.one.ID, Name: "ssh", TCPPort: 22, Target: "127.0.0.1",
 				Host: "t", PublicPort: 50000, Status: s4t.ServicePending, CreatedAt: at,
 			},
-			Agent: "t1",
+			Agent: "t1", BoardStatus: s4t.BoardOnline,
 		}
 		write(t, db, func(tx *Tx) error {
 			b, err := tx.LockBoard(w.one.ID)
