@@ -36,6 +36,10 @@ func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4
 	if err := checkBridge(op, &req); err != nil {
 		return s4t.Operation{}, err
 	}
+	cloud, err := c.cloudAddresses(ctx)
+	if err != nil {
+		return s4t.Operation{}, err
+	}
 	return c.operate(ctx, req.Caller, kindBridgeCreate, req.Name, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
 		if err := ch.Claim(op, req.Caller.Project, s4t.QuotaNetworks, 1); err != nil {
 			return nil, err
@@ -55,7 +59,7 @@ func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4
 			ID: s4t.NetworkID(s4t.NewID()), Name: req.Name, Project: req.Caller.Project, Layer: req.Layer, Encapsulation: req.Encapsulation,
 			MTU: req.MTU, Key: newKey(), TunnelAgent: agent.ID, CreatedAt: ch.now,
 		}
-		prefixes, err := ch.chooseSubnets(op, req, boards)
+		prefixes, err := ch.chooseSubnets(op, req, boards, cloud)
 		if err != nil {
 			return nil, err
 		}
@@ -119,6 +123,10 @@ func isCollision(err error) bool {
 func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.Operation, error) {
 	received := c.now()
 	op := fmt.Sprintf("add boards to bridge %q", req.Ref)
+	cloud, err := c.cloudAddresses(ctx)
+	if err != nil {
+		return s4t.Operation{}, err
+	}
 	return c.operate(ctx, req.Caller, kindBridgeAdd, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
 		b, n, present, err := ch.bridge(req.Caller, op, req.Ref, len(req.Boards), rec)
 		if err != nil {
@@ -138,6 +146,9 @@ func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.O
 		for _, sn := range n.Subnets {
 			prefixes = append(prefixes, sn.CIDR)
 		}
+		if err := clearOfCloud(op, prefixes, cloud); err != nil {
+			return nil, err
+		}
 		for _, board := range boards {
 			if _, ok := present[board.ID]; ok {
 				return nil, s4t.Errorf(s4t.Conflict, op, "leave it out", "board %q is on this bridge already", board.Name)
@@ -145,6 +156,9 @@ func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.O
 			if err := ch.noOverlap(op, board, n.ID, prefixes); err != nil {
 				return nil, err
 			}
+		}
+		if err := ch.mayLift(req.Caller, op, n, req.Guards, boards, rec); err != nil {
+			return nil, err
 		}
 		agent, err := ch.Agent(n.TunnelAgent)
 		if err != nil {

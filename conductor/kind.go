@@ -22,6 +22,9 @@ type kind struct {
 	// retry makes another choice for an object that fails, where an operation may
 	// have retries left.
 	retry func(ch *change, id string) error
+	// left says, for people, what an operation leaves that fails with an object of
+	// a holder, and how to be rid of it.
+	left func(op store.Operation, a store.Await) string
 	// withdraw removes an object that could not be made, when its operation fails.
 	withdraw func(ch *change, op store.Operation, id string) error
 }

@@ -49,6 +49,13 @@ var portKind = kind{
 		}
 		return "", ""
 	},
+	left: func(op store.Operation, a store.Await) string { // for the boards that can
+		text := fmt.Sprintf("; the bridge is left with it: `s4t bridge remove %s --board %s` takes the board off", op.Name, a.HolderName)
+		if op.Kind == kindBridgeCreate {
+			text += fmt.Sprintf(", `s4t bridge delete %s` removes all of it", op.Name)
+		}
+		return text
+	},
 }
 
 // wantPort wants both halves of a port, as far as its board is attached.

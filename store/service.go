@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
@@ -28,13 +29,26 @@ func scanService(s scanner) (Service, error) {
 	if boardUp && agentUp {
 		v.Status = s4t.ServiceUp
 	}
-	if boardUp && boardProblemID == wire.TargetRefused {
-		v.TargetStatus = s4t.TargetRefused
+	if boardUp {
+		v.TargetStatus = targetStatus(v.Target, boardProblemID)
 	}
 	if v.Problem == "" {
 		v.Problem = boardProblem
 	}
 	return v, err
+}
+
+// targetStatus is what a board that is ready for streams says of where they go:
+// what listens on the board itself it knows, another host as the last stream
+// found it.
+func targetStatus(target, problemID string) string {
+	if problemID == wire.TargetRefused {
+		return s4t.TargetRefused
+	}
+	if ip, err := netip.ParseAddr(target); err == nil && ip.IsLoopback() {
+		return s4t.TargetListening
+	}
+	return ""
 }
 
 // InsertService adds a service. A target that the board exposes already is a
