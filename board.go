@@ -22,8 +22,10 @@ type Board struct {
 	LastSeen          *time.Time  `json:"last_seen,omitempty"`
 	CreatedAt         time.Time   `json:"created_at"`
 
-	Code string `json:"code,omitempty"` // one-time registration code; only in the answer to create
-	Join string `json:"join,omitempty"` // the join string; only in the answer to create
+	CodeExpiresAt *time.Time `json:"code_expires_at,omitempty"` // of the code, while it is not used
+
+	Code string `json:"code,omitempty"` // one-time registration code; only in the answer that made it
+	Join string `json:"join,omitempty"` // the join string; only there
 }
 
 // BoardStatus is what the cloud knows of a board's control session.

@@ -25,6 +25,9 @@ const (
 	PresenceInterval = 3 * time.Second
 	PresenceTimeout  = 6 * time.Second
 
+	// CodeLifetime is how long a registration code may wait for its board.
+	CodeLifetime = 7 * 24 * time.Hour
+
 	// Realm is the WAMP realm of every session.
 	Realm = "s4t"
 )

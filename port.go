@@ -40,6 +40,10 @@ type PortGuards struct {
 	RateLimit      int64  `json:"rate_limit,omitzero"`  // bytes/s each way; 0 means none
 }
 
+// DefaultStormLimit is how many frames/s of broadcast, multicast and unknown
+// unicast a port may send where [PortGuards] say nothing.
+const DefaultStormLimit = 500
+
 // PortGRE are the outer addresses of a port with encapsulation gre.
 type PortGRE struct {
 	Local  string `json:"local"`  // TUN address of the board

@@ -40,7 +40,7 @@ func (a *API) boardRoutes() {
 			Body  apiclient.BoardUpdate
 		}) (*answered[s4t.Board], error) {
 			b := in.Body
-			return get[s4t.Board](ctx, a, wire.MethodBoardUpdate, wire.BoardUpdate{Caller: callerOf(ctx), Ref: in.Board, Name: b.Name, Type: b.Type, Labels: b.Labels, Location: b.Location, NewCode: b.NewCode})
+			return get[s4t.Board](ctx, a, wire.MethodBoardUpdate, wire.BoardUpdate{Caller: callerOf(ctx), Ref: in.Board, Name: b.Name, Type: b.Type, Labels: b.Labels, Location: b.Location, NewCode: b.NewCode, Replace: b.Replace})
 		})
 	register(a, guarded, "DELETE /v1/boards/{board}", "board.delete", "Delete a board", "With its ports and services; its session ends.",
 		func(ctx context.Context, in *boardRef) (*nothing, error) {

@@ -48,6 +48,7 @@ func (a *API) bridgeRoutes() {
 			return accepted(ctx, a, wire.MethodBridgeCreate, wire.BridgeCreate{
 				Caller: callerOf(ctx), Name: b.Name, Boards: b.Boards, CIDR: b.CIDR, CIDR6: b.CIDR6, Layer: b.Layer,
 				Encapsulation: b.Encapsulation, MTU: b.MTU, Guards: guards(b.Guards), RequireOnline: b.RequireOnline,
+				AllowPublicCIDR: b.AllowPublicCIDR,
 			})
 		})
 	register(a, guarded, "GET /v1/bridges/{bridge}", "bridge.show", "Show a bridge", "",

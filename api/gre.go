@@ -16,7 +16,7 @@ type greChange struct {
 
 func (in *greChange) request(ctx context.Context) wire.NetworkGRE {
 	b := in.Body
-	return wire.NetworkGRE{Caller: callerOf(ctx), Ref: in.ID, Remote: b.Remote, Local: b.Local, Key: b.Key, Guards: guards(b.Guards)}
+	return wire.NetworkGRE{Caller: callerOf(ctx), Ref: in.ID, Remote: b.Remote, Local: b.Local, Key: b.Key, Guards: guards(b.Guards), AllowLifted: b.AllowLifted}
 }
 
 // greRoutes attach GRE endpoints of the data centre to networks.

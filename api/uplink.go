@@ -16,7 +16,7 @@ func (a *API) uplinkRoutes() {
 			ID   string `path:"id" maxLength:"63" doc:"Name or id"`
 			Body apiclient.UplinkCreate
 		}) (*output[s4t.Operation], error) {
-			return accepted(ctx, a, wire.MethodUplinkSet, wire.UplinkSet{Caller: callerOf(ctx), Ref: in.ID, Bridge: in.Body.Bridge, Guards: guards(in.Body.Guards)})
+			return accepted(ctx, a, wire.MethodUplinkSet, wire.UplinkSet{Caller: callerOf(ctx), Ref: in.ID, Bridge: in.Body.Bridge, Guards: guards(in.Body.Guards), AllowLifted: in.Body.AllowLifted})
 		})
 	register(a, guarded, "DELETE /v1/networks/{id}/uplink", "network.uplink_remove", "Take a network out of its Linux bridge", "For admins.",
 		func(ctx context.Context, in *objectRef) (*output[s4t.Operation], error) {

@@ -13,6 +13,8 @@ type GREAttach struct {
 	Local  string          `json:"local,omitempty" maxLength:"15" doc:"IPv4 address of the cloud host; the one that the route to remote has by default"`
 	Key    uint32          `json:"key,omitempty" doc:"GRE key, the same at both ends; the network's own by default"`
 	Guards *s4t.PortGuards `json:"guards,omitempty" doc:"allow_dhcp and allow_ra; any source is always allowed"`
+
+	AllowLifted bool `json:"allow_lifted,omitempty" doc:"Attach it though guards of the network's ports are lifted"`
 }
 
 // AttachGRE attaches a GRE endpoint of the data centre to a network.

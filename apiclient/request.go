@@ -52,7 +52,7 @@ type TokenCreate struct {
 type BoardCreate struct {
 	Name     string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the project"`
 	Type     string            `json:"type,omitempty" maxLength:"63" doc:"Hardware, for people"`
-	Labels   map[string]string `json:"labels,omitempty" doc:"At most 64"`
+	Labels   map[string]string `json:"labels,omitempty" doc:"At most 64, and with the type 4096 bytes together"`
 	Location *s4t.Location     `json:"location,omitempty" doc:"WGS 84"`
 }
 
@@ -63,6 +63,7 @@ type BoardUpdate struct {
 	Labels   map[string]string `json:"labels,omitempty" doc:"The new set, whole"`
 	Location *s4t.Location     `json:"location,omitempty" doc:"New location"`
 	NewCode  bool              `json:"new_code,omitempty" doc:"Make a new registration code for a board that is not enrolled; the answer has it, and the join string"`
+	Replace  bool              `json:"replace,omitempty" doc:"With new_code, for an enrolled board too: its key ends when the code is used, and ports and services stay"`
 }
 
 // StreamOpen is the body of POST /v1/boards/{board}/streams.
@@ -91,6 +92,8 @@ type BridgeCreate struct {
 	MTU           int               `json:"mtu,omitempty" minimum:"576" maximum:"9000" doc:"Bytes of an IP packet"`
 	Guards        *s4t.PortGuards   `json:"guards,omitempty" doc:"Which guards are lifted on every port"`
 	RequireOnline bool              `json:"require_online,omitempty" doc:"Refuse when a board is offline, rather than wait for it"`
+
+	AllowPublicCIDR bool `json:"allow_public_cidr,omitempty" doc:"cidr and cidr6 may be blocks of the Internet, which the boards can then not reach"`
 }
 
 // BridgeChange is the body of POST /v1/bridges/{bridge}/boards and

@@ -59,6 +59,9 @@ func (c *Conductor) agentHello(ctx context.Context, req wire.AgentHello) (wire.A
 		fresh = was.Incarnation != req.Incarnation
 		moved = req.Kind == wire.AgentTunnel && was.ID != "" && (was.URL != req.URL)
 		if fresh {
+			if err := ch.ForgetUse(req.ID); err != nil {
+				return err
+			}
 			now.Replaced, now.Applied, now.ReportSeq, now.Online = was.Incarnation, 0, 0, false
 		} else {
 			now.Online = true
@@ -105,6 +108,9 @@ func (c *Conductor) ticketKey() ed25519.PublicKey {
 // silent for too long, and is the same as before, are live again.
 func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.AgentLease, error) {
 	op := fmt.Sprintf("take the beat of agent %q", req.ID)
+	if len(req.Use) > wire.MaxPage {
+		return wire.AgentLease{}, s4t.Errorf(s4t.TooMany, op, "tell them in parts", "it speaks of %d uses, at most %d are allowed", len(req.Use), wire.MaxPage)
+	}
 	var back bool
 	var kind string
 	err := c.change(ctx, func(ch *change) error {
@@ -123,6 +129,9 @@ func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.Age
 			if a.Kind == wire.AgentTunnel {
 				ch.wakeAgent(a)
 			}
+		}
+		if err := ch.SetUse(a.ID, req.Use); err != nil {
+			return err
 		}
 		return ch.PutAgent(a)
 	})

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
-	"github.com/stack4things/s4t/wire"
 )
 
 // assessment is how far a running operation is.
@@ -21,7 +20,7 @@ type assessment struct {
 	missing []string
 	failed  string // why it can never be done; empty: it can
 	kind    s4t.Kind
-	object  wire.ResourceKey // that it failed with
+	with    store.Await // what it failed with
 
 	told, received time.Time // by the last board that is online (steps 5 and 6); zero: not by all
 }
@@ -54,7 +53,7 @@ func assess(awaits []store.Await) assessment {
 			continue
 		}
 		if kind, why := k.fails(a); why != "" {
-			v.failed, v.kind, v.object = why, kind, wire.ResourceKey{Kind: a.Kind, ID: a.Object}
+			v.failed, v.kind, v.with = why, kind, a
 		}
 	}
 	if !told {
@@ -138,17 +137,20 @@ func (ch *change) assessOne(id s4t.OperationID, overdue bool) error {
 		return err
 	}
 	v := assess(awaits)
-	k := kinds[v.object.Kind]
+	k := kinds[v.with.Kind]
 	switch {
 	case v.boards && v.agents:
 		return ch.end(op, v, "", "")
 	case v.failed != "" && op.Retries > 0 && k.retry != nil:
-		return ch.tryAgain(id, k, v.object.ID)
+		return ch.tryAgain(id, k, v.with.Object)
 	case v.failed != "":
+		if k.left != nil {
+			v.failed += k.left(op, v.with)
+		}
 		if err := ch.end(op, v, cmp.Or(v.kind, s4t.Conflict), v.failed); err != nil || k.withdraw == nil {
 			return err
 		}
-		return k.withdraw(ch, op, v.object.ID)
+		return k.withdraw(ch, op, v.with.Object)
 	case overdue:
 		return ch.end(op, v, s4t.Timeout, v.overdue())
 	}

@@ -37,29 +37,39 @@ func (c *Conductor) shown(b store.Board) s4t.Board {
 		now := c.now().Truncate(time.Microsecond)
 		b.LastSeen = &now
 	}
+	if b.CodeUsed {
+		b.CodeExpiresAt = nil
+	}
 	return b.Board
 }
 
-// checkBoard checks what a user says of a board.
-func checkBoard(op, name, typ string, labels map[string]string, location *s4t.Location) error {
-	if err := s4t.ValidName("board", name); err != nil {
-		return err
-	}
+// checkDescription checks what a user says of a board.
+func checkDescription(op, typ string, labels map[string]string) error {
 	if len(typ) > s4t.MaxName || s4t.Line(typ, s4t.MaxName) != typ {
 		return s4t.Errorf(s4t.Invalid, op, fmt.Sprintf("use at most %d bytes of text", s4t.MaxName), "the type is too long, or has characters that do not print")
 	}
 	if len(labels) > s4t.MaxLabels {
 		return s4t.Errorf(s4t.Invalid, op, "", "it has %d labels, %d are allowed", len(labels), s4t.MaxLabels)
 	}
+	size := len(typ)
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		if k == "" || strings.Contains(k, "=") || s4t.Line(k, s4t.MaxLabelText) != k || s4t.Line(labels[k], s4t.MaxLabelText) != labels[k] {
 			return s4t.Errorf(s4t.Invalid, op, fmt.Sprintf("write K=V with at most %d bytes each", s4t.MaxLabelText), "label %q is not valid", s4t.Line(k, s4t.MaxName))
 		}
+		size += len(k) + len(labels[k])
 	}
-	if location != nil {
-		return location.Validate()
+	if size > s4t.MaxLabelsText { // lists show them all
+		return s4t.Errorf(s4t.Invalid, op, "use fewer or shorter labels", "type and labels have %d bytes together, %d are allowed", size, s4t.MaxLabelsText)
 	}
 	return nil
+}
+
+// checkPlace checks the location of a board, where it has one.
+func checkPlace(l *s4t.Location) error {
+	if l == nil {
+		return nil
+	}
+	return l.Validate()
 }
 
 // boardCreate registers a board and makes its code.
@@ -68,13 +78,23 @@ func (c *Conductor) boardCreate(ctx context.Context, req wire.BoardCreate) (s4t.
 	var made store.Board
 	code := newCode()
 	err := c.request(ctx, req.Caller, "board.create", req.Name, func(ch *change, rec *s4t.AuditRecord) error {
-		if err := checkBoard(op, req.Name, req.Type, req.Labels, req.Location); err != nil {
+		if err := s4t.ValidName("board", req.Name); err != nil {
 			return err
 		}
+		if err := checkDescription(op, req.Type, req.Labels); err != nil {
+			return err
+		}
+		if err := checkPlace(req.Location); err != nil {
+			return err
+		}
+		if err := ch.Claim(op, req.Caller.Project, s4t.QuotaBoards, 1); err != nil {
+			return err
+		}
+		expires := ch.now.Add(s4t.CodeLifetime)
 		made = store.Board{
 			Board: s4t.Board{
 				ID: s4t.BoardID(s4t.NewID()), Name: req.Name, Project: req.Caller.Project, Type: req.Type, Labels: req.Labels, Location: req.Location,
-				Status: s4t.BoardRegistered, Generation: 1, CreatedAt: ch.now,
+				Status: s4t.BoardRegistered, Generation: 1, CreatedAt: ch.now, CodeExpiresAt: &expires,
 			},
 			CodeHash: codeHash(code),
 		}
@@ -120,6 +140,9 @@ func (c *Conductor) boardGet(ctx context.Context, req wire.RefRequest) (s4t.Boar
 // boardUpdate changes what the request names.
 func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.Board, error) {
 	op := fmt.Sprintf("update board %q", req.Ref)
+	if req.Replace && !req.NewCode {
+		return s4t.Board{}, s4t.Errorf(s4t.Invalid, op, "add --new-code", "--replace is for a new code")
+	}
 	var b store.Board
 	code := ""
 	err := c.request(ctx, req.Caller, "board.update", req.Ref, func(ch *change, rec *s4t.AuditRecord) (err error) {
@@ -141,17 +164,21 @@ func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.
 		if req.Location != nil {
 			b.Location = req.Location
 		}
-		if err := checkBoard(op, b.Name, b.Type, b.Labels, b.Location); err != nil {
+		if renamed {
+			if err := s4t.ValidName("board", b.Name); err != nil {
+				return err
+			}
+		}
+		if req.Type != nil || req.Labels != nil { // what was made under other rules may stay
+			if err := checkDescription(op, b.Type, b.Labels); err != nil {
+				return err
+			}
+		}
+		if err := checkPlace(req.Location); err != nil {
 			return err
 		}
 		if req.NewCode {
-			if len(b.PublicKey) > 0 {
-				return s4t.Errorf(s4t.Conflict, op, "run `lightning-rod leave` on the board first, or delete the board and create it again", "it is enrolled: a new code would take it away from the board that has it")
-			}
-			code = newCode()
-			b.CodeHash, b.CodeUsed = codeHash(code), false
-			rec.Detail = "new code"
-			if err := ch.SetBoardKey(b); err != nil {
+			if code, err = ch.renewCode(op, &b, req.Replace, rec); err != nil {
 				return err
 			}
 		}
@@ -176,6 +203,24 @@ func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.
 	return c.shown(b), nil
 }
 
+// renewCode makes a new code for a board. One that is enrolled gets one only
+// with replace: whoever uses it takes the board's place, with all that it has.
+func (ch *change) renewCode(op string, b *store.Board, replace bool, rec *s4t.AuditRecord) (string, error) {
+	rec.Detail = "new code"
+	if len(b.PublicKey) > 0 {
+		if !replace {
+			return "", s4t.Errorf(s4t.Conflict, op, "run `lightning-rod leave` on the board first; where its state is lost, add --replace: its key then ends when the new code is used, and ports and services stay",
+				"it is enrolled: a new code would take it away from the board that has it")
+		}
+		rec.Detail = "new code; the present key ends when it is used"
+		ch.renew(boardOf(b.ID)) // it is told
+	}
+	code := newCode()
+	expires := ch.now.Add(s4t.CodeLifetime)
+	b.CodeHash, b.CodeUsed, b.CodeExpiresAt = codeHash(code), false, &expires
+	return code, ch.SetBoardKey(*b)
+}
+
 // boardDelete removes a board with its ports and services, and ends its
 // session: bridges shrink.
 func (c *Conductor) boardDelete(ctx context.Context, req wire.RefRequest) (wire.Empty, error) {
@@ -192,7 +237,7 @@ func (c *Conductor) boardDelete(ctx context.Context, req wire.RefRequest) (wire.
 		}
 		ch.forget(boardOf(b.ID)) // it has no desired state any more
 		if b.Status == s4t.BoardOnline {
-			ch.kick(b, wire.KickLeft)
+			ch.kick(b, wire.KickLeft, "the board was deleted")
 		}
 		ch.boardEvent("board.deleted", b, "")
 		ch.heard[string(b.ID)] = true

@@ -36,7 +36,17 @@ func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4
 	if err := checkBridge(op, &req); err != nil {
 		return s4t.Operation{}, err
 	}
+	cloud, err := c.cloudAddresses(ctx)
+	if err != nil {
+		return s4t.Operation{}, err
+	}
 	return c.operate(ctx, req.Caller, kindBridgeCreate, req.Name, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
+		if err := ch.Claim(op, req.Caller.Project, s4t.QuotaNetworks, 1); err != nil {
+			return nil, err
+		}
+		if err := ch.Claim(op, req.Caller.Project, s4t.QuotaPorts, len(req.Boards)); err != nil {
+			return nil, err
+		}
 		boards, err := ch.boardsFor(req.Caller, op, req.Boards, req.Caller.Project, req.RequireOnline)
 		if err != nil {
 			return nil, err
@@ -49,7 +59,7 @@ func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4
 			ID: s4t.NetworkID(s4t.NewID()), Name: req.Name, Project: req.Caller.Project, Layer: req.Layer, Encapsulation: req.Encapsulation,
 			MTU: req.MTU, Key: newKey(), TunnelAgent: agent.ID, CreatedAt: ch.now,
 		}
-		prefixes, err := ch.chooseSubnets(op, req, boards)
+		prefixes, err := ch.chooseSubnets(op, req, boards, cloud)
 		if err != nil {
 			return nil, err
 		}
@@ -65,9 +75,6 @@ func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4
 			if store.IsUnique(err, "bridges.name") {
 				return nil, s4t.Errorf(s4t.Conflict, op, "choose another name, or use `s4t bridge add`", "the project has a bridge of this name")
 			}
-			return nil, err
-		}
-		if err := ch.wantNetwork(n); err != nil {
 			return nil, err
 		}
 		ports, err := ch.addPorts(op, n, agent, boards, req.Guards)
@@ -116,8 +123,12 @@ func isCollision(err error) bool {
 func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.Operation, error) {
 	received := c.now()
 	op := fmt.Sprintf("add boards to bridge %q", req.Ref)
+	cloud, err := c.cloudAddresses(ctx)
+	if err != nil {
+		return s4t.Operation{}, err
+	}
 	return c.operate(ctx, req.Caller, kindBridgeAdd, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, n, present, err := ch.bridge(req.Caller, op, req.Ref, rec)
+		b, n, present, err := ch.bridge(req.Caller, op, req.Ref, len(req.Boards), rec)
 		if err != nil {
 			return nil, err
 		}
@@ -135,6 +146,9 @@ func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.O
 		for _, sn := range n.Subnets {
 			prefixes = append(prefixes, sn.CIDR)
 		}
+		if err := clearOfCloud(op, prefixes, cloud); err != nil {
+			return nil, err
+		}
 		for _, board := range boards {
 			if _, ok := present[board.ID]; ok {
 				return nil, s4t.Errorf(s4t.Conflict, op, "leave it out", "board %q is on this bridge already", board.Name)
@@ -142,6 +156,9 @@ func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.O
 			if err := ch.noOverlap(op, board, n.ID, prefixes); err != nil {
 				return nil, err
 			}
+		}
+		if err := ch.mayLift(req.Caller, op, n, req.Guards, boards, rec); err != nil {
+			return nil, err
 		}
 		agent, err := ch.Agent(n.TunnelAgent)
 		if err != nil {
@@ -155,14 +172,19 @@ func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.O
 	})
 }
 
-// bridge finds a bridge for a changing request, with its network and its
-// ports by board.
-func (ch *change) bridge(caller wire.Caller, op, ref string, rec *s4t.AuditRecord) (store.Bridge, s4t.Network, map[s4t.BoardID]store.Port, error) {
+// bridge finds a bridge for a changing request that adds so many ports, with its
+// network and its ports by board.
+func (ch *change) bridge(caller wire.Caller, op, ref string, more int, rec *s4t.AuditRecord) (store.Bridge, s4t.Network, map[s4t.BoardID]store.Port, error) {
 	b, err := findBridge(ch.Tx, caller, op, ref)
 	if err != nil {
 		return b, s4t.Network{}, nil, err
 	}
 	rec.Object, rec.Name, rec.Project = string(b.ID), b.Name, b.Project
+	if more > 0 {
+		if err := ch.Claim(op, b.Project, s4t.QuotaPorts, more); err != nil {
+			return b, s4t.Network{}, nil, err
+		}
+	}
 	if _, err := ch.LockNetwork(b.Network); err != nil { // who is on it stays so
 		return b, s4t.Network{}, nil, err
 	}
@@ -186,7 +208,7 @@ func (c *Conductor) bridgeRemove(ctx context.Context, req wire.BridgeChange) (s4
 	received := c.now()
 	op := fmt.Sprintf("remove boards from bridge %q", req.Ref)
 	return c.operate(ctx, req.Caller, kindBridgeRemove, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, _, present, err := ch.bridge(req.Caller, op, req.Ref, rec)
+		b, _, present, err := ch.bridge(req.Caller, op, req.Ref, 0, rec)
 		if err != nil {
 			return nil, err
 		}
@@ -212,7 +234,7 @@ func (c *Conductor) bridgeDelete(ctx context.Context, req wire.RefRequest) (s4t.
 	received := c.now()
 	op := fmt.Sprintf("delete bridge %q", req.Ref)
 	return c.operate(ctx, req.Caller, kindBridgeDelete, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, n, present, err := ch.bridge(req.Caller, op, req.Ref, rec)
+		b, n, present, err := ch.bridge(req.Caller, op, req.Ref, 0, rec)
 		if err != nil {
 			return nil, err
 		}

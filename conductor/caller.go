@@ -57,42 +57,38 @@ func scope(caller wire.Caller) s4t.ProjectID {
 	return caller.Project
 }
 
-// choose returns the one of found that ref means for the caller: what it does
-// not see does not exist, an id and the caller's own project come first.
+// choose returns the one of found, which have the name or the id ref, that the
+// caller means: what it does not see does not exist.
 func choose[T any](caller wire.Caller, op, noun, ref string, found []T, id func(T) string, project func(T) s4t.ProjectID) (T, error) {
 	var zero T
-	var own, others []T
+	var seen []T
 	for _, f := range found {
 		switch {
 		case !caller.Sees(project(f)):
 		case id(f) == ref:
 			return f, nil
-		case project(f) == caller.Project:
-			own = append(own, f)
 		default:
-			others = append(others, f)
+			seen = append(seen, f)
 		}
 	}
-	candidates := own
-	if len(candidates) == 0 {
-		candidates = others
-	}
-	switch len(candidates) {
+	switch len(seen) {
 	case 0:
 		return zero, s4t.Errorf(s4t.NotFound, op, fmt.Sprintf("`s4t %s list` shows what there is", noun), "%s %q does not exist", noun, ref)
 	case 1:
-		return candidates[0], nil
+		return seen[0], nil
 	}
-	ids := make([]string, len(candidates))
-	for i, c := range candidates {
+	ids := make([]string, len(seen))
+	for i, c := range seen {
 		ids[i] = id(c)
 	}
 	return zero, s4t.Errorf(s4t.Conflict, op, "give one of these ids: "+strings.Join(ids, ", "), "%s %q is ambiguous", noun, ref)
 }
 
-// find returns the one object that ref, a name or an id, means for the caller:
-// of its own project first, and for an admin then of another.
-func find[T any](caller wire.Caller, op, noun, ref string, byID func(string) (T, error), named func(s4t.ProjectID, string) ([]T, error), id func(T) string, project func(T) s4t.ProjectID) (T, error) {
+// find returns the one object that ref means for the caller: an id, or a name in
+// the caller's own project. An admin sees what others have, and has to say which
+// by its id: a name never means what somebody else has given it.
+func find[T any](tx *store.Tx, caller wire.Caller, op, noun, ref string, byID func(string) (T, error), named func(s4t.ProjectID, string) ([]T, error), id func(T) string, project func(T) s4t.ProjectID) (T, error) {
+	var zero T
 	var found []T
 	var err error
 	if s4t.IsID(ref) {
@@ -103,18 +99,39 @@ func find[T any](caller wire.Caller, op, noun, ref string, byID func(string) (T,
 			err = nil
 		}
 	} else if found, err = named(caller.Project, ref); err == nil && len(found) == 0 && scope(caller) == "" {
-		found, err = named("", ref)
+		var others []T
+		if others, err = named("", ref); err == nil && len(others) > 0 {
+			return zero, elsewhere(tx, op, noun, ref, others, id, project)
+		}
 	}
 	if err != nil {
-		var zero T
 		return zero, err
 	}
 	return choose(caller, op, noun, ref, found, id, project)
 }
 
+// maxCandidates bounds the objects of other projects that an error names.
+const maxCandidates = 8
+
+// elsewhere is the error for a name that only other projects have.
+func elsewhere[T any](tx *store.Tx, op, noun, ref string, others []T, id func(T) string, project func(T) s4t.ProjectID) error {
+	var names []string
+	for _, o := range others[:min(len(others), maxCandidates)] {
+		name := string(project(o))
+		if p, err := tx.Project(name); err == nil {
+			name = p.Name
+		}
+		names = append(names, fmt.Sprintf("%s of project %s", id(o), name))
+	}
+	if more := len(others) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return s4t.Errorf(s4t.NotFound, op, "give the id, or use a login of that project (`s4t login --project`)", "your project has no %s %q; others have: %s", noun, ref, strings.Join(names, ", "))
+}
+
 // findBoard returns the board that ref, a name or an id, means for the caller.
 func findBoard(tx *store.Tx, caller wire.Caller, op, ref string) (store.Board, error) {
-	return find(caller, op, "board", ref, func(id string) (store.Board, error) { return tx.Board(s4t.BoardID(id)) }, tx.BoardsNamed,
+	return find(tx, caller, op, "board", ref, func(id string) (store.Board, error) { return tx.Board(s4t.BoardID(id)) }, tx.BoardsNamed,
 		func(b store.Board) string { return string(b.ID) }, func(b store.Board) s4t.ProjectID { return b.Project })
 }
 
@@ -130,14 +147,14 @@ func (ch *change) lockBoard(caller wire.Caller, op, ref string) (store.Board, er
 // findBridge returns the bridge that ref, a name or an id, means for the
 // caller.
 func findBridge(tx *store.Tx, caller wire.Caller, op, ref string) (store.Bridge, error) {
-	return find(caller, op, "bridge", ref, func(id string) (store.Bridge, error) { return tx.Bridge(s4t.BridgeID(id)) }, tx.BridgesNamed,
+	return find(tx, caller, op, "bridge", ref, func(id string) (store.Bridge, error) { return tx.Bridge(s4t.BridgeID(id)) }, tx.BridgesNamed,
 		func(b store.Bridge) string { return string(b.ID) }, func(b store.Bridge) s4t.ProjectID { return b.Project })
 }
 
 // findNetwork returns the network that ref, a name or an id, means for the
 // caller.
 func findNetwork(tx *store.Tx, caller wire.Caller, op, ref string) (s4t.Network, error) {
-	return find(caller, op, "network", ref, func(id string) (s4t.Network, error) { return tx.Network(s4t.NetworkID(id)) }, tx.NetworksNamed,
+	return find(tx, caller, op, "network", ref, func(id string) (s4t.Network, error) { return tx.Network(s4t.NetworkID(id)) }, tx.NetworksNamed,
 		func(n s4t.Network) string { return string(n.ID) }, func(n s4t.Network) s4t.ProjectID { return n.Project })
 }
 

@@ -100,8 +100,8 @@ func TestBoards(t *testing.T) {
 	lost := l.admin
 	lost.Project = "33333333-3333-4333-8333-333333333333"
 	lost = vouched(l.key, lost)
-	if _, err := try[s4t.Board](l, wire.MethodBoardGet, wire.RefRequest{Caller: lost, Ref: "one"}); s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), "ambiguous") {
-		t.Errorf("an ambiguous name: %v", err)
+	if _, err := try[s4t.Board](l, wire.MethodBoardGet, wire.RefRequest{Caller: lost, Ref: "one"}); s4t.KindOf(err) != s4t.NotFound || !strings.Contains(err.Error(), "of project default") || !strings.Contains(err.Error(), "of project other") {
+		t.Errorf("a name that only other projects have: %v", err)
 	}
 	list := func(req wire.BoardList) int {
 		req.Caller = l.reader

@@ -147,9 +147,10 @@ func (ch *change) wakeAgent(a store.Agent) {
 	ch.casts = append(ch.casts, cast{wire.TopicTunnelAgent + "." + string(a.ID), wire.MethodAgentWake, wire.AgentWake{Generation: a.Generation}})
 }
 
-// kick ends the board's session of at most its present epoch.
-func (ch *change) kick(b store.Board, reason string) {
-	ch.casts = append(ch.casts, cast{wire.TopicWAMPAgent + "." + string(b.WAMPAgent), wire.MethodBoardKick, wire.BoardKick{Board: b.ID, Epoch: b.Epoch, Reason: reason}})
+// kick ends the board's session of at most its present epoch. message is for
+// people.
+func (ch *change) kick(b store.Board, reason, message string) {
+	ch.casts = append(ch.casts, cast{wire.TopicWAMPAgent + "." + string(b.WAMPAgent), wire.MethodBoardKick, wire.BoardKick{Board: b.ID, Epoch: b.Epoch, Reason: reason, Message: message}})
 }
 
 // deriveBridge finds the status of the bridge of a network and tells when it

@@ -31,6 +31,7 @@ type Config struct {
 	TicketKey     ed25519.PrivateKey // required: signs tickets; several conductors share it
 	URLs          []string           // required: of the cloud, https://host:port, in order of preference; boards are told them
 	CAFingerprint string             // optional: SHA-256 of the CA certificate's DER, hex; empty: boards trust their system's roots
+	Resolver      Resolver           // optional: of the names in URLs; default the system's
 	Mux           queue.Mux          // optional: what else is served on the conductor's topic (identity registers its methods there); New adds the conductor's own
 	Name          string             // optional: server name on the topic, when there are several conductors
 	Version       string             // optional: of the cloud; boards with an older one are told of
@@ -46,6 +47,7 @@ type Conductor struct {
 	notes    chan note
 	refusals *s4t.Budgets // of audit records of what was refused: of each user of each project
 	upkept   upkept
+	lookups  lookups
 }
 
 const (
@@ -71,6 +73,9 @@ func New(cfg Config) (*Conductor, error) {
 	}
 	if cfg.Mux == nil {
 		cfg.Mux = queue.Mux{}
+	}
+	if cfg.Resolver == nil {
+		cfg.Resolver = defaultResolver
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -39,6 +39,9 @@ func (c *Conductor) desiredOf(tx *store.Tx, b store.Board, now time.Time) (wire.
 	if !b.ClonedAt.IsZero() && now.Sub(b.ClonedAt) < cloneNotice {
 		d.Notices = append(d.Notices, "another board connects with this board's key and is refused; un-enrol the copy with `lightning-rod leave`")
 	}
+	if !b.CodeUsed && b.CodeExpiresAt != nil && now.Before(*b.CodeExpiresAt) {
+		d.Notices = append(d.Notices, "a code was made for another device to take this board's place; this one's key ends when it is used")
+	}
 	rows, err := tx.RealizationsOfHolder(string(b.ID))
 	for _, r := range rows {
 		d.Resources = append(d.Resources, r.Resource())

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -69,6 +71,9 @@ func (c *Conductor) examine(tx *store.Tx, b store.Board) ([]wire.Finding, error)
 		found = append(found, wire.Finding{Check: "session", Level: wire.LevelOK, Cause: "the board is connected", Certain: true})
 	case len(b.PublicKey) == 0 && b.CodeUsed:
 		add(wire.BoardLeft, "the board has left: it is not enrolled any more", fmt.Sprintf("`s4t board update %s --new-code`, then join with the new join string", b.Name))
+	case len(b.PublicKey) == 0 && b.CodeExpiresAt != nil && now.After(*b.CodeExpiresAt):
+		add(wire.CodeExpired, fmt.Sprintf("no board has joined with this board's code, which was good until %s", b.CodeExpiresAt.UTC().Format(time.RFC3339)),
+			fmt.Sprintf("`s4t board update %s --new-code`, then join with the new join string", b.Name))
 	case len(b.PublicKey) == 0:
 		add(wire.NeverJoined, "no board has joined with this board's code yet", "")
 	case b.LastSeen == nil:
@@ -105,7 +110,9 @@ func (c *Conductor) examine(tx *store.Tx, b store.Board) ([]wire.Finding, error)
 		return nil, err
 	}
 	for _, s := range services {
-		if s.Problem != "" {
+		if s.TargetStatus == s4t.TargetRefused {
+			add(wire.TargetRefused, fmt.Sprintf("service %s: nothing listens at %s on the board", s.Name, net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort))), "")
+		} else if s.Problem != "" {
 			add(wire.ServiceDown, fmt.Sprintf("service %s: %s", s.Name, s.Problem), fmt.Sprintf("`s4t service hide %s %s`, then expose it with another public port", b.Name, s.Name))
 		}
 	}

@@ -70,6 +70,13 @@ func TestDoctorOfTheCloud(t *testing.T) {
 		}, wire.OldVersion},
 		{"a public port cannot be had", func(l *lab) {
 			// The tunnel agent has said what it has before the row is changed.
+			l.mu.Lock()
+			var one *fakeBoard
+			for _, f := range l.boards {
+				one = f
+			}
+			l.mu.Unlock()
+			l.connect(one, "i1")
 			l.done(call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "ssh"}))
 			err := l.db.Tx(l.t.Context(), func(tx *store.Tx) error {
 				held, err := tx.RealizationsOfHolder(string(tunnelID))

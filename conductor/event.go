@@ -2,6 +2,8 @@ package conductor
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
@@ -9,8 +11,8 @@ import (
 )
 
 const (
-	keepEvents     = 10_000 // events that a reader can resume among
-	keepOperations = 10_000
+	keepOfProject = 10_000  // events of a project that a reader can resume among, and operations
+	keepOfAll     = 200_000 // of all projects: with more, those that have most are cut first
 )
 
 // eventList returns the events after one, oldest first. One that is not kept
@@ -39,7 +41,7 @@ func (c *Conductor) events(ctx context.Context, project s4t.ProjectID, req wire.
 		if list.EventID, err = tx.LastEvent(); err != nil {
 			return list, err
 		}
-		trimmed, err := tx.TrimmedEvents()
+		trimmed, err := tx.TrimmedEvents(project)
 		if err != nil {
 			return list, err
 		}
@@ -49,4 +51,49 @@ func (c *Conductor) events(ctx context.Context, project s4t.ProjectID, req wire.
 		list.Items, err = tx.Events(project, req.After, limit)
 		return list, err
 	})
+}
+
+// fairShare is how many each may keep of what the counts say: as many as most,
+// or fewer where all would have more than total. Who has little keeps it.
+func fairShare[K comparable](counts map[K]int, most, total int) int {
+	sizes := slices.Sorted(maps.Values(counts))
+	left := total
+	for i, n := range sizes {
+		if share := left / (len(sizes) - i); min(n, most) > share {
+			return max(share, 1)
+		}
+		left -= min(n, most)
+	}
+	return most
+}
+
+// trim forgets the oldest events and operations of the projects that have more
+// than their share. Nobody's noise shortens the history of others.
+func (c *Conductor) trim(ctx context.Context) error {
+	var events, operations map[s4t.ProjectID]int
+	_, err := view(ctx, c, func(tx *store.Tx) (_ struct{}, err error) {
+		if events, err = tx.CountEvents(); err != nil {
+			return
+		}
+		operations, err = tx.CountOperations()
+		return
+	})
+	if err != nil {
+		return err
+	}
+	for _, kept := range []struct {
+		counts map[s4t.ProjectID]int
+		trim   func(*store.Tx, s4t.ProjectID, int) error
+	}{{events, (*store.Tx).TrimEvents}, {operations, (*store.Tx).TrimOperations}} {
+		share := fairShare(kept.counts, keepOfProject, keepOfAll)
+		for project, n := range kept.counts {
+			if n <= share {
+				continue
+			}
+			if err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return kept.trim(tx, project, share) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -86,6 +86,9 @@ func (c *Conductor) attachGRE(ctx context.Context, req wire.NetworkGRE) (s4t.Ope
 		case len(n.AttachGRE) >= s4t.MaxGREEndpoints:
 			return nil, s4t.Errorf(s4t.TooMany, op, "detach one", "the network has %d GRE endpoints, which is the most", len(n.AttachGRE))
 		}
+		if err := ch.noneLifted(op, n, req.AllowLifted); err != nil {
+			return nil, err
+		}
 		e := store.Endpoint{
 			GREEndpoint: s4t.GREEndpoint{
 				ID: s4t.EndpointID(s4t.NewID()), Remote: remote.String(), Local: req.Local, Key: keyOf(req, n),

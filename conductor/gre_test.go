@@ -17,7 +17,7 @@ func TestAGREEndpointComesAndGoes(t *testing.T) {
 		return call[s4t.Network](l, wire.MethodNetworkGet, wire.RefRequest{Caller: l.reader, Ref: "g"})
 	}
 	key := network().Key
-	op := l.done(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.admin, Ref: "g", Remote: "192.0.2.7", Guards: s4t.PortGuards{AllowDHCP: true, StormLimit: 9}}))
+	op := l.done(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.operator, Ref: "g", Remote: "192.0.2.7", Guards: s4t.PortGuards{AllowDHCP: true, StormLimit: 9}}))
 	n := network()
 	if op.Object != string(n.ID) || len(n.AttachGRE) != 1 {
 		t.Fatalf("operation on %s, network %+v", op.Object, n)
@@ -53,7 +53,7 @@ func TestAGREEndpointComesAndGoes(t *testing.T) {
 		t.Errorf("when it has it again: %s", got)
 	}
 
-	l.done(call[s4t.Operation](l, wire.MethodDetachGRE, wire.NetworkGRE{Caller: l.admin, Ref: "g", Remote: "192.0.2.7"}))
+	l.done(call[s4t.Operation](l, wire.MethodDetachGRE, wire.NetworkGRE{Caller: l.operator, Ref: "g", Remote: "192.0.2.7"}))
 	if n := network(); len(n.AttachGRE) != 0 {
 		t.Errorf("after detach: %+v", n.AttachGRE)
 	}
@@ -70,7 +70,7 @@ func TestAGREEndpointThatCannotBeAttachedSaysWhy(t *testing.T) {
 	l.mu.Lock()
 	l.tunnel.problems["192.0.2.7"] = "needs root"
 	l.mu.Unlock()
-	op := l.ended(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.admin, Ref: "g", Remote: "192.0.2.7"}))
+	op := l.ended(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.operator, Ref: "g", Remote: "192.0.2.7"}))
 	if op.Status != s4t.OperationFailed || !strings.Contains(op.Error, "needs root") {
 		t.Errorf("operation %+v", op)
 	}
@@ -91,7 +91,7 @@ func TestWhichGREEndpointsAreRefused(t *testing.T) {
 		b.Caller, b.Boards = l.member, []string{"one"}
 		l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, b))
 	}
-	l.done(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.admin, Ref: "two", Remote: "192.0.2.7", Key: 5}))
+	l.done(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.operator, Ref: "two", Remote: "192.0.2.7", Key: 5}))
 	for _, tt := range []struct {
 		name   string
 		method string
@@ -115,7 +115,7 @@ func TestWhichGREEndpointsAreRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.req.Caller.User == "" {
-				tt.req.Caller = l.admin
+				tt.req.Caller = l.operator
 			}
 			_, err := try[s4t.Operation](l, tt.method, tt.req)
 			if s4t.KindOf(err) != tt.kind || !strings.Contains(fmt.Sprint(err), tt.says) {
@@ -123,11 +123,11 @@ func TestWhichGREEndpointsAreRefused(t *testing.T) {
 			}
 		})
 	}
-	l.done(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.admin, Ref: "other", Remote: "192.0.2.7", Key: 6}))
+	l.done(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.operator, Ref: "other", Remote: "192.0.2.7", Key: 6}))
 	for i := range s4t.MaxGREEndpoints - 1 {
-		l.done(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.admin, Ref: "two", Remote: fmt.Sprintf("192.0.3.%d", i)}))
+		l.done(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.operator, Ref: "two", Remote: fmt.Sprintf("192.0.3.%d", i)}))
 	}
-	if _, err := try[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.admin, Ref: "two", Remote: "192.0.4.1"}); s4t.KindOf(err) != s4t.TooMany {
+	if _, err := try[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.operator, Ref: "two", Remote: "192.0.4.1"}); s4t.KindOf(err) != s4t.TooMany {
 		t.Errorf("one too many: %v", err)
 	}
 }

@@ -12,6 +12,8 @@ type kind struct {
 	// changed tells that an object stands otherwise than before. halves is what
 	// all who hold it say now.
 	changed func(ch *change, id string, halves []store.Realization, was, now s4t.PortStatus) error
+	// told tells that a holder says something else of an object that it has up.
+	told func(ch *change, id string, was, now store.Realization) error
 	// late says, for people, that a holder has not done its part.
 	late func(a store.Await) string
 	// fails says why a holder that has the newest desired state will not do its
@@ -20,6 +22,9 @@ type kind struct {
 	// retry makes another choice for an object that fails, where an operation may
 	// have retries left.
 	retry func(ch *change, id string) error
+	// left says, for people, what an operation leaves that fails with an object of
+	// a holder, and how to be rid of it.
+	left func(op store.Operation, a store.Await) string
 	// withdraw removes an object that could not be made, when its operation fails.
 	withdraw func(ch *change, op store.Operation, id string) error
 }

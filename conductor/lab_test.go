@@ -40,7 +40,8 @@ type lab struct {
 	skew     atomic.Int64 // nanoseconds that the conductor's clock is ahead
 	stop     func()       // ends the conductor
 
-	member, reader, foreign, admin wire.Caller
+	member, reader, foreign wire.Caller
+	admin, operator         wire.Caller // of the other project, and of that of the boards
 
 	mu     sync.Mutex
 	boards map[s4t.BoardID]*fakeBoard
@@ -227,11 +228,12 @@ func newLabOn(t testing.TB, postgres bool) *lab {
 	}
 	l := &lab{
 		t: t, path: filepath.Join(t.TempDir(), "s4t.db"), q: queue.New(), key: key, boards: map[s4t.BoardID]*fakeBoard{}, moved: map[s4t.OperationID]int{}, seen: make(chan struct{}),
-		member:  vouched(key, wire.Caller{User: "mia", Project: projectID, Role: s4t.RoleMember}),
-		reader:  vouched(key, wire.Caller{User: "rob", Project: projectID, Role: s4t.RoleReader}),
-		foreign: vouched(key, wire.Caller{User: "eve", Project: otherID, Role: s4t.RoleMember}),
-		admin:   vouched(key, wire.Caller{User: "ann", Project: otherID, Role: s4t.RoleAdmin}),
-		tunnel:  &fakeTunnel{incarnation: "t1", problems: map[string]string{}, taken: map[int]bool{}, open: map[s4t.ServiceID]bool{}},
+		member:   vouched(key, wire.Caller{User: "mia", Project: projectID, Role: s4t.RoleMember}),
+		reader:   vouched(key, wire.Caller{User: "rob", Project: projectID, Role: s4t.RoleReader}),
+		foreign:  vouched(key, wire.Caller{User: "eve", Project: otherID, Role: s4t.RoleMember}),
+		admin:    vouched(key, wire.Caller{User: "ann", Project: otherID, Role: s4t.RoleAdmin}),
+		operator: vouched(key, wire.Caller{User: "oda", Project: projectID, Role: s4t.RoleAdmin}),
+		tunnel:   &fakeTunnel{incarnation: "t1", problems: map[string]string{}, taken: map[int]bool{}, open: map[s4t.ServiceID]bool{}},
 	}
 	l.postgres = postgres
 	l.url = l.database()

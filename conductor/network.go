@@ -10,13 +10,17 @@ import (
 )
 
 // wantNetwork wants of its tunnel agent the switch of a network, and what is on
-// it besides ports.
+// it besides ports; of one that carries nobody yet, nothing.
 func (ch *change) wantNetwork(n s4t.Network) error {
 	p, err := ch.Project(string(n.Project))
 	if err != nil {
 		return err
 	}
 	agent := agentOf(n.TunnelAgent)
+	if carried, err := ch.carried(n); err != nil || !carried {
+		ch.unwant(agent, wire.KindNetwork, string(n.ID))
+		return err
+	}
 	ch.want(agent, wire.KindNetwork, string(n.ID), wire.TunnelNetwork{
 		Layer: n.Layer, Encapsulation: n.Encapsulation, MTU: n.MTU, Key: n.Key, Project: n.Project, Weight: p.Weight,
 	})

@@ -180,7 +180,7 @@ func TestEventsAreToldInOrderAndKept(t *testing.T) {
 	if foreign := items[s4t.Event](l, wire.MethodEventList, wire.EventList{Caller: l.foreign}); len(foreign) != 0 {
 		t.Errorf("events of another project: %+v", foreign)
 	}
-	if err := l.db.Tx(t.Context(), func(tx *store.Tx) error { return tx.TrimEvents(2) }); err != nil {
+	if err := l.db.Tx(t.Context(), func(tx *store.Tx) error { return tx.TrimEvents(projectID, 2) }); err != nil {
 		t.Fatal(err)
 	}
 	if left := items[s4t.Event](l, wire.MethodEventList, wire.EventList{Caller: l.reader}); len(left) != 2 {

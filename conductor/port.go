@@ -49,9 +49,16 @@ var portKind = kind{
 		}
 		return "", ""
 	},
+	left: func(op store.Operation, a store.Await) string { // for the boards that can
+		text := fmt.Sprintf("; the bridge is left with it: `s4t bridge remove %s --board %s` takes the board off", op.Name, a.HolderName)
+		if op.Kind == kindBridgeCreate {
+			text += fmt.Sprintf(", `s4t bridge delete %s` removes all of it", op.Name)
+		}
+		return text
+	},
 }
 
-// wantPort wants both halves of a port.
+// wantPort wants both halves of a port, as far as its board is attached.
 func (ch *change) wantPort(p store.Port) error {
 	agent, err := ch.Agent(p.TunnelAgent)
 	if err == nil {
@@ -66,6 +73,10 @@ func (ch *change) wantPortAt(p store.Port, agent store.Agent) {
 		Network: p.Network, Layer: p.Layer, Encapsulation: p.Encap, Interface: p.Interface, MAC: p.MAC,
 		Addresses: p.Addresses, MTU: p.MTU, Guards: p.Guards, GRE: outer(p), URL: agent.URL,
 	}).whileOnline = p.BoardID
+	if !attached(p.BoardStatus) {
+		ch.unwant(agentOf(agent.ID), wire.KindPort, string(p.ID))
+		return
+	}
 	ch.want(agentOf(agent.ID), wire.KindPort, string(p.ID), wire.TunnelPort{
 		Network: p.Network, Board: p.BoardID, Project: p.Project, MAC: p.MAC, Addresses: p.Addresses, Guards: p.Guards, GRE: outer(p),
 	}).whileOnline = p.BoardID

@@ -34,6 +34,11 @@ func (c *Conductor) projectUpdate(ctx context.Context, req wire.ProjectUpdate) (
 		if err := ch.setQuotas(op, p.ID, req.Quota, rec); err != nil {
 			return err
 		}
+		if _, told := req.Quota[s4t.QuotaStreams]; told { // tunnel agents hold it
+			if err := ch.EachBoard(p.ID, ch.wantStreams); err != nil {
+				return err
+			}
+		}
 		if req.Weight == nil || *req.Weight == p.Weight {
 			return nil
 		}

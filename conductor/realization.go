@@ -230,6 +230,7 @@ func (ch *change) hear(h holder, rows []store.Realization, states []wire.Resourc
 			continue // not wanted any more, a moment ago
 		}
 		own := &halves[i]
+		before := *own
 		sum = sum.Sub(own.State().Sum())
 		own.Up, own.ProblemID, own.Problem = says[k].Up, says[k].ProblemID, says[k].Problem
 		sum = sum.Add(own.State().Sum())
@@ -244,6 +245,11 @@ func (ch *change) hear(h holder, rows []store.Realization, states []wire.Resourc
 		}
 		if changed := kinds[k.Kind].changed; changed != nil && now != was {
 			if err := changed(ch, k.ID, halves, was, now); err != nil {
+				return 0, err
+			}
+		}
+		if told := kinds[k.Kind].told; told != nil && own.Up {
+			if err := told(ch, k.ID, before, *own); err != nil {
 				return 0, err
 			}
 		}

@@ -70,6 +70,9 @@ func checkBridge(op string, req *wire.BridgeCreate) error {
 		if err := vnet.ValidatePrefix(p); err != nil {
 			return err
 		}
+		if err := privateOnly(op, p, req.AllowPublicCIDR); err != nil {
+			return err
+		}
 	}
 	return checkGuards(op, req.Layer, req.Guards)
 }
@@ -104,6 +107,9 @@ func (ch *change) boardsFor(caller wire.Caller, op string, refs []string, projec
 	if len(refs) > s4t.MaxBridgePorts {
 		return nil, s4t.Errorf(s4t.TooMany, op, "make several bridges", "%d boards, a bridge takes %d", len(refs), s4t.MaxBridgePorts)
 	}
+	if caller.Role.Covers(s4t.RoleAdmin) {
+		caller.Project = project // whose names are meant
+	}
 	var boards []store.Board
 	var away []string
 	seen := map[s4t.BoardID]bool{}
@@ -135,14 +141,18 @@ func (ch *change) boardsFor(caller wire.Caller, op string, refs []string, projec
 }
 
 // chooseSubnets returns the subnets of a new network: those asked for, if they
-// overlap no other bridge of these boards, else a free one. IPv6 is given only
-// where it was asked for.
-func (ch *change) chooseSubnets(op string, req wire.BridgeCreate, boards []store.Board) ([]netip.Prefix, error) {
+// overlap neither another bridge of these boards nor what they reach by
+// themselves, nor the cloud; else a free one. IPv6 is given only where it was
+// asked for.
+func (ch *change) chooseSubnets(op string, req wire.BridgeCreate, boards []store.Board, cloud []netip.Addr) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	for _, cidr := range []string{req.CIDR, req.CIDR6} {
 		if cidr != "" && cidr != none {
 			prefixes = append(prefixes, netip.MustParsePrefix(cidr)) // checkBridge parsed it
 		}
+	}
+	if err := clearOfCloud(op, prefixes, cloud); err != nil {
+		return nil, err
 	}
 	for _, b := range boards {
 		if err := ch.noOverlap(op, b, "", prefixes); err != nil {
@@ -158,18 +168,21 @@ func (ch *change) chooseSubnets(op string, req wire.BridgeCreate, boards []store
 	if err != nil {
 		return nil, err
 	}
-	p := vnet.ChoosePrefix(used)
+	p := vnet.ChoosePrefix(append(used, occupied(boards, cloud)...))
 	if !p.IsValid() {
-		return nil, s4t.Errorf(s4t.TooMany, op, "give one with --cidr, or delete bridges", "no subnet is free to choose")
+		return nil, s4t.Errorf(s4t.TooMany, op, "give one with --cidr, or delete bridges", "no subnet is free that hides nothing from these boards")
 	}
 	return append([]netip.Prefix{p}, prefixes...), nil
 }
 
-// noOverlap checks that a board is on no other network with addresses of
-// prefixes: it could not tell the two apart.
+// noOverlap checks that a board reaches nothing of prefixes by itself, and is on
+// no other network with addresses of them: it could not tell the two apart.
 func (ch *change) noOverlap(op string, b store.Board, except s4t.NetworkID, prefixes []netip.Prefix) error {
 	if len(prefixes) == 0 {
 		return nil
+	}
+	if err := clearOfBoard(op, b, prefixes); err != nil {
+		return err
 	}
 	networks, err := ch.NetworksOfBoard(b.ID)
 	if err != nil {
@@ -208,7 +221,7 @@ func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards [
 			Port: s4t.Port{
 				ID: s4t.PortID(s4t.NewID()), Network: n.ID, Project: n.Project, Board: b.Name, BoardID: b.ID, Addresses: []string{}, Guards: guards, Status: s4t.PortPending,
 			},
-			TunnelAgent: n.TunnelAgent, Layer: n.Layer, Encap: n.Encapsulation,
+			BoardStatus: b.Status, TunnelAgent: n.TunnelAgent, Layer: n.Layer, Encap: n.Encapsulation,
 			CreatedAt: ch.now.Add(time.Duration(i) * time.Microsecond), // lists keep the order of the request
 		}
 		p.MTU = n.MTU
@@ -219,7 +232,7 @@ func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards [
 		for _, sn := range n.Subnets {
 			addr, ok := vnet.NextFree(sn.CIDR, func(a netip.Addr) bool { return taken[a] })
 			if !ok {
-				return nil, s4t.Errorf(s4t.Conflict, op, "use a larger --cidr", "no address is left in %v for board %q", sn.CIDR, b.Name)
+				return nil, s4t.Errorf(s4t.Conflict, op, "use a larger --cidr", "no address is left in %v for board %q%s", sn.CIDR, b.Name, vnet.Kept(sn.CIDR))
 			}
 			taken[addr] = true
 			p.Addresses = append(p.Addresses, netip.PrefixFrom(addr, sn.CIDR.Bits()).String())
@@ -241,7 +254,7 @@ func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards [
 		keys = append(keys, wire.ResourceKey{Kind: wire.KindPort, ID: string(p.ID)})
 	}
 	ch.networks[n.ID] = true
-	return keys, nil
+	return keys, ch.wantNetwork(n)
 }
 
 // newOuter chooses the outer address of a port for GRE out of 100.64.0.0/10,

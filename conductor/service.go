@@ -39,6 +39,22 @@ var serviceKind = kind{
 		ch.event(s4t.Event{Kind: word, Project: s.Project, Object: id, Name: s.Name, Board: s.Board, Detail: problemOf(halves)})
 		return nil
 	},
+	told: func(ch *change, id string, was, now store.Realization) error {
+		refused := now.ProblemID == wire.TargetRefused
+		if !now.OnBoard || refused == (was.ProblemID == wire.TargetRefused) {
+			return nil
+		}
+		s, err := ch.Service(s4t.ServiceID(id))
+		if err != nil {
+			return err
+		}
+		detail := s4t.TargetListening
+		if refused {
+			detail = s4t.TargetRefused
+		}
+		ch.event(s4t.Event{Kind: "service.target", Project: s.Project, Object: id, Name: s.Name, Board: s.Board, Detail: detail})
+		return nil
+	},
 	late: func(a store.Await) string {
 		if a.OnBoard {
 			return "board " + a.HolderName + " is not ready to take streams"
@@ -73,9 +89,13 @@ func publicPortOf(a store.Await) int {
 	return e.PublicPort
 }
 
-// wantService wants both halves of a service.
+// wantService wants both halves of a service, as far as its board is attached.
 func (ch *change) wantService(s store.Service) {
 	ch.want(boardOf(s.BoardID), wire.KindService, string(s.ID), wire.DesiredService{Target: s.Target, TCPPort: s.TCPPort})
+	if !attached(s.BoardStatus) {
+		ch.unwant(agentOf(s.Agent), wire.KindService, string(s.ID))
+		return
+	}
 	ch.want(agentOf(s.Agent), wire.KindService, string(s.ID), wire.TunnelExposure{Board: s.BoardID, PublicPort: s.PublicPort, Ticket: ch.c.serviceTicket(s)})
 }
 
@@ -122,11 +142,19 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 		return s4t.Operation{}, err
 	}
 	return c.operate(ctx, req.Caller, kindExpose, name, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, err := ch.lockBoard(req.Caller, op, req.Board)
+		b, err := findBoard(ch.Tx, req.Caller, op, req.Board)
 		if err != nil {
 			return nil, err
 		}
 		rec.Board, rec.Project = b.ID, b.Project
+		for _, key := range []s4t.QuotaKey{s4t.QuotaServices, s4t.QuotaPublicPorts} {
+			if err := ch.Claim(op, b.Project, key, 1); err != nil {
+				return nil, err
+			}
+		}
+		if b, err = ch.LockBoard(b.ID); err != nil {
+			return nil, err
+		}
 		present, err := ch.ServicesOfBoard(b.ID)
 		if err != nil {
 			return nil, err
@@ -152,7 +180,7 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 				ID: s4t.ServiceID(s4t.NewID()), Project: b.Project, Board: b.Name, BoardID: b.ID, Name: name, TCPPort: tcpPort, Target: target,
 				Host: agent.Host, PublicPort: publicPort, Status: s4t.ServicePending, CreatedAt: ch.now,
 			},
-			Agent: agent.ID,
+			Agent: agent.ID, BoardStatus: b.Status,
 		}
 		rec.Object, rec.Detail = string(s.ID), fmt.Sprintf("%s:%d at public port %d", target, tcpPort, publicPort)
 		if err := ch.InsertService(s); err != nil {

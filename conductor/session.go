@@ -51,7 +51,7 @@ func (c *Conductor) boardJoin(ctx context.Context, req wire.BoardJoin) (wire.Boa
 	}
 	var joined wire.BoardJoined
 	err := c.change(ctx, func(ch *change) error {
-		b, again, err := boardOfCode(ch.Tx, op, req)
+		b, again, err := boardOfCode(ch.Tx, op, req, ch.now)
 		if err != nil {
 			return err
 		}
@@ -59,12 +59,19 @@ func (c *Conductor) boardJoin(ctx context.Context, req wire.BoardJoin) (wire.Boa
 		if again {
 			return nil
 		}
+		rec := boardAudit(ch.now, b, "board.join")
+		if len(b.PublicKey) > 0 {
+			rec.Detail = "in place of an earlier key"
+			if err := ch.replaceBoard(&b); err != nil {
+				return err
+			}
+		}
 		b.CodeUsed, b.PublicKey = true, req.PublicKey
 		if err := ch.SetBoardKey(b); err != nil {
 			return err
 		}
-		ch.boardEvent("board.joined", b, "")
-		return ch.InsertAudit(boardAudit(ch.now, b, "board.join"))
+		ch.boardEvent("board.joined", b, rec.Detail)
+		return ch.InsertAudit(rec)
 	})
 	return joined, err
 }
@@ -72,14 +79,15 @@ func (c *Conductor) boardJoin(ctx context.Context, req wire.BoardJoin) (wire.Boa
 // boardJoinCheck says whether a join would succeed, and uses nothing up.
 func (c *Conductor) boardJoinCheck(ctx context.Context, req wire.BoardJoin) (wire.Empty, error) {
 	return view(ctx, c, func(tx *store.Tx) (wire.Empty, error) {
-		_, _, err := boardOfCode(tx, "check the code", req)
+		_, _, err := boardOfCode(tx, "check the code", req, c.now())
 		return wire.Empty{}, err
 	})
 }
 
-// boardOfCode finds the board that a code lets in. again is true when the same
+// boardOfCode finds the board that a code lets in; one that has expired is
+// Forbidden. again is true when the same
 // key has used it already.
-func boardOfCode(tx *store.Tx, op string, req wire.BoardJoin) (b store.Board, again bool, err error) {
+func boardOfCode(tx *store.Tx, op string, req wire.BoardJoin, now time.Time) (b store.Board, again bool, err error) {
 	b, err = tx.BoardByCode(codeHash(req.Code))
 	switch {
 	case s4t.KindOf(err) == s4t.NotFound:
@@ -88,12 +96,39 @@ func boardOfCode(tx *store.Tx, op string, req wire.BoardJoin) (b store.Board, ag
 		return b, false, err
 	case req.Name != "" && req.Name != b.Name:
 		return b, false, s4t.Errorf(s4t.Invalid, op, "leave --name out", "the code belongs to board %q, not to %q", b.Name, req.Name)
+	case !b.CodeUsed && b.CodeExpiresAt != nil && now.After(*b.CodeExpiresAt):
+		return b, false, s4t.Errorf(s4t.Forbidden, op, fmt.Sprintf("make a new one with `s4t board update %s --new-code`", b.Name), "the code has expired: it was good until %s", b.CodeExpiresAt.UTC().Format(time.RFC3339))
 	case !b.CodeUsed:
 		return b, false, nil
 	case len(b.PublicKey) > 0 && bytes.Equal(b.PublicKey, req.PublicKey):
 		return b, true, nil
 	}
 	return b, false, s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("make a new one: `s4t board update %s --new-code` after the board has left, or `s4t board create`", b.Name), "the code was used")
+}
+
+// replaceBoard ends the session of a board whose place another takes: its key
+// is worth nothing from now on. What it has stays wanted; tunnel agents give up
+// their parts until the new one connects (see [change.attach]), so that nothing
+// which the old one opened serves it any more.
+func (ch *change) replaceBoard(b *store.Board) error {
+	if _, err := ch.silent(boardOf(b.ID), wire.MaxResources); err != nil {
+		return err
+	}
+	if b.Status == s4t.BoardOnline {
+		ch.kick(*b, wire.KickLeft, "another device has taken this board's place, with a new code")
+		ch.boardEvent("board.offline", *b, "another device takes its place")
+	}
+	b.Epoch++
+	b.Status, b.WAMPAgent, b.Incarnation, b.Instance, b.ReportSeq, b.AppliedGeneration = s4t.BoardRegistered, "", "", "", 0, 0
+	b.ClonedAt, b.Problems = time.Time{}, nil
+	ch.heard[string(b.ID)] = true
+	ch.boardEvent("board.replaced", *b, "a new key, with the code that was made for it; the earlier one has ended")
+	for _, write := range []func(store.Board) error{ch.SetPresence, ch.SetBoardCloned, ch.SetBoardSays} {
+		if err := write(*b); err != nil {
+			return err
+		}
+	}
+	return ch.detach(*b)
 }
 
 // boardAudit is the record of something that a board did itself.
@@ -132,7 +167,7 @@ func (c *Conductor) boardConnected(ctx context.Context, req wire.BoardConnected)
 				return nil
 			}
 			if online && b.WAMPAgent != req.Agent {
-				ch.kick(b, wire.KickReplaced)
+				ch.kick(b, wire.KickReplaced, "")
 			}
 			if err := ch.beginSession(&b, req); err != nil {
 				return err
@@ -172,6 +207,7 @@ func (ch *change) beginSession(b *store.Board, req wire.BoardConnected) error {
 	if b.Status != s4t.BoardOnline {
 		ch.boardEvent("board.online", *b, "")
 	}
+	first := b.Status == s4t.BoardRegistered
 	b.Epoch++
 	b.Status, b.WAMPAgent, b.Incarnation, b.Instance, b.ReportSeq = s4t.BoardOnline, req.Agent, req.Incarnation, req.Instance, 0
 	b.LastSeen = &ch.now
@@ -189,6 +225,13 @@ func (ch *change) beginSession(b *store.Board, req wire.BoardConnected) error {
 		if _, err := ch.placeBoard("", b); err != nil && s4t.KindOf(err) != s4t.Unavailable {
 			return err
 		}
+	} else if first {
+		if err := ch.wantStreams(*b); err != nil {
+			return err
+		}
+	}
+	if first {
+		return ch.attach(*b)
 	}
 	return nil
 }
@@ -295,8 +338,12 @@ func (c *Conductor) boardReport(ctx context.Context, req wire.BoardReport) (wire
 		if req.Recovered != "" {
 			ch.boardEvent("board.recovered", b, s4t.Line(req.Recovered, wire.MaxProblem))
 		}
-		if problems := boundProblems(req.Problems); !slices.Equal(b.Problems, problems) {
-			b.Problems, ch.heard[string(b.ID)] = problems, true
+		says := b.Info
+		if req.Info != nil {
+			says = req.Info.Clamp()
+		}
+		if problems := boundProblems(req.Problems); !slices.Equal(b.Problems, problems) || !reflect.DeepEqual(b.Info, says) {
+			b.Info, b.Problems, ch.heard[string(b.ID)] = says, problems, true
 			if err := ch.SetBoardSays(b); err != nil {
 				return err
 			}

@@ -27,13 +27,13 @@ const (
 
 // wantStreams wants of a board that is placed the idle data rtunnels that it
 // should keep now, and of its tunnel agent that it takes them. A board that is
-// not enrolled has none.
+// not enrolled, or has never been there, has none.
 func (ch *change) wantStreams(b store.Board) error {
 	if b.TunnelAgent == "" {
 		return nil
 	}
 	id := string(b.ID)
-	if len(b.PublicKey) == 0 {
+	if len(b.PublicKey) == 0 || !attached(b.Status) {
 		ch.unwant(agentOf(b.TunnelAgent), wire.KindStreams, id)
 		ch.unwant(boardOf(b.ID), wire.KindStreams, id)
 		return nil
@@ -46,7 +46,11 @@ func (ch *change) wantStreams(b store.Board) error {
 	if err != nil {
 		return err
 	}
-	ch.want(agentOf(agent.ID), wire.KindStreams, id, wire.Empty{})
+	limit, err := ch.QuotaLimit(b.Project, s4t.QuotaStreams)
+	if err != nil {
+		return err
+	}
+	ch.want(agentOf(agent.ID), wire.KindStreams, id, wire.TunnelStreams{Project: b.Project, Limit: limit})
 	switch {
 	case len(services) > 0:
 		ch.want(boardOf(b.ID), wire.KindStreams, id, wire.DesiredStreams{URL: agent.URL, Warm: warmBusy})

@@ -15,10 +15,11 @@ import (
 // of a lease; its times are the database's.
 
 const (
-	upkeepLease = "upkeep"
-	leaseTime   = 10 * time.Second // after that another conductor takes over
-	wakeAgain   = 5 * time.Second  // how long who lags may do so before it is woken again
-	batch       = 200              // boards or objects that one transaction changes: others have their turn in between
+	upkeepLease  = "upkeep"
+	leaseTime    = 10 * time.Second // after that another conductor takes over
+	wakeAgain    = 5 * time.Second  // how long who lags may do so before it is woken again
+	trimInterval = time.Minute      // how often the history of projects is cut to their shares
+	batch        = 200              // boards or objects that one transaction changes: others have their turn in between
 )
 
 // upkept is what the upkeep of this process remembers. Nothing in it must be
@@ -124,7 +125,7 @@ func (c *Conductor) upkeep(ctx context.Context) {
 	if woke {
 		u.woke = now
 	}
-	trim := now.Sub(u.trimmed) >= time.Hour
+	trim := now.Sub(u.trimmed) >= trimInterval
 	if trim {
 		u.trimmed = now
 	}
@@ -244,14 +245,4 @@ func (c *Conductor) revert(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// trim forgets the oldest events and operations.
-func (c *Conductor) trim(ctx context.Context) error {
-	return c.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
-		if err := tx.TrimEvents(keepEvents); err != nil {
-			return err
-		}
-		return tx.TrimOperations(keepOperations)
-	})
 }

@@ -47,6 +47,9 @@ func (c *Conductor) uplinkSet(ctx context.Context, req wire.UplinkSet) (s4t.Oper
 			return nil, err
 		}
 		rec.Detail = "bridge " + s4t.Line(req.Bridge, s4t.MaxName)
+		if err := ch.noneLifted(op, n, req.AllowLifted); err != nil {
+			return nil, err
+		}
 		if err := vnet.ValidInterfaceName(req.Bridge); err != nil {
 			return nil, err
 		}
@@ -114,7 +117,13 @@ func (ch *change) networkForOperator(caller wire.Caller, op, ref string, rec *s4
 		return n, err
 	}
 	rec.Object, rec.Name, rec.Project = string(n.ID), n.Name, n.Project
-	return n, allow(caller, op, s4t.RoleAdmin)
+	if err := allow(caller, op, s4t.RoleAdmin); err != nil {
+		return n, err
+	}
+	if _, err := ch.LockNetwork(n.ID); err != nil { // who is on it stays so
+		return n, err
+	}
+	return ch.Network(n.ID)
 }
 
 func (ch *change) uplinkEvent(kind string, u store.Uplink, detail string) {

@@ -29,9 +29,9 @@ func TestAnUplinksWholeLife(t *testing.T) {
 		{"by a member of the project", l.member, "lab", "br0", s4t.Forbidden},
 		{"by a reader", l.reader, "lab", "br0", s4t.Forbidden},
 		{"by somebody else", l.foreign, "lab", "br0", s4t.NotFound},
-		{"of a network that does not exist", l.admin, "nowhere", "br0", s4t.NotFound},
-		{"into what no bridge is called", l.admin, "lab", "br/0", s4t.Invalid},
-		{"of layer 3", l.admin, "routed", "br0", s4t.Invalid},
+		{"of a network that does not exist", l.operator, "nowhere", "br0", s4t.NotFound},
+		{"into what no bridge is called", l.operator, "lab", "br/0", s4t.Invalid},
+		{"of layer 3", l.operator, "routed", "br0", s4t.Invalid},
 	} {
 		t.Run("an uplink "+tt.name, func(t *testing.T) {
 			_, err := try[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: tt.caller, Ref: tt.ref, Bridge: tt.bridge})
@@ -48,7 +48,7 @@ func TestAnUplinksWholeLife(t *testing.T) {
 	l.mu.Lock()
 	l.tunnel.problems["br0"] = "there is no br0"
 	l.mu.Unlock()
-	op := l.ended(call[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.admin, Ref: "lab", Bridge: "br0", Guards: s4t.PortGuards{AllowDHCP: true, BridgeTo: "eth9"}}))
+	op := l.ended(call[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.operator, Ref: "lab", Bridge: "br0", Guards: s4t.PortGuards{AllowDHCP: true, BridgeTo: "eth9"}}))
 	if op.Status != s4t.OperationFailed || !strings.Contains(op.Error, "there is no br0") {
 		t.Errorf("an uplink to a bridge that is not there: %+v", op)
 	}
@@ -66,12 +66,12 @@ func TestAnUplinksWholeLife(t *testing.T) {
 	if u := tunnelWants[tunnelUplink](l, wire.KindUplink); len(u) != 1 || u[0].Bridge != "br0" || !u[0].Guards.AllowDHCP {
 		t.Errorf("the tunnel agent is told %+v", u)
 	}
-	if _, err := try[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.admin, Ref: "other", Bridge: "br0"}); s4t.KindOf(err) != s4t.Conflict {
+	if _, err := try[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.operator, Ref: "other", Bridge: "br0"}); s4t.KindOf(err) != s4t.Conflict {
 		t.Errorf("a second network in the bridge: %v", err)
 	}
 
-	l.done(call[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.admin, Ref: "lab", Bridge: "br1"}))
-	l.done(call[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.admin, Ref: "other", Bridge: "br0"}))
+	l.done(call[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.operator, Ref: "lab", Bridge: "br1"}))
+	l.done(call[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.operator, Ref: "other", Bridge: "br0"}))
 	m := call[wire.Metrics](l, wire.MethodMetrics, wire.MetricsAsk{Caller: l.reader})
 	if len(m.Uplinks) != 2 || len(m.Ports) != 3 || m.Boards[s4t.BoardOnline] != 1 || m.Next != "" || m.Ports[0].Counters == nil || m.Uplinks[0].Counters == nil {
 		t.Errorf("metrics %+v", m)
@@ -84,7 +84,7 @@ func TestAnUplinksWholeLife(t *testing.T) {
 
 	l.tunnelHello("t2") // it starts anew
 	l.await("uplink.down", "lab")
-	l.done(call[s4t.Operation](l, wire.MethodUplinkRemove, wire.RefRequest{Caller: l.admin, Ref: "lab"}))
+	l.done(call[s4t.Operation](l, wire.MethodUplinkRemove, wire.RefRequest{Caller: l.operator, Ref: "lab"}))
 	if u := show(); u != nil || len(tunnelWants[tunnelUplink](l, wire.KindUplink)) != 1 {
 		t.Errorf("something is left: %+v", u)
 	}

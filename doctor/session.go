@@ -76,6 +76,8 @@ func (x *examination) checkCode(ctx context.Context) {
 		x.found(wire.CodeUnchecked, bare(err), "")
 	case s4t.KindOf(err) == s4t.Conflict:
 		x.found(wire.CodeUsed, "the join string's code was used", "")
+	case s4t.KindOf(err) == s4t.Forbidden:
+		x.found(wire.CodeExpired, bare(err), "")
 	case wamp.ReasonOf(err) == wamp.ErrorURI(s4t.Unauthenticated):
 		x.found(wire.CodeUnknown, "the cloud does not know the join string's code", "")
 	default:

@@ -25,22 +25,26 @@ type Board struct {
 }
 
 const boardSelect = `SELECT b.id, b.project, b.name, b.type, b.labels, b.location, b.code_hash, b.code_used, b.public_key, p.status, p.epoch, p.generation, p.applied,
-		p.wamp_agent, p.incarnation, p.instance, p.report_seq, b.tunnel_agent, b.streams_until, b.cloned_at, b.info, b.problems, p.seen_at, b.created_at
+		p.wamp_agent, p.incarnation, p.instance, p.report_seq, b.tunnel_agent, b.streams_until, b.cloned_at, b.info, b.problems, p.seen_at, b.created_at, b.code_expires_at
 	FROM boards b JOIN presence p ON p.board = b.id `
 
 func scanBoard(s scanner) (Board, error) {
 	var b Board
 	var labels, location, key, info, problems string
 	var hash sql.NullString
-	var until, cloned, created int64
+	var until, cloned, created, expires int64
 	var seen sql.NullInt64
 	if err := s.Scan(&b.ID, &b.Project, &b.Name, &b.Type, &labels, &location, &hash, flag(&b.CodeUsed), &key, &b.Status, &b.Epoch, &b.Generation, &b.AppliedGeneration,
-		&b.WAMPAgent, &b.Incarnation, &b.Instance, &b.ReportSeq, &b.TunnelAgent, &until, &cloned, &info, &problems, &seen, &created); err != nil {
+		&b.WAMPAgent, &b.Incarnation, &b.Instance, &b.ReportSeq, &b.TunnelAgent, &until, &cloned, &info, &problems, &seen, &created, &expires); err != nil {
 		return b, err
 	}
 	b.CodeHash = hash.String
 	b.StreamsUntil, b.ClonedAt, b.CreatedAt = fromMicros(until), fromMicros(cloned), fromMicros(created)
 	b.LastSeen = fromMicrosOrNull(seen)
+	if expires != 0 {
+		at := fromMicros(expires)
+		b.CodeExpiresAt = &at
+	}
 	var err error
 	if b.PublicKey, err = base64.StdEncoding.DecodeString(key); err != nil {
 		return b, err
@@ -70,9 +74,9 @@ func (b Board) described() []any {
 func (tx *Tx) InsertBoard(b Board) error {
 	op := fmt.Sprintf("create board %q", b.Name)
 	if _, err := tx.exec(op,
-		`INSERT INTO boards (name, type, labels, location, code_hash, code_used, public_key, tunnel_agent, streams_until, cloned_at, info, problems, id, project, created_at)
-		VALUES (?, ?, ?, ?, ?, 0, '', '', 0, 0, '', '', ?, ?, ?)`,
-		append(b.described(), textOrNull(b.CodeHash), b.ID, b.Project, micros(b.CreatedAt))...); err != nil {
+		`INSERT INTO boards (name, type, labels, location, code_hash, code_used, public_key, tunnel_agent, streams_until, cloned_at, info, problems, id, project, created_at, code_expires_at)
+		VALUES (?, ?, ?, ?, ?, 0, '', '', 0, 0, '', '', ?, ?, ?, ?)`,
+		append(b.described(), textOrNull(b.CodeHash), b.ID, b.Project, micros(b.CreatedAt), b.codeExpires())...); err != nil {
 		return err
 	}
 	_, err := tx.exec(op, `INSERT INTO presence (board, status, epoch, generation, applied, report_seq, wamp_agent, incarnation, instance) VALUES (?, ?, 0, 1, 0, 0, '', '', '')`,
@@ -89,9 +93,18 @@ func (tx *Tx) DescribeBoard(b Board) error {
 	return tx.updateBoard(b, `name = ?, type = ?, labels = ?, location = ?`, b.described()...)
 }
 
-// SetBoardKey writes the code and the key of a board.
+// SetBoardKey writes the code of a board, until when it is good, and the key.
 func (tx *Tx) SetBoardKey(b Board) error {
-	return tx.updateBoard(b, `code_hash = ?, code_used = ?, public_key = ?`, textOrNull(b.CodeHash), bit(b.CodeUsed), base64.StdEncoding.EncodeToString(b.PublicKey))
+	return tx.updateBoard(b, `code_hash = ?, code_used = ?, public_key = ?, code_expires_at = ?`,
+		textOrNull(b.CodeHash), bit(b.CodeUsed), base64.StdEncoding.EncodeToString(b.PublicKey), b.codeExpires())
+}
+
+// codeExpires is until when the code is good; 0 where none is to be used.
+func (b Board) codeExpires() int64 {
+	if b.CodeUsed || b.CodeExpiresAt == nil {
+		return 0
+	}
+	return micros(*b.CodeExpiresAt)
 }
 
 // SetBoardSays writes what a board says of itself.
@@ -220,6 +233,24 @@ func (tx *Tx) Boards(project s4t.ProjectID, status s4t.BoardStatus, labels map[s
 		return false
 	})
 	return list, err
+}
+
+// EachBoard calls fn with every board of a project.
+func (tx *Tx) EachBoard(project s4t.ProjectID, fn func(Board) error) error {
+	for p := (wire.Page{}); ; {
+		list, err := tx.Boards(project, "", nil, p)
+		if err != nil {
+			return err
+		}
+		for _, b := range list.Items {
+			if err := fn(b); err != nil {
+				return err
+			}
+		}
+		if p.After = list.Next; p.After == "" {
+			return nil
+		}
+	}
 }
 
 // SessionsOf returns the boards with a status whose session is, or was last,

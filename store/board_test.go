@@ -58,7 +58,7 @@ func newWorld(t *testing.T, db *DB) world {
 				Addresses: []string{"10.77.0." + string(rune('2'+i)) + "/24", "fd00:77::" + string(rune('2'+i)) + "/64"}, Interface: "s4t-" + b.Name, MTU: 1458,
 				Status: s4t.PortPending, Guards: s4t.PortGuards{AllowDHCP: true}, GRE: &s4t.PortGRE{Local: "100.64.0." + string(rune('2'+i)), Key: w.network.Key},
 			},
-			TunnelAgent: w.agent.ID, Layer: 2, Encap: s4t.EncapGRE, BoardOnline: true, CreatedAt: at,
+			TunnelAgent: w.agent.ID, Layer: 2, Encap: s4t.EncapGRE, BoardStatus: s4t.BoardOnline, CreatedAt: at,
 		}
 	}
 	write(t, db, func(tx *Tx) error {
@@ -262,7 +262,7 @@ func TestChangesOfBoardsAndTheirThings(t *testing.T) {
 				ID: s4t.ServiceID(s4t.NewID()), Project: w.project.ID, Board: "one", BoardID: w.one.ID, Name: "ssh", TCPPort: 22, Target: "127.0.0.1",
 				Host: "t", PublicPort: 50000, Status: s4t.ServicePending, CreatedAt: at,
 			},
-			Agent: "t1",
+			Agent: "t1", BoardStatus: s4t.BoardOnline,
 		}
 		write(t, db, func(tx *Tx) error {
 			b, err := tx.LockBoard(w.one.ID)
@@ -458,10 +458,10 @@ func TestOperationsAndEvents(t *testing.T) {
 			return nil
 		})
 		write(t, db, func(tx *Tx) error {
-			if err := tx.TrimEvents(1); err != nil {
+			if err := tx.TrimEvents(p.ID, 1); err != nil {
 				return err
 			}
-			return tx.TrimOperations(1)
+			return tx.TrimOperations(p.ID, 1)
 		})
 		view(t, db, func(tx *Tx) error {
 			events, err := tx.Events("", 0, 10)

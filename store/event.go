@@ -101,25 +101,41 @@ func (tx *Tx) LastEvent() (int64, error) {
 	return one(tx, "find the newest event", value[int64], `SELECT COALESCE(MAX(id), 0) FROM events`)
 }
 
-// TrimmedEvents returns the id of the newest event that is not kept any more,
-// 0 if all are kept: who asks for the events after a smaller one misses some.
-func (tx *Tx) TrimmedEvents() (int64, error) {
-	return one(tx, "find the oldest event", value[int64], `SELECT id FROM events_trimmed`)
+// TrimmedEvents returns the id of the newest event of a project that is not
+// kept any more, 0 if all are kept: who asks for the events after a smaller one
+// misses some. "" means every project: what any of them has lost.
+func (tx *Tx) TrimmedEvents(project s4t.ProjectID) (int64, error) {
+	const op = "find the oldest event"
+	all, err := one(tx, op, value[int64], `SELECT id FROM events_trimmed`)
+	if err != nil {
+		return 0, err
+	}
+	f := equal(filter{}, "project", project)
+	own, err := one(tx, op, value[int64], `SELECT COALESCE(MAX(id), 0) FROM project_events_trimmed`+f.where(), f.args...)
+	return max(all, own), err
 }
 
-// TrimEvents deletes all but the newest keep, of which there is at least one.
-func (tx *Tx) TrimEvents(keep int) error {
+// CountEvents returns how many events are kept of each project.
+func (tx *Tx) CountEvents() (map[s4t.ProjectID]int, error) {
+	counts := map[s4t.ProjectID]int{}
+	return counts, count(tx, "count events", counts, `SELECT project, COUNT(*) FROM events GROUP BY project`)
+}
+
+// TrimEvents deletes all but the newest keep events of a project, of which
+// there is at least one.
+func (tx *Tx) TrimEvents(project s4t.ProjectID, keep int) error {
 	const op = "forget old events"
-	newest, err := one(tx, op, value[int64], `SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?`, max(keep, 1))
+	newest, err := one(tx, op, value[int64], `SELECT id FROM events WHERE project = ? ORDER BY id DESC LIMIT 1 OFFSET ?`, project, max(keep, 1))
 	if s4t.KindOf(err) == s4t.NotFound {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if _, err := tx.exec(op, `UPDATE events_trimmed SET id = ? WHERE id < ?`, newest, newest); err != nil {
+	if _, err := tx.exec(op, `INSERT INTO project_events_trimmed (project, id) VALUES (?, ?)
+		ON CONFLICT (project) DO UPDATE SET id = excluded.id WHERE project_events_trimmed.id < excluded.id`, project, newest); err != nil {
 		return err
 	}
-	_, err = tx.exec(op, `DELETE FROM events WHERE id <= ?`, newest)
+	_, err = tx.exec(op, `DELETE FROM events WHERE project = ? AND id <= ?`, project, newest)
 	return err
 }

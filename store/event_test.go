@@ -172,13 +172,13 @@ func TestTrimmedEventsAreKnown(t *testing.T) {
 				return nil
 			})
 		}
-		trim := func(keep int) { write(t, db, func(tx *Tx) error { return tx.TrimEvents(keep) }) }
+		trim := func(keep int) { write(t, db, func(tx *Tx) error { return tx.TrimEvents("", keep) }) }
 		check := func(what string, left int, trimmed int64) {
 			t.Helper()
 			view(t, db, func(tx *Tx) error {
 				events, err := tx.Events("", 0, 10)
 				same(t, what+": events", len(events), err, left)
-				id, err := tx.TrimmedEvents()
+				id, err := tx.TrimmedEvents("")
 				same(t, what+": trimmed", id, err, trimmed)
 				return nil
 			})
@@ -205,6 +205,36 @@ func TestTrimmedEventsAreKnown(t *testing.T) {
 			events, err2 := tx.Events("", 0, 10)
 			if err != nil || err2 != nil || len(events) != 1 || events[0].Kind != "c" || events[0].ID != last {
 				t.Errorf("left of one: %+v, last %d, %v, %v", events, last, err, err2)
+			}
+			return nil
+		})
+	})
+}
+
+// TestTheNoiseOfOneProjectLeavesOthersTheirHistory does row 8 again: what one
+// writes shortens its own history, and who reads that of all learns of it.
+func TestTheNoiseOfOneProjectLeavesOthersTheirHistory(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		add := func(project s4t.ProjectID, n int) {
+			write(t, db, func(tx *Tx) error {
+				for range n {
+					tx.InsertEvents(s4t.Event{Kind: "a", Project: project})
+				}
+				return nil
+			})
+		}
+		add("quiet", 2) // 1, 2
+		add("noisy", 9) // 3 to 11
+		add("quiet", 1) // 12
+		for range 2 {   // the second finds nothing to do
+			write(t, db, func(tx *Tx) error { return tx.TrimEvents("noisy", 3) })
+		}
+		view(t, db, func(tx *Tx) error {
+			counts, err := tx.CountEvents()
+			same(t, "counts", counts, err, map[s4t.ProjectID]int{"quiet": 3, "noisy": 3})
+			for project, want := range map[s4t.ProjectID]int64{"quiet": 0, "noisy": 8, "": 8} {
+				id, err := tx.TrimmedEvents(project)
+				same(t, "trimmed of "+string(project), id, err, want)
 			}
 			return nil
 		})

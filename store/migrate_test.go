@@ -46,7 +46,7 @@ func TestIdsGoOnAfterTheirMigration(t *testing.T) {
 		`INSERT INTO audit VALUES (5, 1, '', '', 'x', '', '', '', '', '')`,
 	}, func(t *testing.T, db *DB) {
 		write(t, db, func(tx *Tx) error {
-			trimmed, err := tx.TrimmedEvents()
+			trimmed, err := tx.TrimmedEvents("")
 			same(t, "trimmed before", trimmed, err, int64(7))
 			if err := tx.InsertAudit(s4t.AuditRecord{At: at, Action: "y"}); err != nil {
 				return err
@@ -103,6 +103,8 @@ func TestTheMigrationToRealizations(t *testing.T) {
 		}
 		seen, earlier := fromMicros(8*second), fromMicros(7*second)
 		one.LastSeen, three.LastSeen = &seen, &earlier
+		expires := fromMicros(2 + 7*24*3600*second) // a code of before: a week after it was made
+		two.CodeExpiresAt = &expires
 		agent := Agent{
 			ID: "t1", Kind: wire.AgentTunnel, Incarnation: "i", URL: "https://t:1", Host: "t", PublicPorts: s4t.PortRange{First: 50000, Last: 50001},
 			Generation: 7, Applied: 6, Online: true, SeenAt: fromMicros(2 * second),

@@ -101,9 +101,16 @@ func (tx *Tx) Operations(project s4t.ProjectID, p wire.Page) (wire.List[Operatio
 		scanOperation, `SELECT `+operationColumns+` FROM operations`, equal(filter{}, "project", project))
 }
 
-// TrimOperations deletes the oldest that ended, so that keep are left in all.
-func (tx *Tx) TrimOperations(keep int) error {
-	_, err := tx.exec("forget old operations",
-		`DELETE FROM operations WHERE status <> 'running' AND created_at < (SELECT created_at FROM operations ORDER BY created_at DESC LIMIT 1 OFFSET ?)`, keep)
+// CountOperations returns how many operations are kept of each project.
+func (tx *Tx) CountOperations() (map[s4t.ProjectID]int, error) {
+	counts := map[s4t.ProjectID]int{}
+	return counts, count(tx, "count operations", counts, `SELECT project, COUNT(*) FROM operations GROUP BY project`)
+}
+
+// TrimOperations deletes the oldest of a project that ended, so that keep are
+// left in all.
+func (tx *Tx) TrimOperations(project s4t.ProjectID, keep int) error {
+	_, err := tx.exec("forget old operations", `DELETE FROM operations WHERE project = ? AND status <> 'running' AND
+		created_at < (SELECT created_at FROM operations WHERE project = ? ORDER BY created_at DESC LIMIT 1 OFFSET ?)`, project, project, keep)
 	return err
 }

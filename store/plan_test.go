@@ -23,6 +23,8 @@ var mayScan = []struct{ text, why string }{
 	{"ra.object = u.network ORDER BY u.network", "every uplink, which are few"},
 	{"FROM audit GROUP BY project", "counts every record, along an index, some times an hour"},
 	{"FROM presence GROUP BY status", "counts every board, along an index"},
+	{"FROM events GROUP BY project", "counts what is kept, which is bounded, along an index, once a minute"},
+	{"FROM operations GROUP BY project", "the same"},
 }
 
 // plans are the statements whose plan was looked at, by engine: each once a

@@ -16,7 +16,7 @@ type Port struct {
 	TunnelAgent s4t.AgentID       // of its network
 	Layer       int               // of its network
 	Encap       s4t.Encapsulation // of its network
-	BoardOnline bool
+	BoardStatus s4t.BoardStatus
 	CreatedAt   time.Time
 }
 
@@ -30,16 +30,15 @@ func scanPort(s scanner) (Port, error) {
 	var p Port
 	var mac, gre sql.NullString
 	var guards, agentProblem string
-	var board s4t.BoardStatus
 	var boardUp, agentUp, wasUp bool
 	var key uint32
 	var created int64
 	if err := s.Scan(&p.ID, &p.Network, &p.Project, &p.Board, &p.BoardID, &mac, &p.Interface, &guards, &gre, &created, &p.MTU, &key, &p.TunnelAgent, &p.Layer, &p.Encap,
-		&board, flag(&boardUp), &p.Problem, flag(&agentUp), flag(&wasUp), &agentProblem); err != nil {
+		&p.BoardStatus, flag(&boardUp), &p.Problem, flag(&agentUp), flag(&wasUp), &agentProblem); err != nil {
 		return p, err
 	}
 	p.MAC, p.Addresses, p.CreatedAt = mac.String, []string{}, fromMicros(created)
-	p.Status, p.BoardOnline = standing(boardUp && agentUp, wasUp), board == s4t.BoardOnline
+	p.Status = standing(boardUp && agentUp, wasUp)
 	if gre.Valid {
 		p.GRE = &s4t.PortGRE{Local: gre.String, Key: key}
 	}
@@ -136,6 +135,11 @@ func (tx *Tx) ports(where string, args ...any) ([]Port, error) {
 		err = tx.withAddresses(ports)
 	}
 	return ports, err
+}
+
+// BoardStatusesOn returns the statuses that the boards on a network have.
+func (tx *Tx) BoardStatusesOn(id s4t.NetworkID) ([]s4t.BoardStatus, error) {
+	return many(tx, "list the boards on a network", value[s4t.BoardStatus], `SELECT DISTINCT s.status FROM ports p JOIN presence s ON s.board = p.board WHERE p.network = ?`, id)
 }
 
 // withAddresses gives ports their addresses.

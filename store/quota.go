@@ -82,43 +82,24 @@ func (tx *Tx) SetQuota(project s4t.ProjectID, key s4t.QuotaKey, limit *int64) er
 	return err
 }
 
-// SetUse writes what an agent holds of quotas now, in place of what it said
-// before; only what changed is written.
+// SetUse writes what has changed in what an agent holds of quotas: none is no
+// use.
 func (tx *Tx) SetUse(agent s4t.AgentID, use []wire.Use) error {
 	op := fmt.Sprintf("record what agent %q uses", agent)
-	before, err := many(tx, op, func(s scanner) (u wire.Use, err error) {
-		err = s.Scan(&u.Project, &u.Key, &u.Used)
-		return u, err
-	}, `SELECT project, key, used FROM project_use WHERE agent = ?`, agent)
-	if err != nil {
-		return err
-	}
-	type what struct {
-		project s4t.ProjectID
-		key     s4t.QuotaKey
-	}
-	was := make(map[what]int64, len(before))
-	for _, u := range before {
-		was[what{u.Project, u.Key}] = u.Used
-	}
-	now := make(map[what]int64, len(use))
+	var some []wire.Use
 	for _, u := range use {
-		now[what{u.Project, u.Key}] += u.Used
-	}
-	var changed []wire.Use
-	for w, n := range now {
-		if old, known := was[w]; n > 0 && (!known || old != n) {
-			changed = append(changed, wire.Use{Project: w.project, Key: w.key, Used: n})
-		}
-	}
-	for w := range was {
-		if now[w] > 0 {
-			continue
-		}
-		if _, err := tx.exec(op, `DELETE FROM project_use WHERE agent = ? AND project = ? AND key = ?`, agent, w.project, w.key); err != nil {
+		if u.Used > 0 {
+			some = append(some, u)
+		} else if _, err := tx.exec(op, `DELETE FROM project_use WHERE agent = ? AND project = ? AND key = ?`, agent, u.Project, u.Key); err != nil {
 			return err
 		}
 	}
-	return insert(tx, op, `INSERT INTO project_use (agent, project, key, used) VALUES `, changed, func(u wire.Use) []any { return []any{agent, u.Project, u.Key, u.Used} },
+	return insert(tx, op, `INSERT INTO project_use (agent, project, key, used) VALUES `, some, func(u wire.Use) []any { return []any{agent, u.Project, u.Key, u.Used} },
 		` ON CONFLICT (agent, project, key) DO UPDATE SET used = excluded.used`)
+}
+
+// ForgetUse writes that an agent holds nothing of any quota.
+func (tx *Tx) ForgetUse(agent s4t.AgentID) error {
+	_, err := tx.exec(fmt.Sprintf("record what agent %q uses", agent), `DELETE FROM project_use WHERE agent = ?`, agent)
+	return err
 }

@@ -33,7 +33,10 @@ func TestQuotaCountsWhatAProjectHas(t *testing.T) {
 					return err
 				}
 			}
-			// In place of what it said before: the other has none now.
+			// What it says nothing of stays as it is.
+			if err := tx.SetUse(agent.ID, []wire.Use{{Project: other.ID, Key: s4t.QuotaStreams}}); err != nil {
+				return err
+			}
 			if err := tx.SetUse(agent.ID, []wire.Use{{Project: lab.ID, Key: s4t.QuotaStreams, Used: 5}}); err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
@@ -10,27 +11,44 @@ import (
 // Service is an exposed service with where it is.
 type Service struct {
 	s4t.Service
-	Agent s4t.AgentID // where its public port is
+	Agent       s4t.AgentID // where its public port is
+	BoardStatus s4t.BoardStatus
 }
 
-var serviceSelect = `SELECT s.id, s.project, b.name, s.board, s.name, s.tcp_port, s.target, a.host, s.public_port, s.created_at, s.agent, ` + boardSays + `, ` + agentSays + `
-	FROM services s JOIN boards b ON b.id = s.board JOIN agents a ON a.id = s.agent ` + onBoard(wire.KindService, "s.id", "s.board") + atAgent(wire.KindService, "s.id", "s.agent")
+var serviceSelect = `SELECT s.id, s.project, b.name, s.board, s.name, s.tcp_port, s.target, a.host, s.public_port, s.created_at, s.agent, h.status, COALESCE(rb.problem_id, ''), ` + boardSays + `, ` + agentSays + `
+	FROM services s JOIN boards b ON b.id = s.board JOIN agents a ON a.id = s.agent JOIN presence h ON h.board = s.board ` + onBoard(wire.KindService, "s.id", "s.board") + atAgent(wire.KindService, "s.id", "s.agent")
 
 func scanService(s scanner) (Service, error) {
 	var v Service
 	var created int64
 	var boardUp, agentUp, wasUp bool
-	var boardProblem string
-	err := s.Scan(&v.ID, &v.Project, &v.Board, &v.BoardID, &v.Name, &v.TCPPort, &v.Target, &v.Host, &v.PublicPort, &created, &v.Agent,
+	var boardProblemID, boardProblem string
+	err := s.Scan(&v.ID, &v.Project, &v.Board, &v.BoardID, &v.Name, &v.TCPPort, &v.Target, &v.Host, &v.PublicPort, &created, &v.Agent, &v.BoardStatus, &boardProblemID,
 		flag(&boardUp), &boardProblem, flag(&agentUp), flag(&wasUp), &v.Problem)
 	v.Status, v.CreatedAt = s4t.ServicePending, fromMicros(created)
 	if boardUp && agentUp {
 		v.Status = s4t.ServiceUp
 	}
+	if boardUp {
+		v.TargetStatus = targetStatus(v.Target, boardProblemID)
+	}
 	if v.Problem == "" {
 		v.Problem = boardProblem
 	}
 	return v, err
+}
+
+// targetStatus is what a board that is ready for streams says of where they go:
+// what listens on the board itself it knows, another host as the last stream
+// found it.
+func targetStatus(target, problemID string) string {
+	if problemID == wire.TargetRefused {
+		return s4t.TargetRefused
+	}
+	if ip, err := netip.ParseAddr(target); err == nil && ip.IsLoopback() {
+		return s4t.TargetListening
+	}
+	return ""
 }
 
 // InsertService adds a service. A target that the board exposes already is a

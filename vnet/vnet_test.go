@@ -48,14 +48,17 @@ func TestNextFree(t *testing.T) {
 		{"the first port of a /24 gets .2, .1 is the router's", "10.77.0.0/24", nil, "10.77.0.2"},
 		{"the next one gets the next", "10.77.0.0/24", []string{"10.77.0.2", "10.77.0.3"}, "10.77.0.4"},
 		{"a freed one is given again", "10.77.0.0/24", []string{"10.77.0.3"}, "10.77.0.2"},
-		{"a /30 holds one port", "10.77.0.0/30", nil, "10.77.0.2"},
-		{"and no second: .3 is broadcast", "10.77.0.0/30", []string{"10.77.0.2"}, ""},
+		{"a /29 keeps .1 for a router", "10.77.0.0/29", nil, "10.77.0.2"},
+		{"a /30 holds two ports", "10.77.0.0/30", nil, "10.77.0.1"},
+		{"the other one", "10.77.0.0/30", []string{"10.77.0.1"}, "10.77.0.2"},
+		{"and no third: .3 is broadcast", "10.77.0.0/30", []string{"10.77.0.1", "10.77.0.2"}, ""},
 		{"IPv6 starts at ::2", "fd00:77::/64", nil, "fd00:77::2"},
-		{"IPv6 has no broadcast address", "fd00:77::/126", []string{"fd00:77::2"}, "fd00:77::3"},
-		{"a full IPv6 subnet", "fd00:77::/126", []string{"fd00:77::2", "fd00:77::3"}, ""},
+		{"a small IPv6 subnet keeps none for a router", "fd00:77::/126", nil, "fd00:77::1"},
+		{"IPv6 has no broadcast address", "fd00:77::/126", []string{"fd00:77::1", "fd00:77::2"}, "fd00:77::3"},
+		{"a full IPv6 subnet", "fd00:77::/126", []string{"fd00:77::1", "fd00:77::2", "fd00:77::3"}, ""},
 		{"a prefix with host bits is its subnet", "10.77.0.99/24", nil, "10.77.0.2"},
 		{"a /32 holds none", "10.77.0.1/32", nil, ""},
-		{"the end of the address space", "255.255.255.252/30", []string{"255.255.255.254"}, ""},
+		{"the end of the address space", "255.255.255.252/30", []string{"255.255.255.253", "255.255.255.254"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			used := map[netip.Addr]bool{}
@@ -96,7 +99,9 @@ func TestChoosePrefix(t *testing.T) {
 		{"10.77.0.0/16", "10.78.0.0/24"},
 		{"10.77.0.128/25", "10.77.1.0/24"},
 		{"10.64.0.0/10", "10.128.0.0/24"},
-		{"10.0.0.0/8", "invalid Prefix"},
+		{"10.0.0.0/8", "172.16.0.0/24"},
+		{"0.0.0.0/0", "invalid Prefix"},
+		{"10.78.0.0/16", "10.77.0.0/24"},
 		{"fd00:77::/64", "10.77.0.0/24"},
 	} {
 		if got := ChoosePrefix([]netip.Prefix{netip.MustParsePrefix(tt.used)}); got.String() != tt.want {
@@ -105,6 +110,25 @@ func TestChoosePrefix(t *testing.T) {
 	}
 	if err := ValidatePrefix(ChoosePrefix(nil)); err != nil {
 		t.Error(err)
+	}
+	// Blocks that overlap each other, in any order.
+	used = nil
+	for _, text := range []string{"10.77.3.7/32", "10.77.0.0/23", "10.64.0.0/12", "10.80.0.0/12", "10.96.0.0/11", "10.128.0.0/9", "172.16.0.0/13", "172.24.0.0/13", "192.168.0.0/24", "192.168.1.1/32"} {
+		used = append(used, netip.MustParsePrefix(text))
+	}
+	if got := ChoosePrefix(used); got.String() != "192.168.2.0/24" {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestIsPublic(t *testing.T) {
+	for text, want := range map[string]bool{
+		"10.77.0.0/24": false, "172.31.0.0/16": false, "172.32.0.0/16": true, "192.168.0.0/16": false, "100.64.7.0/24": false, "203.0.113.0/24": false, "198.18.0.0/15": false,
+		"8.8.8.0/24": true, "10.0.0.0/7": true, "192.0.0.0/8": true, "fd00:77::/64": false, "2001:db8:1::/48": false, "2001:470::/48": true,
+	} {
+		if got := IsPublic(netip.MustParsePrefix(text)); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
 	}
 }
 

@@ -1,11 +1,15 @@
 package vswitch
 
-import "time"
+import (
+	"time"
+
+	"github.com/stack4things/s4t"
+)
 
 const (
 	// defaultStorm is frames/s of broadcast, multicast and unknown unicast
 	// from one port; a burst of twice as many is let pass.
-	defaultStorm = 500
+	defaultStorm = s4t.DefaultStormLimit
 	stormBurst   = 2 // seconds of the rate
 )
 

@@ -43,7 +43,7 @@ const challengeSize = 32
 //
 // Kinds of errors: [s4t.Unauthenticated] when the cloud does not know board or
 // key (any more), [s4t.NotFound] or [s4t.Conflict] for a code that does not
-// exist or was used, [s4t.Unavailable] and [s4t.Timeout] when trying again
+// exist or was used, [s4t.Forbidden] for one that has expired, [s4t.Unavailable] and [s4t.Timeout] when trying again
 // helps.
 func Join(ctx context.Context, t Messages, cfg JoinConfig) (*Session, *Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
@@ -67,7 +67,8 @@ func Join(ctx context.Context, t Messages, cfg JoinConfig) (*Session, *Welcome, 
 // CheckCode asks whether a join with cfg.Code would succeed, and uses nothing
 // up; a key made for the occasion will do. It takes t over and closes it. The
 // errors are those of [Join]: [s4t.Unauthenticated] for a code that does not
-// exist, [s4t.Conflict] for one that was used.
+// exist, [s4t.Conflict] for one that was used, [s4t.Forbidden] for one that has
+// expired.
 func CheckCode(ctx context.Context, t Messages, cfg JoinConfig) error {
 	cfg.check = true
 	s, _, err := Join(ctx, t, cfg)

@@ -122,7 +122,7 @@ func (a *Agent) connected(ctx context.Context, op string, from router.Session, r
 // boardKick ends the session of at most that epoch.
 func (a *Agent) boardKick(ctx context.Context, req wire.BoardKick) (wire.Empty, error) {
 	if s, ok := a.sessions.of(req.Board); ok && s.epoch <= req.Epoch {
-		a.kick(ctx, s.Session, req.Reason, "")
+		a.kick(ctx, s.Session, req.Reason, req.Message)
 	}
 	return wire.Empty{}, nil
 }

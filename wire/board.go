@@ -244,6 +244,8 @@ type BoardKick struct {
 	Board  s4t.BoardID `json:"board"`
 	Epoch  int64       `json:"epoch"`
 	Reason string      `json:"reason"` // KickReplaced, KickLeft
+
+	Message string `json:"message,omitempty"` // for people: why, where the reason does not say it all
 }
 
 // Reasons of a [BoardKick], as the board is told them.

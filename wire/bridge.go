@@ -34,6 +34,8 @@ type BridgeCreate struct {
 	MTU           int               `json:"mtu,omitempty"`
 	Guards        s4t.PortGuards    `json:"guards"`
 	RequireOnline bool              `json:"require_online,omitempty"`
+
+	AllowPublicCIDR bool `json:"allow_public_cidr,omitempty"` // CIDR and CIDR6 may be blocks of the Internet
 }
 
 // BridgeChange adds boards to a bridge or removes them.
@@ -54,4 +56,6 @@ type NetworkGRE struct {
 	Local  string         `json:"local,omitempty"`
 	Key    uint32         `json:"key,omitempty"` // 0: the network's own
 	Guards s4t.PortGuards `json:"guards"`        // AllowDHCP and AllowRA only
+
+	AllowLifted bool `json:"allow_lifted,omitempty"` // though guards of its ports are lifted
 }

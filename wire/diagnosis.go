@@ -89,6 +89,7 @@ const (
 	BoardRefused    = "board-refused"
 	CodeUsed        = "code-used"
 	CodeUnknown     = "code-unknown"
+	CodeExpired     = "code-expired"
 	CodeUnchecked   = "code-unchecked"
 	NeverJoined     = "never-joined"
 	BoardLeft       = "board-left"
@@ -98,6 +99,7 @@ const (
 	BoardSilent     = "board-silent"
 	ServiceDown     = "service-down"
 	TargetForbidden = "target-forbidden"
+	TargetRefused   = "target-refused"
 	PublicPortTaken = "public-port-taken"
 	TunnelAgentAway = "tunnel-agent-away"
 	OldVersion      = "old-version"
@@ -181,6 +183,7 @@ func Diagnoses() []Diagnosis {
 		{BoardRefused, "auth", LevelError, false, "the cloud does not begin a session for another reason", "see the reason"},
 		{CodeUsed, "auth", LevelError, true, "the join string's code was used by another key", "make a new one with `s4t board create`, or `s4t board update BOARD --new-code`"},
 		{CodeUnknown, "auth", LevelError, true, "the cloud does not know the join string's code", "make a new one with `s4t board create`"},
+		{CodeExpired, "auth", LevelError, true, "the code waited for a board for more than seven days", "make a new one with `s4t board update BOARD --new-code`, then join with the new join string"},
 		{CodeUnchecked, "auth", LevelWarning, false, "the cloud could not say whether the code is good", "try again in a moment"},
 		{NeverJoined, "session", LevelError, true, "no board has joined with this board's code yet", "run `lightning-rod join` on the board with its join string"},
 		{BoardLeft, "session", LevelError, true, "the board has left", "`s4t board update BOARD --new-code`, then join with the new join string"},
@@ -190,6 +193,7 @@ func Diagnoses() []Diagnosis {
 		{BoardSilent, "session", LevelWarning, false, "the board is online and did not say what it finds itself", "run `lightning-rod doctor` on the board"},
 		{ServiceDown, "service", LevelError, true, "an exposed service has a problem; the finding repeats it", "`s4t service hide`, then expose it with another public port"},
 		{TargetForbidden, "service", LevelError, true, "a service is exposed whose target the board's owner does not allow", "the owner can allow it: `lightning-rod run --allow-target`"},
+		{TargetRefused, "service", LevelWarning, true, "nothing listens on the board where the streams of an exposed service go", "start the service on the board, or `s4t service hide` and expose the right port"},
 		{PublicPortTaken, "service", LevelError, true, "another program on the cloud's host listens on the public port of an exposed service", "the operator can free it; or `s4t service hide`, then expose it with another public port"},
 		{TunnelAgentAway, "tunnel agent", LevelError, true, "the tunnel agent that serves the board is away", "the operator has to look at it"},
 		{OldVersion, "version", LevelWarning, true, "the board's lightning-rod is older than the cloud", "bring lightning-rod to the cloud's version"},

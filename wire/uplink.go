@@ -15,4 +15,6 @@ type UplinkSet struct {
 	Ref    string         `json:"ref"` // of the network
 	Bridge string         `json:"bridge"`
 	Guards s4t.PortGuards `json:"guards"` // AllowDHCP, AllowRA, StormLimit and RateLimit only
+
+	AllowLifted bool `json:"allow_lifted,omitempty"` // though guards of its ports are lifted
 }

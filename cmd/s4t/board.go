@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -111,7 +112,7 @@ func (a *app) boardUpdate() *cobra.Command {
 	var labels []string
 	var req apiclient.BoardUpdate
 	cmd := &cobra.Command{Use: "update BOARD", Short: "Change a board's name, type, labels or location, or make a new join string",
-		Example: "  s4t board update kitchen --name cellar --label room=cellar\n  s4t board update kitchen --new-code", Args: exactly(1), ValidArgsFunction: a.completeBoards(1)}
+		Example: "  s4t board update kitchen --name cellar --label room=cellar\n  s4t board update kitchen --new-code\n  s4t board update kitchen --new-code --replace", Args: exactly(1), ValidArgsFunction: a.completeBoards(1)}
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
 		f := cmd.Flags()
 		if f.Changed("name") {
@@ -125,6 +126,9 @@ func (a *app) boardUpdate() *cobra.Command {
 		}
 		if req.Location, err = parseLocation(cmd, location); err != nil {
 			return err
+		}
+		if req.Replace && !req.NewCode {
+			return usage(cmd, "--replace goes with --new-code")
 		}
 		if req.Name == nil && req.Type == nil && req.Labels == nil && req.Location == nil && !req.NewCode {
 			return usage(cmd, "say what to change: --name, --type, --label, --location or --new-code")
@@ -148,12 +152,18 @@ func (a *app) boardUpdate() *cobra.Command {
 	f.StringArrayVar(&labels, "label", nil, "`K=V`; may be repeated: the new set, whole")
 	f.StringVar(&location, "location", "", "`LAT,LON[,ALT]` in degrees and metres")
 	f.BoolVar(&req.NewCode, "new-code", false, "make a new join string, for a board that is not enrolled")
+	f.BoolVar(&req.Replace, "replace", false, "with --new-code, also for an enrolled board whose state is lost: its key ends when the new line is used; ports and services stay")
 	return cmd
 }
 
 // printJoin prints the line that joins a board.
 func (a *app) printJoin(b s4t.Board) {
-	fmt.Fprintf(a.stdout, "Board %s is %s (%s).\nPaste this on the board; it works once. Virtual networks need root there: put sudo before it.\n\nlightning-rod join %s\n", oneLine(b.Name), oneLine(string(b.Status)), b.ID, oneLine(b.Join))
+	good := ""
+	if b.CodeExpiresAt != nil {
+		good = ", until " + until(b.CodeExpiresAt)
+	}
+	fmt.Fprintf(a.stdout, "Board %s is %s (%s).\nPaste this on the board; it works once%s. Virtual networks need root there: put sudo before it.\n\nlightning-rod join %s\n",
+		oneLine(b.Name), oneLine(string(b.Status)), b.ID, good, oneLine(b.Join))
 }
 
 func (a *app) boardWait() *cobra.Command {
@@ -193,7 +203,15 @@ func (a *app) printBoard(b s4t.Board) error {
 		field{"name", b.Name}, field{"id", string(b.ID)}, field{"status", string(b.Status)}, field{"type", b.Type},
 		field{"labels", labelText(b.Labels)}, field{"location", location}, field{"last seen", lastSeen(b)}, field{"generation", generation},
 		field{"system", strings.Join(strings.Fields(i.OS+" "+i.Arch+" "+i.Kernel), " ")}, field{"hostname", i.Hostname}, field{"lightning-rod", i.Version},
-		field{"problems", strings.Join(b.Problems, "; ")}, field{"created", since(&b.CreatedAt)})
+		field{"problems", strings.Join(b.Problems, "; ")}, field{"code expires", until(b.CodeExpiresAt)}, field{"created", since(&b.CreatedAt)})
+}
+
+// until is a time to come, in words that people read; empty for none.
+func until(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04 MST")
 }
 
 // lastSeen of a board that is online is of no interest.

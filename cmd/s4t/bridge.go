@@ -138,6 +138,7 @@ board; with --require-online it is an error instead.`,
 	f.StringVar(&encapsulation, "encapsulation", string(s4t.EncapEthernet), "`KIND`: ethernet or gre")
 	f.IntVar(&req.MTU, "mtu", 0, "`BYTES` of an IP packet")
 	f.BoolVar(&req.RequireOnline, "require-online", false, "fail when a board is offline")
+	f.BoolVar(&req.AllowPublicCIDR, "allow-public-cidr", false, "--cidr and --cidr6 may be blocks of the Internet, which the boards can then not reach")
 	guards.add(f)
 	cmd.RegisterFlagCompletionFunc("board", a.completeBoards(anyNumber))
 	cmd.RegisterFlagCompletionFunc("encapsulation", cobra.FixedCompletions([]string{"ethernet", "gre"}, cobra.ShellCompDirectiveNoFileComp))

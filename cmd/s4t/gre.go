@@ -74,6 +74,7 @@ CAP_NET_RAW. On a Linux machine the other end is, with the network's key from
 	f.StringVar(&req.Remote, "remote", "", "`IP` address of the endpoint")
 	f.Uint32Var(&req.Key, "key", 0, "GRE key `N`, the same at both ends (default the network's)")
 	if attach {
+		f.BoolVar(&req.AllowLifted, "allow-lifted", false, "attach it though guards of the network's ports are lifted")
 		f.StringVar(&req.Local, "local", "", "`IP` address of the cloud host (default the one that the route to --remote has)")
 		f.BoolVar(&guards.AllowDHCP, "allow-dhcp", false, "a DHCP server may sit behind the endpoint, and addresses it leases are allowed")
 		f.BoolVar(&guards.AllowRA, "allow-ra", false, "an IPv6 router may sit behind the endpoint")

@@ -58,7 +58,7 @@ func (a *app) serviceCommand() *cobra.Command {
 			return printList(a, l, func(s s4t.Service) string { return s.Name },
 				column[s4t.Service]{"BOARD", func(s s4t.Service) string { return s.Board }},
 				column[s4t.Service]{"NAME", func(s s4t.Service) string { return s.Name }},
-				column[s4t.Service]{"TARGET", func(s s4t.Service) string { return net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort)) }},
+				column[s4t.Service]{"TARGET", func(s s4t.Service) string { return targetText(s) }},
 				column[s4t.Service]{"PUBLIC", func(s s4t.Service) string { return net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort)) }},
 				column[s4t.Service]{"STATUS", func(s s4t.Service) string { return string(s.Status) }},
 				column[s4t.Service]{"CREATED", func(s s4t.Service) string { return since(&s.CreatedAt) }})
@@ -90,9 +90,18 @@ func (a *app) serviceCommand() *cobra.Command {
 func (a *app) printService(s s4t.Service) error {
 	return a.printOne(s, s.Name,
 		field{"board", s.Board}, field{"name", s.Name}, field{"id", string(s.ID)},
-		field{"target", net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort))},
+		field{"target", targetText(s)},
 		field{"public", net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort))},
 		field{"status", string(s.Status)}, field{"problem", s.Problem}, field{"created", since(&s.CreatedAt)})
+}
+
+// targetText is where the streams of a service go, and what is known of it.
+func targetText(s s4t.Service) string {
+	text := net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort))
+	if s.TargetStatus != "" {
+		text += " (" + s.TargetStatus + ")"
+	}
+	return text
 }
 
 // tcpPort reads the name of a known service or a TCP port.

@@ -56,6 +56,7 @@ iotronic that runs as root or with CAP_NET_ADMIN. It lasts until --remove.`,
 	f := cmd.Flags()
 	f.StringVar(&req.Bridge, "bridge", "", "name of a Linux bridge `BR` on the host of the network's tunnel agent")
 	f.BoolVar(&remove, "remove", false, "take the network out of its bridge")
+	f.BoolVar(&req.AllowLifted, "allow-lifted", false, "do it though guards of the network's ports are lifted")
 	f.BoolVar(&guards.AllowDHCP, "allow-dhcp", false, "a DHCP server may sit on the bridge, and addresses it leases are allowed")
 	f.BoolVar(&guards.AllowRA, "allow-ra", false, "an IPv6 router may sit on the bridge")
 	f.IntVar(&guards.StormLimit, "storm-limit", 0, "`N` frames/s of broadcast, multicast and unknown unicast from the bridge (default 500)")

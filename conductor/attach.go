@@ -1,0 +1,81 @@
+package conductor
+
+import (
+	"slices"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// What a board that has never been there has costs its tunnel agents nothing:
+// their parts of it (the far end of a port, a public port, the network when it
+// has no other port) are wanted of them from its first session on. Numbers and
+// addresses are reserved before.
+
+// attached reports whether tunnel agents are to have their parts of what a board
+// has: it has begun a session, with the key that it has now.
+func attached(status s4t.BoardStatus) bool { return status != s4t.BoardRegistered }
+
+// attach wants them, when a board begins its first session; its idle data
+// rtunnels are [change.wantStreams].
+func (ch *change) attach(b store.Board) error {
+	ports, err := ch.PortsOfBoard(b.ID)
+	if err != nil {
+		return err
+	}
+	for _, p := range ports {
+		p.BoardStatus = b.Status
+		n, err := ch.Network(p.Network)
+		if err != nil {
+			return err
+		}
+		if err := ch.wantNetwork(n); err != nil {
+			return err
+		}
+		if err := ch.wantPort(p); err != nil {
+			return err
+		}
+	}
+	services, err := ch.ServicesOfBoard(b.ID)
+	if err != nil {
+		return err
+	}
+	for _, s := range services {
+		s.BoardStatus = b.Status
+		ch.wantService(s)
+	}
+	return nil
+}
+
+// detach takes them back. Networks stay.
+func (ch *change) detach(b store.Board) error {
+	ports, err := ch.PortsOfBoard(b.ID)
+	if err != nil {
+		return err
+	}
+	for _, p := range ports {
+		ch.unwant(agentOf(p.TunnelAgent), wire.KindPort, string(p.ID))
+	}
+	services, err := ch.ServicesOfBoard(b.ID)
+	if err != nil {
+		return err
+	}
+	for _, s := range services {
+		ch.unwant(agentOf(s.Agent), wire.KindService, string(s.ID))
+	}
+	if b.TunnelAgent != "" {
+		ch.unwant(agentOf(b.TunnelAgent), wire.KindStreams, string(b.ID))
+	}
+	return nil
+}
+
+// carried reports whether a tunnel agent is to have a network: a board on it is
+// attached, or an admin has joined machines of the data centre to it.
+func (ch *change) carried(n s4t.Network) (bool, error) {
+	if n.Uplink != nil || len(n.AttachGRE) > 0 {
+		return true, nil
+	}
+	statuses, err := ch.BoardStatusesOn(n.ID)
+	return slices.ContainsFunc(statuses, attached), err
+}
