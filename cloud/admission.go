@@ -52,19 +52,10 @@ func newAdmission() *admission {
 	return &admission{max: maxGuests, conns: map[net.Conn]*guest{}, sources: map[netip.Prefix]*list.List{}, streams: map[net.Conn]int{}}
 }
 
-// sourceOf is who a peer counts as: its IPv4 address, or its IPv6 /64, which
-// one subscriber has whole.
+// sourceOf is who a peer counts as; see [s4t.SourceOf].
 func sourceOf(a net.Addr) netip.Prefix {
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return netip.Prefix{}
-	}
-	ip := ap.Addr().Unmap().WithZone("")
-	if ip.Is4() {
-		return netip.PrefixFrom(ip, 32)
-	}
-	p, _ := ip.Prefix(64) // an IPv6 address has one
-	return p
+	ap, _ := netip.ParseAddrPort(a.String())
+	return s4t.SourceOf(ap.Addr())
 }
 
 // state follows a connection, as [http.Server.ConnState].

@@ -87,16 +87,6 @@ func TestWhoWasHandedOverIsNoGuest(t *testing.T) {
 	}
 }
 
-func TestASourceIsAnAddressOrAnIPv6Subscriber(t *testing.T) {
-	for addr, want := range map[string]string{
-		"192.0.2.1": "192.0.2.1/32", "::ffff:192.0.2.1": "192.0.2.1/32", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "fe80::1": "fe80::/64",
-	} {
-		if got := sourceOf(&net.TCPAddr{IP: net.ParseIP(addr), Port: 1}); got.String() != want {
-			t.Errorf("%s counts as %s, want %s", addr, got, want)
-		}
-	}
-}
-
 func TestAStreamIsNoGuestWhileItLasts(t *testing.T) {
 	a := newAdmission()
 	a.max = 3

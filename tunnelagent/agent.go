@@ -12,6 +12,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/lograte"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/registration"
 	"github.com/stack4things/s4t/rtunnel/stream"
@@ -72,6 +73,7 @@ type Agent struct {
 	used         *wire.UsedTickets
 	reports      reports
 	kinds
+	strangers strangers
 
 	order []wire.Kind // in which kinds are applied
 	kind  map[wire.Kind]reconciler
@@ -89,6 +91,9 @@ type Agent struct {
 	key      ed25519.PublicKey
 	desired  desired
 }
+
+// strangers are the lines of the log that anybody may cause.
+type strangers struct{ refused, broken, crowded lograte.Line }
 
 // New returns an Agent that does nothing until Run.
 func New(cfg Config) (*Agent, error) {

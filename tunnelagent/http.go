@@ -40,14 +40,14 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t, err := a.admit(ctx, text, purposeOf[proto])
 	if err != nil {
 		a.handlers.Done()
-		a.cfg.Log.Info("an rtunnel was refused", "peer", r.RemoteAddr, "board", t.Board, "err", err)
+		a.strangers.refused.Info(a.cfg.Log, "an rtunnel was refused", "peer", r.RemoteAddr, "board", t.Board, "err", err)
 		accept.Refuse(w, err)
 		return
 	}
 	conn, _, err := accept.Accept(w, r, []string{proto})
 	if err != nil {
 		a.handlers.Done()
-		a.cfg.Log.Info("an rtunnel did not come about", "peer", r.RemoteAddr, "board", t.Board, "err", err)
+		a.strangers.broken.Info(a.cfg.Log, "an rtunnel did not come about", "peer", r.RemoteAddr, "board", t.Board, "err", err)
 		return
 	}
 	go a.serve(ctx, t, text, conn)

@@ -167,7 +167,7 @@ func (x *exposure) accept() {
 		source := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 		if limit := x.peers.enter(source); limit > 0 {
 			hangUp(tcp)
-			log.Warn("a public port has too many connections; one more was refused", "peer", c.RemoteAddr(), "limit", limit)
+			x.agent.strangers.crowded.Warn(log, "a public port has too many connections; one more was refused", "peer", c.RemoteAddr(), "limit", limit)
 			continue
 		}
 		x.agent.handlers.Add(1)

@@ -13,6 +13,7 @@ import (
 	nwamp "github.com/gammazero/nexus/v3/wamp"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lograte"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -55,9 +56,10 @@ const (
 
 // Router lets boards in and routes between them and the cloud.
 type Router struct {
-	cfg   Config
-	guard guard // slows down who guesses codes
-	ready chan struct{}
+	cfg     Config
+	guard   guard        // slows down who guesses codes
+	refused lograte.Line // strangers that could not join
+	ready   chan struct{}
 
 	buffers sync.Pool // of gorilla/websocket, for writing
 

@@ -65,7 +65,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.attaching.Go(func() {
 		if err := run.nexus.Attach(p); err != nil {
 			if !p.codeGood {
-				p.log.Info("a board could not join", "err", err)
+				r.refused.Info(p.log, "a board could not join", "err", err)
 			}
 			p.Close()
 		}
