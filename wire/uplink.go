@@ -14,7 +14,7 @@ type UplinkSet struct {
 	Caller Caller         `json:"caller"`
 	Ref    string         `json:"ref"` // of the network
 	Bridge string         `json:"bridge"`
-	Guards s4t.PortGuards `json:"guards"` // AllowDHCP, AllowRA, StormLimit and RateLimit only
+	Guards s4t.PortGuards `json:"guards"` // AllowDHCP, AllowRA, StormLimit, RateLimit and Outward only
 
 	AllowLifted bool `json:"allow_lifted,omitempty"` // though guards of its ports are lifted
 }
