@@ -26,6 +26,7 @@ const (
 type Config struct {
 	State        string                               // optional: the state directory; default DefaultState
 	AllowTargets []netip.Prefix                       // optional: what streams may reach besides the board itself
+	AllowBridges []string                             // optional: interfaces that a network may be bridged to, by the owner's word; default none
 	Version      string                               // optional: of lightning-rod, as the cloud is told it
 	SSHDir       string                               // optional: where the public SSH host keys are; default /etc/ssh
 	Devices      *Devices                             // optional: where devices are made; default the kernel

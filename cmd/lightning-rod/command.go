@@ -41,11 +41,11 @@ type command struct {
 func commands() []command {
 	return []command{
 		{name: "join", args: "JOIN-STRING", min: 1, max: 1, run: join,
-			flags:   []string{"state", "name", "proxy", "ca", "no-run", "allow-target", "verbose"},
+			flags:   []string{"state", "name", "proxy", "ca", "no-run", "allow-target", "allow-bridge", "verbose"},
 			short:   "enrol this board, then run",
 			example: "lightning-rod join s4t1.eyJ1IjpbImh0dHBzOi8v...\n  lightning-rod join JOIN-STRING --proxy http://10.0.0.1:3128 --no-run"},
 		{name: "run", run: serve,
-			flags:   []string{"state", "allow-target", "verbose"},
+			flags:   []string{"state", "allow-target", "allow-bridge", "verbose"},
 			short:   "be the board's service",
 			example: "lightning-rod run\n  lightning-rod run --allow-target 192.168.1.0/24"},
 		{name: "status", run: status,
@@ -75,6 +75,7 @@ type options struct {
 	ca      string
 	noRun   bool
 	allow   []string
+	bridges []string
 	output  string
 	verbose bool
 	help    bool
@@ -92,6 +93,7 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.StringVar(&o.ca, "ca", "", "PEM `file` of one more CA to trust: of a proxy that re-signs TLS, which may then read all of it; join keeps it")
 	f.BoolVar(&o.noRun, "no-run", false, "enrol only")
 	f.StringArrayVar(&o.allow, "allow-target", nil, "`CIDR` on the board's LAN that streams may reach besides the board itself; repeat it for more")
+	f.StringArrayVar(&o.bridges, "allow-bridge", nil, "`interface` of the board that networks may be bridged to (s4t bridge add --bridge-to); repeat it for more")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more to standard error")
 	f.BoolVarP(&o.help, "help", "h", false, "help with an example")
@@ -245,7 +247,7 @@ func serve(ctx context.Context, o options) error {
 		return err
 	}
 	e, err := lightningrod.New(lightningrod.Config{
-		State: o.state, AllowTargets: allow, Version: version, Log: o.log(),
+		State: o.state, AllowTargets: allow, AllowBridges: o.bridges, Version: version, Log: o.log(),
 		Ready: func(board string, generation int64) { fmt.Fprintf(o.stdout, "ready %s %d\n", board, generation) },
 	})
 	if err != nil {
