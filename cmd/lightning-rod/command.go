@@ -181,7 +181,6 @@ func (o options) log() *slog.Logger {
 }
 
 func join(ctx context.Context, o options) error {
-	joinString := hide(o.args[0])
 	if _, err := o.allowed(); err != nil { // before anything is changed
 		return err
 	}
@@ -189,7 +188,7 @@ func join(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	id, err := lightningrod.Join(ctx, lightningrod.JoinConfig{State: o.state, Join: joinString, Name: o.name, Proxy: o.proxy, ExtraCA: ca, Log: o.log()})
+	id, err := lightningrod.Join(ctx, lightningrod.JoinConfig{State: o.state, Join: o.args[0], Name: o.name, Proxy: o.proxy, ExtraCA: ca, Log: o.log()})
 	if err != nil {
 		return err
 	}
