@@ -43,6 +43,8 @@ var parsers = []struct{ reads, target string }{
 	{"the identity of a board", "lightningrod FuzzIdentity"},
 	{"the saved desired state of a board", "lightningrod FuzzDesired"},
 	{"what a broken join left", "lightningrod FuzzPending"},
+	{"the kernel's tables of what listens", "lightningrod FuzzListeners"},
+	{"the configuration of lightning-rod", "cmd/lightning-rod FuzzReadConfig"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)

@@ -88,6 +88,20 @@ func checkPorts(_ context.Context, x *examination) {
 	}
 }
 
+// checkServices looks at what stands in the way of the board's services.
+func checkServices(_ context.Context, x *examination) {
+	if x.Running == nil {
+		return
+	}
+	for _, s := range x.Running.Services {
+		id := wire.ServiceDown
+		if d, ok := wire.Diagnose(s.ProblemID); ok && d.Check == "service" {
+			id = d.ID
+		}
+		x.found(id, "service "+s.Target+": "+s.Problem, "")
+	}
+}
+
 // overlap finds networks of the board's own that a port's network covers, or
 // is covered by.
 func (x *examination) overlap(p Port, s link.Survey) {

@@ -72,6 +72,14 @@ type Running struct {
 	Trouble   string   // the one of them that is why there is no session
 	Cause     string   // of the trouble: the ID of a [wire.Diagnosis]; empty: not known
 	Ports     []Port
+	Services  []Service
+}
+
+// Service is an exposed service of a running lightning-rod that has a problem.
+type Service struct {
+	Target    string // host:port
+	Problem   string
+	ProblemID string // of the problem: the ID of a [wire.Diagnosis], where it has one
 }
 
 // Port is a port of a running lightning-rod.
@@ -103,6 +111,7 @@ func checks() []check {
 		{"state", false, checkState},
 		{"agent", false, checkAgent},
 		{"port", false, checkPorts},
+		{"service", false, checkServices},
 		{"disk", false, checkDisk},
 		{"networks", false, checkNetworks},
 		{"proxy", true, checkProxy},

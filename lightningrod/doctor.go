@@ -2,6 +2,8 @@ package lightningrod
 
 import (
 	"context"
+	"net"
+	"strconv"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/doctor"
@@ -67,6 +69,11 @@ func (s Status) running() *doctor.Running {
 	r := &doctor.Running{Connected: s.Connected, URL: s.URL, Problems: s.Problems, Trouble: s.Trouble, Cause: s.Cause}
 	for _, p := range s.Ports {
 		r.Ports = append(r.Ports, doctor.Port{Interface: p.Interface, Addresses: p.Addresses, Problem: p.Problem, ProblemID: p.ProblemID})
+	}
+	for _, v := range s.Services {
+		if v.Problem != "" {
+			r.Services = append(r.Services, doctor.Service{Target: net.JoinHostPort(v.Target, strconv.Itoa(v.TCPPort)), Problem: v.Problem, ProblemID: v.ProblemID})
+		}
 	}
 	return r
 }

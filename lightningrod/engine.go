@@ -24,14 +24,16 @@ const (
 
 // Config configures an [Engine].
 type Config struct {
-	State        string                               // optional: the state directory; default DefaultState
-	AllowTargets []netip.Prefix                       // optional: what streams may reach besides the board itself
-	AllowBridges []string                             // optional: interfaces that a network may be bridged to, by the owner's word; default none
-	Version      string                               // optional: of lightning-rod, as the cloud is told it
-	SSHDir       string                               // optional: where the public SSH host keys are; default /etc/ssh
-	Devices      *Devices                             // optional: where devices are made; default the kernel
-	Ready        func(board string, generation int64) // optional: called each time the board is connected and has applied its desired state
-	Log          *slog.Logger                         // optional: default discards
+	State         string                               // optional: the state directory; default DefaultState
+	AllowTargets  []netip.Prefix                       // optional: what streams may reach besides the board itself
+	AllowBridges  []string                             // optional: interfaces that a network may be bridged to, by the owner's word; default none
+	SourcePerUser SourcePerUser                        // optional: which services of the board see an address for each user; default those of SSH
+	Proxy         string                               // optional: HTTP proxy URL to the cloud in the place of the identity's
+	Version       string                               // optional: of lightning-rod, as the cloud is told it
+	SSHDir        string                               // optional: where the configuration and the public host keys of sshd are; default /etc/ssh
+	Devices       *Devices                             // optional: where devices are made; default the kernel
+	Ready         func(board string, generation int64) // optional: called each time the board is connected and has applied its desired state
+	Log           *slog.Logger                         // optional: default discards
 }
 
 // Engine is a board at work. It makes the board what the cloud's desired state
@@ -45,6 +47,7 @@ type Engine struct {
 	instance string // made anew by every start; tells a clone
 	clock    cloudClock
 	kinds    kinds
+	ssh      *sshServices
 	connect  func(ctx context.Context, urls []string) (cloud, error)
 	dirty    chan struct{} // a state of a resource may have changed
 
@@ -85,7 +88,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	return &Engine{
 		cfg: cfg, dir: stateDir(cfg.State), instance: s4t.NewID(),
-		dirty: make(chan struct{}, 1), change: make(chan struct{}),
+		ssh: newSSHServices(cfg.SSHDir), dirty: make(chan struct{}, 1), change: make(chan struct{}),
 	}, nil
 }
 
@@ -103,11 +106,14 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.id, err = e.dir.identity(); err != nil {
 		return err
 	}
+	if e.cfg.Proxy != "" {
+		e.id.Proxy = e.cfg.Proxy
+	}
 	e.caps = e.cfg.Devices.Capabilities()
 	if !e.caps.Networks {
 		e.cfg.Log.Warn("virtual networks are not possible here; tunnels and commands work", "err", e.caps.Reason)
 	}
-	c, err := newConnector(connectorConfig{Identity: e.id, Doctor: e.doctor, Log: e.cfg.Log})
+	c, err := newConnector(connectorConfig{Identity: e.id, Doctor: e.doctor, HostKeys: e.ssh.answer, Log: e.cfg.Log})
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,8 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, err error
 	defer c.Close()
 	start := time.Now()
 	var w wire.BoardWelcome
-	info := boardInfo(e.cfg.Version, e.cfg.SSHDir, e.caps)
+	info := boardInfo(e.cfg.Version, e.caps)
+	info.HostKeys = e.ssh.known(sshPort)
 	if err := c.Call(ctx, wamp.Connected, wire.BoardConnected{Instance: e.instance, Info: info}, &w); err != nil {
 		return 0, firstOf(c, err)
 	}

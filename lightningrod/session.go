@@ -36,9 +36,10 @@ type cloud interface {
 
 // connectorConfig configures a connector.
 type connectorConfig struct {
-	Identity Identity                                    // required
-	Doctor   func(ctx context.Context) wire.DoctorReport // optional: answers the cloud's doctor; default: not registered
-	Log      *slog.Logger                                // required
+	Identity Identity                                                   // required
+	Doctor   func(ctx context.Context) wire.DoctorReport                // optional: answers the cloud's doctor; default: not registered
+	HostKeys func(ctx context.Context, question string) (string, error) // optional: answers which host keys an SSH service of the board has; default: not registered
+	Log      *slog.Logger                                               // required
 }
 
 // connector opens control sessions.
@@ -123,7 +124,7 @@ func (c *connector) connectTo(ctx context.Context, url string) (*session, error)
 	// The cloud pings too; ours go outward, and so make a NAT that has
 	// forgotten the connection learn it again.
 	s.running.Go(func() { conn.Keepalive(alive, s4t.PresenceInterval, s4t.PresenceTimeout) })
-	if err := s.offer(ctx, c.cfg.Doctor); err != nil {
+	if err := s.offer(ctx, c.cfg); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -142,7 +143,7 @@ type session struct {
 }
 
 // offer subscribes and registers what the cloud may use of the board.
-func (s *session) offer(ctx context.Context, doctor func(context.Context) wire.DoctorReport) error {
+func (s *session) offer(ctx context.Context, cfg connectorConfig) error {
 	err := s.ws.Subscribe(ctx, wamp.BoardURI(s.board, wamp.Wake), func(arg string) {
 		var w wire.BoardWake
 		if json.Unmarshal([]byte(arg), &w) != nil {
@@ -166,11 +167,16 @@ func (s *session) offer(ctx context.Context, doctor func(context.Context) wire.D
 	if err != nil {
 		return err
 	}
-	if err := s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.HostKeys), askHostKeys); err != nil || doctor == nil {
-		return err
+	if cfg.HostKeys != nil {
+		if err := s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.HostKeys), cfg.HostKeys); err != nil {
+			return err
+		}
+	}
+	if cfg.Doctor == nil {
+		return nil
 	}
 	return s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.Doctor), func(ctx context.Context, _ string) (string, error) {
-		return string(wire.Encode(doctor(ctx))), nil
+		return string(wire.Encode(cfg.Doctor(ctx))), nil
 	})
 }
 

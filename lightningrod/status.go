@@ -49,10 +49,11 @@ type PortStatus struct {
 
 // ServiceStatus is a service that streams may reach.
 type ServiceStatus struct {
-	ID      s4t.ServiceID `json:"id"`
-	Target  string        `json:"target"`
-	TCPPort int           `json:"port"`
-	Problem string        `json:"problem,omitempty"` // why streams may not reach it
+	ID        s4t.ServiceID `json:"id"`
+	Target    string        `json:"target"`
+	TCPPort   int           `json:"port"`
+	Problem   string        `json:"problem,omitempty"`    // why streams do not reach it
+	ProblemID string        `json:"problem_id,omitempty"` // of a [wire.Diagnosis]
 }
 
 // statusOf builds what identity and desired state tell, with the states of the
@@ -78,7 +79,7 @@ func statusOf(id Identity, d wire.BoardDesired, states []wire.ResourceState) Sta
 		case wire.KindService:
 			var v wire.DesiredService
 			json.Unmarshal(r.Spec, &v)
-			s.Services = append(s.Services, ServiceStatus{ID: s4t.ServiceID(r.ID), Target: v.Target, TCPPort: v.TCPPort, Problem: st.Problem})
+			s.Services = append(s.Services, ServiceStatus{ID: s4t.ServiceID(r.ID), Target: v.Target, TCPPort: v.TCPPort, Problem: st.Problem, ProblemID: st.ProblemID})
 		}
 	}
 	return s

@@ -98,6 +98,7 @@ const (
 	BoardSilent     = "board-silent"
 	ServiceDown     = "service-down"
 	TargetForbidden = "target-forbidden"
+	TargetRefused   = "target-refused"
 	PublicPortTaken = "public-port-taken"
 	TunnelAgentAway = "tunnel-agent-away"
 	OldVersion      = "old-version"
@@ -190,6 +191,7 @@ func Diagnoses() []Diagnosis {
 		{BoardSilent, "session", LevelWarning, false, "the board is online and did not say what it finds itself", "run `lightning-rod doctor` on the board"},
 		{ServiceDown, "service", LevelError, true, "an exposed service has a problem; the finding repeats it", "`s4t service hide`, then expose it with another public port"},
 		{TargetForbidden, "service", LevelError, true, "a service is exposed whose target the board's owner does not allow", "the owner can allow it: `lightning-rod run --allow-target`"},
+		{TargetRefused, "service", LevelWarning, true, "nothing listens on the board where the streams of an exposed service go", "start the service on the board, or `s4t service hide` and expose the right port"},
 		{PublicPortTaken, "service", LevelError, true, "another program on the cloud's host listens on the public port of an exposed service", "the operator can free it; or `s4t service hide`, then expose it with another public port"},
 		{TunnelAgentAway, "tunnel agent", LevelError, true, "the tunnel agent that serves the board is away", "the operator has to look at it"},
 		{OldVersion, "version", LevelWarning, true, "the board's lightning-rod is older than the cloud", "bring lightning-rod to the cloud's version"},

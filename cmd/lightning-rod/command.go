@@ -38,14 +38,17 @@ type command struct {
 	run     func(ctx context.Context, o options) error
 }
 
+// runFlags are those of a board at work.
+var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "source-per-user", "verbose"}
+
 func commands() []command {
 	return []command{
 		{name: "join", args: "JOIN-STRING", min: 1, max: 1, run: join,
-			flags:   []string{"state", "name", "proxy", "ca", "no-run", "allow-target", "allow-bridge", "verbose"},
+			flags:   append([]string{"name", "proxy", "ca", "no-run"}, runFlags...),
 			short:   "enrol this board, then run",
 			example: "lightning-rod join s4t1.eyJ1IjpbImh0dHBzOi8v...\n  lightning-rod join JOIN-STRING --proxy http://10.0.0.1:3128 --no-run"},
 		{name: "run", run: serve,
-			flags:   []string{"state", "allow-target", "allow-bridge", "verbose"},
+			flags:   runFlags,
 			short:   "be the board's service",
 			example: "lightning-rod run\n  lightning-rod run --allow-target 192.168.1.0/24"},
 		{name: "status", run: status,
@@ -57,7 +60,7 @@ func commands() []command {
 			short:   "un-enrol and remove what was set up, also offline",
 			example: "lightning-rod leave"},
 		{name: "doctor", args: "[JOIN-STRING | URL]", max: 1, run: doctor,
-			flags:   []string{"state", "proxy", "ca", "output", "verbose"},
+			flags:   []string{"state", "config", "proxy", "proxy-file", "ca", "output", "verbose"},
 			short:   "say what stands between this board and the cloud",
 			example: "lightning-rod doctor\n  lightning-rod doctor https://cloud.example.org:8812"},
 		{name: "version", run: printVersion,
@@ -68,17 +71,21 @@ func commands() []command {
 
 // options are what a command line says.
 type options struct {
-	args    []string
-	state   string
-	name    string
-	proxy   string
-	ca      string
-	noRun   bool
-	allow   []string
-	bridges []string
-	output  string
-	verbose bool
-	help    bool
+	args      []string
+	state     string
+	config    string
+	name      string
+	proxy     string
+	proxyFile string
+	ca        string
+	noRun     bool
+	allow     []string
+	bridges   []string
+	runProxy  string // of --proxy-file, for a board that has joined
+	perUser   string // on, off, or empty: of SSH only
+	output    string
+	verbose   bool
+	help      bool
 
 	stdout, stderr io.Writer
 }
@@ -88,12 +95,15 @@ func flagSet(o *options) *pflag.FlagSet {
 	f := pflag.NewFlagSet("lightning-rod", pflag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.StringVar(&o.state, "state", lightningrod.DefaultState, "`directory` of the board's identity and state")
+	f.StringVar(&o.config, "config", defaultConfig, "`file` with settings; flags win over it")
 	f.StringVar(&o.name, "name", "", "the board's `name`, where the code belongs to no named board")
 	f.StringVar(&o.proxy, "proxy", "", "HTTP proxy `URL` to the cloud, kept for later; default is HTTPS_PROXY")
+	f.StringVar(&o.proxyFile, "proxy-file", "", "`file` that holds the URL of --proxy: a password in it is in no process list")
 	f.StringVar(&o.ca, "ca", "", "PEM `file` of one more CA to trust: of a proxy that re-signs TLS, which may then read all of it; join keeps it")
 	f.BoolVar(&o.noRun, "no-run", false, "enrol only")
 	f.StringArrayVar(&o.allow, "allow-target", nil, "`CIDR` on the board's LAN that streams may reach besides the board itself; repeat it for more")
 	f.StringArrayVar(&o.bridges, "allow-bridge", nil, "`interface` of the board that networks may be bridged to (s4t bridge add --bridge-to); repeat it for more")
+	f.StringVar(&o.perUser, "source-per-user", "", "`on` or off: services of the board see an address of 127.64.0.0/10 for each user; default for SSH only")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more to standard error")
 	f.BoolVarP(&o.help, "help", "h", false, "help with an example")
@@ -144,6 +154,11 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	}
 	if o.output != "table" && o.output != "json" {
 		return usagef("-o is table or json, not %q", o.output)
+	}
+	if slices.Contains(c.flags, "config") {
+		if err := o.configure(flags); err != nil {
+			return err
+		}
 	}
 	return c.run(ctx, o)
 }
@@ -246,7 +261,7 @@ func serve(ctx context.Context, o options) error {
 		return err
 	}
 	e, err := lightningrod.New(lightningrod.Config{
-		State: o.state, AllowTargets: allow, AllowBridges: o.bridges, Version: version, Log: o.log(),
+		State: o.state, AllowTargets: allow, AllowBridges: o.bridges, SourcePerUser: perUser(o.perUser), Proxy: o.runProxy, Version: version, Log: o.log(),
 		Ready: func(board string, generation int64) { fmt.Fprintf(o.stdout, "ready %s %d\n", board, generation) },
 	})
 	if err != nil {
@@ -281,7 +296,10 @@ func status(ctx context.Context, o options) error {
 	}
 	for _, v := range s.Services {
 		state := ""
-		if v.Problem != "" {
+		switch {
+		case v.ProblemID == wire.TargetRefused:
+			state = " " + v.Problem
+		case v.Problem != "":
 			state = " down: " + v.Problem
 		}
 		fmt.Fprintf(t, "service\t%s:%d%s\n", v.Target, v.TCPPort, state)

@@ -11,9 +11,9 @@ import (
 	"github.com/stack4things/s4t"
 )
 
-// maxFile bounds a file, in bytes; what parses TOML takes memory for each level
+// MaxFile bounds a file, in bytes; what parses TOML takes memory for each level
 // of nesting.
-const maxFile = 256 << 10
+const MaxFile = 256 << 10
 
 // maxText bounds what an error repeats of the file, in bytes.
 const maxText = 200
@@ -21,8 +21,8 @@ const maxText = 200
 // Decode reads text into cfg, over what is there. A key that cfg does not know
 // is an error. op and hint are the error's: what was attempted, what to do.
 func Decode(op, hint string, text []byte, cfg any) error {
-	if len(text) > maxFile {
-		return s4t.Errorf(s4t.Invalid, op, hint, "it is longer than %d bytes", maxFile)
+	if len(text) > MaxFile {
+		return s4t.Errorf(s4t.Invalid, op, hint, "it is longer than %d bytes", MaxFile)
 	}
 	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(cfg)
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
