@@ -62,6 +62,7 @@ type Identity struct {
 	// Whom the board believes, as dial.Config has it.
 	CA, ExtraCA []byte
 	Fingerprint string
+	SystemRoots bool
 }
 
 // Running is what a lightning-rod tells of itself.
@@ -92,7 +93,7 @@ type Port struct {
 
 // trusted says whom the board believes.
 func (i *Identity) trusted(to *dial.Config) {
-	to.CA, to.Fingerprint, to.ExtraCA = i.CA, i.Fingerprint, i.ExtraCA
+	to.CA, to.SystemRoots, to.Fingerprint, to.ExtraCA = i.CA, i.SystemRoots, i.Fingerprint, i.ExtraCA
 }
 
 // check is one thing that may stand in the way. It appends what it found; a

@@ -51,16 +51,18 @@ func (d stateDir) patient(ctx context.Context) doctor.Board {
 			cloud = s.URL
 		}
 	}
-	board.Identity = id.patient(cloud)
+	announced, _ := d.announcedTrust()
+	board.Identity = id.patient(cloud, announced)
 	return board
 }
 
 // patient is an identity as the doctor needs to know it. cloud is the URL that
 // the board uses, or would try first.
-func (i Identity) patient(cloud string) *doctor.Identity {
+func (i Identity) patient(cloud string, announced wire.Trust) *doctor.Identity {
+	ca, system := i.roots(announced)
 	return &doctor.Identity{
 		Board: i.Board, Name: i.Name, Key: i.PrivateKey(), URLs: i.URLs, Cloud: cloud, Proxy: i.Proxy,
-		CA: []byte(i.CA), ExtraCA: []byte(i.ExtraCA), Fingerprint: i.Fingerprint,
+		CA: ca, SystemRoots: system, ExtraCA: []byte(i.ExtraCA), Fingerprint: i.Fingerprint,
 	}
 }
 
@@ -81,8 +83,11 @@ func (s Status) running() *doctor.Running {
 // doctor answers the cloud's question what stands in the way, worst first.
 func (e *Engine) doctor(ctx context.Context) wire.DoctorReport {
 	s := e.Status()
+	e.mu.Lock()
+	announced := e.trust
+	e.mu.Unlock()
 	cfg := doctor.Config{
-		Board:  doctor.Board{State: string(e.dir), Identity: e.id.patient(s.URL), Running: s.running(), Capabilities: &e.caps},
+		Board:  doctor.Board{State: string(e.dir), Identity: e.id.patient(s.URL, announced), Running: s.running(), Capabilities: &e.caps},
 		NoPath: true,
 	}
 	if e.clock.known() {

@@ -49,7 +49,8 @@ type Engine struct {
 	kinds    kinds
 	ssh      *sshServices
 	connect  func(ctx context.Context, urls []string) (cloud, error)
-	dirty    chan struct{} // a state of a resource may have changed
+	retrust  func(ca []byte, systemRoots bool) error // of the dialler, see [dial.Dialer.Trust]
+	dirty    chan struct{}                           // a state of a resource may have changed
 
 	mu        sync.Mutex // guards the fields below; taken last: a kind may hold a lock of its own
 	desired   wire.BoardDesired
@@ -62,6 +63,10 @@ type Engine struct {
 	cause     string        // of the trouble: the ID of a diagnosis
 	saving    string        // why desired state could not be kept
 	recovered string        // what was lost on disk, until the cloud was told
+
+	trust      wire.Trust // what the cloud announced of its certificate
+	trustSaved bool       // it is on disk
+	losing     string     // why it is not
 }
 
 // New returns an Engine that does nothing until Run.
@@ -88,7 +93,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	return &Engine{
 		cfg: cfg, dir: stateDir(cfg.State), instance: s4t.NewID(),
-		ssh: newSSHServices(cfg.SSHDir), dirty: make(chan struct{}, 1), change: make(chan struct{}),
+		ssh: newSSHServices(cfg.SSHDir), dirty: make(chan struct{}, 1), change: make(chan struct{}), retrust: func([]byte, bool) error { return nil },
 	}, nil
 }
 
@@ -113,10 +118,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	if !e.caps.Networks {
 		e.cfg.Log.Warn("virtual networks are not possible here; tunnels and commands work", "err", e.caps.Reason)
 	}
-	c, err := newConnector(connectorConfig{Identity: e.id, Doctor: e.doctor, HostKeys: e.ssh.answer, Log: e.cfg.Log})
+	e.recall()
+	c, err := newConnector(connectorConfig{Identity: e.id, Trust: e.trust, Doctor: e.doctor, HostKeys: e.ssh.answer, Log: e.cfg.Log})
 	if err != nil {
 		return err
 	}
+	e.retrust = c.dialer.Trust
 	if err := e.build(c.dialer, c.connect); err != nil {
 		return err
 	}
@@ -228,6 +235,7 @@ func (e *Engine) adopt(d wire.BoardDesired) error {
 		d.Resources = []wire.Resource{} // nothing is wanted; on disk that differs from a file without resources
 	}
 	e.clock.set(d.Time)
+	e.believe(d.Trust)
 	e.take(d)
 	return nil
 }

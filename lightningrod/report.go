@@ -46,8 +46,10 @@ func (e *Engine) problems() []string {
 	if e.trouble != "" {
 		out = append(out, e.trouble)
 	}
-	if e.saving != "" {
-		out = append(out, e.saving)
+	for _, why := range []string{e.saving, e.losing} {
+		if why != "" {
+			out = append(out, why)
+		}
 	}
 	out = append(out, of...)
 	return append(out, e.desired.Notices...)

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/doctor"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
@@ -65,8 +66,7 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, err error
 	defer c.Close()
 	start := time.Now()
 	var w wire.BoardWelcome
-	info := boardInfo(e.cfg.Version, e.caps)
-	info.HostKeys = e.ssh.known(sshPort)
+	info := e.info()
 	if err := c.Call(ctx, wamp.Connected, wire.BoardConnected{Instance: e.instance, Info: info}, &w); err != nil {
 		return 0, firstOf(c, err)
 	}
@@ -74,7 +74,7 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, err error
 	defer e.setSession(nil, 0)
 	e.kinds.retry()
 	e.cfg.Log.Info("connected", "peer", c.URL(), "session", w.Epoch)
-	err = e.serve(ctx, c, w)
+	err = e.serve(ctx, c, info, w)
 	return max(time.Since(start), 1), err
 }
 
@@ -92,11 +92,11 @@ func firstOf(c cloud, err error) error {
 }
 
 // serve follows one session until it ends.
-func (e *Engine) serve(ctx context.Context, c cloud, w wire.BoardWelcome) error {
+func (e *Engine) serve(ctx context.Context, c cloud, info s4t.BoardInfo, w wire.BoardWelcome) error {
 	if err := e.adopt(w.Desired); err != nil {
 		return err
 	}
-	s := serving{engine: e, cloud: c, epoch: w.Epoch}
+	s := serving{engine: e, cloud: c, epoch: w.Epoch, info: info}
 	refresh := time.NewTicker(jitter(refreshInterval))
 	defer refresh.Stop()
 	again := time.NewTimer(0) // when to look at the report again
@@ -137,10 +137,12 @@ func (e *Engine) hear(generation int64) {
 
 // serving is what one session has been told so far.
 type serving struct {
-	engine *Engine
-	cloud  cloud
-	epoch  int64
-	seq    int64 // of the last report that was sent
+	engine  *Engine
+	cloud   cloud
+	epoch   int64
+	info    s4t.BoardInfo // that the session began with
+	changed bool          // it has changed since
+	seq     int64         // of the last report that was sent
 
 	missed  bool              // the last fetch failed
 	since   time.Time         // when the report began to wait for what is on its way; zero: it does not
@@ -178,6 +180,10 @@ func (s *serving) report(ctx context.Context) (wait time.Duration) {
 		}
 	}
 	s.since = time.Time{}
+	info := s.info
+	if e.refresh(&info); s.changed || !reflect.DeepEqual(info, s.info) {
+		s.changed, r.Info = true, &info
+	}
 	if s.told == nil || !reflect.DeepEqual(*s.told, r) {
 		s.seq++
 		numbered := r

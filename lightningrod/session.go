@@ -37,6 +37,7 @@ type cloud interface {
 // connectorConfig configures a connector.
 type connectorConfig struct {
 	Identity Identity                                                   // required
+	Trust    wire.Trust                                                 // optional: what the cloud announced
 	Doctor   func(ctx context.Context) wire.DoctorReport                // optional: answers the cloud's doctor; default: not registered
 	HostKeys func(ctx context.Context, question string) (string, error) // optional: answers which host keys an SSH service of the board has; default: not registered
 	Log      *slog.Logger                                               // required
@@ -50,24 +51,19 @@ type connector struct {
 }
 
 func newConnector(cfg connectorConfig) (*connector, error) {
-	dialer, err := newDialer(cfg.Identity, cfg.Log)
+	dialer, err := newDialer(cfg.Identity, cfg.Trust, cfg.Log)
 	if err != nil {
 		return nil, err
 	}
 	return &connector{cfg: cfg, dialer: dialer}, nil
 }
 
-// newDialer makes the dialler that trusts what the identity says.
-func newDialer(id Identity, log *slog.Logger) (*dial.Dialer, error) {
+// newDialer makes the dialler that trusts what the identity says, and what the
+// cloud announced since.
+func newDialer(id Identity, announced wire.Trust, log *slog.Logger) (*dial.Dialer, error) {
 	cfg := dial.Config{DefaultProxy: id.Proxy, Log: log}
-	id.trust(&cfg)
+	id.trust(announced, &cfg)
 	return dial.New(cfg)
-}
-
-// trust says whom a board believes: the cloud's CA, or the one of the
-// fingerprint as long as a proxy that re-signs TLS hid it, and the extra CA.
-func (i Identity) trust(cfg *dial.Config) {
-	cfg.CA, cfg.Fingerprint, cfg.ExtraCA = []byte(i.CA), i.Fingerprint, []byte(i.ExtraCA)
 }
 
 // connect tries the URLs in order, that of the last session first.
