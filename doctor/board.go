@@ -13,7 +13,6 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
-	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -82,7 +81,7 @@ func checkPorts(_ context.Context, x *examination) {
 			}
 			x.found(id, "port "+p.Interface+": "+p.Problem, "")
 		}
-		if err == nil {
+		if err == nil && p.ProblemID != wire.AddressOverlap {
 			x.overlap(p, survey)
 		}
 	}
@@ -105,17 +104,15 @@ func checkServices(_ context.Context, x *examination) {
 // overlap finds networks of the board's own that a port's network covers, or
 // is covered by.
 func (x *examination) overlap(p Port, s link.Survey) {
-	own := func(iface string) bool { return strings.HasPrefix(iface, vnet.DevicePrefix) }
+	reached := s.Reached()
 	for _, text := range p.Addresses {
 		a, err := netip.ParsePrefix(text)
 		if err != nil || a.Addr().IsLinkLocalUnicast() {
 			continue
 		}
-		for _, r := range s.Routes {
-			if r.To.Bits() > 0 && !own(r.Interface) && r.To.Overlaps(a.Masked()) {
-				x.found(wire.AddressOverlap, fmt.Sprintf("the network %v of port %s overlaps %v, which this board reaches through %s", a.Masked(), p.Interface, r.To, r.Interface), "")
-				return
-			}
+		if r, ok := link.Overlap(reached, a.Masked()); ok {
+			x.found(wire.AddressOverlap, fmt.Sprintf("the network %v of port %s overlaps %v, which this board reaches through %s", a.Masked(), p.Interface, r.To, r.Interface), "")
+			return
 		}
 	}
 }

@@ -161,7 +161,7 @@ func TestDoctorGoesWhereTheBoardGoes(t *testing.T) {
 	}
 	d := testDesired(1)
 	d.URLs = []string{"https://moved.test"}
-	if err := state.saveDesired(d, wire.BoardDesired{}); err != nil {
+	if err := state.saveDesired(kept{Desired: d}, kept{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := goes(); got != "https://moved.test" {

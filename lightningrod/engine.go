@@ -51,9 +51,14 @@ type Engine struct {
 	connect  func(ctx context.Context, urls []string) (cloud, error)
 	retrust  func(ca []byte, systemRoots bool) error // of the dialler, see [dial.Dialer.Trust]
 	dirty    chan struct{}                           // a state of a resource may have changed
+	trial    *trial
+	around   *around
+
+	applying sync.Mutex // held while a desired state is applied or written; taken first
 
 	mu        sync.Mutex // guards the fields below; taken last: a kind may hold a lock of its own
 	desired   wire.BoardDesired
+	kept      kept  // what is on disk
 	heard     int64 // newest generation the cloud spoke of
 	applied   int64
 	session   cloud
@@ -138,9 +143,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer background.Wait()
 	defer cancel()
 	background.Go(func() { sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }) })
+	background.Go(func() { e.judge(ctx) })
+	background.Go(func() { e.around.Run(ctx) })
 	e.kinds.run(ctx, &background)
-	if err := sweepBridges(e.cfg.Devices.Sweep); err != nil {
-		e.cfg.Log.Warn("a kernel bridge of an earlier run stays", "err", err)
+	if err := sweepHost(e.cfg.Devices.Sweep); err != nil {
+		e.cfg.Log.Warn("what an earlier run left behind stays", "err", err)
 	}
 	e.restore()
 	e.keepSession(ctx)
@@ -150,13 +157,15 @@ func (e *Engine) Run(ctx context.Context) error {
 // build makes the parts; nothing runs yet. id and caps are set.
 func (e *Engine) build(dial rtunnelDialer, connect func(ctx context.Context, urls []string) (cloud, error)) error {
 	e.connect = connect
+	e.around = newAround(e.cfg.Devices.Survey, e.hosts)
+	e.trial = newTrial(e.kinds.risky)
 	return e.register(dial)
 }
 
 // restore applies the saved desired state: devices come up with their
 // addresses even when the cloud is away.
 func (e *Engine) restore() {
-	d, found, damage := e.dir.desired(e.id.Board)
+	k, found, damage := e.dir.kept(e.id.Board)
 	if damage != "" {
 		e.cfg.Log.Warn("state is fetched again from the cloud", "err", damage)
 		e.mu.Lock()
@@ -164,7 +173,11 @@ func (e *Engine) restore() {
 		e.mu.Unlock()
 	}
 	if found {
-		e.apply(d)
+		e.mu.Lock()
+		e.kept = k
+		e.mu.Unlock()
+		e.trial.restore(k.Desired.Resources, k.Suspects)
+		e.apply(k.Desired)
 	}
 }
 
@@ -195,6 +208,7 @@ func (e *Engine) setSession(c cloud, epoch int64) {
 	}
 	close(e.change)
 	e.change = make(chan struct{})
+	e.trial.session(c != nil)
 }
 
 // online returns the live session and its epoch, nil if there is none; changed
@@ -253,29 +267,52 @@ func (e *Engine) clearDesired() {
 	e.take(d)
 }
 
-// take saves a desired state and applies it.
+// take applies a desired state and saves it.
 func (e *Engine) take(d wire.BoardDesired) {
-	e.mu.Lock()
-	last := e.desired
-	e.mu.Unlock()
-	err := e.dir.saveDesired(d, last)
-	e.mu.Lock()
-	e.saving = ""
-	if err != nil {
-		e.saving = err.Error() + "; after a restart the board waits for the cloud"
-	}
-	e.mu.Unlock()
+	e.trial.want(d.Resources)
 	e.apply(d)
+	e.save()
 }
 
-// apply makes the board what d says. It returns when what should go is gone;
-// what should come is on its way.
+// save keeps the desired state for the next boot, unless it is not yet known
+// whether the board can boot with it.
+func (e *Engine) save() {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	suspects, ok := e.trial.saved()
+	if !ok {
+		return
+	}
+	e.mu.Lock()
+	now, last := kept{e.desired, suspects}, e.kept
+	e.mu.Unlock()
+	err := e.dir.saveDesired(now, last)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err != nil {
+		e.saving = err.Error() + "; after a restart the board waits for the cloud"
+		return
+	}
+	e.kept, e.saving = now, ""
+}
+
+// wanted is the desired state.
+func (e *Engine) wanted() wire.BoardDesired {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.desired
+}
+
+// apply makes the board what d says, but for what was taken back. It returns
+// when what should go is gone; what should come is on its way.
 func (e *Engine) apply(d wire.BoardDesired) {
+	e.applying.Lock()
+	defer e.applying.Unlock()
 	e.mu.Lock()
 	e.desired = d
 	e.heard = max(e.heard, d.Generation)
 	e.mu.Unlock()
-	e.kinds.apply(d.Resources)
+	e.kinds.apply(e.trial.effective(d.Resources))
 	e.mu.Lock()
 	e.applied = d.Generation
 	e.mu.Unlock()

@@ -70,7 +70,7 @@ func Leave(ctx context.Context, cfg LeaveConfig) (LeaveResult, error) {
 		}
 	}
 	// Nobody runs any more; what a kill -9 left behind goes too.
-	return res, errors.Join(sweepBridges(link.Sweep), dir.remove())
+	return res, errors.Join(sweepHost(link.Sweep), dir.remove())
 }
 
 // lockWithin waits for another process to let go of the state.

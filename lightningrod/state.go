@@ -192,21 +192,41 @@ func (d stateDir) joined() bool {
 	return err == nil
 }
 
-// savedDesired is desired.json: the sum is of the bytes of Desired.
+// kept is what is known of what the cloud wants.
+type kept struct {
+	Desired  wire.BoardDesired
+	Suspects []suspect // of its resources: those that are not confirmed
+}
+
+// savedDesired is desired.json: the sum is of the bytes of Desired and, where
+// they are there, of Suspects.
 type savedDesired struct {
-	Sum     string          `json:"sha256"`
-	Desired json.RawMessage `json:"desired"`
+	Sum      string          `json:"sha256"`
+	Desired  json.RawMessage `json:"desired"`
+	Suspects json.RawMessage `json:"suspects,omitempty"`
+}
+
+// sum is what Sum should be.
+func (s savedDesired) sum() string {
+	sum := sha256.Sum256(append(bytes.Clone(s.Desired), s.Suspects...))
+	return hex.EncodeToString(sum[:])
 }
 
 // desired reads the last desired state. found is false where there is none.
 // damage says why a file that is there was not used.
 func (d stateDir) desired(board s4t.BoardID) (des wire.BoardDesired, found bool, damage string) {
+	k, found, damage := d.kept(board)
+	return k.Desired, found, damage
+}
+
+// kept is desired with what is not confirmed of it.
+func (d stateDir) kept(board s4t.BoardID) (k kept, found bool, damage string) {
 	b, err := d.read(desiredFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return des, false, ""
+		return k, false, ""
 	}
-	bad := func(why string) (wire.BoardDesired, bool, string) {
-		return wire.BoardDesired{}, false, "the saved desired state was damaged (" + why + ") and was fetched again"
+	bad := func(why string) (kept, bool, string) {
+		return kept{}, false, "the saved desired state was damaged (" + why + ") and was fetched again"
 	}
 	if err != nil {
 		return bad("unreadable")
@@ -215,31 +235,38 @@ func (d stateDir) desired(board s4t.BoardID) (des wire.BoardDesired, found bool,
 	if err := json.Unmarshal(b, &s); err != nil {
 		return bad("not JSON")
 	}
-	if sum := sha256.Sum256(s.Desired); s.Sum != hex.EncodeToString(sum[:]) {
+	if s.Sum != s.sum() {
 		return bad("its checksum does not match")
 	}
-	if err := json.Unmarshal(s.Desired, &des); err != nil {
+	err = json.Unmarshal(s.Desired, &k.Desired)
+	if err == nil && len(s.Suspects) > 0 {
+		err = json.Unmarshal(s.Suspects, &k.Suspects)
+	}
+	if err != nil {
 		return bad("its content is not understood")
 	}
-	if des.Board != board {
+	if k.Desired.Board != board {
 		return bad("it belongs to another board")
 	}
-	if des.Resources == nil { // of an older version, which kept them in another form
+	if k.Desired.Resources == nil { // of an older version, which kept them in another form
 		return bad("it names no resources")
 	}
-	return des, true, ""
+	return k, true, ""
 }
 
-// saveDesired keeps des for the next boot. A state that differs only by the
-// cloud's clock is not written again, to spare flash.
-func (d stateDir) saveDesired(des, last wire.BoardDesired) error {
-	last.Time, last.Told = des.Time, des.Told
-	raw := wire.Encode(des)
-	if bytes.Equal(raw, wire.Encode(last)) {
+// saveDesired keeps now for the next boot. A state that differs from the last
+// one only by the cloud's clock is not written again, to spare flash.
+func (d stateDir) saveDesired(now, last kept) error {
+	last.Desired.Time, last.Desired.Told = now.Desired.Time, now.Desired.Told
+	if bytes.Equal(wire.Encode(now), wire.Encode(last)) {
 		return nil
 	}
-	sum := sha256.Sum256(raw)
-	return d.write(desiredFile, wire.Encode(savedDesired{Sum: hex.EncodeToString(sum[:]), Desired: raw}))
+	s := savedDesired{Desired: wire.Encode(now.Desired)}
+	if len(now.Suspects) > 0 {
+		s.Suspects = wire.Encode(now.Suspects)
+	}
+	s.Sum = s.sum()
+	return d.write(desiredFile, wire.Encode(s))
 }
 
 // pendingKey returns the key of an earlier, unanswered join with the same

@@ -68,7 +68,7 @@ func TestDamagedIdentityIsSaidSo(t *testing.T) {
 func TestDesiredStateOnDiskIsUsedOnlyWhole(t *testing.T) {
 	whole := func(t *testing.T) (stateDir, []byte) {
 		dir := stateDir(t.TempDir())
-		if err := dir.saveDesired(testDesired(7), testDesired(6)); err != nil {
+		if err := dir.saveDesired(kept{Desired: testDesired(7)}, kept{Desired: testDesired(6)}); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(dir.path(desiredFile))
@@ -159,13 +159,13 @@ func TestDesiredStateOnDiskIsUsedOnlyWhole(t *testing.T) {
 func TestDesiredStateIsNotWrittenAgainForTheClockAlone(t *testing.T) {
 	dir := stateDir(t.TempDir())
 	d := testDesired(3)
-	if err := dir.saveDesired(d, testDesired(2)); err != nil {
+	if err := dir.saveDesired(kept{Desired: d}, kept{Desired: testDesired(2)}); err != nil {
 		t.Fatal(err)
 	}
 	os.Remove(dir.path(desiredFile))
 	later := d
 	later.Time = time.Unix(5, 0)
-	if err := dir.saveDesired(later, d); err != nil {
+	if err := dir.saveDesired(kept{Desired: later}, kept{Desired: d}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dir.path(desiredFile)); !errors.Is(err, os.ErrNotExist) {
@@ -269,7 +269,7 @@ func TestWhatAKilledProcessWasWritingIsRemoved(t *testing.T) {
 // nor take a state that was not saved with its checksum.
 func FuzzDesired(f *testing.F) {
 	dir := stateDir(f.TempDir())
-	if err := dir.saveDesired(testDesired(7), testDesired(6)); err != nil {
+	if err := dir.saveDesired(kept{Desired: testDesired(7)}, kept{Desired: testDesired(6)}); err != nil {
 		f.Fatal(err)
 	}
 	b, err := os.ReadFile(dir.path(desiredFile))

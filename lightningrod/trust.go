@@ -180,15 +180,3 @@ func (e *Engine) trusting() []string {
 	}
 	return e.id.trusts(t)
 }
-
-// info says what this board is now.
-func (e *Engine) info() s4t.BoardInfo {
-	info := boardInfo(e.cfg.Version, e.caps)
-	e.refresh(&info)
-	return info.Clamp()
-}
-
-// refresh brings the parts of info that change while a session lasts up to date.
-func (e *Engine) refresh(info *s4t.BoardInfo) {
-	info.Trusts, info.HostKeys = e.trusting(), e.ssh.known(sshPort)
-}
