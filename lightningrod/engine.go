@@ -142,7 +142,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.kinds.close() // when nothing uses them any more
 	defer background.Wait()
 	defer cancel()
-	background.Go(func() { sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }) })
+	if e.dir.isReadOnly() {
+		e.cfg.Log.Warn(readOnly, "state", string(e.dir))
+	}
+	if sock != nil {
+		background.Go(func() { sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }) })
+	}
 	background.Go(func() { e.judge(ctx) })
 	background.Go(func() { e.around.Run(ctx) })
 	e.kinds.run(ctx, &background)
@@ -289,6 +294,10 @@ func (e *Engine) save() {
 	err := e.dir.saveDesired(now, last)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if readOnlyError(err) { // told by itself
+		e.saving = ""
+		return
+	}
 	if err != nil {
 		e.saving = err.Error() + "; after a restart the board waits for the cloud"
 		return
@@ -383,6 +392,6 @@ func (e *Engine) Status() Status {
 	if e.session != nil {
 		s.URL = e.session.URL()
 	}
-	s.Problems = append(s.Problems, problems...)
+	s.Problems, s.ReadOnly = append(s.Problems, problems...), e.dir.isReadOnly()
 	return s
 }

@@ -12,6 +12,9 @@ import (
 func (e *Engine) report(epoch int64) (r wire.BoardReport, settled bool) {
 	states, settled := e.kinds.states()
 	problems := e.problems()
+	if e.dir.isReadOnly() {
+		problems = append(problems, readOnly)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return wire.BoardReport{

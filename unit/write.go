@@ -46,6 +46,7 @@ func (s Service) systemd() string {
 	if len(s.Hopeless) > 0 {
 		line("# Trying again does not help after these.\nRestartPreventExitStatus=%s", strings.Join(s.Hopeless, " "))
 	}
+	line("# For what need not survive a boot: the socket of a state that is read-only.\nRuntimeDirectory=%s\nRuntimeDirectoryMode=0700", s.Name)
 	writes := s.Writes
 	if s.State == Systemd.StateDir(s.Name) {
 		line("StateDirectory=%s\nStateDirectoryMode=0700", s.Name)

@@ -1,23 +1,23 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/lightningrod"
-	"github.com/stack4things/s4t/wire"
 )
 
 // usageError is an error of the command line itself.
@@ -52,6 +52,10 @@ func commands() []command {
 			flags:   runFlags,
 			short:   "be the board's service",
 			example: "lightning-rod run\n  lightning-rod run --allow-target 192.168.1.0/24"},
+		{name: "install", run: install,
+			flags:   append([]string{"manager", "print", "start"}, runFlags...),
+			short:   "have this machine run it as a service: systemd, OpenRC or procd",
+			example: "lightning-rod install --start\n  lightning-rod install --allow-target 192.168.1.0/24 --print"},
 		{name: "status", run: status,
 			flags:   []string{"state", "output"},
 			short:   "say how this board is",
@@ -88,6 +92,11 @@ type options struct {
 	verbose   bool
 	help      bool
 
+	manager string // of services; empty: what runs here
+	print   bool
+	start   bool
+	given   []string // the flags of run, as they were given, for install
+
 	stdout, stderr io.Writer
 }
 
@@ -105,6 +114,9 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.StringArrayVar(&o.allow, "allow-target", nil, "`CIDR` on the board's LAN that streams may reach besides the board itself; repeat it for more")
 	f.StringArrayVar(&o.bridges, "allow-bridge", nil, "`interface` of the board that networks may be bridged to (s4t bridge add --bridge-to); repeat it for more")
 	f.StringVar(&o.perUser, "source-per-user", "", "`on` or off: services of the board see an address of 127.64.0.0/10 for each user; default for SSH only")
+	f.StringVar(&o.manager, "manager", "", "`name` of the service manager: systemd, openrc or procd; default is what runs here")
+	f.BoolVar(&o.print, "print", false, "show the unit only")
+	f.BoolVar(&o.start, "start", false, "start the service too, and at each boot")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more to standard error")
 	f.BoolVarP(&o.help, "help", "h", false, "help with an example")
@@ -161,6 +173,11 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 			return err
 		}
 	}
+	flags.Visit(func(f *pflag.Flag) {
+		if slices.Contains(runFlags, f.Name) {
+			o.given = append(o.given, f.Name)
+		}
+	})
 	return c.run(ctx, o)
 }
 
@@ -257,58 +274,36 @@ func (o options) allowed() ([]netip.Prefix, error) {
 }
 
 func serve(ctx context.Context, o options) error {
+	// The end of the login that it was started from is not its own end, nor is
+	// that nobody reads its log any more.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	allow, err := o.allowed()
 	if err != nil {
 		return err
 	}
 	e, err := lightningrod.New(lightningrod.Config{
 		State: o.state, AllowTargets: allow, AllowBridges: o.bridges, SourcePerUser: perUser(o.perUser), Proxy: o.runProxy, Version: version, Log: o.log(),
-		Ready: func(board string, generation int64) { fmt.Fprintf(o.stdout, "ready %s %d\n", board, generation) },
+		Ready: func(board string, generation int64) {
+			fmt.Fprintf(o.stdout, "ready %s %d\n", s4t.Line(board, maxLine), generation)
+		},
 	})
 	if err != nil {
 		return err
 	}
+	if o.onTerminal() {
+		fmt.Fprintln(o.stderr, "lightning-rod goes on when this terminal is closed, until SIGTERM or the next boot; `lightning-rod install --start` makes it a service")
+	}
 	return e.Run(ctx)
 }
 
-func status(ctx context.Context, o options) error {
-	s, err := lightningrod.ReadStatus(ctx, o.state)
-	if err != nil {
-		return err
+// onTerminal reports whether a person reads what is said.
+func (o options) onTerminal() bool {
+	f, ok := o.stderr.(*os.File)
+	if !ok {
+		return false
 	}
-	if o.output == "json" {
-		return printJSON(o.stdout, s)
-	}
-	connection := "not running"
-	switch {
-	case s.Connected:
-		connection = "connected"
-	case s.Running:
-		connection = "not connected"
-	}
-	t := tabwriter.NewWriter(o.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "board\t%s\nid\t%s\ncloud\t%s, %s\ngeneration\t%d, applied %d\n", s.Board, s.ID, s.URL, connection, s.Generation, s.AppliedGeneration)
-	for _, p := range s.Ports {
-		state := "up"
-		if !p.Up {
-			state = "down: " + p.Problem
-		}
-		fmt.Fprintf(t, "port\t%s %s %s\n", p.Interface, strings.Join(p.Addresses, " "), state)
-	}
-	for _, v := range s.Services {
-		state := ""
-		switch {
-		case v.ProblemID == wire.TargetRefused:
-			state = " " + v.Problem
-		case v.Problem != "":
-			state = " down: " + v.Problem
-		}
-		fmt.Fprintf(t, "service\t%s:%d%s\n", v.Target, v.TCPPort, state)
-	}
-	for _, p := range s.Problems {
-		fmt.Fprintf(t, "problem\t%s\n", p)
-	}
-	return t.Flush()
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 func leave(ctx context.Context, o options) error {
@@ -324,61 +319,7 @@ func leave(ctx context.Context, o options) error {
 	return nil
 }
 
-func doctor(ctx context.Context, o options) error {
-	ca, err := o.extraCA()
-	if err != nil {
-		return err
-	}
-	cfg := lightningrod.DoctorConfig{State: o.state, Proxy: o.proxy, ExtraCA: ca}
-	if len(o.args) == 1 {
-		cfg.Target = o.args[0]
-	}
-	findings, err := lightningrod.Doctor(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	if o.output == "json" {
-		if err := printJSON(o.stdout, findings); err != nil {
-			return err
-		}
-	} else {
-		printFindings(o.stdout, findings)
-	}
-	for _, f := range findings {
-		if f.Level == wire.LevelError {
-			return s4t.Errorf(s4t.Internal, "examine this board", "see above", "something stands between it and the cloud")
-		}
-	}
-	return nil
-}
-
-func printFindings(w io.Writer, findings []wire.Finding) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, f := range findings {
-		cause := f.Cause
-		if f.Level != wire.LevelOK && !f.Certain {
-			cause = "likely: " + cause
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", f.Check, f.Level, cause)
-		if f.Cure != "" {
-			fmt.Fprintf(t, "\t\t-> %s\n", f.Cure)
-		}
-	}
-	t.Flush()
-}
-
 func printVersion(_ context.Context, o options) error {
 	fmt.Fprintf(o.stdout, "lightning-rod %s\n", version)
 	return nil
-}
-
-func printJSON(w io.Writer, v any) error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
-		return err
-	}
-	_, err := w.Write(s4t.PlainJSON(b.Bytes()))
-	return err
 }
