@@ -1,8 +1,10 @@
 package s4t
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -15,7 +17,7 @@ func Line(text string, n int) string {
 		text = text[:4*n]
 	}
 	text = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || r == ' ' || unicode.IsPrint(r) {
+		if Prints(r) {
 			return r
 		}
 		return ' '
@@ -25,4 +27,42 @@ func Line(text string, n int) string {
 		text = text[:len(text)-size]
 	}
 	return strings.TrimSpace(text)
+}
+
+// Prints reports whether a character from outside may be shown as it is: it is
+// neither a control character nor one that turns the direction of writing.
+func Prints(r rune) bool { return r == utf8.RuneError || r == ' ' || unicode.IsPrint(r) }
+
+// PlainJSON makes JSON fit for a terminal: what does not print in its strings is
+// escaped (RFC 8259 section 7). It means the same.
+func PlainJSON(text []byte) []byte {
+	return EscapeUnprinted(text, func(r rune) string {
+		if r > 0xffff {
+			high, low := utf16.EncodeRune(r)
+			return fmt.Sprintf(`\u%04x\u%04x`, high, low)
+		}
+		return fmt.Sprintf(`\u%04x`, r)
+	})
+}
+
+// EscapeUnprinted replaces each character that does not print, but for newlines.
+func EscapeUnprinted(text []byte, escape func(rune) string) []byte {
+	var out []byte // nil while nothing had to be escaped
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		switch plain := Prints(r) || r == '\n'; {
+		case plain && out != nil:
+			out = append(out, text[i:i+size]...)
+		case !plain:
+			if out == nil {
+				out = append(make([]byte, 0, len(text)+16), text[:i]...)
+			}
+			out = append(out, escape(r)...)
+		}
+		i += size
+	}
+	if out == nil {
+		return text
+	}
+	return out
 }

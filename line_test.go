@@ -1,8 +1,10 @@
 package s4t
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -30,4 +32,32 @@ func FuzzLine(f *testing.F) {
 			t.Errorf("%q, %d: %q", s, n, l)
 		}
 	})
+}
+
+// TestPlainJSONMeansTheSame, with no character left that commands a terminal or
+// turns what is read.
+func TestPlainJSONMeansTheSame(t *testing.T) {
+	var all []rune
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if utf8.ValidRune(r) {
+			all = append(all, r)
+		}
+	}
+	text, err := json.MarshalIndent(map[string]string{"k\u202e": string(all)}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := PlainJSON(text)
+	for _, r := range string(plain) {
+		if r != '\n' && (r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x200e || r == 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069) {
+			t.Fatalf("%U is there raw", r)
+		}
+	}
+	var back map[string]string
+	if err := json.Unmarshal(plain, &back); err != nil || back["k\u202e"] != string(all) {
+		t.Errorf("it is read as something else: %v", err)
+	}
+	if got := PlainJSON([]byte(`{"a":"é"}`)); string(got) != `{"a":"é"}` {
+		t.Errorf("%s", got)
+	}
 }

@@ -43,7 +43,10 @@ var parsers = []struct{ reads, target string }{
 	{"a file of contexts", "cmd/s4t FuzzReadContexts"},
 	{"the identity of a board", "lightningrod FuzzIdentity"},
 	{"the saved desired state of a board", "lightningrod FuzzDesired"},
+	{"what a board keeps of the cloud's announced certificate", "lightningrod FuzzTrust"},
 	{"what a broken join left", "lightningrod FuzzPending"},
+	{"the kernel's tables of what listens", "lightningrod FuzzListeners"},
+	{"the configuration of lightning-rod", "cmd/lightning-rod FuzzReadConfig"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)

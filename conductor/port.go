@@ -40,6 +40,10 @@ var portKind = kind{
 		switch a.ProblemID {
 		case wire.NoNetworks, wire.NoTun, wire.NoNetAdmin:
 			return s4t.Unavailable, fmt.Sprintf("board %s cannot carry a network: %s", a.HolderName, a.Problem)
+		case wire.BridgeNotAllowed:
+			return s4t.Forbidden, fmt.Sprintf("board %s refuses: %s", a.HolderName, a.Problem)
+		case wire.AddressOverlap:
+			return s4t.Conflict, fmt.Sprintf("board %s refuses: %s", a.HolderName, a.Problem)
 		case wire.BridgeToFails:
 			var d wire.DesiredPort
 			if err := json.Unmarshal([]byte(a.Spec), &d); err != nil {

@@ -84,7 +84,8 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 		if b, err = findBoard(ch.Tx, req.Caller, op, req.Board); err != nil {
 			return err
 		}
-		rec.Object, rec.Name, rec.Board, rec.Project, rec.Detail = string(b.ID), b.Name, b.ID, b.Project, target
+		rec.Object, rec.Name, rec.Board, rec.Project = string(b.ID), b.Name, b.ID, b.Project
+		rec.Detail = target + " from " + s4t.LoopbackFor(req.Caller.User).String()
 		if b.Status != s4t.BoardOnline {
 			return s4t.Errorf(s4t.Offline, op, fmt.Sprintf("`s4t doctor %s` says what is known", b.Name), "the board is not online")
 		}
@@ -119,9 +120,13 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 	return grant, nil
 }
 
-// askHostKeys asks a board which keys its SSH service has; none where it does
-// not answer in time, and the user's ssh decides.
+// askHostKeys returns the keys of a board's SSH service: of the usual one as the
+// board told them by itself, else it is asked. None where it does not answer in
+// time, and the user's ssh decides.
 func (c *Conductor) askHostKeys(ctx context.Context, b store.Board, tcpPort int) []string {
+	if tcpPort == s4t.KnownServices["ssh"] && len(b.Info.HostKeys) > 0 {
+		return b.Info.HostKeys
+	}
 	ctx, cancel := context.WithTimeout(ctx, hostKeysTimeout)
 	defer cancel()
 	var found wire.HostKeys

@@ -13,7 +13,6 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
-	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -82,26 +81,38 @@ func checkPorts(_ context.Context, x *examination) {
 			}
 			x.found(id, "port "+p.Interface+": "+p.Problem, "")
 		}
-		if err == nil {
+		if err == nil && p.ProblemID != wire.AddressOverlap {
 			x.overlap(p, survey)
 		}
+	}
+}
+
+// checkServices looks at what stands in the way of the board's services.
+func checkServices(_ context.Context, x *examination) {
+	if x.Running == nil {
+		return
+	}
+	for _, s := range x.Running.Services {
+		id := wire.ServiceDown
+		if d, ok := wire.Diagnose(s.ProblemID); ok && d.Check == "service" {
+			id = d.ID
+		}
+		x.found(id, "service "+s.Target+": "+s.Problem, "")
 	}
 }
 
 // overlap finds networks of the board's own that a port's network covers, or
 // is covered by.
 func (x *examination) overlap(p Port, s link.Survey) {
-	own := func(iface string) bool { return strings.HasPrefix(iface, vnet.DevicePrefix) }
+	reached := s.Reached()
 	for _, text := range p.Addresses {
 		a, err := netip.ParsePrefix(text)
 		if err != nil || a.Addr().IsLinkLocalUnicast() {
 			continue
 		}
-		for _, r := range s.Routes {
-			if r.To.Bits() > 0 && !own(r.Interface) && r.To.Overlaps(a.Masked()) {
-				x.found(wire.AddressOverlap, fmt.Sprintf("the network %v of port %s overlaps %v, which this board reaches through %s", a.Masked(), p.Interface, r.To, r.Interface), "")
-				return
-			}
+		if r, ok := link.Overlap(reached, a.Masked()); ok {
+			x.found(wire.AddressOverlap, fmt.Sprintf("the network %v of port %s overlaps %v, which this board reaches through %s", a.Masked(), p.Interface, r.To, r.Interface), "")
+			return
 		}
 	}
 }

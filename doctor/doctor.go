@@ -62,6 +62,7 @@ type Identity struct {
 	// Whom the board believes, as dial.Config has it.
 	CA, ExtraCA []byte
 	Fingerprint string
+	SystemRoots bool
 }
 
 // Running is what a lightning-rod tells of itself.
@@ -72,6 +73,14 @@ type Running struct {
 	Trouble   string   // the one of them that is why there is no session
 	Cause     string   // of the trouble: the ID of a [wire.Diagnosis]; empty: not known
 	Ports     []Port
+	Services  []Service
+}
+
+// Service is an exposed service of a running lightning-rod that has a problem.
+type Service struct {
+	Target    string // host:port
+	Problem   string
+	ProblemID string // of the problem: the ID of a [wire.Diagnosis], where it has one
 }
 
 // Port is a port of a running lightning-rod.
@@ -84,7 +93,7 @@ type Port struct {
 
 // trusted says whom the board believes.
 func (i *Identity) trusted(to *dial.Config) {
-	to.CA, to.Fingerprint, to.ExtraCA = i.CA, i.Fingerprint, i.ExtraCA
+	to.CA, to.SystemRoots, to.Fingerprint, to.ExtraCA = i.CA, i.SystemRoots, i.Fingerprint, i.ExtraCA
 }
 
 // check is one thing that may stand in the way. It appends what it found; a
@@ -103,6 +112,7 @@ func checks() []check {
 		{"state", false, checkState},
 		{"agent", false, checkAgent},
 		{"port", false, checkPorts},
+		{"service", false, checkServices},
 		{"disk", false, checkDisk},
 		{"networks", false, checkNetworks},
 		{"proxy", true, checkProxy},

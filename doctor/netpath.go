@@ -53,7 +53,7 @@ func checkLink(ctx context.Context, x *examination) {
 	var down []string
 	for _, i := range survey.Interfaces {
 		switch {
-		case i.Loopback || strings.HasPrefix(i.Name, vnet.DevicePrefix):
+		case i.Loopback || vnet.Own(i.Name):
 		case i.Up:
 			up = append(up, i.Name)
 		default:

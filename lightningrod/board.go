@@ -2,9 +2,7 @@ package lightningrod
 
 import (
 	"os"
-	"path/filepath"
 	"runtime"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -13,12 +11,11 @@ import (
 )
 
 // boardInfo says what this board is, for the cloud and its users.
-func boardInfo(version, sshDir string, caps link.Capabilities) s4t.BoardInfo {
+func boardInfo(version string, caps link.Capabilities) s4t.BoardInfo {
 	info := s4t.BoardInfo{
 		Version:  version,
 		OS:       runtime.GOOS,
 		Arch:     runtime.GOARCH,
-		HostKeys: hostKeys(sshDir),
 		Networks: caps.Networks,
 	}
 	info.Hostname, _ = os.Hostname()
@@ -27,21 +24,4 @@ func boardInfo(version, sshDir string, caps link.Capabilities) s4t.BoardInfo {
 		info.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
 	return info.Clamp()
-}
-
-// hostKeys returns the public SSH host keys of the board, without comments, so
-// that `s4t ssh` knows them before the first connection.
-func hostKeys(dir string) []string {
-	files, _ := filepath.Glob(filepath.Join(dir, "ssh_host_*_key.pub"))
-	var keys []string
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			continue
-		}
-		if f := strings.Fields(string(b)); len(f) >= 2 {
-			keys = append(keys, f[0]+" "+f[1])
-		}
-	}
-	return keys
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
@@ -25,16 +26,21 @@ type rtunnelDialer interface {
 	Dial(ctx context.Context, url, path, subprotocol, bearer string) (*rtunnel.Conn, error)
 }
 
-// portsConfig configures ports. All fields but Incapable are required.
+// portsConfig configures ports. All fields but Overlap, Watch, Allow and Incapable are
+// required.
 type portsConfig struct {
 	Dial      rtunnelDialer
 	Ticket    func(ctx context.Context, port s4t.PortID) (string, error)
-	Online    func() (online bool, changed <-chan struct{}) // is there a session; changed is closed when that may have changed
-	Changed   func()                                        // called when a state of a port may be another; must not block
-	Open      func(link.Config) (Device, error)             // link.Open
-	Apply     func([]vnet.Op) error                         // link.Apply
-	Sweep     func(keep func(bridge string) bool) error     // link.Sweep
-	Incapable string                                        // why no device can be made on this board; empty: they can
+	Online    func() (online bool, changed <-chan struct{})  // is there a session; changed is closed when that may have changed
+	Changed   func()                                         // called when a state of a port may be another; must not block
+	Open      func(link.Config) (Device, error)              // link.Open
+	Apply     func([]vnet.Op) (link.Outcome, error)          // link.Restore
+	Sweep     func(keep func(name string) bool) error        // link.Sweep
+	Overlap   func(addresses []string) string                // what of the board's own a network would hide; empty: nothing
+	Watch     func(context.Context, func(link.Change)) error // link.Watch
+	Moved     func(link.Change)                              // called for each change of the host's network; must not block
+	Allow     []string                                       // interfaces that may be bridged
+	Incapable string                                         // why no device can be made on this board; empty: they can
 	Log       *slog.Logger
 }
 
@@ -51,11 +57,59 @@ func (e *Engine) newPorts(dial rtunnelDialer) *ports {
 	cfg := portsConfig{
 		Dial: dial, Ticket: e.portTicket, Online: e.isOnline, Changed: e.markDirty,
 		Open: e.cfg.Devices.Open, Apply: e.cfg.Devices.Apply, Sweep: e.cfg.Devices.Sweep, Log: e.cfg.Log,
+		Overlap: e.around.overlap, Watch: e.cfg.Devices.Watch, Moved: e.around.moved, Allow: e.cfg.AllowBridges,
 	}
 	if !e.caps.Networks {
 		cfg.Incapable = e.caps.Reason
 	}
-	return &ports{cfg: cfg}
+	s := &ports{cfg: cfg}
+	e.around.changed = func() { s.reconsider(); e.markDirty() }
+	return s
+}
+
+// MayCutOff implements risky: a network may hide the way to the cloud.
+func (*ports) MayCutOff() {}
+
+// Run implements runner: it watches the host's network, so that what other
+// programs do to devices of ports is undone.
+func (s *ports) Run(ctx context.Context) error {
+	if s.cfg.Watch == nil {
+		return nil
+	}
+	retry := backoff{min: time.Second, max: time.Minute}
+	for ctx.Err() == nil {
+		if err := s.cfg.Watch(ctx, s.noticed); err != nil {
+			wait := retry.wait()
+			s.cfg.Log.Warn("devices are not watched", "err", err, "retry_in", wait.Round(time.Millisecond))
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+		}
+	}
+	return nil
+}
+
+// noticed tells the ports that it concerns of a change.
+func (s *ports) noticed(c link.Change) {
+	s.cfg.Moved(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.list {
+		if c == (link.Change{}) || p.concerns(c.Interface) {
+			notify(p.disturbed)
+		}
+	}
+}
+
+// reconsider makes all ports look whether their networks would hide something
+// of the board's own.
+func (s *ports) reconsider() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.list {
+		notify(p.moved)
+	}
 }
 
 // portTicket asks for a ticket for the data rtunnel of a port.
@@ -125,6 +179,9 @@ func (s *ports) States() (states []wire.ResourceState, settled bool) {
 	for _, p := range s.list {
 		st := p.state()
 		problem := st.problem()
+		if st.up() {
+			problem = st.note()
+		}
 		settled = settled && st.settled
 		states = append(states, wire.ResourceState{Kind: wire.KindPort, ID: string(p.id), Up: st.up(), ProblemID: problem.id, Problem: problem.text})
 	}
@@ -151,12 +208,15 @@ func (s *ports) Problems() []string {
 	return []string{"virtual networks are not possible here: " + s.cfg.Incapable}
 }
 
-// sweepBridges removes the kernel bridges that an earlier lightning-rod left
-// behind (a kill -9): those without the device of their port. sweep is
-// link.Sweep.
-func sweepBridges(sweep func(keep func(bridge string) bool) error) error {
-	return sweep(func(bridge string) bool {
-		_, err := net.InterfaceByName(vnet.DevicePrefix + strings.TrimPrefix(bridge, vnet.BridgePrefix))
+// sweepHost removes the kernel bridges and routing rules that an earlier
+// lightning-rod left behind (a kill -9): those without the device of their
+// port. sweep is link.Sweep.
+func sweepHost(sweep func(keep func(name string) bool) error) error {
+	return sweep(func(name string) bool {
+		if id, ok := strings.CutPrefix(name, vnet.BridgePrefix); ok {
+			name = vnet.DevicePrefix + id
+		}
+		_, err := net.InterfaceByName(name)
 		return err == nil
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/wire"
@@ -19,6 +20,7 @@ func TestAPortThatBridgesAnInterfaceLooksAfterItAndTidiesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPortBench()
 		removed := make(chan string, 4)
+		b.cfg.Allow = []string{"eth1"}
 		b.cfg.Sweep = func(keep func(bridge string) bool) error {
 			for _, bridge := range []string{vnet.BridgeName(portA), "s4tb-ffffffff"} {
 				if !keep(bridge) {
@@ -31,8 +33,9 @@ func TestAPortThatBridgesAnInterfaceLooksAfterItAndTidiesUp(t *testing.T) {
 		want.Guards.BridgeTo = "eth1"
 		b.wantPorts(want)
 		for _, when := range []string{"at first", "and again, as it may have been unplugged"} {
-			synctest.Wait()
-			time.Sleep(bridgeCheck)
+			if when != "at first" {
+				b.noticed(link.Change{Interface: "eth1"})
+			}
 			ops := <-b.applied
 			if plan := vnet.Render(ops); !strings.Contains(plan, "ip link set dev eth1 master "+vnet.BridgeName(portA)) {
 				t.Errorf("%s the plan is\n%s", when, plan)
@@ -79,11 +82,11 @@ func TestWhyAPortIsNotUpHasAnID(t *testing.T) {
 		}, "", "no memory"},
 		{"the interface to bridge to is missing", func(b *portBench, p *wire.DesiredPort) {
 			p.Guards.BridgeTo = "eth1"
-			b.cfg.Apply = func(ops []vnet.Op) error {
+			b.cfg.Apply = func(ops []vnet.Op) (link.Outcome, error) {
 				if bridged(ops) {
-					return broken
+					return link.Outcome{}, broken
 				}
-				return nil
+				return link.Outcome{}, nil
 			}
 		}, wire.BridgeToFails, "eth1"},
 		{"a layer-3 port cannot be bridged", func(b *portBench, p *wire.DesiredPort) {
@@ -91,8 +94,17 @@ func TestWhyAPortIsNotUpHasAnID(t *testing.T) {
 		}, wire.BridgeToFails, "eth1"},
 		{"the device of a bridged port cannot be set up", func(b *portBench, p *wire.DesiredPort) {
 			p.Guards.BridgeTo = "eth1"
-			b.cfg.Apply = func([]vnet.Op) error { return s4t.Errorf(s4t.Forbidden, "set MTU", "", "no right") }
+			b.cfg.Apply = func([]vnet.Op) (link.Outcome, error) {
+				return link.Outcome{}, s4t.Errorf(s4t.Forbidden, "set MTU", "", "no right")
+			}
 		}, "", "no right"},
+		{"the owner has not allowed the interface", func(b *portBench, p *wire.DesiredPort) {
+			p.Guards.BridgeTo = "eth1"
+			b.cfg.Allow = []string{"eth0", "eth10"}
+		}, wire.BridgeNotAllowed, "--allow-bridge eth1"},
+		{"the network hides the board's LAN", func(b *portBench, p *wire.DesiredPort) {
+			b.cfg.Overlap = func(a []string) string { return a[0] + " overlaps the LAN" }
+		}, wire.AddressOverlap, "10.77.0.2/24 overlaps the LAN"},
 		{"the tunnel agent is away", func(b *portBench, _ *wire.DesiredPort) {
 			b.dialer.fails = errors.New("the tunnel agent is away")
 		}, "", "away"},
@@ -100,7 +112,7 @@ func TestWhyAPortIsNotUpHasAnID(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, want := newPortBench(), testPort()
-				b.cfg.Sweep = func(func(string) bool) error { return nil }
+				b.cfg.Allow = []string{"eth1"}
 				tt.prepare(b, &want)
 				b.wantPorts(want)
 				defer b.Apply(nil)
@@ -117,13 +129,13 @@ func TestWhyAPortIsNotUpHasAnID(t *testing.T) {
 func TestAnInterfaceThatGoesAndComesBackIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPortBench()
-		b.cfg.Sweep = func(func(string) bool) error { return nil }
+		b.cfg.Allow = []string{"eth1"}
 		var gone atomic.Bool
-		b.cfg.Apply = func(ops []vnet.Op) error {
+		b.cfg.Apply = func(ops []vnet.Op) (link.Outcome, error) {
 			if gone.Load() && slices.ContainsFunc(ops, func(op vnet.Op) bool { _, ok := op.(vnet.Bridge); return ok }) {
-				return errors.New("there is no eth1")
+				return link.Outcome{}, errors.New("there is no eth1")
 			}
-			return nil
+			return link.Outcome{}, nil
 		}
 		want := testPort()
 		want.Guards.BridgeTo = "eth1"
@@ -134,7 +146,8 @@ func TestAnInterfaceThatGoesAndComesBackIsTold(t *testing.T) {
 		go readAll(agent)
 		for _, is := range []bool{false, true, false} {
 			gone.Store(is)
-			time.Sleep(bridgeCheck)
+			b.noticed(link.Change{Interface: "eth1"})
+			time.Sleep(time.Second)
 			synctest.Wait()
 			if st := b.only(t); st.Up == is || (st.ProblemID == wire.BridgeToFails) != is {
 				t.Errorf("gone %v: state = %+v", is, st)

@@ -1,6 +1,8 @@
 package lightningrod
 
 import (
+	"context"
+
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/vnet"
 )
@@ -14,13 +16,15 @@ type Device interface {
 }
 
 // Devices is where a board's devices are made: the kernel, or what a
-// simulation of many boards in one process has instead. All fields are
-// required.
+// simulation of many boards in one process has instead. All fields but Survey
+// and Watch are required.
 type Devices struct {
 	Capabilities func() link.Capabilities // as [link.Probe]
 	Open         func(link.Config) (Device, error)
-	Apply        func([]vnet.Op) error                     // as [link.Apply]
-	Sweep        func(keep func(bridge string) bool) error // as [link.Sweep]
+	Apply        func([]vnet.Op) (link.Outcome, error)                      // as [link.Restore]
+	Sweep        func(keep func(name string) bool) error                    // as [link.Sweep]
+	Survey       func() (link.Survey, error)                                // optional: as [link.TakeSurvey]; default: nothing is seen
+	Watch        func(ctx context.Context, changed func(link.Change)) error // optional: as [link.Watch]; default: nothing changes
 }
 
 // kernelDevices are those of the kernel.
@@ -28,7 +32,9 @@ func kernelDevices() *Devices {
 	return &Devices{
 		Capabilities: link.Probe,
 		Open:         func(cfg link.Config) (Device, error) { return link.Open(cfg) },
-		Apply:        link.Apply,
+		Apply:        link.Restore,
 		Sweep:        link.Sweep,
+		Survey:       link.TakeSurvey,
+		Watch:        link.Watch,
 	}
 }

@@ -13,7 +13,10 @@
 //	port.go     one port: its device and its data rtunnel
 //	service.go  kind service, the second sequence: which streams may reach what
 //	streams.go  kind streams: the data rtunnels on which streams come
+//	target.go   whether something listens there; listener.go reads the kernel's tables
+//	source.go   from which address a service sees whom; hostkey.go, its SSH keys
 //	status.go   the Unix socket behind `lightning-rod status` and `leave`
+//	lock.go     where lock and socket are, also on a read-only disk
 //	doctor.go   what package doctor is told of the board
 //	leave.go    un-enrols
 //

@@ -2,6 +2,8 @@ package lightningrod
 
 import (
 	"context"
+	"net"
+	"strconv"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/doctor"
@@ -49,16 +51,18 @@ func (d stateDir) patient(ctx context.Context) doctor.Board {
 			cloud = s.URL
 		}
 	}
-	board.Identity = id.patient(cloud)
+	announced, _ := d.announcedTrust()
+	board.Identity = id.patient(cloud, announced)
 	return board
 }
 
 // patient is an identity as the doctor needs to know it. cloud is the URL that
 // the board uses, or would try first.
-func (i Identity) patient(cloud string) *doctor.Identity {
+func (i Identity) patient(cloud string, announced wire.Trust) *doctor.Identity {
+	ca, system := i.roots(announced)
 	return &doctor.Identity{
 		Board: i.Board, Name: i.Name, Key: i.PrivateKey(), URLs: i.URLs, Cloud: cloud, Proxy: i.Proxy,
-		CA: []byte(i.CA), ExtraCA: []byte(i.ExtraCA), Fingerprint: i.Fingerprint,
+		CA: ca, SystemRoots: system, ExtraCA: []byte(i.ExtraCA), Fingerprint: i.Fingerprint,
 	}
 }
 
@@ -68,14 +72,22 @@ func (s Status) running() *doctor.Running {
 	for _, p := range s.Ports {
 		r.Ports = append(r.Ports, doctor.Port{Interface: p.Interface, Addresses: p.Addresses, Problem: p.Problem, ProblemID: p.ProblemID})
 	}
+	for _, v := range s.Services {
+		if v.Problem != "" {
+			r.Services = append(r.Services, doctor.Service{Target: net.JoinHostPort(v.Target, strconv.Itoa(v.TCPPort)), Problem: v.Problem, ProblemID: v.ProblemID})
+		}
+	}
 	return r
 }
 
 // doctor answers the cloud's question what stands in the way, worst first.
 func (e *Engine) doctor(ctx context.Context) wire.DoctorReport {
 	s := e.Status()
+	e.mu.Lock()
+	announced := e.trust
+	e.mu.Unlock()
 	cfg := doctor.Config{
-		Board:  doctor.Board{State: string(e.dir), Identity: e.id.patient(s.URL), Running: s.running(), Capabilities: &e.caps},
+		Board:  doctor.Board{State: string(e.dir), Identity: e.id.patient(s.URL, announced), Running: s.running(), Capabilities: &e.caps},
 		NoPath: true,
 	}
 	if e.clock.known() {

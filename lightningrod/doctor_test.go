@@ -60,7 +60,7 @@ func TestDoctorNamesCauseAndCure(t *testing.T) {
 		{name: "not joined", prepare: func(*testing.T, *testCloud, string) DoctorConfig { return DoctorConfig{} },
 			check: "state", level: wire.LevelWarning, certain: true, says: "join JOIN-STRING"},
 		{name: "a damaged identity", prepare: func(t *testing.T, _ *testCloud, state string) DoctorConfig {
-			os.WriteFile(filepath.Join(state, identityFile), []byte("{"), 0o600)
+			os.WriteFile(filepath.Join(state, IdentityFile), []byte("{"), 0o600)
 			return DoctorConfig{}
 		}, check: "state", level: wire.LevelError, certain: true, says: "damaged"},
 		{name: "a code that was used", prepare: func(t *testing.T, c *testCloud, state string) DoctorConfig {
@@ -161,7 +161,7 @@ func TestDoctorGoesWhereTheBoardGoes(t *testing.T) {
 	}
 	d := testDesired(1)
 	d.URLs = []string{"https://moved.test"}
-	if err := state.saveDesired(d, wire.BoardDesired{}); err != nil {
+	if err := state.saveDesired(kept{Desired: d}, kept{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := goes(); got != "https://moved.test" {
@@ -197,7 +197,7 @@ func TestDiagnosesOfTheState(t *testing.T) {
 	}{
 		{wire.NotJoined, func(*testing.T, string) {}},
 		{wire.StateDamaged, func(t *testing.T, state string) {
-			os.WriteFile(filepath.Join(state, identityFile), []byte(`{"board":"x"`), 0o600)
+			os.WriteFile(filepath.Join(state, IdentityFile), []byte(`{"board":"x"`), 0o600)
 		}},
 		{wire.DesiredDamaged, func(t *testing.T, state string) {
 			save(t, state)

@@ -24,13 +24,16 @@ const (
 
 // Config configures an [Engine].
 type Config struct {
-	State        string                               // optional: the state directory; default DefaultState
-	AllowTargets []netip.Prefix                       // optional: what streams may reach besides the board itself
-	Version      string                               // optional: of lightning-rod, as the cloud is told it
-	SSHDir       string                               // optional: where the public SSH host keys are; default /etc/ssh
-	Devices      *Devices                             // optional: where devices are made; default the kernel
-	Ready        func(board string, generation int64) // optional: called each time the board is connected and has applied its desired state
-	Log          *slog.Logger                         // optional: default discards
+	State         string                               // optional: the state directory; default DefaultState
+	AllowTargets  []netip.Prefix                       // optional: what streams may reach besides the board itself
+	AllowBridges  []string                             // optional: interfaces that a network may be bridged to, by the owner's word; default none
+	SourcePerUser SourcePerUser                        // optional: which services of the board see an address for each user; default those of SSH
+	Proxy         string                               // optional: HTTP proxy URL to the cloud in the place of the identity's
+	Version       string                               // optional: of lightning-rod, as the cloud is told it
+	SSHDir        string                               // optional: where the configuration and the public host keys of sshd are; default /etc/ssh
+	Devices       *Devices                             // optional: where devices are made; default the kernel
+	Ready         func(board string, generation int64) // optional: called each time the board is connected and has applied its desired state
+	Log           *slog.Logger                         // optional: default discards
 }
 
 // Engine is a board at work. It makes the board what the cloud's desired state
@@ -44,11 +47,18 @@ type Engine struct {
 	instance string // made anew by every start; tells a clone
 	clock    cloudClock
 	kinds    kinds
+	ssh      *sshServices
 	connect  func(ctx context.Context, urls []string) (cloud, error)
-	dirty    chan struct{} // a state of a resource may have changed
+	retrust  func(ca []byte, systemRoots bool) error // of the dialler, see [dial.Dialer.Trust]
+	dirty    chan struct{}                           // a state of a resource may have changed
+	trial    *trial
+	around   *around
+
+	applying sync.Mutex // held while a desired state is applied or written; taken first
 
 	mu        sync.Mutex // guards the fields below; taken last: a kind may hold a lock of its own
 	desired   wire.BoardDesired
+	kept      kept  // what is on disk
 	heard     int64 // newest generation the cloud spoke of
 	applied   int64
 	session   cloud
@@ -58,6 +68,10 @@ type Engine struct {
 	cause     string        // of the trouble: the ID of a diagnosis
 	saving    string        // why desired state could not be kept
 	recovered string        // what was lost on disk, until the cloud was told
+
+	trust      wire.Trust // what the cloud announced of its certificate
+	trustSaved bool       // it is on disk
+	losing     string     // why it is not
 }
 
 // New returns an Engine that does nothing until Run.
@@ -84,7 +98,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	return &Engine{
 		cfg: cfg, dir: stateDir(cfg.State), instance: s4t.NewID(),
-		dirty: make(chan struct{}, 1), change: make(chan struct{}),
+		ssh: newSSHServices(cfg.SSHDir), dirty: make(chan struct{}, 1), change: make(chan struct{}), retrust: func([]byte, bool) error { return nil },
 	}, nil
 }
 
@@ -102,14 +116,19 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.id, err = e.dir.identity(); err != nil {
 		return err
 	}
+	if e.cfg.Proxy != "" {
+		e.id.Proxy = e.cfg.Proxy
+	}
 	e.caps = e.cfg.Devices.Capabilities()
 	if !e.caps.Networks {
 		e.cfg.Log.Warn("virtual networks are not possible here; tunnels and commands work", "err", e.caps.Reason)
 	}
-	c, err := newConnector(connectorConfig{Identity: e.id, Doctor: e.doctor, Log: e.cfg.Log})
+	e.recall()
+	c, err := newConnector(connectorConfig{Identity: e.id, Trust: e.trust, Doctor: e.doctor, HostKeys: e.ssh.answer, Log: e.cfg.Log})
 	if err != nil {
 		return err
 	}
+	e.retrust = c.dialer.Trust
 	if err := e.build(c.dialer, c.connect); err != nil {
 		return err
 	}
@@ -123,10 +142,17 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.kinds.close() // when nothing uses them any more
 	defer background.Wait()
 	defer cancel()
-	background.Go(func() { sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }) })
+	if e.dir.isReadOnly() {
+		e.cfg.Log.Warn(readOnly, "state", string(e.dir))
+	}
+	if sock != nil {
+		background.Go(func() { sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }) })
+	}
+	background.Go(func() { e.judge(ctx) })
+	background.Go(func() { e.around.Run(ctx) })
 	e.kinds.run(ctx, &background)
-	if err := sweepBridges(e.cfg.Devices.Sweep); err != nil {
-		e.cfg.Log.Warn("a kernel bridge of an earlier run stays", "err", err)
+	if err := sweepHost(e.cfg.Devices.Sweep); err != nil {
+		e.cfg.Log.Warn("what an earlier run left behind stays", "err", err)
 	}
 	e.restore()
 	e.keepSession(ctx)
@@ -136,13 +162,15 @@ func (e *Engine) Run(ctx context.Context) error {
 // build makes the parts; nothing runs yet. id and caps are set.
 func (e *Engine) build(dial rtunnelDialer, connect func(ctx context.Context, urls []string) (cloud, error)) error {
 	e.connect = connect
+	e.around = newAround(e.cfg.Devices.Survey, e.hosts)
+	e.trial = newTrial(e.kinds.risky)
 	return e.register(dial)
 }
 
 // restore applies the saved desired state: devices come up with their
 // addresses even when the cloud is away.
 func (e *Engine) restore() {
-	d, found, damage := e.dir.desired(e.id.Board)
+	k, found, damage := e.dir.kept(e.id.Board)
 	if damage != "" {
 		e.cfg.Log.Warn("state is fetched again from the cloud", "err", damage)
 		e.mu.Lock()
@@ -150,7 +178,11 @@ func (e *Engine) restore() {
 		e.mu.Unlock()
 	}
 	if found {
-		e.apply(d)
+		e.mu.Lock()
+		e.kept = k
+		e.mu.Unlock()
+		e.trial.restore(k.Desired.Resources, k.Suspects)
+		e.apply(k.Desired)
 	}
 }
 
@@ -181,6 +213,7 @@ func (e *Engine) setSession(c cloud, epoch int64) {
 	}
 	close(e.change)
 	e.change = make(chan struct{})
+	e.trial.session(c != nil)
 }
 
 // online returns the live session and its epoch, nil if there is none; changed
@@ -221,6 +254,7 @@ func (e *Engine) adopt(d wire.BoardDesired) error {
 		d.Resources = []wire.Resource{} // nothing is wanted; on disk that differs from a file without resources
 	}
 	e.clock.set(d.Time)
+	e.believe(d.Trust)
 	e.take(d)
 	return nil
 }
@@ -238,29 +272,56 @@ func (e *Engine) clearDesired() {
 	e.take(d)
 }
 
-// take saves a desired state and applies it.
+// take applies a desired state and saves it.
 func (e *Engine) take(d wire.BoardDesired) {
-	e.mu.Lock()
-	last := e.desired
-	e.mu.Unlock()
-	err := e.dir.saveDesired(d, last)
-	e.mu.Lock()
-	e.saving = ""
-	if err != nil {
-		e.saving = err.Error() + "; after a restart the board waits for the cloud"
-	}
-	e.mu.Unlock()
+	e.trial.want(d.Resources)
 	e.apply(d)
+	e.save()
 }
 
-// apply makes the board what d says. It returns when what should go is gone;
-// what should come is on its way.
+// save keeps the desired state for the next boot, unless it is not yet known
+// whether the board can boot with it.
+func (e *Engine) save() {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	suspects, ok := e.trial.saved()
+	if !ok {
+		return
+	}
+	e.mu.Lock()
+	now, last := kept{e.desired, suspects}, e.kept
+	e.mu.Unlock()
+	err := e.dir.saveDesired(now, last)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if readOnlyError(err) { // told by itself
+		e.saving = ""
+		return
+	}
+	if err != nil {
+		e.saving = err.Error() + "; after a restart the board waits for the cloud"
+		return
+	}
+	e.kept, e.saving = now, ""
+}
+
+// wanted is the desired state.
+func (e *Engine) wanted() wire.BoardDesired {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.desired
+}
+
+// apply makes the board what d says, but for what was taken back. It returns
+// when what should go is gone; what should come is on its way.
 func (e *Engine) apply(d wire.BoardDesired) {
+	e.applying.Lock()
+	defer e.applying.Unlock()
 	e.mu.Lock()
 	e.desired = d
 	e.heard = max(e.heard, d.Generation)
 	e.mu.Unlock()
-	e.kinds.apply(d.Resources)
+	e.kinds.apply(e.trial.effective(d.Resources))
 	e.mu.Lock()
 	e.applied = d.Generation
 	e.mu.Unlock()
@@ -331,6 +392,6 @@ func (e *Engine) Status() Status {
 	if e.session != nil {
 		s.URL = e.session.URL()
 	}
-	s.Problems = append(s.Problems, problems...)
+	s.Problems, s.ReadOnly = append(s.Problems, problems...), e.dir.isReadOnly()
 	return s
 }

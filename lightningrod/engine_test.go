@@ -113,7 +113,7 @@ func engineFor(t *testing.T, dialer rtunnelDialer, connect func(context.Context,
 	}, Devices: &Devices{
 		Capabilities: func() link.Capabilities { return link.Capabilities{Networks: true} },
 		Open:         func(link.Config) (Device, error) { return newFakeDevice(), nil },
-		Apply:        func([]vnet.Op) error { return nil },
+		Apply:        func([]vnet.Op) (link.Outcome, error) { return link.Outcome{}, nil },
 		Sweep:        func(func(string) bool) error { return nil },
 	}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

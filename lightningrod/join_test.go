@@ -274,7 +274,7 @@ func TestLeaveTellsTheCloudWhereItCan(t *testing.T) {
 	})
 	t.Run("with a damaged identity", func(t *testing.T) {
 		state := t.TempDir()
-		os.WriteFile(filepath.Join(state, identityFile), []byte("{"), 0o600)
+		os.WriteFile(filepath.Join(state, IdentityFile), []byte("{"), 0o600)
 		res, err := Leave(t.Context(), LeaveConfig{State: state})
 		if err != nil || res.Told || stateDir(state).joined() {
 			t.Errorf("leave = %+v, %v", res, err)

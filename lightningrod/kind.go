@@ -3,6 +3,7 @@ package lightningrod
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 
 	"github.com/stack4things/s4t"
@@ -35,6 +36,10 @@ type runner interface {
 	Run(ctx context.Context) error
 }
 
+// risky is a reconciler whose resources change how the board reaches the
+// world, and so may cut it off the cloud: they are on trial first, see trial.go.
+type risky interface{ MayCutOff() }
+
 // complainer is a reconciler that may have something to tell the board's owner
 // which is not one resource's own.
 type complainer interface{ Problems() []string }
@@ -43,6 +48,7 @@ type complainer interface{ Problems() []string }
 // It is called once; id and caps are set.
 func (e *Engine) register(dial rtunnelDialer) error {
 	policy := newStreamPolicy(e.id.Board, e.ticketKey, &e.clock, e.cfg.AllowTargets)
+	policy.perUser, policy.ssh, policy.changed = e.cfg.SourcePerUser, e.ssh, e.markDirty
 	streams, err := e.newStreams(dial, policy)
 	if err != nil {
 		return err
@@ -58,8 +64,9 @@ func (e *Engine) register(dial rtunnelDialer) error {
 type kinds struct {
 	known []knownKind
 
-	mu      sync.Mutex // guards refused
+	mu      sync.Mutex // guards the fields below
 	refused []wire.ResourceState
+	held    []wire.ResourceState // of what is wanted and not applied
 }
 
 type knownKind struct {
@@ -82,9 +89,19 @@ func (k *kinds) find(kind wire.Kind) int {
 	return len(k.known)
 }
 
+// risky reports whether resources of a kind may cut the board off.
+func (k *kinds) risky(kind wire.Kind) bool {
+	if i := k.find(kind); i < len(k.known) {
+		_, ok := k.known[i].by.(risky)
+		return ok
+	}
+	return false
+}
+
 // apply gives each kind its resources. The cloud may be newer and know others:
-// those are refused.
-func (k *kinds) apply(want []wire.Resource) {
+// those are refused. held are the states of those in whose place others are
+// applied, or nothing.
+func (k *kinds) apply(want []wire.Resource, held []wire.ResourceState) {
 	of := make([][]wire.Resource, len(k.known)+1)
 	for _, r := range want {
 		if !r.Gone {
@@ -100,7 +117,7 @@ func (k *kinds) apply(want []wire.Resource) {
 		refused = append(refused, refuse(r, wire.OldVersion, "this lightning-rod does not know the kind "+string(r.Kind)+"; update it"))
 	}
 	k.mu.Lock()
-	k.refused = refused
+	k.refused, k.held = refused, held
 	k.mu.Unlock()
 }
 
@@ -114,6 +131,9 @@ func (k *kinds) states() (states []wire.ResourceState, settled bool) {
 	}
 	k.mu.Lock()
 	states = append(states, k.refused...)
+	for _, h := range k.held {
+		states = append(slices.DeleteFunc(states, func(st wire.ResourceState) bool { return st.Key() == h.Key() }), h)
+	}
 	k.mu.Unlock()
 	for i := range states {
 		states[i].Problem = s4t.Line(states[i].Problem, wire.MaxProblem)
@@ -158,7 +178,7 @@ func (k *kinds) run(ctx context.Context, running *sync.WaitGroup) {
 }
 
 // close takes everything down.
-func (k *kinds) close() { k.apply(nil) }
+func (k *kinds) close() { k.apply(nil, nil) }
 
 // refuse is the state of a resource that is not even tried.
 func refuse(r wire.Resource, id, why string) wire.ResourceState {

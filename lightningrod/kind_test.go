@@ -83,7 +83,7 @@ func TestTheNextKindNeedsNothingInTheMiddle(t *testing.T) {
 		e, _ := engineFor(t, noDialer{}, always(c))
 		p := &pins{}
 		e.kinds.add(gpio, p)
-		if err := e.dir.saveDesired(d, wire.BoardDesired{}); err != nil {
+		if err := e.dir.saveDesired(kept{Desired: d}, kept{}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -62,14 +62,15 @@ func Leave(ctx context.Context, cfg LeaveConfig) (LeaveResult, error) {
 	case asked:
 		res.Told, res.Reason = answer.Told, answer.Reason
 	case res.Reason == "":
-		if err := tellLeave(ctx, id, cfg.Log); err != nil {
+		announced, _ := dir.announcedTrust()
+		if err := tellLeave(ctx, id, announced, cfg.Log); err != nil {
 			res.Reason = err.Error()
 		} else {
 			res.Told = true
 		}
 	}
 	// Nobody runs any more; what a kill -9 left behind goes too.
-	return res, errors.Join(sweepBridges(link.Sweep), dir.remove())
+	return res, errors.Join(sweepHost(link.Sweep), dir.remove())
 }
 
 // lockWithin waits for another process to let go of the state.
@@ -90,10 +91,10 @@ func (d stateDir) lockWithin(ctx context.Context, wait time.Duration) (*os.File,
 }
 
 // tellLeave opens a session for the one call.
-func tellLeave(ctx context.Context, id Identity, log *slog.Logger) error {
+func tellLeave(ctx context.Context, id Identity, announced wire.Trust, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	c, err := newConnector(connectorConfig{Identity: id, Log: log})
+	c, err := newConnector(connectorConfig{Identity: id, Trust: announced, Log: log})
 	if err != nil {
 		return err
 	}

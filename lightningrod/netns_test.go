@@ -42,7 +42,7 @@ func TestPortIsARealDevice(t *testing.T) {
 	}
 	b := newPortBench()
 	b.cfg.Open = func(cfg link.Config) (Device, error) { return link.Open(cfg) }
-	b.cfg.Apply = link.Apply
+	b.cfg.Apply, b.cfg.Sweep = link.Restore, link.Sweep
 	p := testPort()
 	b.wantPorts(p)
 	agent := <-b.dialer.agents

@@ -25,7 +25,9 @@ type problem struct {
 type portState struct {
 	device  problem // what is wrong with the device; zero if it is up with its addresses
 	stream  problem // what is wrong with the data rtunnel; zero if it is open
-	settled bool    // both were tried
+	lacks   problem // what an up device does without
+	fought  problem // who keeps changing the device
+	settled bool    // device and rtunnel were tried
 }
 
 func (s portState) up() bool { return s.settled && s.problem().text == "" }
@@ -37,17 +39,27 @@ func (s portState) problem() problem {
 	return s.stream
 }
 
+// note is what is to be told of a port that is up.
+func (s portState) note() problem {
+	if s.fought.text != "" {
+		return s.fought
+	}
+	return s.lacks
+}
+
 // port owns a device and the data rtunnel that carries its frames. The device
 // stays up while the rtunnel is away: addresses and routes stay, and what the
 // kernel sends meanwhile is dropped.
 type port struct {
-	id      s4t.PortID
-	cfg     portsConfig
-	cancel  context.CancelFunc
-	done    chan struct{}                  // closed when device and rtunnel are gone
-	updated chan struct{}                  // want has changed
-	redial  chan struct{}                  // the cloud is back: dial now
-	out     atomic.Pointer[vswitch.Egress] // where frames of the device go; nil: nowhere
+	id        s4t.PortID
+	cfg       portsConfig
+	cancel    context.CancelFunc
+	done      chan struct{}                  // closed when device and rtunnel are gone
+	updated   chan struct{}                  // want has changed
+	redial    chan struct{}                  // the cloud is back: dial now
+	disturbed chan struct{}                  // somebody may have changed the device
+	moved     chan struct{}                  // what is around the board has changed
+	out       atomic.Pointer[vswitch.Egress] // where frames of the device go; nil: nowhere
 
 	mu   sync.Mutex // guards the fields below
 	want wire.DesiredPort
@@ -59,6 +71,7 @@ func newPort(cfg portsConfig, id s4t.PortID, want wire.DesiredPort) *port {
 	return &port{
 		id: id, cfg: cfg, want: want,
 		done: make(chan struct{}), updated: make(chan struct{}, 1), redial: make(chan struct{}, 1),
+		disturbed: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 		now: portState{device: problem{text: "is being made"}, stream: problem{text: "is being opened"}},
 	}
 }
@@ -127,6 +140,12 @@ func notify(c chan struct{}) {
 	}
 }
 
+// concerns reports whether a change of an interface may be one of the port's.
+func (p *port) concerns(name string) bool {
+	d := p.desired()
+	return name == d.Interface || d.Guards.BridgeTo != "" && (name == d.Guards.BridgeTo || name == vnet.BridgeName(p.id))
+}
+
 // run makes the device again whenever it cannot be made or is taken away.
 func (p *port) run(ctx context.Context) {
 	retry := backoff{min: 250 * time.Millisecond, max: 5 * time.Second}
@@ -140,12 +159,19 @@ func (p *port) run(ctx context.Context) {
 			retry.reset()
 		}
 		wait := retry.wait()
+		after := time.After(wait)
+		if why.id == wire.AddressOverlap || why.id == wire.BridgeNotAllowed {
+			after, wait = nil, 0 // until something changes
+		}
 		p.cfg.Log.Warn("port has no device", "port", p.id, "err", why.text, "retry_in", wait.Round(time.Millisecond))
-		p.set(func(s *portState) { s.device, s.settled = why, true })
+		p.set(func(s *portState) {
+			*s = portState{device: why, stream: problem{text: "is being opened"}, settled: true}
+		})
 		select {
 		case <-ctx.Done():
 		case <-p.updated:
-		case <-time.After(wait):
+		case <-p.moved:
+		case <-after:
 		}
 	}
 }
@@ -156,6 +182,9 @@ func (p *port) life(ctx context.Context) problem {
 	encap, err := newEncap(p.id, want)
 	if err != nil {
 		return problem{text: err.Error()}
+	}
+	if why := p.forbidden(want); why.text != "" {
+		return why
 	}
 	ops, why := p.plan(want)
 	if ops == nil {
@@ -173,36 +202,81 @@ func (p *port) life(ctx context.Context) problem {
 		cancel(nil)
 		running.Wait()
 		<-closing
-		p.unbridge(want)
+		p.tidy(want)
 	}()
-	if why := p.configure(ops); why.text != "" {
+	out, why := p.configure(ops)
+	if why.text != "" {
 		return why
 	}
-	p.set(func(s *portState) { s.device = problem{} })
+	p.set(func(s *portState) { s.device, s.lacks = problem{}, lack(out) })
 	running.Go(func() { cancel(p.pump(dev)) })
 	running.Go(func() { p.keepStream(ctx, dev, encap, want) })
-	var check <-chan time.Time
-	if want.Guards.BridgeTo != "" {
-		tick := time.NewTicker(bridgeCheck)
-		defer tick.Stop()
-		check = tick.C
-	}
+	return p.keepDevice(ctx, ops)
+}
+
+// keepDevice keeps the device as it should be until ctx ends or it may not be
+// there any more, and says why that is.
+func (p *port) keepDevice(ctx context.Context, ops []vnet.Op) problem {
+	var (
+		fight contest
+		undo  <-chan time.Time // when to undo what others did
+		calm  <-chan time.Time // when a fight is over
+	)
 	for {
 		select {
 		case <-ctx.Done():
 			return problem{text: context.Cause(ctx).Error()}
-		case <-check: // the interface may have been unplugged and come back
-			why := p.configure(ops)
-			p.set(func(s *portState) { s.device = why })
+		case <-p.disturbed:
+			if undo == nil {
+				undo = time.After(undoAfter)
+			}
+		case <-undo:
+			undo = nil
+			out, why := p.configure(ops)
+			p.set(func(s *portState) { s.device, s.lacks = why, lack(out) })
+			if len(out.Changed) == 0 {
+				continue
+			}
+			p.cfg.Log.Warn("another program has changed the device of a port; it is put back", "port", p.id, "changed", vnet.Render(out.Changed))
+			if wait, contested := fight.undone(time.Now()); contested {
+				undo, calm = time.After(wait), time.After(contestTime)
+				p.set(func(s *portState) { s.fought = contestProblem(p.desired().Interface, out.Changed) })
+			}
+		case <-calm:
+			calm = nil
+			p.set(func(s *portState) { s.fought = problem{} })
+		case <-p.moved:
+			if why := p.forbidden(p.desired()); why.text != "" {
+				return why
+			}
 		case <-p.updated:
-			newer, why := p.plan(p.desired())
+			want := p.desired()
+			if why := p.forbidden(want); why.text != "" {
+				return why
+			}
+			newer, why := p.plan(want)
+			var out link.Outcome
 			if newer != nil {
 				ops = newer
-				why = p.configure(ops)
+				out, why = p.configure(ops)
 			}
-			p.set(func(s *portState) { s.device = why })
+			p.set(func(s *portState) { s.device, s.lacks = why, lack(out) })
 		}
 	}
+}
+
+// forbidden says why the port may not be on this board, zero if it may.
+func (p *port) forbidden(d wire.DesiredPort) problem {
+	if to := d.Guards.BridgeTo; to != "" && !slices.Contains(p.cfg.Allow, to) {
+		return problem{wire.BridgeNotAllowed, "the board's owner does not let networks bridge " + to + "; its owner can allow it: `lightning-rod run --allow-bridge " + to + "`"}
+	}
+	if p.cfg.Overlap == nil {
+		return problem{}
+	}
+	if text := p.cfg.Overlap(d.Addresses); text != "" {
+		return problem{wire.AddressOverlap, text}
+	}
+	return problem{}
 }
 
 // plan is what the kernel has to be told for the port, nil with the reason
@@ -230,17 +304,19 @@ func plan(id s4t.PortID, d wire.DesiredPort) ([]vnet.Op, error) {
 }
 
 // configure tells the kernel.
-func (p *port) configure(ops []vnet.Op) problem {
-	err := p.cfg.Apply(ops)
+func (p *port) configure(ops []vnet.Op) (link.Outcome, problem) {
+	out, err := p.cfg.Apply(ops)
 	if err == nil {
-		return problem{}
+		return out, problem{}
 	}
 	why := problem{text: err.Error()}
 	bridged := slices.IndexFunc(ops, func(op vnet.Op) bool { _, ok := op.(vnet.Bridge); return ok })
-	if bridged >= 0 && p.cfg.Apply(ops[:bridged]) == nil {
-		why.id = wire.BridgeToFails // what comes before it, the device, is as it should be
+	if bridged >= 0 {
+		if _, err := p.cfg.Apply(ops[:bridged]); err == nil {
+			why.id = wire.BridgeToFails // what comes before it, the device, is as it should be
+		}
 	}
-	return why
+	return out, why
 }
 
 // noDevice is the diagnosis of an error of Open, empty for none.
@@ -258,18 +334,11 @@ func (p *port) noDevice(err error) string {
 	return ""
 }
 
-// bridgeCheck is how often it is looked whether a bridged interface still is
-// in the port's kernel bridge.
-const bridgeCheck = 5 * time.Second
-
-// unbridge removes the kernel bridge of a port whose device is gone: devices
-// go by themselves, bridges do not.
-func (p *port) unbridge(want wire.DesiredPort) {
-	if want.Guards.BridgeTo == "" {
-		return
-	}
-	own := vnet.BridgeName(p.id)
-	if err := p.cfg.Sweep(func(bridge string) bool { return bridge != own }); err != nil {
-		p.cfg.Log.Warn("the kernel bridge of a port stays", "port", p.id, "err", err)
+// tidy removes the kernel bridge and the routing rules of a port whose device
+// is gone: devices go by themselves, they do not.
+func (p *port) tidy(want wire.DesiredPort) {
+	err := p.cfg.Sweep(func(name string) bool { return name != want.Interface && name != vnet.BridgeName(p.id) })
+	if err != nil {
+		p.cfg.Log.Warn("the kernel bridge or a rule of a port stays", "port", p.id, "err", err)
 	}
 }

@@ -178,7 +178,9 @@ func newPortBench() *portBench {
 			b.devices <- d
 			return d, nil
 		},
-		Apply: func(ops []vnet.Op) error { b.applied <- ops; return nil },
+		Apply: func(ops []vnet.Op) (link.Outcome, error) { b.applied <- ops; return link.Outcome{}, nil },
+		Sweep: func(func(string) bool) error { return nil },
+		Moved: func(link.Change) {},
 		Log:   slog.New(slog.DiscardHandler),
 	}}
 	return b

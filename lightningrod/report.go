@@ -12,6 +12,9 @@ import (
 func (e *Engine) report(epoch int64) (r wire.BoardReport, settled bool) {
 	states, settled := e.kinds.states()
 	problems := e.problems()
+	if e.dir.isReadOnly() {
+		problems = append(problems, readOnly)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return wire.BoardReport{
@@ -46,8 +49,10 @@ func (e *Engine) problems() []string {
 	if e.trouble != "" {
 		out = append(out, e.trouble)
 	}
-	if e.saving != "" {
-		out = append(out, e.saving)
+	for _, why := range []string{e.saving, e.losing} {
+		if why != "" {
+			out = append(out, why)
+		}
 	}
 	out = append(out, of...)
 	return append(out, e.desired.Notices...)

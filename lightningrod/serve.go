@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/doctor"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
@@ -65,15 +66,17 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, err error
 	defer c.Close()
 	start := time.Now()
 	var w wire.BoardWelcome
-	info := boardInfo(e.cfg.Version, e.cfg.SSHDir, e.caps)
+	info := e.info(boardInfo(e.cfg.Version, e.caps))
 	if err := c.Call(ctx, wamp.Connected, wire.BoardConnected{Instance: e.instance, Info: info}, &w); err != nil {
 		return 0, firstOf(c, err)
 	}
+	e.trial.returns(w.ReturnWithin)
+	e.around.resolve()
 	e.setSession(c, w.Epoch)
 	defer e.setSession(nil, 0)
 	e.kinds.retry()
 	e.cfg.Log.Info("connected", "peer", c.URL(), "session", w.Epoch)
-	err = e.serve(ctx, c, w)
+	err = e.serve(ctx, c, w, info)
 	return max(time.Since(start), 1), err
 }
 
@@ -90,12 +93,13 @@ func firstOf(c cloud, err error) error {
 	return err
 }
 
-// serve follows one session until it ends.
-func (e *Engine) serve(ctx context.Context, c cloud, w wire.BoardWelcome) error {
+// serve follows one session until it ends. info is what the cloud was told of
+// the board.
+func (e *Engine) serve(ctx context.Context, c cloud, w wire.BoardWelcome, info s4t.BoardInfo) error {
 	if err := e.adopt(w.Desired); err != nil {
 		return err
 	}
-	s := serving{engine: e, cloud: c, epoch: w.Epoch}
+	s := serving{engine: e, cloud: c, epoch: w.Epoch, info: info}
 	refresh := time.NewTicker(jitter(refreshInterval))
 	defer refresh.Stop()
 	again := time.NewTimer(0) // when to look at the report again
@@ -141,6 +145,7 @@ type serving struct {
 	epoch  int64
 	seq    int64 // of the last report that was sent
 
+	info    s4t.BoardInfo     // what the cloud was told of the board
 	missed  bool              // the last fetch failed
 	since   time.Time         // when the report began to wait for what is on its way; zero: it does not
 	told    *wire.BoardReport // the last report that arrived
@@ -153,6 +158,9 @@ func (s *serving) fetch(ctx context.Context) error {
 	var d wire.BoardDesired
 	err := s.cloud.Call(ctx, wamp.Desired, wire.Empty{}, &d)
 	if err == nil {
+		if s.engine.trial.answer() {
+			s.engine.save()
+		}
 		err = s.engine.adopt(d)
 	}
 	if err != nil && ctx.Err() == nil {
@@ -177,6 +185,10 @@ func (s *serving) report(ctx context.Context) (wait time.Duration) {
 		}
 	}
 	s.since = time.Time{}
+	info := e.info(s.info)
+	if !reflect.DeepEqual(info, s.info) {
+		r.Info = &info
+	}
 	if s.told == nil || !reflect.DeepEqual(*s.told, r) {
 		s.seq++
 		numbered := r
@@ -189,8 +201,11 @@ func (s *serving) report(ctx context.Context) (wait time.Duration) {
 			return retryCall
 		}
 		e.told(r)
-		r.Recovered = "" // told once
-		s.told = &r
+		r.Recovered, r.Info = "", nil // told once
+		s.told, s.info = &r, info
+		if settled && e.trial.answer() {
+			e.save()
+		}
 	}
 	if settled && (!s.printed || s.ready != r.Generation) {
 		s.printed, s.ready = true, r.Generation

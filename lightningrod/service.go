@@ -27,47 +27,66 @@ const (
 // streamPolicy realises the kind service, which is a permission: it decides
 // which stream may reach what. It is used by many streams at once.
 type streamPolicy struct {
-	board s4t.BoardID
-	key   func() ed25519.PublicKey // that signs tickets
-	clock *cloudClock
-	allow []netip.Prefix // targets besides the board itself, by its owner's decision
+	board   s4t.BoardID
+	key     func() ed25519.PublicKey // that signs tickets
+	clock   *cloudClock
+	allow   []netip.Prefix // targets besides the board itself, by its owner's decision
+	perUser SourcePerUser
+	ssh     *sshServices
+	gate    sshGate
+	changed func() // the state of a service has changed
 
 	used *wire.UsedTickets
+	look chan struct{} // asks Run to look at the targets now
 
-	mu       sync.Mutex               // guards the fields below
-	services map[s4t.ServiceID]string // what is desired: id -> target
-	states   []wire.ResourceState     // of the services
-	ready    func() bool              // idle data rtunnels are there, on which streams come
+	mu       sync.Mutex // guards the fields below
+	services []*ownService
+	ready    func() bool // idle data rtunnels are there, on which streams come
+}
+
+// ownService is a service that is desired.
+type ownService struct {
+	id      s4t.ServiceID
+	target  string             // host:port
+	host    string             //
+	tcpPort int                //
+	state   wire.ResourceState // but for whether streams can come
 }
 
 func newStreamPolicy(board s4t.BoardID, key func() ed25519.PublicKey, clock *cloudClock, allow []netip.Prefix) *streamPolicy {
-	return &streamPolicy{board: board, key: key, clock: clock, allow: allow, used: wire.NewUsedTickets(maxUsed), ready: func() bool { return true }}
+	return &streamPolicy{
+		board: board, key: key, clock: clock, allow: allow, ssh: newSSHServices("/etc/ssh"), gate: sshGate{open: map[int][]*halfOpen{}},
+		changed: func() {}, used: wire.NewUsedTickets(maxUsed), look: make(chan struct{}, 1), ready: func() bool { return true },
+	}
 }
 
 // Apply implements reconciler. A service is up when its target may be reached,
-// as far as that can be told before a name is looked up, and streams can come;
-// whether something listens there is for the user to find out.
+// as far as that can be told before a name is looked up, and streams can come.
+// Whether something listens there is told besides (target.go).
 func (p *streamPolicy) Apply(want []wire.Resource) (refused []wire.ResourceState) {
-	services := make(map[s4t.ServiceID]string, len(want))
-	var states []wire.ResourceState
+	var services []*ownService
 	for _, r := range want {
 		var d wire.DesiredService
 		if state, ok := decode(r, &d); !ok {
 			refused = append(refused, state)
 			continue
 		}
-		services[s4t.ServiceID(r.ID)] = net.JoinHostPort(d.Target, strconv.Itoa(d.TCPPort))
-		state := wire.ResourceState{Kind: r.Kind, ID: r.ID, Up: true}
+		s := &ownService{
+			id: s4t.ServiceID(r.ID), target: net.JoinHostPort(d.Target, strconv.Itoa(d.TCPPort)), host: d.Target, tcpPort: d.TCPPort,
+			state: wire.ResourceState{Kind: r.Kind, ID: r.ID, Up: true},
+		}
 		if ip, err := netip.ParseAddr(d.Target); err == nil {
 			if err := p.allowed(d.Target, ip); err != nil {
-				state.Up, state.ProblemID, state.Problem = false, wire.TargetForbidden, err.Error()
+				s.state.Up, s.state.ProblemID, s.state.Problem = false, wire.TargetForbidden, err.Error()
 			}
 		}
-		states = append(states, state)
+		services = append(services, s)
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.services, p.states = services, states
+	p.services = services
+	p.mu.Unlock()
+	p.lookAtTargets()
+	notify(p.look)
 	return refused
 }
 
@@ -76,23 +95,38 @@ func (p *streamPolicy) States() (states []wire.ResourceState, settled bool) {
 	ready := p.ready()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	states = slices.Clone(p.states)
-	for i := range states {
-		states[i].Up = states[i].Up && ready
+	for _, s := range p.services {
+		state := s.state
+		state.Up = state.Up && ready
+		states = append(states, state)
 	}
 	return states, true
 }
 
-// authorize checks the ticket of a stream and returns what it may reach,
-// "host:port". A ticket for one stream works once.
-func (p *streamPolicy) authorize(text string) (target string, err error) {
+// connect decides about a stream and connects it to its target. source is the
+// address that a public port's stream comes from.
+func (p *streamPolicy) connect(ctx context.Context, ticket, source string) (net.Conn, error) {
+	t, err := p.authorize(ticket)
+	if err != nil {
+		return nil, err
+	}
+	who := t.User
+	if t.Purpose == wire.PurposeService {
+		who = source
+	}
+	return p.dial(ctx, t.Target, who)
+}
+
+// authorize checks the ticket of a stream and returns what is granted. A ticket
+// for one stream works once.
+func (p *streamPolicy) authorize(text string) (wire.Ticket, error) {
 	now := p.clock.now()
 	t, err := wire.VerifyTicket(p.key(), text, now)
 	if err != nil {
-		return "", err
+		return wire.Ticket{}, err
 	}
-	refuse := func(kind s4t.Kind, hint, format string, args ...any) (string, error) {
-		return "", s4t.Errorf(kind, "open a stream on the board", hint, format, args...)
+	refuse := func(kind s4t.Kind, hint, format string, args ...any) (wire.Ticket, error) {
+		return wire.Ticket{}, s4t.Errorf(kind, "open a stream on the board", hint, format, args...)
 	}
 	if t.Board != p.board {
 		return refuse(s4t.Forbidden, "", "the ticket is for another board")
@@ -100,47 +134,57 @@ func (p *streamPolicy) authorize(text string) (target string, err error) {
 	switch t.Purpose {
 	case wire.PurposeService:
 		p.mu.Lock()
-		want, ok := p.services[t.Service]
+		ok := slices.ContainsFunc(p.services, func(s *ownService) bool { return s.id == t.Service && s.target == t.Target })
 		p.mu.Unlock()
-		if !ok || want != t.Target {
+		if !ok {
 			return refuse(s4t.Forbidden, "expose it again", "the service is not exposed (any more)")
 		}
 	case wire.PurposeStream:
 		if err := p.used.Use(t, now); err != nil {
-			return "", err
+			return wire.Ticket{}, err
 		}
 	default:
 		return refuse(s4t.Forbidden, "", "the ticket is for the purpose %q", t.Purpose)
 	}
-	return t.Target, nil
+	return t, nil
 }
 
-// dial connects to a target that authorize returned. What a name resolves to
-// is checked at the moment of connecting, so that a name which changes its
-// mind in between reaches nothing new.
-func (p *streamPolicy) dial(ctx context.Context, target string) (net.Conn, error) {
-	host, tcpPort, err := net.SplitHostPort(target)
+// dial connects to a target that authorize granted to who: a user, or an
+// address. What a name resolves to is checked at the moment of connecting, so
+// that a name which changes its mind in between reaches nothing new.
+func (p *streamPolicy) dial(ctx context.Context, target, who string) (net.Conn, error) {
+	host, text, err := net.SplitHostPort(target)
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Invalid, "reach "+target, "give HOST:PORT", "%w", err)
 	}
+	tcpPort, _ := strconv.Atoi(text)
 	hosts := []string{host}
 	if host == "localhost" {
-		hosts = []string{"127.0.0.1", "::1"}
+		hosts = []string{loopback4.String(), "::1"}
 	}
 	dialer := net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 		return p.allowedAddress(host, address)
 	}}
 	var first error
 	for _, h := range hosts {
-		conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(h, tcpPort))
+		var conn net.Conn
+		address := net.JoinHostPort(h, text)
+		if ip, perr := netip.ParseAddr(h); perr == nil && ip.Is4() && isOwn(ip) {
+			conn, err = p.dialOwn(ctx, dialer, who, tcpPort, address)
+		} else {
+			conn, err = dialer.DialContext(ctx, "tcp", address)
+		}
 		if err == nil {
+			p.reached(target, nil)
 			return conn, nil
 		}
 		if first == nil {
 			first = err
 		}
 	}
-	return nil, dialFailed(target, first)
+	err = dialFailed(target, first)
+	p.reached(target, err)
+	return nil, err
 }
 
 // allowedAddress says whether a stream to host may connect to address,
@@ -156,7 +200,7 @@ func (p *streamPolicy) allowedAddress(host, address string) error {
 // allowed says whether a stream to host may connect to ip.
 func (p *streamPolicy) allowed(host string, ip netip.Addr) error {
 	ip = ip.Unmap().WithZone("")
-	if ip == netip.IPv6Loopback() || ip == netip.AddrFrom4([4]byte{127, 0, 0, 1}) {
+	if isOwn(ip) {
 		return nil
 	}
 	for _, network := range p.allow {

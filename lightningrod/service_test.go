@@ -51,10 +51,10 @@ func TestAuthorizeDecidesByTicketAndDesiredState(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			target, err := testPolicy().authorize(tt.ticket.Sign(conductorKey))
 			if s4t.KindOf(err) != tt.kind {
-				t.Fatalf("authorize = %q, %v; want kind %q", target, err, tt.kind)
+				t.Fatalf("authorize = %+v, %v; want kind %q", target, err, tt.kind)
 			}
-			if err == nil && target != tt.ticket.Target {
-				t.Errorf("target = %q, want %q", target, tt.ticket.Target)
+			if err == nil && target.Target != tt.ticket.Target {
+				t.Errorf("target = %+v, want %q", target, tt.ticket.Target)
 			}
 		})
 	}
@@ -160,6 +160,24 @@ func TestOnlyTheBoardItselfIsReachedUnlessAllowed(t *testing.T) {
 	}
 }
 
+// TestTheBoardsOwnAddressesAreTheBoardItself: no owner's word is needed.
+func TestTheBoardsOwnAddressesAreTheBoardItself(t *testing.T) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := testPolicy()
+	for _, a := range addrs {
+		ip, _ := netip.AddrFromSlice(a.(*net.IPNet).IP)
+		if err := p.allowed(ip.String(), ip); err != nil {
+			t.Errorf("%v: %v", ip, err)
+		}
+		if next := ip.Unmap().Next(); !isOwn(next) && p.allowed(next.String(), next) == nil {
+			t.Errorf("%v is reached, which is not the board's", next)
+		}
+	}
+}
+
 // TestAServiceIsUpWhenItsTargetIsAllowed: and a user who tries it all the same
 // is told how to allow it.
 func TestAServiceIsUpWhenItsTargetIsAllowed(t *testing.T) {
@@ -172,8 +190,8 @@ func TestAServiceIsUpWhenItsTargetIsAllowed(t *testing.T) {
 		}
 		to := net.JoinHostPort(target, "80")
 		ticket := wire.Ticket{Purpose: wire.PurposeService, Board: boardA, Service: "service-1", Target: to}.Sign(conductorKey)
-		if got, err := p.authorize(ticket); got != to || err != nil {
-			t.Errorf("%s: %q, %v", target, got, err)
+		if got, err := p.authorize(ticket); got.Target != to || err != nil {
+			t.Errorf("%s: %+v, %v", target, got, err)
 		}
 	}
 }
@@ -196,7 +214,7 @@ func TestDialSaysWhyAServiceIsNotReached(t *testing.T) {
 		{"no-port", s4t.Invalid},
 	} {
 		t.Run(tt.target, func(t *testing.T) {
-			c, err := testPolicy().dial(context.Background(), tt.target)
+			c, err := testPolicy().dial(context.Background(), tt.target, "maria")
 			if s4t.KindOf(err) != tt.kind {
 				t.Fatalf("dial = %v, want kind %q", err, tt.kind)
 			}
@@ -212,7 +230,7 @@ func TestDialSaysWhyAServiceIsNotReached(t *testing.T) {
 		}
 		defer l6.Close()
 		_, tcpPort, _ := net.SplitHostPort(l6.Addr().String())
-		c, err := testPolicy().dial(context.Background(), "localhost:"+tcpPort)
+		c, err := testPolicy().dial(context.Background(), "localhost:"+tcpPort, "maria")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,11 +251,16 @@ func TestCloudClockDoesNotFollowTheBoardsOwn(t *testing.T) {
 }
 
 func TestAServiceIsUpWhenItsTargetIsAllowedAndStreamsCanCome(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
 	p := newStreamPolicy(boardA, func() ed25519.PublicKey { return nil }, &cloudClock{}, nil)
 	ready := false
 	p.ready = func() bool { return ready }
 	p.Apply([]wire.Resource{
-		wire.NewResource(wire.KindService, "own", wire.DesiredService{Target: "127.0.0.1", TCPPort: 22}),
+		wire.NewResource(wire.KindService, "own", wire.DesiredService{Target: "127.0.0.1", TCPPort: l.Addr().(*net.TCPAddr).Port}),
 		wire.NewResource(wire.KindService, "lan", wire.DesiredService{Target: "192.0.2.1", TCPPort: 22}),
 	})
 	for range 2 {

@@ -36,9 +36,11 @@ type cloud interface {
 
 // connectorConfig configures a connector.
 type connectorConfig struct {
-	Identity Identity                                    // required
-	Doctor   func(ctx context.Context) wire.DoctorReport // optional: answers the cloud's doctor; default: not registered
-	Log      *slog.Logger                                // required
+	Identity Identity                                                   // required
+	Trust    wire.Trust                                                 // optional: what the cloud announced
+	Doctor   func(ctx context.Context) wire.DoctorReport                // optional: answers the cloud's doctor; default: not registered
+	HostKeys func(ctx context.Context, question string) (string, error) // optional: answers which host keys an SSH service of the board has; default: not registered
+	Log      *slog.Logger                                               // required
 }
 
 // connector opens control sessions.
@@ -49,24 +51,19 @@ type connector struct {
 }
 
 func newConnector(cfg connectorConfig) (*connector, error) {
-	dialer, err := newDialer(cfg.Identity, cfg.Log)
+	dialer, err := newDialer(cfg.Identity, cfg.Trust, cfg.Log)
 	if err != nil {
 		return nil, err
 	}
 	return &connector{cfg: cfg, dialer: dialer}, nil
 }
 
-// newDialer makes the dialler that trusts what the identity says.
-func newDialer(id Identity, log *slog.Logger) (*dial.Dialer, error) {
+// newDialer makes the dialler that trusts what the identity says, and what the
+// cloud announced since.
+func newDialer(id Identity, announced wire.Trust, log *slog.Logger) (*dial.Dialer, error) {
 	cfg := dial.Config{DefaultProxy: id.Proxy, Log: log}
-	id.trust(&cfg)
+	id.trust(announced, &cfg)
 	return dial.New(cfg)
-}
-
-// trust says whom a board believes: the cloud's CA, or the one of the
-// fingerprint as long as a proxy that re-signs TLS hid it, and the extra CA.
-func (i Identity) trust(cfg *dial.Config) {
-	cfg.CA, cfg.Fingerprint, cfg.ExtraCA = []byte(i.CA), i.Fingerprint, []byte(i.ExtraCA)
 }
 
 // connect tries the URLs in order, that of the last session first.
@@ -123,7 +120,7 @@ func (c *connector) connectTo(ctx context.Context, url string) (*session, error)
 	// The cloud pings too; ours go outward, and so make a NAT that has
 	// forgotten the connection learn it again.
 	s.running.Go(func() { conn.Keepalive(alive, s4t.PresenceInterval, s4t.PresenceTimeout) })
-	if err := s.offer(ctx, c.cfg.Doctor); err != nil {
+	if err := s.offer(ctx, c.cfg); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -142,7 +139,7 @@ type session struct {
 }
 
 // offer subscribes and registers what the cloud may use of the board.
-func (s *session) offer(ctx context.Context, doctor func(context.Context) wire.DoctorReport) error {
+func (s *session) offer(ctx context.Context, cfg connectorConfig) error {
 	err := s.ws.Subscribe(ctx, wamp.BoardURI(s.board, wamp.Wake), func(arg string) {
 		var w wire.BoardWake
 		if json.Unmarshal([]byte(arg), &w) != nil {
@@ -166,11 +163,16 @@ func (s *session) offer(ctx context.Context, doctor func(context.Context) wire.D
 	if err != nil {
 		return err
 	}
-	if err := s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.HostKeys), askHostKeys); err != nil || doctor == nil {
-		return err
+	if cfg.HostKeys != nil {
+		if err := s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.HostKeys), cfg.HostKeys); err != nil {
+			return err
+		}
+	}
+	if cfg.Doctor == nil {
+		return nil
 	}
 	return s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.Doctor), func(ctx context.Context, _ string) (string, error) {
-		return string(wire.Encode(doctor(ctx))), nil
+		return string(wire.Encode(cfg.Doctor(ctx))), nil
 	})
 }
 

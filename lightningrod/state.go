@@ -23,13 +23,17 @@ import (
 // DefaultState is where a board keeps its state.
 const DefaultState = "/var/lib/lightning-rod"
 
-// The files of a state directory.
+// IdentityFile is the one file of a state directory that a board cannot lose. It
+// is written once, at join.
+const IdentityFile = "identity.json"
+
+// The other files of a state directory.
 const (
-	identityFile = "identity.json" // written once, at join
-	pendingFile  = "join.pending"  // the key of a join whose answer has not come yet
-	desiredFile  = "desired.json"  // the last desired state; may be lost
-	lockFile     = "run.lock"
-	socketFile   = "run.sock"
+	pendingFile = "join.pending" // the key of a join whose answer has not come yet
+	desiredFile = "desired.json" // the last desired state; may be lost
+	trustFile   = "trust.json"   // what the cloud announced of its certificate
+	lockFile    = "run.lock"
+	socketFile  = "run.sock"
 )
 
 // maxStateFile bounds a state file, in bytes: the desired state of a board
@@ -106,39 +110,20 @@ func (d stateDir) failed(verb, name string, err error) error {
 		hint = "run as the user who joined (often root), or name another directory with --state"
 	} else if errors.Is(err, unix.ENOSPC) {
 		hint = "free some disk space"
+	} else if readOnlyError(err) {
+		hint = "mount the file system for writing, or name a directory on another one with --state"
 	}
 	return s4t.Errorf(s4t.Internal, verb+" state "+d.path(name), hint, "%w", err)
 }
 
-// lock takes the directory for this process. Two agents with one identity
-// would fight for one session. The caller closes the file to release it.
-func (d stateDir) lock() (*os.File, error) {
-	if err := d.create(); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(d.path(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, d.failed("open", lockFile, err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, s4t.Errorf(s4t.Conflict, "use state "+string(d), "stop the other one (`lightning-rod status` shows it), or name another directory with --state", "another lightning-rod runs on it")
-		}
-		return nil, d.failed("lock", lockFile, err)
-	}
-	d.removeHalves()
-	return f, nil
-}
-
 // identity reads the identity: NotFound where the board has not joined.
 func (d stateDir) identity() (Identity, error) {
-	b, err := d.read(identityFile)
+	b, err := d.read(IdentityFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Identity{}, s4t.Errorf(s4t.NotFound, "read state "+string(d), "run `lightning-rod join JOIN-STRING` first, or name the directory with --state", "this board has not joined a cloud")
 	}
 	if err != nil {
-		return Identity{}, d.failed("read", identityFile, err)
+		return Identity{}, d.failed("read", IdentityFile, err)
 	}
 	var id Identity
 	if err = json.Unmarshal(b, &id); err == nil {
@@ -148,7 +133,7 @@ func (d stateDir) identity() (Identity, error) {
 		err = errors.New("its checksum does not match")
 	}
 	if err != nil {
-		return Identity{}, s4t.Errorf(s4t.Internal, "read "+d.path(identityFile), "restore it from a backup, or run `lightning-rod leave` and join again with a new code", "the identity is damaged: %w", err)
+		return Identity{}, s4t.Errorf(s4t.Internal, "read "+d.path(IdentityFile), "restore it from a backup, or run `lightning-rod leave` and join again with a new code", "the identity is damaged: %w", err)
 	}
 	return id, nil
 }
@@ -187,25 +172,45 @@ func sealed(b []byte) bool {
 
 // joined reports whether there is an identity, readable or not.
 func (d stateDir) joined() bool {
-	_, err := os.Lstat(d.path(identityFile))
+	_, err := os.Lstat(d.path(IdentityFile))
 	return err == nil
 }
 
-// savedDesired is desired.json: the sum is of the bytes of Desired.
+// kept is what is known of what the cloud wants.
+type kept struct {
+	Desired  wire.BoardDesired
+	Suspects []suspect // of its resources: those that are not confirmed
+}
+
+// savedDesired is desired.json: the sum is of the bytes of Desired and, where
+// they are there, of Suspects.
 type savedDesired struct {
-	Sum     string          `json:"sha256"`
-	Desired json.RawMessage `json:"desired"`
+	Sum      string          `json:"sha256"`
+	Desired  json.RawMessage `json:"desired"`
+	Suspects json.RawMessage `json:"suspects,omitempty"`
+}
+
+// sum is what Sum should be.
+func (s savedDesired) sum() string {
+	sum := sha256.Sum256(append(bytes.Clone(s.Desired), s.Suspects...))
+	return hex.EncodeToString(sum[:])
 }
 
 // desired reads the last desired state. found is false where there is none.
 // damage says why a file that is there was not used.
 func (d stateDir) desired(board s4t.BoardID) (des wire.BoardDesired, found bool, damage string) {
+	k, found, damage := d.kept(board)
+	return k.Desired, found, damage
+}
+
+// kept is desired with what is not confirmed of it.
+func (d stateDir) kept(board s4t.BoardID) (k kept, found bool, damage string) {
 	b, err := d.read(desiredFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return des, false, ""
+		return k, false, ""
 	}
-	bad := func(why string) (wire.BoardDesired, bool, string) {
-		return wire.BoardDesired{}, false, "the saved desired state was damaged (" + why + ") and was fetched again"
+	bad := func(why string) (kept, bool, string) {
+		return kept{}, false, "the saved desired state was damaged (" + why + ") and was fetched again"
 	}
 	if err != nil {
 		return bad("unreadable")
@@ -214,31 +219,38 @@ func (d stateDir) desired(board s4t.BoardID) (des wire.BoardDesired, found bool,
 	if err := json.Unmarshal(b, &s); err != nil {
 		return bad("not JSON")
 	}
-	if sum := sha256.Sum256(s.Desired); s.Sum != hex.EncodeToString(sum[:]) {
+	if s.Sum != s.sum() {
 		return bad("its checksum does not match")
 	}
-	if err := json.Unmarshal(s.Desired, &des); err != nil {
+	err = json.Unmarshal(s.Desired, &k.Desired)
+	if err == nil && len(s.Suspects) > 0 {
+		err = json.Unmarshal(s.Suspects, &k.Suspects)
+	}
+	if err != nil {
 		return bad("its content is not understood")
 	}
-	if des.Board != board {
+	if k.Desired.Board != board {
 		return bad("it belongs to another board")
 	}
-	if des.Resources == nil { // of an older version, which kept them in another form
+	if k.Desired.Resources == nil { // of an older version, which kept them in another form
 		return bad("it names no resources")
 	}
-	return des, true, ""
+	return k, true, ""
 }
 
-// saveDesired keeps des for the next boot. A state that differs only by the
-// cloud's clock is not written again, to spare flash.
-func (d stateDir) saveDesired(des, last wire.BoardDesired) error {
-	last.Time, last.Told = des.Time, des.Told
-	raw := wire.Encode(des)
-	if bytes.Equal(raw, wire.Encode(last)) {
+// saveDesired keeps now for the next boot. A state that differs from the last
+// one only by the cloud's clock is not written again, to spare flash.
+func (d stateDir) saveDesired(now, last kept) error {
+	last.Desired.Time, last.Desired.Told = now.Desired.Time, now.Desired.Told
+	if bytes.Equal(wire.Encode(now), wire.Encode(last)) {
 		return nil
 	}
-	sum := sha256.Sum256(raw)
-	return d.write(desiredFile, wire.Encode(savedDesired{Sum: hex.EncodeToString(sum[:]), Desired: raw}))
+	s := savedDesired{Desired: wire.Encode(now.Desired)}
+	if len(now.Suspects) > 0 {
+		s.Suspects = wire.Encode(now.Suspects)
+	}
+	s.Sum = s.sum()
+	return d.write(desiredFile, wire.Encode(s))
 }
 
 // pendingKey returns the key of an earlier, unanswered join with the same
@@ -266,7 +278,7 @@ func (d stateDir) saveIdentity(id Identity) error {
 	if err != nil {
 		return err
 	}
-	if err := d.write(identityFile, b); err != nil {
+	if err := d.write(IdentityFile, b); err != nil {
 		return err
 	}
 	if err := os.Remove(d.path(pendingFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -280,10 +292,13 @@ func (d stateDir) saveIdentity(id Identity) error {
 // board any more.
 func (d stateDir) remove() error {
 	d.removeHalves()
-	for _, name := range []string{identityFile, pendingFile, desiredFile, socketFile, lockFile} {
+	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile, socketFile, lockFile} {
 		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return d.failed("remove", name, err)
 		}
+	}
+	for _, name := range []string{socketFile, lockFile} {
+		os.Remove(d.runtimePath(name)) // there where the directory was read-only
 	}
 	os.Remove(string(d)) // stays where somebody else's file is in it
 	return nil
@@ -292,7 +307,7 @@ func (d stateDir) remove() error {
 // removeHalves deletes files that a process was writing when it was killed:
 // they may hold a key. The lock is held, or no lightning-rod runs.
 func (d stateDir) removeHalves() {
-	for _, name := range []string{identityFile, pendingFile, desiredFile} {
+	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile} {
 		halves, _ := filepath.Glob(d.path("." + name + ".*")) // fails for a malformed pattern only
 		for _, half := range halves {
 			os.Remove(half) // what cannot be removed stays, as before

@@ -36,7 +36,7 @@ func TestIdentityIsKeptForItsOwnerOnly(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("identity = %+v, %v; want %+v", got, err, want)
 	}
-	for path, mode := range map[string]os.FileMode{string(dir): 0o700, dir.path(identityFile): 0o600} {
+	for path, mode := range map[string]os.FileMode{string(dir): 0o700, dir.path(IdentityFile): 0o600} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s has mode %v, %v; want %v", path, info.Mode().Perm(), err, mode)
 		}
@@ -55,7 +55,7 @@ func TestDamagedIdentityIsSaidSo(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := stateDir(t.TempDir())
-			if err := os.WriteFile(dir.path(identityFile), []byte(tt.content), 0o600); err != nil {
+			if err := os.WriteFile(dir.path(IdentityFile), []byte(tt.content), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := dir.identity(); err == nil || !strings.Contains(err.Error(), "damaged") {
@@ -68,7 +68,7 @@ func TestDamagedIdentityIsSaidSo(t *testing.T) {
 func TestDesiredStateOnDiskIsUsedOnlyWhole(t *testing.T) {
 	whole := func(t *testing.T) (stateDir, []byte) {
 		dir := stateDir(t.TempDir())
-		if err := dir.saveDesired(testDesired(7), testDesired(6)); err != nil {
+		if err := dir.saveDesired(kept{Desired: testDesired(7)}, kept{Desired: testDesired(6)}); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(dir.path(desiredFile))
@@ -159,13 +159,13 @@ func TestDesiredStateOnDiskIsUsedOnlyWhole(t *testing.T) {
 func TestDesiredStateIsNotWrittenAgainForTheClockAlone(t *testing.T) {
 	dir := stateDir(t.TempDir())
 	d := testDesired(3)
-	if err := dir.saveDesired(d, testDesired(2)); err != nil {
+	if err := dir.saveDesired(kept{Desired: d}, kept{Desired: testDesired(2)}); err != nil {
 		t.Fatal(err)
 	}
 	os.Remove(dir.path(desiredFile))
 	later := d
 	later.Time = time.Unix(5, 0)
-	if err := dir.saveDesired(later, d); err != nil {
+	if err := dir.saveDesired(kept{Desired: later}, kept{Desired: d}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dir.path(desiredFile)); !errors.Is(err, os.ErrNotExist) {
@@ -246,7 +246,7 @@ func TestWhatAKilledProcessWasWritingIsRemoved(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := stateDir(t.TempDir())
-			half, other := dir.path("."+identityFile+".123"), dir.path(".notes.123")
+			half, other := dir.path("."+IdentityFile+".123"), dir.path(".notes.123")
 			for _, f := range []string{half, other} {
 				if err := os.WriteFile(f, []byte("{"), 0o600); err != nil {
 					t.Fatal(err)
@@ -269,7 +269,7 @@ func TestWhatAKilledProcessWasWritingIsRemoved(t *testing.T) {
 // nor take a state that was not saved with its checksum.
 func FuzzDesired(f *testing.F) {
 	dir := stateDir(f.TempDir())
-	if err := dir.saveDesired(testDesired(7), testDesired(6)); err != nil {
+	if err := dir.saveDesired(kept{Desired: testDesired(7)}, kept{Desired: testDesired(6)}); err != nil {
 		f.Fatal(err)
 	}
 	b, err := os.ReadFile(dir.path(desiredFile))
@@ -298,13 +298,13 @@ func TestAFlippedBitInTheIdentityIsSaidSo(t *testing.T) {
 	if err := dir.saveIdentity(want); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(dir.path(identityFile))
+	b, err := os.ReadFile(dir.path(IdentityFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for bit := range 8 * len(b) {
 		b[bit/8] ^= 1 << (bit % 8)
-		if err := os.WriteFile(dir.path(identityFile), b, 0o600); err != nil {
+		if err := os.WriteFile(dir.path(IdentityFile), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := dir.identity(); err == nil && !reflect.DeepEqual(got, want) {
@@ -313,7 +313,7 @@ func TestAFlippedBitInTheIdentityIsSaidSo(t *testing.T) {
 		b[bit/8] ^= 1 << (bit % 8)
 	}
 	// A file from before there was a sum.
-	if err := os.WriteFile(dir.path(identityFile), wire.Encode(want), 0o600); err != nil {
+	if err := os.WriteFile(dir.path(IdentityFile), wire.Encode(want), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := dir.identity(); err != nil || !reflect.DeepEqual(got, want) {
@@ -327,7 +327,7 @@ func FuzzIdentity(f *testing.F) {
 	if err := dir.saveIdentity(testIdentity()); err != nil {
 		f.Fatal(err)
 	}
-	b, err := os.ReadFile(dir.path(identityFile))
+	b, err := os.ReadFile(dir.path(IdentityFile))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -335,7 +335,7 @@ func FuzzIdentity(f *testing.F) {
 	f.Add([]byte(`{"board":5}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		dir := stateDir(t.TempDir())
-		if err := os.WriteFile(dir.path(identityFile), b, 0o600); err != nil {
+		if err := os.WriteFile(dir.path(IdentityFile), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if id, err := dir.identity(); err == nil {

@@ -4,13 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -31,8 +27,9 @@ type Status struct {
 	Ports             []PortStatus    `json:"ports"`
 	Services          []ServiceStatus `json:"services"`
 	Problems          []string        `json:"problems"`
-	Trouble           string          `json:"trouble,omitempty"` // the one of the problems that is why there is no session
-	Cause             string          `json:"cause,omitempty"`   // of the trouble: the ID of a [wire.Diagnosis]; empty: not known
+	ReadOnly          bool            `json:"state_read_only,omitempty"` // the state directory cannot be written: what is there is used
+	Trouble           string          `json:"trouble,omitempty"`         // the one of the problems that is why there is no session
+	Cause             string          `json:"cause,omitempty"`           // of the trouble: the ID of a [wire.Diagnosis]; empty: not known
 }
 
 // PortStatus is the board's half of one port.
@@ -49,10 +46,11 @@ type PortStatus struct {
 
 // ServiceStatus is a service that streams may reach.
 type ServiceStatus struct {
-	ID      s4t.ServiceID `json:"id"`
-	Target  string        `json:"target"`
-	TCPPort int           `json:"port"`
-	Problem string        `json:"problem,omitempty"` // why streams may not reach it
+	ID        s4t.ServiceID `json:"id"`
+	Target    string        `json:"target"`
+	TCPPort   int           `json:"port"`
+	Problem   string        `json:"problem,omitempty"`    // why streams do not reach it
+	ProblemID string        `json:"problem_id,omitempty"` // of a [wire.Diagnosis]
 }
 
 // statusOf builds what identity and desired state tell, with the states of the
@@ -78,7 +76,7 @@ func statusOf(id Identity, d wire.BoardDesired, states []wire.ResourceState) Sta
 		case wire.KindService:
 			var v wire.DesiredService
 			json.Unmarshal(r.Spec, &v)
-			s.Services = append(s.Services, ServiceStatus{ID: s4t.ServiceID(r.ID), Target: v.Target, TCPPort: v.TCPPort, Problem: st.Problem})
+			s.Services = append(s.Services, ServiceStatus{ID: s4t.ServiceID(r.ID), Target: v.Target, TCPPort: v.TCPPort, Problem: st.Problem, ProblemID: st.ProblemID})
 		}
 	}
 	return s
@@ -108,6 +106,7 @@ func ReadStatus(ctx context.Context, state string) (Status, error) {
 	}
 	d, _, _ := dir.desired(id.Board)
 	s = statusOf(id, d, nil)
+	s.ReadOnly = dir.isReadOnly()
 	s.Problems = append(s.Problems, "lightning-rod is not running; start it with `lightning-rod run`")
 	return s, nil
 }
@@ -127,29 +126,11 @@ type leaveAnswer struct {
 // askTimeout bounds a question, on both sides. It holds a call to the cloud.
 const askTimeout = 8 * time.Second
 
-// socketPath returns a path for the socket that fits into a Unix address
-// (108 bytes, unix(7)) however deep the directory is; release it afterwards.
-func (d stateDir) socketPath() (path string, release func(), err error) {
-	if path = d.path(socketFile); len(path) < 108 {
-		return path, func() {}, nil
-	}
-	f, err := os.Open(string(d))
-	if err != nil {
-		return "", nil, err
-	}
-	return filepath.Join("/proc/self/fd", strconv.Itoa(int(f.Fd())), socketFile), func() { f.Close() }, nil
-}
-
 // ask puts a question to the running lightning-rod.
 func (d stateDir) ask(ctx context.Context, question string, answer any) error {
-	path, release, err := d.socketPath()
-	if err != nil {
-		return err
-	}
-	defer release()
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	conn, err := d.reach(ctx)
 	if err != nil {
 		return err
 	}
@@ -168,30 +149,6 @@ type socket struct {
 	slots    chan struct{} // bounds the questions answered at once
 	serving  sync.WaitGroup
 	log      *slog.Logger
-}
-
-// listen opens the socket. A file left by a killed process is replaced: the
-// lock is held.
-func (d stateDir) listen(log *slog.Logger) (*socket, error) {
-	if err := os.Remove(d.path(socketFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, d.failed("replace", socketFile, err)
-	}
-	path, release, err := d.socketPath()
-	if err != nil {
-		return nil, d.failed("open", socketFile, err)
-	}
-	l, err := net.Listen("unix", path)
-	if err == nil {
-		err = os.Chmod(d.path(socketFile), 0o600)
-	}
-	if err != nil {
-		if l != nil {
-			l.Close()
-		}
-		release()
-		return nil, d.failed("listen on", socketFile, err)
-	}
-	return &socket{listener: l, release: release, slots: make(chan struct{}, 8), log: log}, nil
 }
 
 // serve answers until ctx ends; every question under way has ended then too.

@@ -26,11 +26,10 @@ func (e *Engine) newStreams(dial rtunnelDialer, policy *streamPolicy) (*streams,
 		Dial: func(ctx context.Context, url, ticket string) (*rtunnel.Conn, error) {
 			return dial.Dial(ctx, url, rtunnel.Path, rtunnel.SubprotocolStreams, ticket)
 		},
-		Tickets:    e.streamsTickets,
-		Authorize:  policy.authorize,
-		DialTarget: policy.dial,
-		Changed:    e.markDirty,
-		Log:        e.cfg.Log,
+		Tickets: e.streamsTickets,
+		Connect: policy.connect,
+		Changed: e.markDirty,
+		Log:     e.cfg.Log,
 	})
 	if err != nil {
 		return nil, err

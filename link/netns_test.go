@@ -50,3 +50,18 @@ func up(name string) error {
 		vnet.Up{Name: name},
 	})
 }
+
+// readOnly mounts a directory of the kernel's read-only, for the calling thread:
+// it is in a mount namespace of its own from then on.
+func readOnly(dir string) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+		return err
+	}
+	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	return unix.Mount("none", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
+}

@@ -3,12 +3,15 @@
 package link
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/vnet"
 )
 
 // Survey is what a machine's network looks like. It needs no rights.
@@ -39,6 +42,44 @@ func (s Survey) Default(six bool) bool {
 		}
 	}
 	return false
+}
+
+// Reached returns the routes to networks that the machine reaches by itself,
+// sorted: through devices that are not ours, and without the default route,
+// the two halves of one that a VPN has, and link-local networks.
+func (s Survey) Reached() []Route {
+	var all []Route
+	add := func(r Route) {
+		a := r.To.Addr()
+		if r.To.Bits() > 1 && !vnet.Own(r.Interface) && !a.IsLinkLocalUnicast() && !a.IsMulticast() && !a.IsLoopback() {
+			all = append(all, r)
+		}
+	}
+	for _, r := range s.Routes {
+		add(r)
+	}
+	routes := len(all)
+	for _, i := range s.Interfaces {
+		for _, a := range i.Addresses { // one may have no route
+			if !slices.ContainsFunc(all[:routes], func(r Route) bool { return r.To.Contains(a.Addr()) }) {
+				add(Route{netip.PrefixFrom(a.Addr(), a.Addr().BitLen()), i.Name})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Route) int {
+		return cmp.Or(a.To.Addr().Compare(b.To.Addr()), cmp.Compare(a.To.Bits(), b.To.Bits()), cmp.Compare(a.Interface, b.Interface))
+	})
+	return slices.Compact(all)
+}
+
+// Overlap finds the first of routes that leads into network, or that network
+// lies in.
+func Overlap(routes []Route, network netip.Prefix) (Route, bool) {
+	i := slices.IndexFunc(routes, func(r Route) bool { return r.To.Overlaps(network) })
+	if i < 0 {
+		return Route{}, false
+	}
+	return routes[i], true
 }
 
 // TakeSurvey surveys this machine's network.

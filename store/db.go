@@ -56,13 +56,7 @@ const maxReaders = 4
 // Open opens the database, makes it where it does not exist (SQLite), and
 // brings its schema up to date. The caller closes it.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
-	db := &DB{prepared: prepared{stmts: map[string]*sql.Stmt{}}, log: cfg.Log, now: cfg.Now}
-	if db.log == nil {
-		db.log = slog.New(slog.DiscardHandler)
-	}
-	if db.now == nil {
-		db.now = time.Now
-	}
+	db := newDB(cfg)
 	if err := db.open(cfg.URL); err != nil {
 		return nil, err
 	}
@@ -71,6 +65,18 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, err
 	}
 	return db, nil
+}
+
+// newDB is a database that is not open.
+func newDB(cfg Config) *DB {
+	db := &DB{prepared: prepared{stmts: map[string]*sql.Stmt{}}, log: cfg.Log, now: cfg.Now}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
+	if db.now == nil {
+		db.now = time.Now
+	}
+	return db
 }
 
 // open opens the database as it is.

@@ -14,7 +14,7 @@ import (
 )
 
 // smallTables have few rows, however many boards there are.
-var smallTables = []string{"agents", "events_trimmed", "realizations_filled", "secrets"}
+var smallTables = []string{"agents", "certificate", "events_trimmed", "realizations_filled", "secrets"}
 
 // mayScan are statements that may read a table that grows from end to end, and
 // why: parts of their texts, with single spaces.
@@ -22,6 +22,7 @@ var mayScan = []struct{ text, why string }{
 	{"LIMIT 1 OFFSET ?", "trimming walks the ids that it keeps, once an hour"},
 	{"ra.object = u.network ORDER BY u.network", "every uplink, which are few"},
 	{"FROM audit GROUP BY project", "counts every record, along an index, some times an hour"},
+	{"p.status, b.info FROM boards b JOIN presence p", "whom every board trusts, where the certificate changes"},
 	{"FROM presence GROUP BY status", "counts every board, along an index"},
 	{"FROM events GROUP BY project", "counts what is kept, which is bounded, along an index, once a minute"},
 	{"FROM operations GROUP BY project", "the same"},

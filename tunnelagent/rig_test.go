@@ -164,12 +164,15 @@ func (r *rig) board(id s4t.BoardID) *stream.Pool {
 			}
 			return all, nil
 		},
-		Authorize: func(text string) (string, error) {
+		Connect: func(ctx context.Context, text, _ string) (net.Conn, error) {
 			t, err := wire.VerifyTicket(r.key.Public().(ed25519.PublicKey), text, time.Now())
 			if err == nil && t.Board != id {
 				err = s4t.Errorf(s4t.Forbidden, "open a stream", "", "another board's ticket")
 			}
-			return t.Target, err
+			if err != nil {
+				return nil, err
+			}
+			return new(net.Dialer).DialContext(ctx, "tcp", t.Target)
 		},
 	})
 	if err != nil {

@@ -3,6 +3,8 @@ package vnet
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
+	"strings"
 
 	"github.com/stack4things/s4t"
 )
@@ -16,7 +18,14 @@ const MaxInterfaceName = 15
 const (
 	DevicePrefix = "s4t-"
 	BridgePrefix = "s4tb-"
+	UplinkPrefix = "s4tu-"
 )
+
+// Own reports whether a device of that name is one that we made, of whatever
+// kind.
+func Own(name string) bool {
+	return slices.ContainsFunc([]string{DevicePrefix, BridgePrefix, UplinkPrefix}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
 
 // InterfaceName returns the name of a port's device: "s4t-" and the first 8
 // hex digits of the port's id. Two ports of one board share a name once in
@@ -36,7 +45,7 @@ func digits(id s4t.PortID) string {
 
 // UplinkName returns the name of the TAP of a network that is in a Linux
 // bridge of the cloud host.
-func UplinkName(id s4t.NetworkID) string { return "s4tu-" + digits(s4t.PortID(id)) }
+func UplinkName(id s4t.NetworkID) string { return UplinkPrefix + digits(s4t.PortID(id)) }
 
 // UplinkMAC returns the MAC address of that TAP. It begins with fe: a Linux
 // bridge takes the lowest address of its members for its own, and must not

@@ -63,8 +63,19 @@ type Sysctl struct {
 	Value string
 }
 
+// NoForward keeps the host from forwarding what comes in through a device: the
+// network must not reach the LANs behind a board that is a router. For IPv4
+// the device has a switch. IPv6 has one for all devices of a host only
+// (Documentation/networking/ip-sysctl.rst, conf/all/forwarding), so a routing
+// rule behind the one for the host's own addresses drops what is for others;
+// it stays when the device goes.
+type NoForward struct {
+	Name string
+}
+
 // Addresses are all the IP addresses of a device, apart from link-local IPv6
-// ones: missing ones are added, others removed. They skip duplicate address
+// ones, with the routes to their subnets: missing ones are added, others
+// removed. They skip duplicate address
 // detection, as the database keeps them unique and a second of silence at the
 // start would serve nobody.
 type Addresses struct {
@@ -92,6 +103,7 @@ func (MTU) op()       {}
 func (QueueLen) op()  {}
 func (MaxGSO) op()    {}
 func (Sysctl) op()    {}
+func (NoForward) op() {}
 func (Addresses) op() {}
 func (Master) op()    {}
 func (Up) op()        {}
@@ -119,6 +131,10 @@ func (o MaxGSO) String() string {
 }
 
 func (o Sysctl) String() string { return fmt.Sprintf("sysctl -w %s=%s", o.Path, o.Value) }
+
+func (o NoForward) String() string {
+	return fmt.Sprintf("sysctl -w net/ipv4/conf/%s/forwarding=0\nip -6 rule add pref %d iif %[1]s blackhole", o.Name, NoForwardRule)
+}
 
 func (o Addresses) String() string {
 	var b strings.Builder

@@ -20,6 +20,10 @@ const (
 	// TCP fills 65,226 of the 65,536 that the kernel has by default, and a TAP
 	// that is given such frames is a quarter slower (decision 005).
 	SuperFrame = 65000
+
+	// NoForwardRule is the priority of the routing rule of a [NoForward]: right
+	// behind the rule for the host's own addresses, which has 0.
+	NoForwardRule = 1
 )
 
 // Port is the board's half of a port, as the plan needs it: the fields of
@@ -74,27 +78,39 @@ func BoardPort(p Port) ([]Op, error) {
 // answers for every address of the host and may ask with another device's
 // address as sender, which would show the home LAN to the network and be
 // dropped by the guards.
+//
+// Where the port has an IPv6 address the device has IPv6, also on a host that
+// has it off by default.
+//
+// Nothing that comes in is forwarded, see [NoForward].
 func quiet(name string, layer int, addrs []netip.Prefix) []Op {
 	v6 := "net/ipv6/conf/" + name + "/"
 	v4 := "net/ipv4/conf/" + name + "/"
+	six := slices.ContainsFunc(addrs, func(p netip.Prefix) bool { return p.Addr().Is6() })
 	if layer == 3 {
 		off := "1"
-		if slices.ContainsFunc(addrs, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+		if six {
 			off = "0"
 		}
 		return []Op{
+			NoForward{name},
 			Sysctl{v6 + "addr_gen_mode", "1"}, // none
 			Sysctl{v6 + "accept_ra", "0"},
 			Sysctl{v6 + "autoconf", "0"},
 			Sysctl{v6 + "disable_ipv6", off},
 		}
 	}
-	return []Op{
+	ops := []Op{
+		NoForward{name},
 		Sysctl{v6 + "accept_ra", "0"},
 		Sysctl{v6 + "autoconf", "0"},
 		Sysctl{v4 + "arp_ignore", "1"},
 		Sysctl{v4 + "arp_announce", "2"},
 	}
+	if six {
+		ops = append(ops, Sysctl{v6 + "disable_ipv6", "0"})
+	}
+	return ops
 }
 
 // check validates what came from the cloud.

@@ -26,6 +26,16 @@ func TestNamesFitTheKernel(t *testing.T) {
 			t.Errorf("MAC(%q) = %q", id, mac)
 		}
 	}
+	for _, name := range []string{InterfaceName(portID), BridgeName(portID), UplinkName(s4t.NetworkID(portID)), "s4t-probe0"} {
+		if !Own(name) {
+			t.Errorf("%s is not known as ours", name)
+		}
+	}
+	for _, name := range []string{"eth0", "docker0", "s4tx", "br-s4t-"} {
+		if Own(name) {
+			t.Errorf("%s is taken for ours", name)
+		}
+	}
 	if got := InterfaceName(portID); got != "s4t-3f0c2a9e" {
 		t.Errorf("InterfaceName = %q", got)
 	}

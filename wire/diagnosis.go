@@ -29,6 +29,12 @@ const (
 	DeviceNameTaken  = "device-name-taken"
 	BridgeToFails    = "bridge-to-fails"
 	AddressOverlap   = "address-overlap"
+	BridgeNotAllowed = "bridge-not-allowed"
+	StateTakenBack   = "state-taken-back"
+	DeviceContested  = "device-contested"
+	IPv6Unavailable  = "ipv6-unavailable"
+	SettingRefused   = "setting-refused"
+	ForwardDropped   = "forward-dropped"
 	NoTun            = "no-tun"
 	NoNetAdmin       = "no-net-admin"
 	NoNetworks       = "no-networks"
@@ -124,7 +130,13 @@ func Diagnoses() []Diagnosis {
 		{PortDown, "port", LevelError, true, "a port of a network is not up; the finding repeats why", "see its problem; ports come up by themselves when the cause has gone"},
 		{DeviceNameTaken, "port", LevelError, true, "a device with the name that a port needs is there already", "remove it (`ip link del NAME`), or stop the other lightning-rod that made it"},
 		{BridgeToFails, "port", LevelError, true, "the interface that a port is to be bridged to is missing, or in another bridge", "see the reason; `s4t bridge add` with another `--bridge-to`, or without"},
-		{AddressOverlap, "port", LevelError, true, "the network of a bridge holds an address or a route that the board uses on another interface", "give the bridge another --cidr; traffic to the overlap goes to one of the two only"},
+		{AddressOverlap, "port", LevelError, true, "the network of a bridge holds an address or a route that the board uses on another interface, a DNS server of the board, or its cloud", "give the bridge another --cidr; the port stays down until the overlap is gone, and then comes up by itself"},
+		{BridgeNotAllowed, "port", LevelError, true, "a port is to be bridged to an interface that the board's owner has not allowed", "the owner can allow it: `lightning-rod run --allow-bridge INTERFACE`"},
+		{StateTakenBack, "port", LevelError, true, "within a minute of applying a port the board lost its session with the cloud, and it came back when the port was taken back", "change what is wanted, such as the bridge's --cidr, or remove the board from the bridge and add it again"},
+		{DeviceContested, "port", LevelError, true, "another program keeps changing a port's device; it is put back, but less and less often", "tell that program to leave devices that begin with s4t alone (NetworkManager: `unmanaged-devices=interface-name:s4t*`; systemd-networkd: `Unmanaged=yes`)"},
+		{IPv6Unavailable, "port", LevelWarning, true, "a port has an IPv6 address, and the board cannot have IPv6; IPv4 works", "see the reason; or leave --cidr6 out"},
+		{SettingRefused, "port", LevelWarning, true, "a setting of a port's device is refused by the kernel or a container; the port works without", "see the reason"},
+		{ForwardDropped, "port", LevelWarning, false, "a firewall of the board drops what it forwards (Docker sets that), bridged frames too, and no rule of it lets a port's kernel bridge through", "let it through, with a rule that lasts: `iptables -I DOCKER-USER -i s4tb-+ -o s4tb-+ -j ACCEPT`, or the same in FORWARD where there is no Docker"},
 		{ClockPast, "clock", LevelWarning, true, "the board's clock is before the day that lightning-rod was made", harmless},
 		{ClockOff, "clock", LevelWarning, true, "the board's clock is more than a minute off the cloud's", harmless},
 		{DiskFull, "disk", LevelError, true, "the file system of the state directory has no free block or no free inode", "free some space: the board works, but after a restart it waits for the cloud"},

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	_ "embed"
-	"errors"
 	"net"
 	"net/netip"
 	"net/url"
@@ -11,12 +9,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"unicode"
-
-	"github.com/pelletier/go-toml/v2"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/cloud"
+	"github.com/stack4things/s4t/internal/tomlfile"
 )
 
 // config of `iotronic serve`: the file's keys, and the flags of the same names
@@ -68,40 +64,8 @@ func readConfig(path string) (config, error) {
 	return cfg, parseConfig(op, text, &cfg)
 }
 
-// maxConfig bounds the file, in bytes; what parses TOML takes memory for each
-// level of nesting.
-const maxConfig = 256 << 10
-
 func parseConfig(op string, text []byte, cfg *config) error {
-	const hint = "`iotronic config` prints all keys"
-	if len(text) > maxConfig {
-		return s4t.Errorf(s4t.Invalid, op, hint, "it is longer than %d bytes", maxConfig)
-	}
-	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(cfg)
-	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
-		e := strict.Errors[0]
-		row, _ := e.Position()
-		return s4t.Errorf(s4t.Invalid, op, hint, "line %d: there is no key %s", row, oneLine(strings.Join(e.Key(), ".")))
-	}
-	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
-		row, col := e.Position()
-		return s4t.Errorf(s4t.Invalid, op, hint, "line %d, column %d: %s", row, col, oneLine(strings.TrimPrefix(e.Error(), "toml: ")))
-	}
-	if err != nil {
-		return s4t.Errorf(s4t.Invalid, op, hint, "%w", err)
-	}
-	return nil
-}
-
-// oneLine makes text out of a file fit for one line of an error.
-func oneLine(text string) string {
-	text = text[:min(len(text), 200)]
-	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, text), "")
+	return tomlfile.Decode(op, "`iotronic config` prints all keys", text, cfg)
 }
 
 // check says what is wrong with a configuration before anything is made.

@@ -5,14 +5,15 @@ import (
 	"testing"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/tomlfile"
 )
 
 func TestAConfigurationIsBounded(t *testing.T) {
 	for name, text := range map[string]string{
-		"arrays in arrays":   "data=" + strings.Repeat("[", maxConfig-10),
-		"tables in tables":   "data=" + strings.Repeat("{a=", maxConfig/3-10),
-		"a key of many dots": "a" + strings.Repeat(".b", maxConfig/2-10) + "=1",
-		"too long":           strings.Repeat("#", maxConfig+1),
+		"arrays in arrays":   "data=" + strings.Repeat("[", tomlfile.MaxFile-10),
+		"tables in tables":   "data=" + strings.Repeat("{a=", tomlfile.MaxFile/3-10),
+		"a key of many dots": "a" + strings.Repeat(".b", tomlfile.MaxFile/2-10) + "=1",
+		"too long":           strings.Repeat("#", tomlfile.MaxFile+1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var cfg config

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/argv"
 )
 
 // version is set by the linker.
@@ -32,9 +33,10 @@ const (
 var errUsage = errors.New("wrong usage")
 
 func main() {
+	args := argv.Take()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, args, os.Stdout, os.Stderr))
 }
 
 // run executes one command line and returns the exit status.

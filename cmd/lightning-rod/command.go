@@ -2,21 +2,22 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/lightningrod"
-	"github.com/stack4things/s4t/wire"
 )
 
 // usageError is an error of the command line itself.
@@ -38,16 +39,23 @@ type command struct {
 	run     func(ctx context.Context, o options) error
 }
 
+// runFlags are those of a board at work.
+var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "source-per-user", "verbose"}
+
 func commands() []command {
 	return []command{
 		{name: "join", args: "JOIN-STRING", min: 1, max: 1, run: join,
-			flags:   []string{"state", "name", "proxy", "ca", "no-run", "allow-target", "verbose"},
+			flags:   append([]string{"name", "proxy", "ca", "no-run"}, runFlags...),
 			short:   "enrol this board, then run",
 			example: "lightning-rod join s4t1.eyJ1IjpbImh0dHBzOi8v...\n  lightning-rod join JOIN-STRING --proxy http://10.0.0.1:3128 --no-run"},
 		{name: "run", run: serve,
-			flags:   []string{"state", "allow-target", "verbose"},
+			flags:   runFlags,
 			short:   "be the board's service",
 			example: "lightning-rod run\n  lightning-rod run --allow-target 192.168.1.0/24"},
+		{name: "install", run: install,
+			flags:   append([]string{"manager", "print", "start"}, runFlags...),
+			short:   "have this machine run it as a service: systemd, OpenRC or procd",
+			example: "lightning-rod install --start\n  lightning-rod install --allow-target 192.168.1.0/24 --print"},
 		{name: "status", run: status,
 			flags:   []string{"state", "output"},
 			short:   "say how this board is",
@@ -57,7 +65,7 @@ func commands() []command {
 			short:   "un-enrol and remove what was set up, also offline",
 			example: "lightning-rod leave"},
 		{name: "doctor", args: "[JOIN-STRING | URL]", max: 1, run: doctor,
-			flags:   []string{"state", "proxy", "ca", "output", "verbose"},
+			flags:   []string{"state", "config", "proxy", "proxy-file", "ca", "output", "verbose"},
 			short:   "say what stands between this board and the cloud",
 			example: "lightning-rod doctor\n  lightning-rod doctor https://cloud.example.org:8812"},
 		{name: "version", run: printVersion,
@@ -68,16 +76,26 @@ func commands() []command {
 
 // options are what a command line says.
 type options struct {
-	args    []string
-	state   string
-	name    string
-	proxy   string
-	ca      string
-	noRun   bool
-	allow   []string
-	output  string
-	verbose bool
-	help    bool
+	args      []string
+	state     string
+	config    string
+	name      string
+	proxy     string
+	proxyFile string
+	ca        string
+	noRun     bool
+	allow     []string
+	bridges   []string
+	runProxy  string // of --proxy-file, for a board that has joined
+	perUser   string // on, off, or empty: of SSH only
+	output    string
+	verbose   bool
+	help      bool
+
+	manager string // of services; empty: what runs here
+	print   bool
+	start   bool
+	given   []string // the flags of run, as they were given, for install
 
 	stdout, stderr io.Writer
 }
@@ -87,11 +105,18 @@ func flagSet(o *options) *pflag.FlagSet {
 	f := pflag.NewFlagSet("lightning-rod", pflag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.StringVar(&o.state, "state", lightningrod.DefaultState, "`directory` of the board's identity and state")
+	f.StringVar(&o.config, "config", defaultConfig, "`file` with settings; flags win over it")
 	f.StringVar(&o.name, "name", "", "the board's `name`, where the code belongs to no named board")
 	f.StringVar(&o.proxy, "proxy", "", "HTTP proxy `URL` to the cloud, kept for later; default is HTTPS_PROXY")
+	f.StringVar(&o.proxyFile, "proxy-file", "", "`file` that holds the URL of --proxy: a password in it is in no process list")
 	f.StringVar(&o.ca, "ca", "", "PEM `file` of one more CA to trust: of a proxy that re-signs TLS, which may then read all of it; join keeps it")
 	f.BoolVar(&o.noRun, "no-run", false, "enrol only")
 	f.StringArrayVar(&o.allow, "allow-target", nil, "`CIDR` on the board's LAN that streams may reach besides the board itself; repeat it for more")
+	f.StringArrayVar(&o.bridges, "allow-bridge", nil, "`interface` of the board that networks may be bridged to (s4t bridge add --bridge-to); repeat it for more")
+	f.StringVar(&o.perUser, "source-per-user", "", "`on` or off: services of the board see an address of 127.64.0.0/10 for each user; default for SSH only")
+	f.StringVar(&o.manager, "manager", "", "`name` of the service manager: systemd, openrc or procd; default is what runs here")
+	f.BoolVar(&o.print, "print", false, "show the unit only")
+	f.BoolVar(&o.start, "start", false, "start the service too, and at each boot")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more to standard error")
 	f.BoolVarP(&o.help, "help", "h", false, "help with an example")
@@ -143,6 +168,16 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if o.output != "table" && o.output != "json" {
 		return usagef("-o is table or json, not %q", o.output)
 	}
+	if slices.Contains(c.flags, "config") {
+		if err := o.configure(flags); err != nil {
+			return err
+		}
+	}
+	flags.Visit(func(f *pflag.Flag) {
+		if slices.Contains(runFlags, f.Name) {
+			o.given = append(o.given, f.Name)
+		}
+	})
 	return c.run(ctx, o)
 }
 
@@ -179,7 +214,6 @@ func (o options) log() *slog.Logger {
 }
 
 func join(ctx context.Context, o options) error {
-	joinString := hide(o.args[0])
 	if _, err := o.allowed(); err != nil { // before anything is changed
 		return err
 	}
@@ -187,7 +221,7 @@ func join(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	id, err := lightningrod.Join(ctx, lightningrod.JoinConfig{State: o.state, Join: joinString, Name: o.name, Proxy: o.proxy, ExtraCA: ca, Log: o.log()})
+	id, err := lightningrod.Join(ctx, lightningrod.JoinConfig{State: o.state, Join: o.args[0], Name: o.name, Proxy: o.proxy, ExtraCA: ca, Log: o.log()})
 	if err != nil {
 		return err
 	}
@@ -240,55 +274,36 @@ func (o options) allowed() ([]netip.Prefix, error) {
 }
 
 func serve(ctx context.Context, o options) error {
+	// The end of the login that it was started from is not its own end, nor is
+	// that nobody reads its log any more.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	allow, err := o.allowed()
 	if err != nil {
 		return err
 	}
 	e, err := lightningrod.New(lightningrod.Config{
-		State: o.state, AllowTargets: allow, Version: version, Log: o.log(),
-		Ready: func(board string, generation int64) { fmt.Fprintf(o.stdout, "ready %s %d\n", board, generation) },
+		State: o.state, AllowTargets: allow, AllowBridges: o.bridges, SourcePerUser: perUser(o.perUser), Proxy: o.runProxy, Version: version, Log: o.log(),
+		Ready: func(board string, generation int64) {
+			fmt.Fprintf(o.stdout, "ready %s %d\n", s4t.Line(board, maxLine), generation)
+		},
 	})
 	if err != nil {
 		return err
 	}
+	if o.onTerminal() {
+		fmt.Fprintln(o.stderr, "lightning-rod goes on when this terminal is closed, until SIGTERM or the next boot; `lightning-rod install --start` makes it a service")
+	}
 	return e.Run(ctx)
 }
 
-func status(ctx context.Context, o options) error {
-	s, err := lightningrod.ReadStatus(ctx, o.state)
-	if err != nil {
-		return err
+// onTerminal reports whether a person reads what is said.
+func (o options) onTerminal() bool {
+	f, ok := o.stderr.(*os.File)
+	if !ok {
+		return false
 	}
-	if o.output == "json" {
-		return printJSON(o.stdout, s)
-	}
-	connection := "not running"
-	switch {
-	case s.Connected:
-		connection = "connected"
-	case s.Running:
-		connection = "not connected"
-	}
-	t := tabwriter.NewWriter(o.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "board\t%s\nid\t%s\ncloud\t%s, %s\ngeneration\t%d, applied %d\n", s.Board, s.ID, s.URL, connection, s.Generation, s.AppliedGeneration)
-	for _, p := range s.Ports {
-		state := "up"
-		if !p.Up {
-			state = "down: " + p.Problem
-		}
-		fmt.Fprintf(t, "port\t%s %s %s\n", p.Interface, strings.Join(p.Addresses, " "), state)
-	}
-	for _, v := range s.Services {
-		state := ""
-		if v.Problem != "" {
-			state = " down: " + v.Problem
-		}
-		fmt.Fprintf(t, "service\t%s:%d%s\n", v.Target, v.TCPPort, state)
-	}
-	for _, p := range s.Problems {
-		fmt.Fprintf(t, "problem\t%s\n", p)
-	}
-	return t.Flush()
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 func leave(ctx context.Context, o options) error {
@@ -304,56 +319,7 @@ func leave(ctx context.Context, o options) error {
 	return nil
 }
 
-func doctor(ctx context.Context, o options) error {
-	ca, err := o.extraCA()
-	if err != nil {
-		return err
-	}
-	cfg := lightningrod.DoctorConfig{State: o.state, Proxy: o.proxy, ExtraCA: ca}
-	if len(o.args) == 1 {
-		cfg.Target = o.args[0]
-	}
-	findings, err := lightningrod.Doctor(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	if o.output == "json" {
-		if err := printJSON(o.stdout, findings); err != nil {
-			return err
-		}
-	} else {
-		printFindings(o.stdout, findings)
-	}
-	for _, f := range findings {
-		if f.Level == wire.LevelError {
-			return s4t.Errorf(s4t.Internal, "examine this board", "see above", "something stands between it and the cloud")
-		}
-	}
-	return nil
-}
-
-func printFindings(w io.Writer, findings []wire.Finding) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, f := range findings {
-		cause := f.Cause
-		if f.Level != wire.LevelOK && !f.Certain {
-			cause = "likely: " + cause
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", f.Check, f.Level, cause)
-		if f.Cure != "" {
-			fmt.Fprintf(t, "\t\t-> %s\n", f.Cure)
-		}
-	}
-	t.Flush()
-}
-
 func printVersion(_ context.Context, o options) error {
 	fmt.Fprintf(o.stdout, "lightning-rod %s\n", version)
 	return nil
-}
-
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }

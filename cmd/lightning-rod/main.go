@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/argv"
 )
 
 // version is set by the linker.
@@ -31,10 +32,11 @@ const (
 )
 
 func main() {
+	args := argv.Take()
 	bound()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, args, os.Stdout, os.Stderr))
 }
 
 // bound keeps the process small: a board may have 64 MB in all. The usual
@@ -48,13 +50,16 @@ func bound() {
 	}
 }
 
+// maxLine is the longest line that is printed of one text, in bytes.
+const maxLine = 1 << 16
+
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := dispatch(ctx, args, stdout, stderr)
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(stderr, "lightning-rod:", err)
+	fmt.Fprintln(stderr, "lightning-rod:", s4t.Line(err.Error(), maxLine))
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}

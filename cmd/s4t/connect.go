@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -89,12 +91,13 @@ func (a *app) pipe(ctx context.Context, stream *stream.Stream) error {
 	reading, ended := context.WithCancel(ctx) // pongs come to whoever reads
 	go stream.Conn().Keepalive(reading, streamPing, streamTimeout)
 	go func() {
-		_, err := stream.WriteTo(a.stdout)
+		service := greeting{to: a.stdout}
+		_, err := stream.WriteTo(&service)
 		ended()
 		if f, ok := a.stdout.(*os.File); ok && err == nil {
 			f.Close() // the end of the board's bytes, for whoever reads ours
 		}
-		received <- err
+		received <- cmp.Or(service.refusal(), err)
 	}()
 
 	err := <-received
@@ -114,6 +117,9 @@ func (a *app) pipe(ctx context.Context, stream *stream.Stream) error {
 
 // streamEnd says how a stream ended before its time.
 func streamEnd(err error) error {
+	if e, ok := err.(*s4t.Error); ok {
+		return e
+	}
 	switch {
 	case errors.Is(err, syscall.ECONNRESET):
 		return s4t.Errorf(s4t.Unavailable, "connect", "", "the service reset the connection")
@@ -125,3 +131,36 @@ func streamEnd(err error) error {
 
 // onlyReader hides WriteTo of *os.File, so that the copy uses our buffer.
 type onlyReader struct{ io.Reader }
+
+// greeting passes a service's bytes on and keeps the first of them: sshd says
+// there, before its banner, why it wants nothing of us, and ssh does not show it.
+type greeting struct {
+	to    io.Writer
+	first []byte
+}
+
+// maxGreeting is enough for what sshd says, in bytes.
+const maxGreeting = 64
+
+// Write implements io.Writer.
+func (g *greeting) Write(p []byte) (int, error) {
+	if room := maxGreeting - len(g.first); room > 0 {
+		g.first = append(g.first, p[:min(room, len(p))]...)
+	}
+	return g.to.Write(p)
+}
+
+// refusal is what a service said that is an sshd which refused us. The words are
+// those of OpenSSH's sshd.c.
+func (g *greeting) refusal() error {
+	text := string(g.first)
+	switch {
+	case strings.HasPrefix(text, "Not allowed at this time\r\n"):
+		return s4t.Errorf(s4t.Unavailable, "connect", "wait half a minute; the key that ssh offers may be wrong (--identity), see PerSourcePenalties of sshd_config",
+			"the board's sshd refuses this user for a while, after logins that failed (%q)", strings.TrimSpace(text))
+	case strings.HasPrefix(text, "Exceeded MaxStartups\r\n"):
+		return s4t.Errorf(s4t.Unavailable, "connect", "try again in a moment",
+			"the board's sshd has too many connections that have not logged in (%q)", strings.TrimSpace(text))
+	}
+	return nil
+}

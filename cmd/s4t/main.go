@@ -7,15 +7,18 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/stack4things/s4t/internal/argv"
 )
 
 // version is set by the linker.
 var version = "dev"
 
 func main() {
+	args := argv.Take()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv}
-	status := a.run(ctx, os.Args[1:])
+	status := a.run(ctx, args)
 	stop()
 	os.Exit(status)
 }

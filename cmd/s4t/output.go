@@ -95,10 +95,11 @@ func (a *app) printData(v any) error {
 	if err := e.Encode(v); err != nil {
 		return s4t.Errorf(s4t.Internal, "print the answer", "", "%w", err)
 	}
+	text := s4t.PlainJSON(b.Bytes())
 	if a.format == "yaml" {
 		// JSON is YAML; read as nodes it keeps the order.
 		var n yaml.Node
-		if err := yaml.Unmarshal(b.Bytes(), &n); err != nil {
+		if err := yaml.Unmarshal(plainYAML(b.Bytes()), &n); err != nil {
 			return s4t.Errorf(s4t.Internal, "print the answer", "", "%w", err)
 		}
 		plain(&n)
@@ -108,15 +109,25 @@ func (a *app) printData(v any) error {
 		if err := y.Encode(&n); err != nil {
 			return s4t.Errorf(s4t.Internal, "print the answer", "", "%w", err)
 		}
+		text = plainYAML(b.Bytes())
 	}
-	_, err := a.stdout.Write(b.Bytes())
+	_, err := a.stdout.Write(text)
 	return err
+}
+
+// plainYAML is YAML in which what does not print is escaped (section 5.7): it
+// stands in double quotes.
+func plainYAML(text []byte) []byte {
+	return s4t.EscapeUnprinted(text, func(r rune) string { return fmt.Sprintf(`\U%08x`, r) })
 }
 
 // plain gives nodes that were JSON the looks of YAML.
 func plain(n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode || len(n.Content) > 0 {
 		n.Style = 0
+	}
+	if n.Kind == yaml.ScalarNode && strings.ContainsFunc(n.Value, func(r rune) bool { return !s4t.Prints(r) }) {
+		n.Style = yaml.DoubleQuotedStyle
 	}
 	for _, c := range n.Content {
 		plain(c)

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/stack4things/s4t"
 )
@@ -50,6 +53,39 @@ func TestYAMLKeepsOrderAndStrings(t *testing.T) {
 	want := "z: \"123\"\na:\n  - \"true\"\n  - 10.77.0.0/24\n  - 'a: b'\n  - \"null\"\n  - \"\"\nm:\n  k: \"1.0\"\ne: []\n"
 	if b.String() != want {
 		t.Errorf("got:\n%s", b.String())
+	}
+}
+
+// TestNothingThatIsPrintedCommandsTheTerminal: control characters and those that
+// turn the direction of writing, in every format; and data stays data.
+func TestNothingThatIsPrintedCommandsTheTerminal(t *testing.T) {
+	evil := "a\x1b]0;x\x07\u009b31m\x7f\u0085\u200e\u200f\u202a\u202e\u2066\u2069\U000e0001\tb\nc\u2028d: \"e\""
+	item := map[string]string{evil: evil}
+	for _, format := range formats {
+		var b bytes.Buffer
+		a := &app{stdout: &b, format: format, env: func(string) string { return "" }}
+		if err := printList(a, []map[string]string{item}, func(map[string]string) string { return evil }, column[map[string]string]{"X", func(map[string]string) string { return evil }}); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range b.String() {
+			if r != '\n' && !s4t.Prints(r) {
+				t.Errorf("%s: %U is there raw", format, r)
+			}
+		}
+		var back []map[string]string
+		switch format {
+		case "json":
+			json.Unmarshal(b.Bytes(), &back)
+		case "yaml":
+			if err := yaml.Unmarshal(b.Bytes(), &back); err != nil {
+				t.Error(err)
+			}
+		default:
+			continue
+		}
+		if len(back) != 1 || back[0][evil] != evil {
+			t.Errorf("%s: read as %q from\n%s", format, back, b.String())
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ func (a *app) sshCommand() *cobra.Command {
 		Short: "Log in to a board, or run a command there",
 		Long: `Runs the system's ssh, through the HTTPS port of the cloud: the board needs no
 public port. It exits with the status of the remote command. Host keys are those
-that the board's agent reports, which asks the service over its loopback, else
+that the board's agent reports, which asks the service over its loopback, once, else
 accepted on first use; they are kept per board in ~/.config/s4t/known_hosts.d.`,
 		Example: "  s4t ssh kitchen --user root\n  s4t ssh kitchen -- uname -a\n  s4t ssh kitchen --ssh-option ForwardAgent=yes",
 		Args:    between(1, -1), ValidArgsFunction: a.completeBoards(1),
@@ -121,7 +121,7 @@ func sshArgs(self string, keys hostKeys, strict bool, board s4t.Board, flags ssh
 	}
 	args = append(args,
 		"-o", "ProxyCommand="+proxyCommand(self, board.ID),
-		"-o", "HostKeyAlias=s4t-"+string(board.ID),
+		"-o", "HostKeyAlias="+keys.alias,
 		"-o", "UserKnownHostsFile="+sshPath(keys.path),
 		"-o", "StrictHostKeyChecking="+check,
 		"-o", "CheckHostIP=no",

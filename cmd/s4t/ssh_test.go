@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -46,7 +47,7 @@ func TestSSHArgs(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if got := sshArgs("/s4t", hostKeys{path: "/k"}, false, board, sshFlags{tcpPort: 22}, nil); !slices.Contains(got, "StrictHostKeyChecking=accept-new") {
+	if got := sshArgs("/s4t", hostKeys{path: "/k", alias: "s4t-" + kitchenID}, false, board, sshFlags{tcpPort: 22}, nil); !slices.Contains(got, "StrictHostKeyChecking=accept-new") {
 		t.Errorf("without reported keys: %q", got)
 	}
 }
@@ -111,5 +112,28 @@ func TestHostKeysAreThoseTheAgentReportsElseAcceptedOnFirstUse(t *testing.T) {
 	a := &app{env: func(string) string { return "/home/u" }}
 	if k := a.hostKeys(s4t.Board{ID: kitchenID}, 2222, nil); !strings.HasSuffix(k.path, "/known_hosts.d/"+kitchenID+"-2222") || k.alias != "s4t-"+kitchenID+"-2222" {
 		t.Errorf("another service: %+v", k)
+	}
+}
+
+// TestWhatSSHDSaysBeforeItsBannerIsTold: ssh itself only says that the
+// connection was closed.
+func TestWhatSSHDSaysBeforeItsBannerIsTold(t *testing.T) {
+	for said, want := range map[string]string{
+		"Not allowed at this time\r\n":     "refuses this user",
+		"Exceeded MaxStartups\r\n":         "not logged in",
+		"SSH-2.0-OpenSSH_10.0\r\n":         "",
+		"HTTP/1.1 403 Not allowed at this": "",
+		"":                                 "",
+	} {
+		var out bytes.Buffer
+		g := greeting{to: &out}
+		for _, b := range []byte(said) { // in the smallest pieces
+			g.Write([]byte{b})
+		}
+		g.Write(make([]byte, 1000))
+		err := g.refusal()
+		if out.Len() != len(said)+1000 || (err == nil) != (want == "") || err != nil && !strings.Contains(streamEnd(err).Error(), want) {
+			t.Errorf("%q: %v, %d bytes are passed on", said, err, out.Len())
+		}
 	}
 }

@@ -56,7 +56,7 @@ func (b *Board) Start() error {
 	e, err := lightningrod.New(lightningrod.Config{State: b.state, Devices: &lightningrod.Devices{
 		Capabilities: func() link.Capabilities { return link.Capabilities{Networks: true} },
 		Open:         b.open,
-		Apply:        func([]vnet.Op) error { return nil },
+		Apply:        func([]vnet.Op) (link.Outcome, error) { return link.Outcome{}, nil },
 		Sweep:        func(func(string) bool) error { return nil },
 	}})
 	if err != nil {

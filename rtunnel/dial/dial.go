@@ -25,7 +25,8 @@ import (
 // Config configures a [Dialer]. The zero value dials directly and trusts
 // the system's roots.
 type Config struct {
-	CA          []byte // PEM, one or more certificates: the only CAs that are trusted; the local clock is then not believed
+	CA          []byte // PEM, one or more certificates: the only CAs that are trusted; the local clock is then not believed. See [Dialer.Trust]
+	SystemRoots bool   // with CA or Fingerprint: what the system trusts, too
 	Fingerprint string // SHA-256 of a CA certificate's DER, hex: trusts the CA of that fingerprint that the server sends, besides CA
 	ExtraCA     []byte // PEM: trusted in addition, for the cloud and for an https:// proxy; of a proxy that re-signs TLS, which may then read all of it
 
@@ -49,14 +50,14 @@ type Config struct {
 // through and what the proxy wants.
 type Dialer struct {
 	cfg   Config
-	roots *x509.CertPool // of CA and ExtraCA; nil: neither was given
 	extra *x509.CertPool // the system's and ExtraCA; nil: the system's
 
-	mu    sync.Mutex // guards the fields below; nothing is locked, dialled or resolved under it
-	ca    *x509.Certificate
-	tls   map[string]*tls.Config // by URL: a connection keeps its own otherwise
-	paths map[string]pathMemory
-	auth  map[string]*proxyAuth // by proxy host:port
+	mu      sync.Mutex // guards the fields below; nothing is locked, dialled or resolved under it
+	trusted trust
+	ca      *x509.Certificate
+	tls     map[string]*tls.Config // by URL: a connection keeps its own otherwise
+	paths   map[string]pathMemory
+	auth    map[string]*proxyAuth // by proxy host:port
 }
 
 // New checks cfg and returns a Dialer.
@@ -82,9 +83,10 @@ func New(cfg Config) (*Dialer, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Dialer{cfg: cfg, tls: map[string]*tls.Config{}, paths: map[string]pathMemory{}, auth: map[string]*proxyAuth{}}
-	if err := d.trust(); err != nil {
+	if err := d.Trust(cfg.CA, cfg.SystemRoots); err != nil {
 		return nil, err
 	}
+	d.loadExtra()
 	for _, p := range []string{cfg.Proxy, cfg.DefaultProxy} {
 		if _, err := parseProxy(p); err != nil {
 			return nil, err

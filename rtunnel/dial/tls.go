@@ -2,10 +2,8 @@ package dial
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"io"
 	"net"
@@ -17,8 +15,8 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// tlsConfig returns the client's side for host. With the system's roots
-// crypto/tls verifies as usual; with a pinned CA verifyPinned does.
+// tlsConfig returns the client's side for host. With the system's roots only
+// crypto/tls verifies as usual; with a pinned CA verify does. d.mu is held.
 func (d *Dialer) tlsConfig(op, host string) *tls.Config {
 	cfg := &tls.Config{
 		ServerName:         host,
@@ -27,12 +25,12 @@ func (d *Dialer) tlsConfig(op, host string) *tls.Config {
 		ClientSessionCache: nil,                  // resumption would skip VerifyConnection's chain on some servers
 		Time:               d.cfg.Now,
 	}
-	if len(d.cfg.CA) == 0 && d.cfg.Fingerprint == "" {
+	if !d.trusted.pins(d.cfg.Fingerprint) {
 		cfg.RootCAs = d.extra
 		return cfg
 	}
 	cfg.InsecureSkipVerify = true // replaced, not skipped: VerifyConnection runs in every handshake
-	cfg.VerifyConnection = func(cs tls.ConnectionState) error { return d.verifyPinned(op, host, cs.PeerCertificates) }
+	cfg.VerifyConnection = func(cs tls.ConnectionState) error { return d.verify(op, host, cs.PeerCertificates) }
 	return cfg
 }
 
@@ -49,57 +47,6 @@ func (d *Dialer) tlsFor(op string, t target) *tls.Config {
 		d.tls[t.url] = cfg
 	}
 	return cfg
-}
-
-// verifyPinned checks the server's chain against the pinned CAs only, and the
-// host name. A board's clock may say 1970 or 2040, so a local time outside the
-// chain's validity is moved to its nearer end: a pinned CA is trusted until it
-// is replaced, not until a date that the board cannot know.
-func (d *Dialer) verifyPinned(op, host string, chain []*x509.Certificate) error {
-	if len(chain) == 0 {
-		return s4t.Errorf(s4t.Unavailable, op, "check the address", "the server sent no certificate")
-	}
-	leaf := chain[0]
-	roots := x509.NewCertPool()
-	if d.roots != nil {
-		roots = d.roots.Clone()
-	}
-	var pinned *x509.Certificate
-	inter := x509.NewCertPool()
-	for _, c := range chain[1:] {
-		sum := sha256.Sum256(c.Raw)
-		if c.IsCA && d.cfg.Fingerprint != "" && strings.EqualFold(hex.EncodeToString(sum[:]), d.cfg.Fingerprint) {
-			pinned = c
-			roots.AddCert(c)
-		}
-		inter.AddCert(c)
-	}
-	opts := x509.VerifyOptions{Roots: roots, Intermediates: inter,
-		CurrentTime: clamp(d.cfg.Now(), leaf.NotBefore, leaf.NotAfter), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	_, err := leaf.Verify(opts)
-	if err == nil { // who issued it comes first: another's certificate is no wrong name of the cloud's
-		err = leaf.VerifyHostname(host)
-	}
-	if err != nil {
-		return &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: err} // as crypto/tls itself does
-	}
-	if pinned != nil {
-		d.mu.Lock()
-		d.ca = pinned
-		d.mu.Unlock()
-	}
-	return nil
-}
-
-// clamp moves t into [from, to].
-func clamp(t, from, to time.Time) time.Time {
-	if t.Before(from) {
-		return from
-	}
-	if t.After(to) {
-		return to
-	}
-	return t
 }
 
 // tlsError says what went wrong in a handshake, and who is to blame where that
@@ -186,30 +133,6 @@ func unknownIssuer(host string, c *x509.Certificate) string {
 		return wire.TLSResigned
 	}
 	return wire.WrongCertificate
-}
-
-// trust reads the CAs of the configuration.
-func (d *Dialer) trust() error {
-	for _, given := range []struct{ what, text string }{{"the CA", string(d.cfg.CA)}, {"the extra CA", string(d.cfg.ExtraCA)}} {
-		if given.text == "" {
-			continue
-		}
-		if d.roots == nil {
-			d.roots = x509.NewCertPool()
-		}
-		if !d.roots.AppendCertsFromPEM([]byte(given.text)) {
-			return s4t.Errorf(s4t.Invalid, "read "+given.what, "give a PEM file with at least one certificate", "no certificate found in it")
-		}
-	}
-	if len(d.cfg.ExtraCA) > 0 {
-		system, err := x509.SystemCertPool()
-		if err != nil { // a board without roots of its own
-			system = x509.NewCertPool()
-		}
-		system.AppendCertsFromPEM(d.cfg.ExtraCA)
-		d.extra = system
-	}
-	return nil
 }
 
 // proxyTLS is for the connection to an https:// proxy: the system's roots, and

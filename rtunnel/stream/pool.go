@@ -32,12 +32,15 @@ const (
 
 // PoolConfig configures a [Pool].
 type PoolConfig struct {
-	Dial       func(ctx context.Context, url, ticket string) (*rtunnel.Conn, error) // required: opens an rtunnel with SubprotocolStreams
-	Tickets    func(ctx context.Context, n int) ([]string, error)                   // required: n tickets, at most 16, for Dial
-	Authorize  func(ticket string) (target string, err error)                       // required: decides about one stream; its error goes to who asked
-	DialTarget func(ctx context.Context, target string) (net.Conn, error)           // optional: connects to what Authorize returned; default TCP
-	Changed    func()                                                               // optional: called when an rtunnel was opened, could not be opened, or ended; must not block, nor call the Pool
-	Log        *slog.Logger                                                         // optional: default discards
+	Dial    func(ctx context.Context, url, ticket string) (*rtunnel.Conn, error) // required: opens an rtunnel with SubprotocolStreams
+	Tickets func(ctx context.Context, n int) ([]string, error)                   // required: n tickets, at most 16, for Dial
+	// Connect decides about one stream and connects it to its target. source is
+	// where a public port's stream comes from, empty for others. Its error goes
+	// to who asked. Required.
+	Connect func(ctx context.Context, ticket, source string) (net.Conn, error)
+
+	Changed func()       // optional: called when an rtunnel was opened, could not be opened, or ended; must not block, nor call the Pool
+	Log     *slog.Logger // optional: default discards
 }
 
 // Pool is the board's side of streams: it keeps idle rtunnels to the tunnel
@@ -81,13 +84,8 @@ type connState struct {
 
 // NewPool returns a Pool that does nothing until Run.
 func NewPool(cfg PoolConfig) (*Pool, error) {
-	if cfg.Dial == nil || cfg.Tickets == nil || cfg.Authorize == nil {
-		return nil, s4t.Errorf(s4t.Invalid, "make a pool of rtunnels", "", "Dial, Tickets and Authorize are required")
-	}
-	if cfg.DialTarget == nil {
-		cfg.DialTarget = func(ctx context.Context, target string) (net.Conn, error) {
-			return (&net.Dialer{Timeout: targetTimeout}).DialContext(ctx, "tcp", target)
-		}
+	if cfg.Dial == nil || cfg.Tickets == nil || cfg.Connect == nil {
+		return nil, s4t.Errorf(s4t.Invalid, "make a pool of rtunnels", "", "Dial, Tickets and Connect are required")
 	}
 	if cfg.Changed == nil {
 		cfg.Changed = func() {}

@@ -74,7 +74,7 @@ func (p *Pool) control(sc *streamConn, m control) error {
 	p.mu.Unlock()
 
 	slow := time.AfterFunc(openingAfter, func() { control{Opening: set}.send(sc.conn) })
-	local, err := p.connect(ctx, m.Open.Ticket)
+	local, err := p.connect(ctx, m.Open)
 	slow.Stop() // an "opening" that comes late is ignored
 	if err != nil {
 		p.cfg.Log.Info("a stream was refused", "err", err)
@@ -94,25 +94,21 @@ func (p *Pool) control(sc *streamConn, m control) error {
 	return nil
 }
 
-// connect authorises a ticket and connects to its target.
-func (p *Pool) connect(ctx context.Context, ticket string) (HalfCloser, error) {
-	target, err := p.cfg.Authorize(ticket)
-	if err != nil {
-		return nil, err
-	}
+// connect connects a stream to its target.
+func (p *Pool) connect(ctx context.Context, m *openControl) (HalfCloser, error) {
 	ctx, cancel := context.WithTimeout(ctx, targetTimeout)
 	defer cancel()
-	c, err := p.cfg.DialTarget(ctx, target)
+	c, err := p.cfg.Connect(ctx, m.Ticket, m.Source)
 	if err != nil {
 		if s4t.KindOf(err) == s4t.Internal {
-			err = s4t.Errorf(s4t.Unavailable, "reach "+target+" on the board", "check that the service runs there", "%w", err)
+			err = s4t.Errorf(s4t.Unavailable, "open a stream on the board", "check that the service runs there", "%w", err)
 		}
 		return nil, err
 	}
 	h, ok := c.(HalfCloser)
 	if !ok {
 		c.Close()
-		return nil, s4t.Errorf(s4t.Internal, "reach "+target, "", "a %T cannot be closed half", c)
+		return nil, s4t.Errorf(s4t.Internal, "open a stream on the board", "", "a %T cannot be closed half", c)
 	}
 	return h, nil
 }

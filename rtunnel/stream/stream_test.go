@@ -93,11 +93,11 @@ func startRig(t testing.TB, warm int, secure bool) *rig {
 			return d.Dial(ctx, url, rtunnel.Path, rtunnel.SubprotocolStreams, ticket)
 		},
 		Tickets: func(_ context.Context, n int) ([]string, error) { return make([]string, n), nil },
-		Authorize: func(ticket string) (string, error) {
+		Connect: func(ctx context.Context, ticket, _ string) (net.Conn, error) {
 			if ticket == "refuse" {
-				return "", s4t.Errorf(s4t.Forbidden, "open a stream", "", "not this one")
+				return nil, s4t.Errorf(s4t.Forbidden, "open a stream", "", "not this one")
 			}
-			return ticket, nil
+			return new(net.Dialer).DialContext(ctx, "tcp", ticket)
 		},
 	})
 	if err != nil {

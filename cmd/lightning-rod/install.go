@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lightningrod"
+	"github.com/stack4things/s4t/unit"
+)
+
+// install writes the unit that has this machine run lightning-rod with the flags
+// given.
+func install(ctx context.Context, o options) error {
+	manager, err := o.serviceManager()
+	if err != nil {
+		return err
+	}
+	service, err := o.service(manager)
+	if err != nil {
+		return err
+	}
+	u, err := service.Unit(manager)
+	if err != nil {
+		return err
+	}
+	if o.print {
+		_, err := fmt.Fprint(o.stdout, u.Text)
+		return err
+	}
+	if err := u.Write("/"); err != nil {
+		return err
+	}
+	fmt.Fprintf(o.stdout, "wrote %s\n", u.Path)
+	if _, err := os.Stat(service.Needs); err != nil {
+		fmt.Fprintf(o.stderr, "this board has not joined yet: `lightning-rod join JOIN-STRING --no-run --state %s` first\n", service.State)
+	}
+	if o.start {
+		return u.Start(ctx)
+	}
+	for _, c := range u.Commands() {
+		fmt.Fprintf(o.stdout, "to start it: %s\n", c)
+	}
+	return nil
+}
+
+// serviceManager is the one that was named, or that runs here.
+func (o options) serviceManager() (unit.Manager, error) {
+	if o.manager != "" {
+		return unit.ParseManager(o.manager)
+	}
+	return unit.Detect("/")
+}
+
+// service is lightning-rod with the flags that were given.
+func (o options) service(manager unit.Manager) (unit.Service, error) {
+	if _, err := o.allowed(); err != nil { // a service that does not start is of no use
+		return unit.Service{}, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return unit.Service{}, s4t.Errorf(s4t.Internal, "find this program", "", "%w", err)
+	}
+	absolute := func(path string) string {
+		abs, aerr := filepath.Abs(path)
+		if aerr != nil {
+			err = s4t.Errorf(s4t.Invalid, "find "+path, "give its absolute path", "%w", aerr)
+		}
+		return abs
+	}
+	given := func(flag string) bool { return slices.Contains(o.given, flag) }
+	s := unit.Service{
+		Name: "lightning-rod", Description: "Stack4Things board (lightning-rod)", Command: []string{self, "run"},
+		State: manager.StateDir("lightning-rod"), Capabilities: []string{"CAP_NET_ADMIN"}, TUN: true, Hopeless: []string{"2", "3"},
+	}
+	if given("state") {
+		s.State = absolute(o.state)
+	}
+	s.Needs = filepath.Join(s.State, lightningrod.IdentityFile)
+	add := func(flag, value string) { s.Command = append(s.Command, "--"+flag, value) }
+	if s.State != lightningrod.DefaultState {
+		add("state", s.State)
+	}
+	for _, f := range []struct{ flag, path string }{{"config", o.config}, {"proxy-file", o.proxyFile}} {
+		if given(f.flag) {
+			path := absolute(f.path)
+			add(f.flag, path)
+			s.Reads = append(s.Reads, path)
+		}
+	}
+	if given("allow-target") {
+		for _, t := range o.allow {
+			add("allow-target", t)
+		}
+	}
+	if given("allow-bridge") {
+		for _, b := range o.bridges {
+			add("allow-bridge", b)
+		}
+	}
+	if given("source-per-user") {
+		add("source-per-user", o.perUser)
+	}
+	if o.verbose {
+		s.Command = append(s.Command, "--verbose")
+	}
+	return s, err
+}

@@ -1,0 +1,41 @@
+// Package tomlfile reads the configuration files of the programs.
+package tomlfile
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/stack4things/s4t"
+)
+
+// MaxFile bounds a file, in bytes; what parses TOML takes memory for each level
+// of nesting.
+const MaxFile = 256 << 10
+
+// maxText bounds what an error repeats of the file, in bytes.
+const maxText = 200
+
+// Decode reads text into cfg, over what is there. A key that cfg does not know
+// is an error. op and hint are the error's: what was attempted, what to do.
+func Decode(op, hint string, text []byte, cfg any) error {
+	if len(text) > MaxFile {
+		return s4t.Errorf(s4t.Invalid, op, hint, "it is longer than %d bytes", MaxFile)
+	}
+	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(cfg)
+	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+		e := strict.Errors[0]
+		row, _ := e.Position()
+		return s4t.Errorf(s4t.Invalid, op, hint, "line %d: there is no key %s", row, s4t.Line(strings.Join(e.Key(), "."), maxText))
+	}
+	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
+		row, col := e.Position()
+		return s4t.Errorf(s4t.Invalid, op, hint, "line %d, column %d: %s", row, col, s4t.Line(strings.TrimPrefix(e.Error(), "toml: "), maxText))
+	}
+	if err != nil {
+		return s4t.Errorf(s4t.Invalid, op, hint, "%w", err)
+	}
+	return nil
+}
