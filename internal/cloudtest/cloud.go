@@ -157,6 +157,18 @@ func (c *Cloud) Client() (*apiclient.Client, error) {
 // Dial connects to an address of the cloud: the one port of a process, or a
 // public port.
 func (c *Cloud) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	return c.dial(ctx, new(net.Dialer), network, addr)
+}
+
+// From is [Cloud.Dial] from an address of 127.0.0.0/8: another source.
+func (c *Cloud) From(source string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return c.dial(ctx, d, network, addr)
+	}
+}
+
+func (c *Cloud) dial(ctx context.Context, d *net.Dialer, network, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -169,7 +181,7 @@ func (c *Cloud) Dial(ctx context.Context, network, addr string) (net.Conn, error
 	if port == tcpPort {
 		to = p.address()
 	}
-	raw, err := new(net.Dialer).DialContext(ctx, network, to)
+	raw, err := d.DialContext(ctx, network, to)
 	if err != nil {
 		return nil, err
 	}
