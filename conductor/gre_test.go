@@ -17,13 +17,13 @@ func TestAGREEndpointComesAndGoes(t *testing.T) {
 		return call[s4t.Network](l, wire.MethodNetworkGet, wire.RefRequest{Caller: l.reader, Ref: "g"})
 	}
 	key := network().Key
-	op := l.done(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.operator, Ref: "g", Remote: "192.0.2.7", Guards: s4t.PortGuards{AllowDHCP: true, StormLimit: 9}}))
+	op := l.done(call[s4t.Operation](l, wire.MethodAttachGRE, wire.NetworkGRE{Caller: l.operator, Ref: "g", Remote: "192.0.2.7", Guards: s4t.PortGuards{AllowDHCP: true, StormLimit: 9, Outward: s4t.OutwardGuards{AllowDHCP: true}}}))
 	n := network()
 	if op.Object != string(n.ID) || len(n.AttachGRE) != 1 {
 		t.Fatalf("operation on %s, network %+v", op.Object, n)
 	}
 	e := n.AttachGRE[0]
-	if e.Remote != "192.0.2.7" || e.Key != key || e.Status != s4t.PortUp || (e.Guards != s4t.PortGuards{AllowAnySource: true, AllowDHCP: true}) {
+	if e.Remote != "192.0.2.7" || e.Key != key || e.Status != s4t.PortUp || (e.Guards != s4t.PortGuards{AllowAnySource: true, AllowDHCP: true, Outward: s4t.OutwardGuards{AllowDHCP: true}}) {
 		t.Errorf("endpoint %+v", e)
 	}
 	type attachment struct {

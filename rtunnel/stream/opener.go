@@ -274,7 +274,7 @@ func (o *Opener) Open(ctx, revoke context.Context, asked Asked, ended func(error
 		end := &localEnd{local: asked.Local, admit: asked.Admit, done: make(chan struct{})}
 		open := &openControl{Ticket: asked.Ticket, Waiting: waiting}
 		if asked.Source.IsValid() {
-			open.Source = asked.Source.Unmap().String()
+			open.Source = asked.Source.Unmap().WithZone("").String()
 		}
 		switch answer, err := oc.open(ctx, end, open); {
 		case answer == answerOpened:
