@@ -41,7 +41,7 @@ const (
 
 // trimAudit deletes the oldest records where there are more than keep, of the
 // parts that have the most: what was done in one project, or refused there,
-// costs no part that keeps to its share.
+// costs no part that keeps to its share. Others may do it at the same time.
 func (i *Identity) trimAudit(ctx context.Context, keep int) error {
 	var shares []store.AuditShare
 	if err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
@@ -52,8 +52,21 @@ func (i *Identity) trimAudit(ctx context.Context, keep int) error {
 	}
 	most := fairShare(shares, keep)
 	for _, s := range shares {
-		for over := s.Records - most; over > 0; over -= trimBatch {
-			if err := i.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return tx.TrimAudit(s, min(over, trimBatch)) }); err != nil {
+		if s.Records <= most {
+			continue
+		}
+		var last s4t.AuditRecord
+		if err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+			last, err = tx.AuditBefore(s, most)
+			return err
+		}); err != nil {
+			return err
+		}
+		for deleted := int64(trimBatch); deleted == trimBatch; {
+			if err := i.cfg.Store.Tx(ctx, func(tx *store.Tx) (err error) {
+				deleted, err = tx.TrimAudit(s, last, trimBatch)
+				return err
+			}); err != nil {
 				return err
 			}
 		}

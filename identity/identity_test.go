@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,9 +38,36 @@ type world struct {
 	admin, member, reader, stranger wire.Caller
 }
 
+// migrated is a file of SQLite with the schema: to make one takes many syncs of
+// the disk.
+var migrated = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "s4t.db")
+	db, err := store.Open(context.Background(), store.Config{URL: "sqlite:" + path})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "s4t.db")})
+	path := filepath.Join(t.TempDir(), "s4t.db")
+	schema, err := migrated()
+	if err == nil {
+		err = os.WriteFile(path, schema, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + path})
 	if err != nil {
 		t.Fatal(err)
 	}

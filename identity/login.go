@@ -80,7 +80,7 @@ func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token,
 		if err := tx.InsertToken(store.TokenRow{Token: token, UserID: user.ID, Login: true, Source: req.Source}, secretHash(token.Secret)); err != nil {
 			return err
 		}
-		if err := tx.TrimLogins(user.ID, project.ID, maxLogins); err != nil {
+		if err := tx.TrimLogins(user.ID, project.ID, token.ID, maxLogins-1); err != nil {
 			return err
 		}
 		return tx.InsertAudit(rec)
@@ -92,7 +92,7 @@ func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token,
 }
 
 // maxLogins is how many tokens logins of one user to one project may have
-// given; one more ends the one of those that would end first.
+// given; one more ends that of the others which would end first.
 const maxLogins = 500
 
 // validLifetime checks how long a token is to be valid.

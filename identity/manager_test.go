@@ -83,6 +83,10 @@ func TestAManagerManagesItsOwnProjectAndNothingElse(t *testing.T) {
 			t.Errorf("a manager sees %+v", tok)
 		}
 	}
+	_, err = w.CreateToken(ctx, wire.TokenCreate{Caller: w.admin, User: "mary", Project: "other", Role: s4t.RoleReader})
+	wantKind(t, "an admin makes a member's token for another project", err, s4t.Conflict)
+	_, err = w.CreateToken(ctx, wire.TokenCreate{Caller: w.admin, User: "mary"})
+	wantKind(t, "an admin makes a member's token", err, "")
 	weak := max
 	weak.Role = s4t.RoleMember
 	_, err = w.DeleteUser(ctx, wire.RefRequest{Caller: weak, Ref: "rick"})

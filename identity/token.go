@@ -102,6 +102,13 @@ func (i *Identity) CreateToken(ctx context.Context, req wire.TokenCreate) (s4t.T
 			if err := allow(req.Caller, op, u.Role); err != nil {
 				return err
 			}
+			if u.Role != s4t.RoleAdmin && req.Project != "" {
+				if p, err := findProject(tx, req.Caller, op, req.Project); err != nil {
+					return err
+				} else if p.ID != u.Project {
+					return s4t.Errorf(s4t.Conflict, op, "leave the project out to use the user's own", "user %q is of another project than %q", u.Name, p.Name)
+				}
+			}
 			t.UserID, user, most, project = u.ID, u.Name, u.Role, u.Project
 		}
 		role := s4t.Role(orDefault(string(req.Role), string(most)))

@@ -80,12 +80,29 @@ func (tx *Tx) AuditShares() ([]AuditShare, error) {
 	return shares, nil
 }
 
-// TrimAudit deletes the oldest n records of a part of the audit.
-func (tx *Tx) TrimAudit(part AuditShare, n int) error {
-	outcome := "outcome = 'ok'"
+// where is the condition of a part, and its arguments.
+func (part AuditShare) where() filter {
+	f := filter{}.and("project = ?", part.Project)
 	if part.Refused {
-		outcome = "outcome <> 'ok'"
+		return f.and("outcome <> 'ok'")
 	}
-	_, err := tx.exec("trim the audit", `DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE project = ? AND `+outcome+` ORDER BY at, id LIMIT ?)`, part.Project, n)
-	return err
+	return f.and("outcome = 'ok'")
+}
+
+// AuditBefore returns the newest record of a part before the keep newest ones;
+// the zero value where there is none.
+func (tx *Tx) AuditBefore(part AuditShare, keep int) (s4t.AuditRecord, error) {
+	f := part.where()
+	r, err := one(tx, "look through the audit", scanAudit, `SELECT `+auditColumns+` FROM audit`+f.where()+` ORDER BY at DESC, id DESC LIMIT 1 OFFSET ?`, append(f.args, keep)...)
+	if s4t.KindOf(err) == s4t.NotFound {
+		return s4t.AuditRecord{}, nil
+	}
+	return r, err
+}
+
+// TrimAudit deletes the oldest records of a part, up to that one, but no more
+// than most, and returns how many.
+func (tx *Tx) TrimAudit(part AuditShare, last s4t.AuditRecord, most int) (int64, error) {
+	f := part.where().and("(at, id) <= (?, ?)", micros(last.At), last.ID)
+	return tx.exec("trim the audit", `DELETE FROM audit WHERE id IN (SELECT id FROM audit`+f.where()+` ORDER BY at, id LIMIT ?)`, append(f.args, most)...)
 }

@@ -256,7 +256,19 @@ func TestTheAuditIsTrimmedByParts(t *testing.T) {
 			if d := diff.Diff([]AuditShare{{"p1", false, 3}, {"p1", true, 1}, {"p2", false, 1}, {"p2", true, 1}}, shares); err != nil || d != "" {
 				t.Errorf("%v (-want +got):\n%s", err, d)
 			}
-			return errors.Join(tx.TrimAudit(AuditShare{Project: "p1"}, 2), tx.TrimAudit(AuditShare{Project: "p2", Refused: true}, 7))
+			for _, trim := range []struct {
+				part       AuditShare
+				keep, most int
+				want       int64
+			}{{AuditShare{Project: "p1"}, 1, 1, 1}, {AuditShare{Project: "p1"}, 1, 5, 1}, {AuditShare{Project: "p1"}, 1, 5, 0}, {AuditShare{Project: "p2", Refused: true}, 0, 5, 1}, {AuditShare{Project: "p2"}, 7, 5, 0}} {
+				last, err := tx.AuditBefore(trim.part, trim.keep)
+				var n int64
+				if err == nil {
+					n, err = tx.TrimAudit(trim.part, last, trim.most)
+				}
+				same(t, fmt.Sprintf("trimmed %+v", trim), n, err, trim.want)
+			}
+			return nil
 		})
 		view(t, db, func(tx *Tx) error {
 			left, err := tx.AuditRecords(AuditFilter{}, wire.Page{})
@@ -317,7 +329,7 @@ func TestLoginsAreRememberedAndBounded(t *testing.T) {
 					return err
 				}
 			}
-			return tx.TrimLogins(ann.ID, lab.ID, 2)
+			return tx.TrimLogins(ann.ID, lab.ID, "1", 2)
 		})
 		view(t, db, func(tx *Tx) error {
 			rows, err := tx.Tokens(TokenFilter{Project: lab.ID}, wire.Page{})
@@ -325,8 +337,8 @@ func TestLoginsAreRememberedAndBounded(t *testing.T) {
 			for _, r := range rows.Items {
 				ids = append(ids, string(r.ID))
 			}
-			same(t, "what is left", fmt.Sprint(ids), err, "[0 4 5]")
-			for source, want := range map[string]bool{"192.0.2.0": true, "192.0.2.1": false, "192.0.2.5": false, "": false} {
+			same(t, "what is left", fmt.Sprint(ids), err, "[0 1 4 5]")
+			for source, want := range map[string]bool{"192.0.2.0": true, "192.0.2.1": true, "192.0.2.2": false, "192.0.2.5": false, "": false} {
 				known, err := tx.LoggedInFrom(ann.ID, source)
 				same(t, "a login from "+source, known, err, want)
 			}

@@ -56,10 +56,12 @@ func (tx *Tx) LoggedInFrom(user s4t.UserID, source string) (bool, error) {
 }
 
 // TrimLogins deletes the tokens that logins of a user to a project gave, but
-// for the keep that end last.
-func (tx *Tx) TrimLogins(user s4t.UserID, project s4t.ProjectID, keep int) error {
+// for the newest one, whose id this is, and the keep of the others that end
+// last.
+func (tx *Tx) TrimLogins(user s4t.UserID, project s4t.ProjectID, newest s4t.TokenID, keep int) error {
 	_, err := tx.exec("forget old logins", `DELETE FROM tokens WHERE id IN
-		(SELECT id FROM tokens WHERE user_id = ? AND project = ? AND login = 1 ORDER BY expires_at DESC, created_at DESC, id DESC LIMIT ? OFFSET ?)`, user, project, math.MaxInt32, keep)
+		(SELECT id FROM tokens WHERE user_id = ? AND project = ? AND login = 1 AND id <> ? ORDER BY expires_at DESC, created_at DESC, id DESC LIMIT ? OFFSET ?)`,
+		user, project, newest, math.MaxInt32, keep)
 	return err
 }
 
