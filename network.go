@@ -54,7 +54,7 @@ type GREEndpoint struct {
 	Remote  string     `json:"remote"`          // its IPv4 address
 	Local   string     `json:"local,omitempty"` // IPv4 address of the cloud host; empty: the one the route to Remote has
 	Key     uint32     `json:"key"`             // the network's own by default
-	Guards  PortGuards `json:"guards"`          // AllowAnySource always
+	Guards  PortGuards `json:"guards"`          // AllowAnySource always; Outward is of what goes there
 	Status  PortStatus `json:"status"`          // up: the tunnel agent listens and sends; GRE has no notion of a peer being there
 	Problem string     `json:"problem,omitempty"`
 }

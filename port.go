@@ -38,6 +38,17 @@ type PortGuards struct {
 	StormLimit     int    `json:"storm_limit,omitzero"` // frames/s of broadcast, multicast and unknown unicast; 0 means the default
 	BridgeTo       string `json:"bridge_to,omitempty"`  // interface of the board that is put into the network; implies AllowAnySource
 	RateLimit      int64  `json:"rate_limit,omitzero"`  // bytes/s each way; 0 means none
+
+	Outward OutwardGuards `json:"outward,omitzero"` // of an uplink or a GRE endpoint only
+}
+
+// OutwardGuards lift the guards in the other direction: what leaves a network
+// for the data centre is checked as if no port's guards were lifted, whoever
+// lifted them, until an admin lets it out.
+type OutwardGuards struct {
+	AllowAnySource bool `json:"allow_any_source"` // of a port that may have any: the LAN behind it
+	AllowDHCP      bool `json:"allow_dhcp"`       // of a port that may have a DHCP server
+	AllowRA        bool `json:"allow_ra"`         // of a port that may have an IPv6 router
 }
 
 // PortGRE are the outer addresses of a port with encapsulation gre.

@@ -12,7 +12,7 @@ type GREAttach struct {
 	Remote string          `json:"remote" minLength:"7" maxLength:"15" example:"192.0.2.7" doc:"Its IPv4 address"`
 	Local  string          `json:"local,omitempty" maxLength:"15" doc:"IPv4 address of the cloud host; the one that the route to remote has by default"`
 	Key    uint32          `json:"key,omitempty" doc:"GRE key, the same at both ends; the network's own by default"`
-	Guards *s4t.PortGuards `json:"guards,omitempty" doc:"allow_dhcp and allow_ra; any source is always allowed"`
+	Guards *s4t.PortGuards `json:"guards,omitempty" doc:"allow_dhcp, allow_ra and outward; any source may always come"`
 }
 
 // AttachGRE attaches a GRE endpoint of the data centre to a network.

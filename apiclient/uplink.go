@@ -9,7 +9,7 @@ import (
 // UplinkCreate is the body of POST /v1/networks/{id}/uplink.
 type UplinkCreate struct {
 	Bridge string          `json:"bridge" minLength:"1" maxLength:"15" example:"br0" doc:"Name of a Linux bridge of the cloud host"`
-	Guards *s4t.PortGuards `json:"guards,omitempty" doc:"allow_dhcp, allow_ra and the limits; any source is always allowed"`
+	Guards *s4t.PortGuards `json:"guards,omitempty" doc:"allow_dhcp, allow_ra, the limits, and outward; any source may always come"`
 }
 
 // SetUplink puts a network into a Linux bridge of the cloud host.

@@ -89,7 +89,7 @@ func (c *Conductor) attachGRE(ctx context.Context, req wire.NetworkGRE) (s4t.Ope
 		e := store.Endpoint{
 			GREEndpoint: s4t.GREEndpoint{
 				ID: s4t.EndpointID(s4t.NewID()), Remote: remote.String(), Local: req.Local, Key: keyOf(req, n),
-				Guards: s4t.PortGuards{AllowAnySource: true, AllowDHCP: req.Guards.AllowDHCP, AllowRA: req.Guards.AllowRA},
+				Guards: s4t.PortGuards{AllowAnySource: true, AllowDHCP: req.Guards.AllowDHCP, AllowRA: req.Guards.AllowRA, Outward: req.Guards.Outward},
 			},
 			Network: n.ID, Agent: n.TunnelAgent, CreatedAt: ch.now,
 		}

@@ -86,6 +86,9 @@ func checkGuards(op string, layer int, g s4t.PortGuards) error {
 	if g.RateLimit > 0 && g.RateLimit < minRate {
 		return s4t.Errorf(s4t.Invalid, op, "use 0 for no limit", "a rate limit of %d bytes/s is less than %d", g.RateLimit, minRate)
 	}
+	if g.Outward != (s4t.OutwardGuards{}) {
+		return s4t.Errorf(s4t.Invalid, op, "an admin says it to `s4t network uplink` or `s4t network attach-gre`", "a board's port has no outward guards")
+	}
 	if g.BridgeTo == "" {
 		return nil
 	}

@@ -60,6 +60,7 @@ func (c *Conductor) uplinkSet(ctx context.Context, req wire.UplinkSet) (s4t.Oper
 		if err := checkGuards(op, n.Layer, guards); err != nil {
 			return nil, err
 		}
+		guards.Outward = req.Guards.Outward
 		u := store.Uplink{
 			Uplink:  s4t.Uplink{Bridge: req.Bridge, Guards: guards, Status: s4t.PortPending},
 			Network: n.ID, Agent: n.TunnelAgent, CreatedAt: ch.now,

@@ -48,7 +48,7 @@ func TestAnUplinksWholeLife(t *testing.T) {
 	l.mu.Lock()
 	l.tunnel.problems["br0"] = "there is no br0"
 	l.mu.Unlock()
-	op := l.ended(call[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.admin, Ref: "lab", Bridge: "br0", Guards: s4t.PortGuards{AllowDHCP: true, BridgeTo: "eth9"}}))
+	op := l.ended(call[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.admin, Ref: "lab", Bridge: "br0", Guards: s4t.PortGuards{AllowDHCP: true, BridgeTo: "eth9", Outward: s4t.OutwardGuards{AllowRA: true}}}))
 	if op.Status != s4t.OperationFailed || !strings.Contains(op.Error, "there is no br0") {
 		t.Errorf("an uplink to a bridge that is not there: %+v", op)
 	}
@@ -63,7 +63,7 @@ func TestAnUplinksWholeLife(t *testing.T) {
 	if u := show(); u.Status != s4t.PortUp || !u.Guards.AllowAnySource || !u.Guards.AllowDHCP || u.Guards.BridgeTo != "" || u.Counters == nil {
 		t.Errorf("it shows %+v", u)
 	}
-	if u := tunnelWants[tunnelUplink](l, wire.KindUplink); len(u) != 1 || u[0].Bridge != "br0" || !u[0].Guards.AllowDHCP {
+	if u := tunnelWants[tunnelUplink](l, wire.KindUplink); len(u) != 1 || u[0].Bridge != "br0" || !u[0].Guards.AllowDHCP || u[0].Guards.Outward != (s4t.OutwardGuards{AllowRA: true}) {
 		t.Errorf("the tunnel agent is told %+v", u)
 	}
 	if _, err := try[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.admin, Ref: "other", Bridge: "br0"}); s4t.KindOf(err) != s4t.Conflict {
@@ -72,6 +72,10 @@ func TestAnUplinksWholeLife(t *testing.T) {
 
 	l.done(call[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.admin, Ref: "lab", Bridge: "br1"}))
 	l.done(call[s4t.Operation](l, wire.MethodUplinkSet, wire.UplinkSet{Caller: l.admin, Ref: "other", Bridge: "br0"}))
+	outward := s4t.PortGuards{Outward: s4t.OutwardGuards{AllowAnySource: true}}
+	if _, err := try[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "out", Boards: []string{"one"}, Guards: outward}); s4t.KindOf(err) != s4t.Invalid {
+		t.Errorf("a port with guards of an uplink: %v", err)
+	}
 	m := call[wire.Metrics](l, wire.MethodMetrics, wire.MetricsAsk{Caller: l.reader})
 	if len(m.Uplinks) != 2 || len(m.Ports) != 3 || m.Boards[s4t.BoardOnline] != 1 || m.Next != "" || m.Ports[0].Counters == nil || m.Uplinks[0].Counters == nil {
 		t.Errorf("metrics %+v", m)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/internal/loopback"
+	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -209,7 +210,7 @@ func TestStreamReachesAServiceOfTheBoard(t *testing.T) {
 			for !c.opener.Has(boardA) && ctx.Err() == nil {
 				time.Sleep(time.Millisecond) // the board is on its way
 			}
-			opened, err := c.opener.Connect(ctx, context.Background(), boardA, ticket.Sign(conductorKey), agent, nil)
+			opened, err := c.opener.Connect(ctx, context.Background(), stream.Asked{Board: boardA, Ticket: ticket.Sign(conductorKey), Local: agent})
 			if !opened {
 				agent.Close()
 			}

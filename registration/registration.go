@@ -3,6 +3,7 @@ package registration
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -30,6 +31,10 @@ type Config struct {
 	// nobody any more when it returns, and then says hello again. Required.
 	Lost func()
 
+	// Uses says how much of quotas is used here now, where that is not nothing.
+	// The conductor is told with each beat what has changed. Optional.
+	Uses func() []wire.Use
+
 	Log *slog.Logger // optional: default discards
 }
 
@@ -48,6 +53,13 @@ type Registration struct {
 	until  time.Time       // end of the lease, by the monotonic clock; zero: it does not end by itself
 	lease  context.Context // nil: none is held
 	cancel context.CancelFunc
+	told   map[use]int64 // what the conductor was told of Uses
+}
+
+// use is what a [wire.Use] is of.
+type use struct {
+	project s4t.ProjectID
+	key     s4t.QuotaKey
 }
 
 // New returns a Registration that does nothing until Run.
@@ -58,7 +70,7 @@ func New(cfg Config) (*Registration, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Registration{cfg: cfg, renew: make(chan struct{}, 1)}, nil
+	return &Registration{cfg: cfg, renew: make(chan struct{}, 1), told: map[use]int64{}}, nil
 }
 
 // Run says hello until the conductor heard it, and then beats; what the
@@ -132,13 +144,18 @@ func (r *Registration) say(ctx context.Context, known bool) (time.Duration, erro
 	defer cancel()
 	if known {
 		var answer wire.AgentLease
+		changed := r.changedUses()
 		err := r.cfg.Queue.Call(callCtx, wire.TopicAgents, wire.MethodAgentBeat,
-			wire.AgentBeat{ID: r.cfg.Hello.ID, Incarnation: r.cfg.Hello.Incarnation}, &answer)
+			wire.AgentBeat{ID: r.cfg.Hello.ID, Incarnation: r.cfg.Hello.Incarnation, Use: changed}, &answer)
+		r.note(changed, err == nil)
 		return answer.Lease, err
 	}
 	var welcome wire.AgentWelcome
 	if err := r.cfg.Queue.Call(callCtx, wire.TopicAgents, wire.MethodAgentHello, r.cfg.Hello, &welcome); err != nil {
 		return 0, err
+	}
+	for key := range r.told { // it may have forgotten them
+		r.told[key] = unsure
 	}
 	if r.over() { // it ended while the answer was on its way
 		r.lose()
@@ -153,6 +170,47 @@ func (r *Registration) say(ctx context.Context, known bool) (time.Duration, erro
 	}
 	r.lease, r.cancel = granted, cancel
 	return welcome.Lease, nil
+}
+
+// changedUses returns what is used otherwise than the conductor was told, at
+// most a page of it: the next beat has the rest.
+func (r *Registration) changedUses() (changed []wire.Use) {
+	if r.cfg.Uses == nil {
+		return nil
+	}
+	gone := maps.Clone(r.told)
+	for _, u := range r.cfg.Uses() {
+		key := use{u.Project, u.Key}
+		delete(gone, key)
+		if r.told[key] != u.Used && len(changed) < wire.MaxPage {
+			changed = append(changed, u)
+		}
+	}
+	for key := range gone {
+		if len(changed) < wire.MaxPage {
+			changed = append(changed, wire.Use{Project: key.project, Key: key.key})
+		}
+	}
+	return changed
+}
+
+// unsure is how much of a quota the conductor was told to be used where it may
+// not have heard it.
+const unsure = -1
+
+// note notes that the conductor was told of uses, and whether it has answered.
+func (r *Registration) note(told []wire.Use, heard bool) {
+	for _, u := range told {
+		key := use{u.Project, u.Key}
+		switch {
+		case !heard:
+			r.told[key] = unsure
+		case u.Used == 0:
+			delete(r.told, key)
+		default:
+			r.told[key] = u.Used
+		}
+	}
 }
 
 // over reports whether the lease has run out.

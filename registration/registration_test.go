@@ -2,6 +2,7 @@ package registration
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -27,6 +28,9 @@ type rig struct {
 	answer func(ctx context.Context, method string) error // after which it is a yes
 	lease  time.Duration
 	said   []string // methods, in order
+	uses   []wire.Use
+	heard  map[s4t.ProjectID]int64 // of uses, as the conductor has them
+	most   int                     // uses in one beat
 
 	start  time.Time
 	held   context.Context // of the last Registered
@@ -41,6 +45,12 @@ func (r *rig) Call(ctx context.Context, topic, method string, req, reply any) er
 	r.mu.Lock()
 	r.said = append(r.said, method)
 	answer := r.answer
+	if beat, ok := req.(wire.AgentBeat); ok { // an answer may be lost, not what was said
+		for _, u := range beat.Use {
+			r.heard[u.Project] = u.Used
+		}
+		r.most = max(r.most, len(beat.Use))
+	}
 	r.mu.Unlock()
 	if answer != nil {
 		if err := answer(ctx, method); err != nil {
@@ -59,10 +69,15 @@ func (r *rig) Call(ctx context.Context, topic, method string, req, reply any) er
 // newRig runs a Registration until the conductor has heard its hello.
 func newRig(t *testing.T, lease time.Duration) *rig {
 	t.Helper()
-	r := &rig{t: t, lease: lease, start: time.Now(), ended: make(chan error, 1)}
+	r := &rig{t: t, lease: lease, start: time.Now(), ended: make(chan error, 1), heard: map[s4t.ProjectID]int64{}}
 	var err error
 	r.r, err = New(Config{
 		Hello: wire.AgentHello{ID: "a", Incarnation: "i"}, Queue: r,
+		Uses: func() []wire.Use {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return slices.Clone(r.uses)
+		},
 		Registered: func(held context.Context, _ wire.AgentWelcome) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -134,6 +149,69 @@ func TestBeatsHoldTheLease(t *testing.T) {
 		if len(r.lost) != 0 {
 			t.Error("the lease was lost by stopping")
 		}
+	})
+}
+
+func TestBeatsSayWhatHasChangedInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, lease)
+		use := func(counts ...int64) {
+			r.uses = nil
+			for i, n := range counts {
+				if n > 0 {
+					r.uses = append(r.uses, wire.Use{Project: s4t.ProjectID(rune('a' + i)), Key: s4t.QuotaStreams, Used: n})
+				}
+			}
+		}
+		knows := func(when string, want ...int64) {
+			t.Helper()
+			for i, n := range want {
+				if got := r.heard[s4t.ProjectID(rune('a'+i))]; got != n {
+					t.Errorf("%s: of project %c it knows %d, want %d", when, 'a'+i, got, n)
+				}
+			}
+		}
+		use(3, 5)
+		r.pass(beatInterval)
+		knows("at first", 3, 5)
+		r.most = 0
+		r.pass(beatInterval)
+		if r.most != 0 {
+			t.Error("what has not changed is told again")
+		}
+		use(3, 0, 7)
+		r.pass(beatInterval)
+		knows("after a change", 3, 0, 7)
+		if r.most != 2 {
+			t.Errorf("%d changes were told, want 2", r.most)
+		}
+
+		r.answer = silent // heard, but the answer is lost
+		use(4, 0, 7, 9)
+		r.pass(beatInterval)
+		knows("with a lost answer", 4, 0, 7, 9)
+		r.answer = nil
+		use(4, 0, 7)
+		r.pass(callTimeout + 2*maxWait)
+		knows("after a lost answer", 4, 0, 7, 0)
+
+		r.heard = map[s4t.ProjectID]int64{"c": 7} // it has forgotten, all but what is gone meanwhile
+		use(4)
+		r.r.Renew()
+		r.pass(2 * beatInterval)
+		knows("after another hello", 4, 0, 0)
+
+		var many []int64
+		for i := range wire.MaxPage + 1 {
+			many = append(many, int64(i+1))
+		}
+		use(many...)
+		r.pass(2 * beatInterval)
+		knows("of more than a page", many...)
+		if r.most != wire.MaxPage {
+			t.Errorf("%d in one beat, want a page", r.most)
+		}
+		r.end()
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/descriptors"
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/lograte"
 	"github.com/stack4things/s4t/queue"
@@ -40,6 +41,7 @@ type Config struct {
 	OpenGRE     func(local, remote netip.Addr) (greSocket, error) // optional: makes the socket of a GRE endpoint; default link.OpenGRE
 	Open        func(link.Config) (device, error)                 // optional: makes the TAP of an uplink; default link.Open
 	Apply       func([]vnet.Op) error                             // optional: default link.Apply
+	Descriptors *descriptors.Pool                                 // optional: of public ports and rtunnels; default: no bound
 	Log         *slog.Logger                                      // optional: default discards
 }
 
@@ -73,6 +75,8 @@ type Agent struct {
 	used         *wire.UsedTickets
 	reports      reports
 	kinds
+	visitors  visitors // of all public ports
+	awaits    awaits
 	strangers strangers
 
 	order []wire.Kind // in which kinds are applied
@@ -93,7 +97,7 @@ type Agent struct {
 }
 
 // strangers are the lines of the log that anybody may cause.
-type strangers struct{ refused, broken, crowded lograte.Line }
+type strangers struct{ refused, broken, crowded, accept lograte.Line }
 
 // New returns an Agent that does nothing until Run.
 func New(cfg Config) (*Agent, error) {
@@ -130,12 +134,13 @@ func New(cfg Config) (*Agent, error) {
 		wake: make(chan struct{}, 1), events: make(chan vswitch.Event, maxEvents), ready: make(chan struct{}),
 	}
 	a.kinds = newKinds(a)
+	a.opener.Crowded = cfg.Descriptors.Crowded
 	var err error
 	a.registration, err = registration.New(registration.Config{
 		Hello: wire.AgentHello{
 			ID: cfg.ID, Kind: wire.AgentTunnel, Incarnation: a.incarnation, URL: cfg.URL, Host: cfg.Host, PublicPorts: cfg.PublicPorts,
 		},
-		Queue: cfg.Queue, Registered: a.registered, Lost: a.lost, Log: cfg.Log,
+		Queue: cfg.Queue, Uses: a.streams.uses, Registered: a.registered, Lost: a.lost, Log: cfg.Log,
 	})
 	return a, err
 }

@@ -125,7 +125,7 @@ func (a *Agent) newEndpoint(n *network, key wire.ResourceKey, w wire.GREAttachme
 	}
 	e := &endpoint{want: w, network: n, mtu: n.want.MTU, socket: socket, done: make(chan struct{})}
 	if e.tunnel, err = gre.NewTunnel(socket.Local(), remote, w.Key); err == nil {
-		cfg := vswitch.PortConfig{ID: key.ID, Guards: w.Guards, Device: newGREWriter(socket, w.Key)}
+		cfg := vswitch.PortConfig{ID: key.ID, Guards: w.Guards, Outward: n.want.Layer == 2, Device: newGREWriter(socket, w.Key)}
 		cfg.Guards.AllowAnySource = true
 		e.port, err = n.sw.Add(cfg)
 	}

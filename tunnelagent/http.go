@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -44,22 +45,34 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		accept.Refuse(w, err)
 		return
 	}
+	release, ok := a.cfg.Descriptors.Acquire(1)
+	if !ok {
+		a.handlers.Done()
+		err := fullUp("open an rtunnel")
+		a.strangers.refused.Info(a.cfg.Log, "an rtunnel was refused", "peer", r.RemoteAddr, "board", t.Board, "err", err)
+		accept.Refuse(w, err)
+		return
+	}
+	done := func() {
+		release()
+		a.handlers.Done()
+	}
 	conn, _, err := accept.Accept(w, r, []string{proto})
 	if err != nil {
-		a.handlers.Done()
+		done()
 		a.strangers.broken.Info(a.cfg.Log, "an rtunnel did not come about", "peer", r.RemoteAddr, "board", t.Board, "err", err)
 		return
 	}
-	go a.serve(ctx, t, text, conn)
+	go a.serve(ctx, t, text, conn, done)
 }
 
-// serve serves an rtunnel until it ends. enter has counted it.
-func (a *Agent) serve(ctx context.Context, t wire.Ticket, text string, conn *rtunnel.Conn) {
+// serve serves an rtunnel until it ends, and calls done.
+func (a *Agent) serve(ctx context.Context, t wire.Ticket, text string, conn *rtunnel.Conn, done func()) {
 	if t.Purpose == wire.PurposeStreams {
-		a.streams.keep(ctx, t.Board, conn, a.handlers.Done)
+		a.streams.keep(ctx, t.Board, conn, done)
 		return
 	}
-	defer a.handlers.Done()
+	defer done()
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -81,10 +94,10 @@ func (a *Agent) admit(ctx context.Context, text, purpose string) (wire.Ticket, e
 	}
 	switch purpose {
 	case wire.PurposePort:
-		err = a.await(ctx, "attach port "+string(t.Port), "the board has no such port here (any more)",
+		err = a.await(ctx, t, "attach port "+string(t.Port), "the board has no such port here (any more)",
 			func() bool { return a.ports.wanted(t.Port, t.Board) })
 	case wire.PurposeStreams:
-		err = a.await(ctx, "wait for streams of board "+string(t.Board), "the board's streams are not here (any more)",
+		err = a.await(ctx, t, "wait for streams of board "+string(t.Board), "the board's streams are not here (any more)",
 			func() bool { return a.streams.wanted(t.Board) })
 	}
 	if err != nil {
@@ -118,12 +131,50 @@ func (a *Agent) ticket(text, purpose string, now time.Time) (wire.Ticket, error)
 	return t, nil
 }
 
+// maxAwaits is for how many tickets of one board at a time desired state is
+// asked for.
+const maxAwaits = 8
+
+// awaits are the tickets of each board for which desired state is asked for.
+type awaits struct {
+	mu     sync.Mutex // guards boards
+	boards map[s4t.BoardID]int
+}
+
+// enter counts one more, and reports whether there is room for it.
+func (w *awaits) enter(board s4t.BoardID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.boards[board] >= maxAwaits {
+		return false
+	}
+	if w.boards == nil {
+		w.boards = map[s4t.BoardID]int{}
+	}
+	w.boards[board]++
+	return true
+}
+
+// leave counts one less.
+func (w *awaits) leave(board s4t.BoardID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.boards[board]--; w.boards[board] == 0 {
+		delete(w.boards, board)
+	}
+}
+
 // await returns nil when desired state has what a ticket is for. A board may
-// be faster than our wake-up, so what is not known is asked for once.
-func (a *Agent) await(ctx context.Context, op, gone string, wanted func() bool) error {
+// be faster than our wake-up, so what is not known is asked for once. A ticket
+// for what is gone is used up: it is not asked for again.
+func (a *Agent) await(ctx context.Context, t wire.Ticket, op, gone string, wanted func() bool) error {
 	if wanted() {
 		return nil
 	}
+	if !a.awaits.enter(t.Board) {
+		return s4t.Errorf(s4t.TooMany, op, "try again in a moment", "the board has %d tickets for what is not here (yet)", maxAwaits).After(time.Second)
+	}
+	defer a.awaits.leave(t.Board)
 	ctx, cancel := context.WithTimeout(ctx, portGrace)
 	defer cancel()
 	err := a.refetch(ctx)
@@ -132,6 +183,9 @@ func (a *Agent) await(ctx context.Context, op, gone string, wanted func() bool) 
 	}
 	if err != nil {
 		return s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "the conductor does not answer")
+	}
+	if err := a.used.Use(t, time.Now()); err != nil {
+		return err
 	}
 	return s4t.Errorf(s4t.Forbidden, op, "", "%s", gone)
 }

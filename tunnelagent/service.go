@@ -23,8 +23,6 @@ import (
 // a stream of the board.
 
 const (
-	maxPeers     = 2000            // connections of one public port at a time
-	maxSource    = 1500            // the same from one address: no single one keeps the others out
 	boardTimeout = 8 * time.Second // for the board to open a stream
 	absentBoard  = 2 * time.Second // the same while it has no rtunnel at all: it may be about to come back
 	userPing     = 20 * time.Second
@@ -50,7 +48,7 @@ type exposure struct {
 	tcpPort  int
 	listener net.Listener
 	ticket   atomic.Pointer[string]
-	peers    connLimit
+	visitors visitors
 
 	ctx     context.Context // ends with the exposure: its streams break
 	cancel  context.CancelFunc
@@ -119,7 +117,14 @@ func (a *Agent) expose(ctx context.Context, id s4t.ServiceID, w wire.TunnelExpos
 	if !a.cfg.PublicPorts.Has(w.PublicPort) {
 		return nil, s4t.Errorf(s4t.Invalid, op, "expose the service again", "it is not in the range %s of this tunnel agent", a.cfg.PublicPorts)
 	}
+	release, ok := a.cfg.Descriptors.Acquire(1)
+	if !ok {
+		return nil, fullUp(op)
+	}
 	l, err := net.Listen("tcp", net.JoinHostPort(a.cfg.ListenHost, strconv.Itoa(w.PublicPort)))
+	if err != nil {
+		release()
+	}
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, diagnosed{s4t.Errorf(s4t.Conflict, op, "free it, or expose the service on another", "another program on the cloud's host uses it"), wire.PublicPortTaken}
 	}
@@ -132,6 +137,7 @@ func (a *Agent) expose(ctx context.Context, id s4t.ServiceID, w wire.TunnelExpos
 	a.handlers.Add(1)
 	x.running.Go(func() {
 		defer a.handlers.Done()
+		defer release()
 		x.accept()
 	})
 	return x, nil
@@ -154,7 +160,7 @@ func (x *exposure) accept() {
 		}
 		if err != nil { // out of file descriptors, most likely
 			wait := backoff.Next()
-			log.Warn("a public port cannot accept", "err", err, "retry_in", wait)
+			x.agent.strangers.accept.Warn(log, "a public port cannot accept", "err", err, "retry_in", wait)
 			select {
 			case <-x.ctx.Done():
 				return
@@ -164,32 +170,34 @@ func (x *exposure) accept() {
 		}
 		backoff = registration.Backoff{}
 		tcp := c.(*net.TCPConn)
-		source := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		if limit := x.peers.enter(source); limit > 0 {
+		peer := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		leave, err := x.admit(s4t.SourceOf(peer))
+		if err != nil {
 			hangUp(tcp)
-			x.agent.strangers.crowded.Warn(log, "a public port has too many connections; one more was refused", "peer", c.RemoteAddr(), "limit", limit)
+			x.agent.strangers.crowded.Warn(log, "a connection to a public port was refused", "peer", peer, "err", err)
 			continue
 		}
 		x.agent.handlers.Add(1)
 		x.running.Add(1)
-		go x.join(tcp, source)
+		go x.join(tcp, peer, leave)
 	}
 }
 
-// join joins a user's connection to a stream of the board. It has been counted.
-func (x *exposure) join(tcp *net.TCPConn, source netip.Addr) {
+// join joins a user's connection to a stream of the board. It has been counted
+// until leave is called.
+func (x *exposure) join(tcp *net.TCPConn, peer netip.Addr, leave func()) {
 	ended := func(err error) {
 		if err != nil {
-			x.agent.cfg.Log.Debug("a stream ended", "service", x.id, "peer", source, "err", err)
+			x.agent.cfg.Log.Debug("a stream ended", "service", x.id, "peer", peer, "err", err)
 		}
-		x.peers.leave(source)
+		leave()
 		x.agent.handlers.Done()
 		x.running.Done()
 	}
 	tcp.SetKeepAliveConfig(peerKeepAlive)
 	ctx, cancel := context.WithTimeout(x.ctx, x.agent.patience(x.board))
 	defer cancel()
-	opened, err := x.agent.opener.Open(ctx, x.ctx, x.board, *x.ticket.Load(), tcp, nil, ended)
+	opened, err := x.agent.opener.Open(ctx, x.ctx, stream.Asked{Board: x.board, Ticket: *x.ticket.Load(), Source: peer, Local: tcp}, ended)
 	if !opened {
 		hangUp(tcp)
 		ended(err)
@@ -222,7 +230,12 @@ func (a *Agent) serveStream(ctx context.Context, t wire.Ticket, text string, con
 	defer done()
 	opening, cancel := context.WithTimeout(ctx, boardTimeout)
 	defer cancel()
-	opened, err := a.opener.Connect(opening, ctx, t.Board, text, user, user.Admit)
+	opened := false
+	end, err := a.streams.begin(t.Board)
+	if err == nil {
+		defer end()
+		opened, err = a.opener.Connect(opening, ctx, stream.Asked{Board: t.Board, Ticket: text, Local: user, Admit: user.Admit})
+	}
 	if !opened {
 		user.CloseWithRefusal(err)
 	}

@@ -9,32 +9,34 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// streams are the boards that may have idle data rtunnels here, and the
-// rtunnels they have.
+// streams are the boards that may have idle data rtunnels here, the rtunnels
+// they have, and how many streams each project has open.
 type streams struct {
 	agent *Agent
 
-	mu     sync.Mutex // guards the fields below
-	boards map[s4t.BoardID]struct{}
+	mu       sync.Mutex // guards the fields below
+	boards   map[s4t.BoardID]wire.TunnelStreams
+	projects map[s4t.ProjectID]int64 // open, or being opened
 }
 
 func newStreams(a *Agent) *streams {
-	return &streams{agent: a, boards: map[s4t.BoardID]struct{}{}}
+	return &streams{agent: a, boards: map[s4t.BoardID]wire.TunnelStreams{}, projects: map[s4t.ProjectID]int64{}}
 }
 
 // apply implements reconciler.
 func (s *streams) apply(rd *round, changed []wire.Resource) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, r := range changed {
-		board := s4t.BoardID(r.ID)
-		if !r.Gone {
-			s.boards[board] = struct{}{}
-			continue
-		}
+	each(rd, changed, func(id string) {
+		board := s4t.BoardID(id)
+		s.mu.Lock()
 		delete(s.boards, board)
+		s.mu.Unlock()
 		rd.end(func() { s.agent.opener.Drop(board) })
-	}
+	}, func(id string, want wire.TunnelStreams) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.boards[s4t.BoardID(id)] = want
+		return nil
+	})
 }
 
 // state implements reconciler: up while the board has an rtunnel here.
@@ -48,6 +50,45 @@ func (s *streams) wanted(board s4t.BoardID) bool {
 	defer s.mu.Unlock()
 	_, ok := s.boards[board]
 	return ok
+}
+
+// begin counts one more stream of a board for its project, unless the project
+// has as many as it may. end counts one less. A board that may have no rtunnels
+// here has no streams either.
+func (s *streams) begin(board s4t.BoardID) (end func(), err error) {
+	const op = "open a stream on the board"
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of, known := s.boards[board]
+	if !known || of.Project == "" {
+		return func() {}, nil
+	}
+	used := s.projects[of.Project]
+	if of.Limit != s4t.Unlimited && used >= of.Limit {
+		return nil, s4t.OverQuota(op, s4t.QuotaStreams, string(of.Project), s4t.Quota{Used: used, Limit: of.Limit}, 1)
+	}
+	if !s.agent.cfg.Descriptors.Fair(visitorCost * int(used)) {
+		return nil, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "project %q has a quarter of the cloud's descriptors for streams, and others want some", of.Project).After(tryAgain)
+	}
+	s.projects[of.Project]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.projects[of.Project]--; s.projects[of.Project] == 0 {
+			delete(s.projects, of.Project)
+		}
+	}, nil
+}
+
+// uses says how many streams each project has open.
+func (s *streams) uses() []wire.Use {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]wire.Use, 0, len(s.projects))
+	for project, n := range s.projects {
+		all = append(all, wire.Use{Project: project, Key: s4t.QuotaStreams, Used: n})
+	}
+	return all
 }
 
 // keep keeps a board's rtunnel for streams until it ends. It does not wait for

@@ -118,7 +118,7 @@ func (us *uplinks) counters(id s4t.NetworkID) (s4t.PortCounters, bool) {
 // uplinkConfig is what the switch is told of an uplink. Its id is the
 // network's.
 func uplinkConfig(id s4t.NetworkID, w wire.TunnelUplink) vswitch.PortConfig {
-	cfg := vswitch.PortConfig{ID: string(id), Guards: w.Guards}
+	cfg := vswitch.PortConfig{ID: string(id), Guards: w.Guards, Outward: true}
 	cfg.Guards.AllowAnySource = true
 	return cfg
 }

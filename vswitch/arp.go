@@ -40,13 +40,13 @@ func (p *Port) answerARP(f *frame) bool {
 }
 
 // guardedOwner returns the MAC of the guarded port, other than p, that an IP
-// address belongs to.
+// address belongs to. The data centre is told of those only that were given.
 func (s *Switch) guardedOwner(p *Port, a address) (mac address, ok bool) {
-	d := s.owners.owner(a)
-	if d == nil || d == p {
+	e := s.owners.find(a)
+	if e == nil || e.port == p || !e.given && p.outward.Load() {
 		return mac, false
 	}
-	r := d.rules.Load()
+	r := e.port.rules.Load()
 	return r.mac, !r.guards.AllowAnySource
 }
 

@@ -10,20 +10,30 @@ const (
 	dhcp6Reply  = 7 // RFC 8415
 )
 
+// dhcpServer reports whether a UDP datagram is what only a DHCP server, of the
+// datagram's family, says.
+func (f *frame) dhcpServer() bool {
+	from, to := binary.BigEndian.Uint16(f.l4), binary.BigEndian.Uint16(f.l4[2:])
+	if f.ip == 6 {
+		return to == 546 || from == 547 && to != 547
+	}
+	if to == 68 {
+		return true
+	}
+	msg := f.l4[8:]
+	return from == 67 && len(msg) > 0 && msg[0] == bootReply // else it is a relay's request
+}
+
 // guardDHCP lets what only a DHCP server says pass from a port that may be
 // one, and notes the leases (RFC 2131).
 func (p *Port) guardDHCP(f *frame, r *rules) reason {
-	from, to := binary.BigEndian.Uint16(f.l4), binary.BigEndian.Uint16(f.l4[2:])
-	if from != 67 && to != 68 {
+	if !f.dhcpServer() {
 		return pass
-	}
-	msg := f.l4[8:]
-	if to != 68 && (len(msg) == 0 || msg[0] != bootReply) {
-		return pass // a relay's request
 	}
 	if !r.guards.AllowDHCP {
 		return dhcpServer
 	}
+	msg := f.l4[8:]
 	if len(msg) < dhcpOptions || msg[0] != bootReply || msg[1] != 1 || msg[2] != 6 || binary.BigEndian.Uint32(msg[236:]) != dhcpCookie {
 		return pass
 	}
@@ -43,8 +53,7 @@ func (p *Port) guardDHCP(f *frame, r *rules) reason {
 
 // guardDHCPv6 is the same for DHCPv6 (RFC 8415).
 func (p *Port) guardDHCPv6(f *frame, r *rules) reason {
-	from, to := binary.BigEndian.Uint16(f.l4), binary.BigEndian.Uint16(f.l4[2:])
-	if to != 546 && (from != 547 || to == 547) {
+	if !f.dhcpServer() {
 		return pass
 	}
 	if !r.guards.AllowDHCP {
@@ -82,6 +91,6 @@ func eachOption(b []byte, each func(code uint16, body []byte)) {
 // lease gives an address to the port that has a MAC.
 func (p *Port) lease(mac, ip address) {
 	if e := p.sw.table.lookup(p, mac); e != nil && e.fixed {
-		p.sw.owners.lease(e.port, ip, p.now)
+		p.sw.owners.lease(e.port, ip, p.rules.Load().outward, p.now)
 	}
 }

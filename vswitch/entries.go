@@ -17,6 +17,7 @@ type entry struct {
 	addr  address
 	port  *Port
 	fixed bool         // from a port's configuration: never ages, never moves
+	given bool         // of an owner: the cloud or the data centre gave it, so that it may be used towards the data centre
 	index int          // in the list of its port; guarded by entries.mu
 	seen  atomic.Int64 // last time as a source, of Switch.now
 	gone  atomic.Bool  // replaced or removed
@@ -92,7 +93,7 @@ func (t *entries) assign(p *Port, a address, fixed bool, now int64) bool {
 
 // put enters an address that nobody has. The caller holds mu.
 func (t *entries) put(p *Port, a address, fixed bool, now int64) *entry {
-	e := &entry{addr: a, port: p, fixed: fixed}
+	e := &entry{addr: a, port: p, fixed: fixed, given: fixed}
 	e.seen.Store(now)
 	list := t.list(e)
 	e.index = len(*list)

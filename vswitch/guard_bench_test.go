@@ -12,6 +12,7 @@ func BenchmarkGuard(b *testing.B) {
 	l := newLab(b, 2)
 	p := l.add(1, s4t.PortGuards{})
 	l.add(2, s4t.PortGuards{})
+	up := l.uplink(s4t.PortGuards{})
 	tcp := make([]byte, 1460)
 	tcp[12] = 5 << 4
 	for _, tt := range []struct {
@@ -33,6 +34,18 @@ func BenchmarkGuard(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if p.guard(&f, r) != pass {
+					b.Fatal("the frame is dropped")
+				}
+			}
+		})
+		b.Run(tt.name+" outward", func(b *testing.B) { // beside that of the port it comes from
+			var f frame
+			if !f.parse(append(make([]byte, offloadLen), tt.frame...), 2) {
+				b.Fatal("the frame is not understood")
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if p.mayLeave(up, &f) != pass {
 					b.Fatal("the frame is dropped")
 				}
 			}

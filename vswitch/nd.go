@@ -69,12 +69,17 @@ func (p *Port) guardND(f *frame, r *rules) reason {
 			return spoofedND
 		}
 	}
+	return checkMACs(options, r.mac)
+}
+
+// checkMACs checks that the options of neighbour discovery name no other MAC.
+func checkMACs(options []byte, mac address) reason {
 	for len(options) >= 8 {
 		size := int(options[1]) * 8
 		if size == 0 || size > len(options) {
 			return invalid
 		}
-		if (options[0] == optionSourceMAC || options[0] == optionTargetMAC) && macAt(options[2:]) != r.mac {
+		if (options[0] == optionSourceMAC || options[0] == optionTargetMAC) && macAt(options[2:]) != mac {
 			return spoofedND
 		}
 		options = options[size:]

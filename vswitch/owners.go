@@ -29,7 +29,10 @@ func (o *owners) owner(a address) *Port {
 func (o *owners) claim(p *Port, a address, r *rules) *entry {
 	o.mu.RLock()
 	e := o.m[a]
-	may := e == nil && o.claimable(a, r, p.now)
+	may, given := e == nil, false
+	if may {
+		may, given = o.claimable(a, r, p.now)
+	}
 	o.mu.RUnlock()
 	switch {
 	case e != nil && e.port == p:
@@ -49,37 +52,42 @@ func (o *owners) claim(p *Port, a address, r *rules) *entry {
 	if p.closed.Load() || !o.makeRoom(p, p.now, false) {
 		return nil
 	}
-	return o.put(p, a, false, p.now)
+	e = o.put(p, a, false, p.now)
+	e.given = given
+	return e
 }
 
 // claimable reports whether an address that is nobody's may be claimed by a
-// port with these rules. The caller holds mu.
-func (o *owners) claimable(a address, r *rules, now int64) bool {
+// port with these rules, and whether a router of the data centre gave it. The
+// caller holds mu.
+func (o *owners) claimable(a address, r *rules, now int64) (may, given bool) {
 	if a.multicast() || a == zeroIPv6 || a == zeroIPv4 || a == (address{markIPv4, 0xffffffff}) {
-		return false
+		return false, false
 	}
 	if a.isIPv4() {
-		return r.guards.AllowDHCP
+		return r.guards.AllowDHCP, false
 	}
-	return a.linkLocal() || r.guards.AllowRA || o.advertised(a, now)
+	may, given = o.advertised(a, now)
+	return may || a.linkLocal() || r.guards.AllowRA, given
 }
 
-// lease gives an address that a DHCP server leased to a port. now is the
-// server's.
-func (o *owners) lease(p *Port, a address, now int64) {
+// lease gives an address that a DHCP server leased to a port; given says that
+// the server is the data centre's, whose leases others do not take away. now is
+// the server's.
+func (o *owners) lease(p *Port, a address, given bool, now int64) {
 	if a.multicast() || a == zeroIPv4 || a == zeroIPv6 {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	e := o.m[a]
-	if e != nil && (e.port == p || e.fixed) || p.closed.Load() || !o.makeRoom(p, now, false) {
+	if e != nil && (e.fixed || e.given && !given || e.port == p && e.given == given) || p.closed.Load() || !o.makeRoom(p, now, false) {
 		return
 	}
 	if e != nil {
 		o.drop(e)
 	}
-	o.put(p, a, false, now)
+	o.put(p, a, false, now).given = given
 }
 
 // forget drops all addresses of a port, and the prefixes of a router behind it.

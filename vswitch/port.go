@@ -16,6 +16,7 @@ type PortConfig struct {
 	MAC       net.HardwareAddr // layer 2, required unless AllowAnySource: the port's own
 	Addresses []netip.Prefix   // the port's own, as on its device: 10.77.0.2/24
 	Guards    s4t.PortGuards   // which guards are lifted; StormLimit and RateLimit
+	Outward   bool             // layer 2: behind the port are others' machines; Guards.Outward says what may go there
 	Out       Writer           // an rtunnel
 	Device    FrameWriter      // anything else
 	Wrap      *Wrapper         // optional, with Out: an encapsulation
@@ -32,6 +33,7 @@ type Port struct {
 	counts   *counters // of out, too
 	closed   atomic.Bool
 	cut      atomic.Bool  // by loop detection
+	outward  atomic.Bool  // what is for it is checked as [Port.mayLeave] says
 	attached atomic.Int64 // when its host was asked for its groups, of Switch.now
 
 	// Of the goroutine that calls Input.
@@ -43,7 +45,8 @@ type Port struct {
 	sources      [cacheSize]cached
 	claimed      [8]cached // IP sources of its own, beside those of rules
 	storm        bucket
-	brought      int // bytes since Throttle
+	outStorm     bucket // of what leaves the network
+	brought      int    // bytes since Throttle
 	pace         pacer
 	reply        [replyLen]byte
 	loop         loopWatch
@@ -63,6 +66,7 @@ type rules struct {
 	directed []uint32 // broadcast addresses of the port's IPv4 subnets
 	storm    int      // frames/s
 	rate     int64    // bytes/s each way; 0: no limit
+	outward  bool
 }
 
 // learnsLike reports whether a port may learn and claim the same with both.
@@ -74,7 +78,10 @@ func (r *rules) learnsLike(old *rules) bool {
 // newRules checks a configuration.
 func newRules(layer int, cfg PortConfig) (*rules, error) {
 	op := "add port " + cfg.ID + " to the switch"
-	r := &rules{guards: cfg.Guards, storm: cfg.Guards.StormLimit, rate: cfg.Guards.RateLimit}
+	if cfg.Outward && layer != 2 {
+		return nil, s4t.Errorf(s4t.Invalid, op, "", "layer 3 leads to no others' machines")
+	}
+	r := &rules{guards: cfg.Guards, storm: cfg.Guards.StormLimit, rate: cfg.Guards.RateLimit, outward: cfg.Outward}
 	if r.storm == 0 {
 		r.storm = defaultStorm
 	}
@@ -130,6 +137,7 @@ func (p *Port) Update(cfg PortConfig) error {
 		return err
 	}
 	p.rules.Store(r)
+	p.outward.Store(r.outward)
 	p.out.rate.Store(r.rate)
 	if p.sw.layer == 2 && r.guards.AllowAnySource != old.guards.AllowAnySource {
 		p.sw.loops.forget(p)

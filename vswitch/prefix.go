@@ -29,14 +29,14 @@ func (x *prefix) contains(a address) bool {
 }
 
 // advertised reports whether an address is in a prefix that a router
-// advertised. The caller holds mu.
-func (o *owners) advertised(a address, now int64) bool {
+// advertised, and whether one of the data centre did. The caller holds mu.
+func (o *owners) advertised(a address, now int64) (is, given bool) {
 	for i := range o.prefixes {
 		if x := &o.prefixes[i]; x.contains(a) && now < x.until {
-			return true
+			is, given = true, given || x.port.outward.Load()
 		}
 	}
-	return false
+	return is, given
 }
 
 // advertise notes a prefix that a router behind p advertised for so many

@@ -116,6 +116,7 @@ func (s *Switch) Add(cfg PortConfig) (*Port, error) {
 	p.now = s.now()
 	p.attached.Store(p.now)
 	p.rules.Store(r)
+	p.outward.Store(r.outward)
 	p.out.rate.Store(r.rate)
 	if err := s.add(p, r); err != nil {
 		return nil, err
@@ -338,6 +339,12 @@ func (p *Port) flood(f *frame, to func(*Port) bool) reason {
 func (p *Port) send(d *Port, f *frame) {
 	if d.cut.Load() {
 		return
+	}
+	if d.outward.Load() {
+		if why := p.mayLeave(d, f); why != pass {
+			d.counts.dropped[why].Add(1)
+			return
+		}
 	}
 	if d.out.put(f) {
 		p.wakes = append(p.wakes, d)

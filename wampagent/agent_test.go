@@ -314,6 +314,12 @@ func TestSessionFromBeginToEnd(t *testing.T) {
 	if err := w.call(s, wamp.Ticket, wire.BoardTicket{Board: s4t.BoardID(s4t.NewID()), Count: 1}, &tickets); err != nil || tickets.Tickets[0] != string(w.board) {
 		t.Errorf("tickets: %v, %v", tickets, err)
 	}
+	if err := w.call(s, wamp.Ticket, wire.BoardTicket{Count: ticketBurst}, &tickets); s4t.KindOf(err) != s4t.TooMany || !strings.Contains(err.Error(), "tickets a second") {
+		t.Errorf("more tickets than a board can want: %v", err)
+	}
+	if err := w.call(s, wamp.Ticket, wire.BoardTicket{Count: 16}, &tickets); err != nil {
+		t.Errorf("as many as it may: %v", err)
+	}
 
 	if err := w.tell(wire.MethodBoardPing, wire.BoardPing{Board: w.board, Epoch: 1}, nil); err != nil {
 		t.Errorf("ping: %v", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wamp"
@@ -65,6 +66,9 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 			return "", err
 		}
 		req.Board, req.Epoch = from.Board, epoch
+		if !now.tickets.AllowN(time.Now(), max(1, req.Count)) {
+			return "", s4t.Errorf(s4t.TooMany, op, "try again in a moment", "it asks for more than %d tickets a second", ticketRate).After(time.Second)
+		}
 		var reply wire.BoardTickets
 		err := a.conduct(ctx, callTimeout, wire.MethodBoardTicket, req, &reply)
 		return encode(reply, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/registration"
@@ -20,7 +21,16 @@ type session struct {
 	epoch int64         // 0 until the conductor took it in
 	woken time.Time     // when it was last told of a new generation; zero: it was not
 	gone  chan struct{} // closed when it has ended
+
+	tickets *rate.Limiter // that the board may ask for
 }
+
+// Tickets of one session: at once, as many as a board may have ports and
+// streams that come back together, and then so many a second.
+const (
+	ticketBurst = 2048
+	ticketRate  = 50
+)
 
 // sessions knows the live ones, and the ends that the conductor has not heard
 // of yet.
@@ -54,7 +64,7 @@ func newSessions() sessions {
 func (s sessions) joined(who router.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live[who.ID] = &session{Session: who, gone: make(chan struct{})}
+	s.live[who.ID] = &session{Session: who, gone: make(chan struct{}), tickets: rate.NewLimiter(ticketRate, ticketBurst)}
 }
 
 // left is told by the router that a session has ended.

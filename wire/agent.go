@@ -121,7 +121,8 @@ type GREAttachment struct {
 }
 
 // TunnelUplink puts the network of its ID into a Linux bridge of the cloud
-// host.
+// host. The guards are of what comes from the bridge, Guards.Outward of what
+// goes there.
 type TunnelUplink struct {
 	Bridge string         `json:"bridge"`
 	Guards s4t.PortGuards `json:"guards"`

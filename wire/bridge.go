@@ -53,5 +53,5 @@ type NetworkGRE struct {
 	Remote string         `json:"remote"`
 	Local  string         `json:"local,omitempty"`
 	Key    uint32         `json:"key,omitempty"` // 0: the network's own
-	Guards s4t.PortGuards `json:"guards"`        // AllowDHCP and AllowRA only
+	Guards s4t.PortGuards `json:"guards"`        // AllowDHCP, AllowRA and Outward only
 }

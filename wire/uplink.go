@@ -14,5 +14,5 @@ type UplinkSet struct {
 	Caller Caller         `json:"caller"`
 	Ref    string         `json:"ref"` // of the network
 	Bridge string         `json:"bridge"`
-	Guards s4t.PortGuards `json:"guards"` // AllowDHCP, AllowRA, StormLimit and RateLimit only
+	Guards s4t.PortGuards `json:"guards"` // AllowDHCP, AllowRA, StormLimit, RateLimit and Outward only
 }

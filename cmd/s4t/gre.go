@@ -77,6 +77,7 @@ CAP_NET_RAW. On a Linux machine the other end is, with the network's key from
 		f.StringVar(&req.Local, "local", "", "`IP` address of the cloud host (default the one that the route to --remote has)")
 		f.BoolVar(&guards.AllowDHCP, "allow-dhcp", false, "a DHCP server may sit behind the endpoint, and addresses it leases are allowed")
 		f.BoolVar(&guards.AllowRA, "allow-ra", false, "an IPv6 router may sit behind the endpoint")
+		f.Var((*outward)(&guards.Outward), "allow-out", "what ports whose guards are lifted may say towards the endpoint too: `LIST` of any-source, dhcp, ra")
 	}
 	return cmd
 }

@@ -48,9 +48,18 @@ func (a *app) completeNetworks() cobra.CompletionFunc {
 }
 
 func (a *app) printNetwork(n s4t.Network) error {
-	err := a.printOne(n, n.Name, field{"name", n.Name}, field{"id", string(n.ID)}, field{"layer", strconv.Itoa(n.Layer)},
-		field{"encapsulation", string(n.Encapsulation)}, field{"mtu", strconv.Itoa(n.MTU)}, field{"key", strconv.FormatUint(uint64(n.Key), 10)},
-		field{"subnets", subnetsOf(n)}, field{"tunnel agent", string(n.TunnelAgent)}, field{"uplink", uplinkText(n.Uplink)}, field{"created", since(&n.CreatedAt)})
+	fields := []field{
+		{"name", n.Name}, {"id", string(n.ID)}, {"layer", strconv.Itoa(n.Layer)},
+		{"encapsulation", string(n.Encapsulation)}, {"mtu", strconv.Itoa(n.MTU)}, {"key", strconv.FormatUint(uint64(n.Key), 10)},
+		{"subnets", subnetsOf(n)}, {"tunnel agent", string(n.TunnelAgent)}, {"uplink", uplinkText(n.Uplink)},
+	}
+	if u := n.Uplink; u != nil {
+		fields = append(fields, field{"let out", (*outward)(&u.Guards.Outward).String()})
+		if k := u.Counters; k != nil {
+			fields = append(fields, counterFields("bridge", *k)...)
+		}
+	}
+	err := a.printOne(n, n.Name, append(fields, field{"created", since(&n.CreatedAt)})...)
 	if err != nil || a.format != "table" || len(n.AttachGRE) == 0 {
 		return err
 	}
@@ -128,12 +137,18 @@ func (a *app) printPort(p s4t.Port) error {
 		fields = append(fields, field{"gre", fmt.Sprintf("%s to %s, key %d", g.Local, g.Remote, g.Key)})
 	}
 	if n := p.Counters; n != nil {
-		fields = append(fields,
-			field{"from board", fmt.Sprintf("%d frames, %s", n.RxFrames, size(n.RxBytes))},
-			field{"to board", fmt.Sprintf("%d frames, %s", n.TxFrames, size(n.TxBytes))},
-			field{"dropped", droppedText(n.Dropped)})
+		fields = append(fields, counterFields("board", *n)...)
 	}
 	return a.printOne(p, string(p.ID), fields...)
+}
+
+// counterFields shows what was counted between the switch and a peer.
+func counterFields(peer string, n s4t.PortCounters) []field {
+	return []field{
+		{"from " + peer, fmt.Sprintf("%d frames, %s", n.RxFrames, size(n.RxBytes))},
+		{"to " + peer, fmt.Sprintf("%d frames, %s", n.TxFrames, size(n.TxBytes))},
+		{"dropped", droppedText(n.Dropped)},
+	}
 }
 
 // droppedText lists the reasons that are not zero, by their JSON names, so

@@ -4,8 +4,10 @@
 package accept
 
 import (
+	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -89,6 +91,9 @@ func Refuse(w http.ResponseWriter, err error) {
 	e := wire.FromError(err)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Connection", "close")
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+	}
 	w.WriteHeader(wire.HTTPStatus(e.Kind)) // dial.Dialer maps it back
 	w.Write([]byte(e.Err().Error() + "\n"))
 }

@@ -74,5 +74,6 @@ func refused(err error) control { return control{Refused: wire.FromError(err)} }
 var (
 	errReset   = s4t.Errorf(s4t.Unavailable, "carry a stream", "", "the other end reset it")
 	errRevoked = s4t.Errorf(s4t.Forbidden, "carry a stream", "", "it is not allowed any more")
+	errSurplus = s4t.Errorf(s4t.TooMany, "keep an rtunnel for streams", "", "the board has more idle ones than it needs")
 	errSilent  = s4t.Errorf(s4t.Timeout, "carry a stream", "", "the other end of the rtunnel does not answer")
 )

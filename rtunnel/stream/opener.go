@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,11 @@ const (
 // Lock order: Opener.mu, streamConn.mu. Under Opener.mu nobody waits for the
 // network, and changed and ended are called without it.
 type Opener struct {
+	// Crowded, which may be nil, says that descriptors are few: of a board fewer
+	// idle rtunnels are kept then. It is set before the first Keep, and must not
+	// block.
+	Crowded func() bool
+
 	changed func()
 	poller  park.Poller
 	burst   burst // of rtunnels; Sweep's
@@ -77,12 +83,13 @@ func (o *Opener) Keep(ctx context.Context, board s4t.BoardID, conn *rtunnel.Conn
 		o.boards[board] = b
 	}
 	b.conns[&oc.streamConn] = oc
-	o.offer(b, oc)
+	surplus := o.offer(b, oc)
 	o.mu.Unlock()
 	if first {
 		o.changed()
 	}
 	go oc.run()
+	shutAll(surplus, errSurplus)
 }
 
 // over implements owner.
@@ -118,15 +125,17 @@ func (o *Opener) tidy(board s4t.BoardID, b *boardConns) {
 	}
 }
 
-// offer gives oc to who waits longest, or makes it idle. o.mu is held.
-func (o *Opener) offer(b *boardConns, oc *openerConn) {
+// offer gives oc to who waits longest, or makes it idle. What it returns is
+// more than the board may have idle, and the caller's to shut. o.mu is held.
+func (o *Opener) offer(b *boardConns, oc *openerConn) (surplus []*openerConn) {
 	if len(b.queue) > 0 {
 		w := b.queue[0]
 		b.queue = b.queue[1:]
 		w <- oc
-		return
+		return nil
 	}
 	b.idle = append(b.idle, oc)
+	return b.trim(o.idleLimit())
 }
 
 // Has reports whether the board has an rtunnel for streams, idle or busy.
@@ -161,19 +170,19 @@ func (o *Opener) Drop(board s4t.BoardID) {
 		}
 	}
 	o.mu.Unlock()
-	for _, oc := range conns {
-		oc.shut(s4t.Errorf(s4t.Forbidden, "carry a stream", "", "the board was removed"))
-	}
+	shutAll(conns, s4t.Errorf(s4t.Forbidden, "carry a stream", "", "the board was removed"))
 }
 
-// Sweep closes rtunnels that have been silent for too long, and parks who waits on
-// the others. Call it every second or so, one call at a time.
+// Sweep closes rtunnels that have been silent for too long, or are idle and too
+// many, and parks who waits on the others. Call it every second or so, one call
+// at a time.
 func (o *Opener) Sweep() {
 	o.mu.Lock()
-	var dead []*openerConn
-	conns := 0
+	var dead, surplus []*openerConn
+	conns, limit := 0, o.idleLimit()
 	for _, b := range o.boards {
 		conns += len(b.conns)
+		surplus = append(surplus, b.trim(limit)...)
 		for _, oc := range b.conns {
 			oc.parkIdle()
 			if oc.conn.Silence() > maxSilence {
@@ -182,9 +191,8 @@ func (o *Opener) Sweep() {
 		}
 	}
 	o.mu.Unlock()
-	for _, oc := range dead {
-		oc.shut(errSilent)
-	}
+	shutAll(dead, errSilent)
+	shutAll(surplus, errSurplus)
 	o.burst.note(conns)
 }
 
@@ -220,12 +228,14 @@ func (o *Opener) take(ctx context.Context, board s4t.BoardID) (*openerConn, int,
 		return oc, len(b.queue), nil
 	case <-ctx.Done():
 	}
+	var surplus []*openerConn
+	defer func() { shutAll(surplus, errSurplus) }()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if i := slices.Index(b.queue, w); i >= 0 {
 		b.queue = slices.Delete(b.queue, i, i+1)
 	} else { // it was given one in the same moment
-		o.offer(b, <-w)
+		surplus = o.offer(b, <-w)
 	}
 	has := len(b.conns) > 0
 	o.tidy(board, b)
@@ -235,26 +245,38 @@ func (o *Opener) take(ctx context.Context, board s4t.BoardID) (*openerConn, int,
 	return nil, 0, s4t.Errorf(s4t.Offline, op, "try again when it is back", "it has no rtunnel to this tunnel agent")
 }
 
-// Open opens a stream of board with ticket and joins it to local. It waits for
+// Asked is a stream that is asked of a board.
+type Asked struct {
+	Board  s4t.BoardID
+	Ticket string
+	Source netip.Addr   // of a public port's stream: who connected; else none
+	Local  HalfCloser   // is joined to it
+	Admit  func() error // optional: called once when the board has connected to the target, before bytes flow
+}
+
+// Open opens a stream of a board and joins it to its local end. It waits for
 // an rtunnel, and for the board's answer, until ctx ends or 10 s passed; an
 // rtunnel that does not answer is closed and the next one is tried, which loses
-// nothing as no bytes were sent. admit, which may be nil, is called once when
-// the board has connected to the target, before bytes flow. From then on ctx has
-// no meaning, and the end of revoke breaks the stream. If it was opened, ended
-// is called when it has ended, with nil if both directions ended by themselves;
-// local is closed by then, with a reset if the stream broke. If not, the error
-// says why, local is left to the caller, and ended is not called.
-func (o *Opener) Open(ctx, revoke context.Context, board s4t.BoardID, ticket string, local HalfCloser, admit func() error, ended func(error)) (opened bool, err error) {
+// nothing as no bytes were sent. Once Admit was called ctx has no meaning, and
+// the end of revoke breaks the stream. If it was opened, ended is called when it
+// has ended, with nil if both directions ended by themselves; the local end is
+// closed by then, with a reset if the stream broke. If not, the error says why,
+// the local end is left to the caller, and ended is not called.
+func (o *Opener) Open(ctx, revoke context.Context, asked Asked, ended func(error)) (opened bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	defer context.AfterFunc(revoke, cancel)()
 	for {
-		oc, waiting, err := o.take(ctx, board)
+		oc, waiting, err := o.take(ctx, asked.Board)
 		if err != nil {
 			return false, err
 		}
-		end := &localEnd{local: local, admit: admit, done: make(chan struct{})}
-		switch answer, err := oc.open(ctx, end, ticket, waiting); {
+		end := &localEnd{local: asked.Local, admit: asked.Admit, done: make(chan struct{})}
+		open := &openControl{Ticket: asked.Ticket, Waiting: waiting}
+		if asked.Source.IsValid() {
+			open.Source = asked.Source.Unmap().WithZone("").String()
+		}
+		switch answer, err := oc.open(ctx, end, open); {
 		case answer == answerOpened:
 			stop := context.AfterFunc(revoke, func() {
 				oc.breakOff(end, errRevoked)
@@ -263,7 +285,7 @@ func (o *Opener) Open(ctx, revoke context.Context, board s4t.BoardID, ticket str
 			go oc.pump(end)
 			return true, nil
 		case answer == answerBroken:
-			abort(local)
+			abort(asked.Local)
 			if revoke.Err() != nil {
 				err = errRevoked
 			}
@@ -276,9 +298,9 @@ func (o *Opener) Open(ctx, revoke context.Context, board s4t.BoardID, ticket str
 }
 
 // Connect is [Opener.Open] that waits, and returns what ended is told.
-func (o *Opener) Connect(ctx, revoke context.Context, board s4t.BoardID, ticket string, local HalfCloser, admit func() error) (opened bool, err error) {
+func (o *Opener) Connect(ctx, revoke context.Context, asked Asked) (opened bool, err error) {
 	ended := make(chan error, 1)
-	if opened, err = o.Open(ctx, revoke, board, ticket, local, admit, func(err error) { ended <- err }); opened {
+	if opened, err = o.Open(ctx, revoke, asked, func(err error) { ended <- err }); opened {
 		err = <-ended
 	}
 	return opened, err
@@ -296,7 +318,7 @@ const (
 
 // open asks the board for a stream on oc. Unless it was opened, oc is closed
 // after it, or idle again.
-func (oc *openerConn) open(ctx context.Context, end *localEnd, ticket string, waiting int) (answer, error) {
+func (oc *openerConn) open(ctx context.Context, end *localEnd, question *openControl) (answer, error) {
 	for len(oc.answers) > 0 { // of an earlier open that was given up
 		<-oc.answers
 	}
@@ -313,7 +335,7 @@ func (oc *openerConn) open(ctx context.Context, end *localEnd, ticket string, wa
 		return answerNone, err
 	}
 	oc.conn.NetConn().SetWriteDeadline(time.Now().Add(answerTimeout))
-	if err := (control{Open: &openControl{Ticket: ticket, Waiting: waiting}}).send(oc.conn); err != nil {
+	if err := (control{Open: question}).send(oc.conn); err != nil {
 		return fail(err)
 	}
 	oc.conn.NetConn().SetWriteDeadline(time.Time{})
@@ -369,9 +391,11 @@ func (oc *openerConn) control(_ *streamConn, m control) error {
 
 // idle implements owner.
 func (oc *openerConn) idle(*streamConn) {
+	var surplus []*openerConn
 	oc.opener.mu.Lock()
-	defer oc.opener.mu.Unlock()
 	if b := oc.opener.boards[oc.board]; b != nil && b.conns[&oc.streamConn] == oc {
-		oc.opener.offer(b, oc)
+		surplus = oc.opener.offer(b, oc)
 	}
+	oc.opener.mu.Unlock()
+	shutAll(surplus, errSurplus)
 }

@@ -126,7 +126,7 @@ func (r *rig) connect(target string) (*net.TCPConn, <-chan error) {
 	user, agent := loopback.Pair(r.t)
 	result := make(chan error, 1)
 	go func() {
-		opened, err := r.opener.Connect(context.Background(), context.Background(), rigBoard, target, agent, nil)
+		opened, err := r.opener.Connect(context.Background(), context.Background(), stream.Asked{Board: rigBoard, Ticket: target, Local: agent})
 		if !opened {
 			agent.Close()
 		}
@@ -422,7 +422,7 @@ func TestRevokedStreamEnds(t *testing.T) {
 	result := make(chan error, 1)
 	opened := make(chan struct{})
 	go func() {
-		_, err := r.opener.Connect(context.Background(), revoke, rigBoard, target, agent, func() error { close(opened); return nil })
+		_, err := r.opener.Connect(context.Background(), revoke, stream.Asked{Board: rigBoard, Ticket: target, Local: agent, Admit: func() error { close(opened); return nil }})
 		result <- err
 	}()
 	<-opened
@@ -440,7 +440,7 @@ func TestOfflineBoardIsSaid(t *testing.T) {
 	_, agent := loopback.Pair(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	_, err := o.Connect(ctx, context.Background(), "nobody", "t", agent, nil)
+	_, err := o.Connect(ctx, context.Background(), stream.Asked{Board: "nobody", Ticket: "t", Local: agent})
 	if s4t.KindOf(err) != s4t.Offline {
 		t.Errorf("Connect = %v, want offline", err)
 	}
