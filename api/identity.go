@@ -34,7 +34,7 @@ type tokenRef struct {
 
 // identityRoutes are login, version, projects, users and tokens.
 func (a *API) identityRoutes() {
-	register(a, public, "POST /v1/login", "login", "Log in", "Exchanges a password for a token.",
+	register(a, public, "POST /v1/login", "login", "Log in", "Exchanges a password for a token. Needs none.",
 		func(ctx context.Context, in *bodyOf[apiclient.Login]) (*answered[s4t.Token], error) {
 			expires, err := lifetime(in.Body.Expires)
 			if err != nil {
@@ -42,7 +42,7 @@ func (a *API) identityRoutes() {
 			}
 			return get[s4t.Token](ctx, a, wire.MethodLogin, wire.LoginRequest{User: in.Body.User, Password: in.Body.Password, Project: in.Body.Project, Expires: expires, Source: sourceOf(ctx)})
 		}, func(op *huma.Operation) { op.MaxBodyBytes = loginBody })
-	register(a, public, "GET /v1/version", "version", "Version", "Of the cloud and of the API.",
+	register(a, public, "GET /v1/version", "version", "Version", "Of the cloud and of the API. Needs no token.",
 		func(context.Context, *nothing) (*answered[apiclient.Version], error) {
 			return &answered[apiclient.Version]{apiclient.Version{Version: a.version, API: "v1"}}, nil
 		})

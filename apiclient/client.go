@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -133,8 +134,25 @@ func (c *Client) decode(ctx context.Context, what string, res *http.Response, re
 // the longest.
 const maxAnswer = 32 << 20
 
-// open sends a request and returns an answer of the 200s, its body unread.
+// maxRetries is how often a request is sent again at most.
+const maxRetries = 2
+
+// open sends a request and returns an answer of the 200s, its body unread. Where
+// the cloud says when to come again, what may be done twice is, while ctx lasts.
 func (c *Client) open(ctx context.Context, what, method, path string, body any, header http.Header) (*http.Response, error) {
+	for tries := 0; ; tries++ {
+		res, err := c.openOnce(ctx, what, method, path, body, header)
+		e, ok := errors.AsType[*s4t.Error](err)
+		if !ok || e.RetryAfter <= 0 || tries == maxRetries || method != "GET" && method != "PUT" && method != "DELETE" {
+			return res, err
+		}
+		if end, ok := ctx.Deadline(); ok && time.Until(end) <= e.RetryAfter || !pause(ctx, e.RetryAfter) {
+			return nil, err
+		}
+	}
+}
+
+func (c *Client) openOnce(ctx context.Context, what, method, path string, body any, header http.Header) (*http.Response, error) {
 	var r io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -173,7 +191,8 @@ func (c *Client) refused(what string, res *http.Response) error {
 	b, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	var p Problem
 	if json.Unmarshal(b, &p) == nil && p.Kind != "" {
-		return &s4t.Error{Kind: p.Kind, Msg: p.Detail, Hint: p.Hint}
+		seconds, _ := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 16) // a date is not what the API sends
+		return &s4t.Error{Kind: p.Kind, Msg: p.Detail, Hint: p.Hint, RetryAfter: time.Duration(seconds) * time.Second}
 	}
 	hint := "check that " + c.URL() + " is an IoTronic"
 	if loc := res.Header.Get("Location"); loc != "" {

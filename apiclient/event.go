@@ -109,7 +109,7 @@ func (s *EventStream) All() iter.Seq[s4t.Event] {
 				if err == nil {
 					break
 				}
-				if k := s4t.KindOf(err); k != s4t.Unavailable && k != s4t.Timeout {
+				if k := s4t.KindOf(err); k != s4t.Unavailable && k != s4t.Timeout && k != s4t.TooMany {
 					s.err = err
 					return
 				}

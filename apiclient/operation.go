@@ -48,7 +48,7 @@ func (c *Client) WaitOperation(ctx context.Context, id s4t.OperationID, onStep f
 			op = next
 		case ctx.Err() != nil:
 			return op, s4t.Errorf(s4t.Timeout, what, "see `s4t operation show "+string(id)+"`, or give --timeout", "not done in time%s", reached(op))
-		case kind == s4t.Unavailable || kind == s4t.Timeout:
+		case kind == s4t.Unavailable || kind == s4t.Timeout || kind == s4t.TooMany:
 			pause(ctx, time.Second) // ends with ctx, which the next request reports
 			continue
 		default:

@@ -1,15 +1,19 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"net/netip"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/api"
 	"github.com/stack4things/s4t/conductor"
+	"github.com/stack4things/s4t/descriptors"
 	"github.com/stack4things/s4t/identity"
 	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/lograte"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/tunnelagent"
@@ -20,11 +24,16 @@ import (
 type parts struct {
 	front, back []task
 	handlers    handlers
+	descriptors *descriptors.Pool // of the tunnel agent
 }
 
 // build constructs the parts of the roles.
 func (c *Cloud) build(ctx context.Context) (*parts, error) {
 	p := &parts{}
+	limit := descriptors.Raise()
+	pool, guests := room(limit)
+	p.descriptors = pool
+	c.cfg.Log.Debug("descriptors", "limit", limit, "guests", guests)
 	if c.at.certs != nil {
 		p.front = append(p.front, task{name: "certificates", run: c.at.certs.Run})
 	}
@@ -42,8 +51,11 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 		}
 	}
 	if c.listens() {
-		srv := newHTTPServer(tellSource(c.cfg.TLS.proxies(), p.handlers.routes()), newAdmission(), c.cfg.Log)
-		p.front = append(p.front, task{name: "HTTP server", run: func(ctx context.Context) error { return serveHTTP(ctx, srv, c.at) }})
+		a := newAdmission()
+		a.max = guests
+		srv := newHTTPServer(tellSource(c.cfg.TLS.proxies(), p.handlers.routes()), a, c.cfg.Log)
+		l := roomyListener{c.at, a, c.cfg.Log, &lograte.Line{}}
+		p.front = append(p.front, task{name: "HTTP server", run: func(ctx context.Context) error { return serveHTTP(ctx, srv, l) }})
 	}
 	return p, nil
 }
@@ -102,7 +114,7 @@ func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
 func (c *Cloud) addTunnelAgent(_ context.Context, p *parts) error {
 	agent, err := tunnelagent.New(tunnelagent.Config{
 		ID: c.cfg.TunnelAgent, URL: c.at.url, Queue: c.cfg.Queue, Validate: link.Validate,
-		Host: c.at.host, ListenHost: c.at.bind, PublicPorts: c.cfg.PublicPorts, Log: c.cfg.Log,
+		Host: c.at.host, ListenHost: c.publicListen(), PublicPorts: c.cfg.PublicPorts, Descriptors: p.descriptors, Log: c.cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -110,6 +122,19 @@ func (c *Cloud) addTunnelAgent(_ context.Context, p *parts) error {
 	p.handlers.rtunnel = agent
 	p.front = append(p.front, task{name: "tunnel agent", run: agent.Run, ready: agent.Ready()})
 	return nil
+}
+
+// publicListen is the address that public ports bind to. That nobody reaches it
+// from outside is told: behind a reverse proxy on the same host it is so by
+// default.
+func (c *Cloud) publicListen() string {
+	addr := cmp.Or(c.cfg.PublicListen, c.at.bind)
+	host, err := netip.ParseAddr(c.at.host)
+	here := c.at.host == "localhost" || err == nil && host.IsLoopback()
+	if ip, err := netip.ParseAddr(addr); err == nil && ip.IsLoopback() && !here {
+		c.cfg.Log.Warn("public ports are reached from this host only; say where they are to listen with --public-listen", "address", addr, "url", c.at.url)
+	}
+	return addr
 }
 
 // ticketKey is the key that signs tickets. It is in the database, because

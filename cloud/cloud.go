@@ -51,6 +51,8 @@ type Config struct {
 	TunnelAgent s4t.AgentID   // optional: id; default tunnel-agent-1
 	PublicPorts s4t.PortRange // tunnel agent; default 50000-60000
 
+	PublicListen string // tunnel agent; optional: address that public ports bind to; default that of Listen
+
 	Version string       // optional: of iotronic
 	Log     *slog.Logger // optional: default discards
 }

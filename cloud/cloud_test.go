@@ -255,3 +255,25 @@ func TestAStartHasPatience(t *testing.T) {
 		}
 	})
 }
+
+// TestPublicPortsThatNobodyReachesAreToldOf is F13 of the field reports: a proxy
+// on the same host, and public ports on loopback.
+func TestPublicPortsThatNobodyReachesAreToldOf(t *testing.T) {
+	for _, tt := range []struct {
+		name, public, bind, host string
+		want                     string
+		told                     bool
+	}{
+		{"behind a proxy on this host", "", "127.0.0.1", "cloud.example.org", "127.0.0.1", true},
+		{"the same, told where", "0.0.0.0", "127.0.0.1", "cloud.example.org", "0.0.0.0", false},
+		{"for the world", "", "::", "cloud.example.org", "::", false},
+		{"at home", "", "127.0.0.1", "127.0.0.1", "127.0.0.1", false},
+		{"at home, by name", "", "::1", "localhost", "::1", false},
+	} {
+		var out bytes.Buffer
+		c := &Cloud{cfg: Config{PublicListen: tt.public, Log: slog.New(slog.NewTextHandler(&out, nil))}, at: &listener{bind: tt.bind, host: tt.host}}
+		if got := c.publicListen(); got != tt.want || strings.Contains(out.String(), "--public-listen") != tt.told {
+			t.Errorf("%s: %s; %s", tt.name, got, out.String())
+		}
+	}
+}

@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	_ "embed"
+	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -20,8 +21,18 @@ const (
 	maxHeader = 32 << 10
 	// idleTimeout of a kept connection between two requests.
 	idleTimeout = 2 * time.Minute
-	// bodyTimeout is how long a request's body may take: 1 MB at 35 KB/s.
+	// bodyTimeout is how long a request's body may take: 1 MB at 35 KB/s. A
+	// shorter one has bodyGrace, and a second more for every bodyRate bytes that
+	// came.
 	bodyTimeout = 30 * time.Second
+	bodyGrace   = 8 * time.Second
+	bodyRate    = 16 << 10
+	// maxStreams bounds the requests at a time on one connection of HTTP/2, and
+	// streamBuffer what one of them may send before it is read, in bytes;
+	// together they may send connBuffer.
+	maxStreams   = 32
+	streamBuffer = 64 << 10
+	connBuffer   = 128 << 10
 	// answerTimeout is how long a client may take to read an answer; a long
 	// poll's wait counts. Event streams set their own at each event.
 	answerTimeout = 2 * time.Minute
@@ -64,10 +75,40 @@ func (hs handlers) routes() http.Handler {
 		if r.Body != http.NoBody {
 			// Not for requests without a body: HTTP/1 takes a deadline that
 			// passes while it waits for the next request as the client's end.
-			http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+			b := &pacedBody{ReadCloser: r.Body, rc: http.NewResponseController(w), began: time.Now()}
+			b.rc.SetReadDeadline(b.began.Add(bodyTimeout)) // also where nobody reads it
+			r.Body = b
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// pacedBody is a body that has to come at some pace.
+type pacedBody struct {
+	io.ReadCloser
+	rc    *http.ResponseController
+	began time.Time // of the request
+	first time.Time // when it was read first: its room may have been waited for
+	n     int64     // bytes that came
+}
+
+// Read fails with [os.ErrDeadlineExceeded] where it is too slow. Once the end
+// has come, there is no deadline any more.
+func (b *pacedBody) Read(p []byte) (int, error) {
+	if b.first.IsZero() {
+		b.first = time.Now()
+	}
+	late := b.first.Add(bodyGrace + time.Duration(b.n)*time.Second/bodyRate)
+	if last := b.began.Add(bodyTimeout); late.After(last) {
+		late = last
+	}
+	b.rc.SetReadDeadline(late)
+	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	if err == io.EOF {
+		b.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // newHTTPServer bounds what a peer may cost before it has said who it is.
@@ -78,8 +119,11 @@ func newHTTPServer(h http.Handler, a *admission, logger *slog.Logger) *http.Serv
 		WriteTimeout:      answerTimeout,        // what is hijacked is free of it
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ConnState:         a.state,
-		ConnContext:       a.context,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: streamBuffer, MaxReceiveBufferPerConnection: connBuffer,
+		},
+		ConnState:   a.state,
+		ConnContext: a.context,
 		// What strangers do to the listener is no operator's concern.
 		ErrorLog: log.New(debugWriter{logger}, "", 0),
 	}

@@ -18,14 +18,17 @@ import (
 // config of `iotronic serve`: the file's keys, and the flags of the same names
 // over them.
 type config struct {
-	Data        string    `toml:"data"`         // directory; default ./iotronic-data
-	Listen      string    `toml:"listen"`       // ADDR:PORT; default 127.0.0.1:8812
-	URL         string    `toml:"url"`          // what others are told; default from Listen
-	Role        string    `toml:"role"`         // all (default), or roles with commas between them
-	Database    string    `toml:"database"`     // default SQLite in Data
-	Queue       string    `toml:"queue"`        // default in-process
-	PublicPorts string    `toml:"public_ports"` // FROM-TO; default 50000-60000
-	TLS         tlsConfig `toml:"tls"`
+	Data        string `toml:"data"`         // directory; default ./iotronic-data
+	Listen      string `toml:"listen"`       // ADDR:PORT; default 127.0.0.1:8812
+	URL         string `toml:"url"`          // what others are told; default from Listen
+	Role        string `toml:"role"`         // all (default), or roles with commas between them
+	Database    string `toml:"database"`     // default SQLite in Data
+	Queue       string `toml:"queue"`        // default in-process
+	PublicPorts string `toml:"public_ports"` // FROM-TO; default 50000-60000
+
+	PublicListen string `toml:"public_listen"` // ADDR that public ports bind to; default that of listen
+
+	TLS tlsConfig `toml:"tls"`
 }
 
 // tlsConfig says who ends TLS and with what certificate.
@@ -34,7 +37,7 @@ type tlsConfig struct {
 	Cert         string   `toml:"cert"`          // PEM file, leaf first; default: issued by our own CA
 	Key          string   `toml:"key"`           // PEM file
 	CA           string   `toml:"ca"`            // PEM file of the CA that signed Cert; default: the system's roots know it
-	TrustedProxy []string `toml:"trusted_proxy"` // CIDRs; with mode off, peers from elsewhere are refused
+	TrustedProxy []string `toml:"trusted_proxy"` // CIDRs whose X-Forwarded-For is believed; with mode off, peers from elsewhere are refused
 }
 
 // defaults of every key.
@@ -104,6 +107,13 @@ func (c config) cloud() (cloud.Config, error) {
 	if cfg.PublicPorts, err = s4t.ParsePortRange(c.PublicPorts); err != nil || cfg.PublicPorts.Len() == 0 {
 		return cfg, bad("public_ports", "use FROM-TO, like 50000-60000", "%q is not a range of ports", c.PublicPorts)
 	}
+	if c.PublicListen != "" {
+		ip, err := netip.ParseAddr(c.PublicListen)
+		if err != nil || ip.Zone() != "" {
+			return cfg, bad("public_listen", "use an address of this machine, or 0.0.0.0 for all", "%q is not one", c.PublicListen)
+		}
+		cfg.PublicListen = ip.String()
+	}
 	if cfg.Roles, err = cloud.ParseRoles(c.Role); err != nil {
 		return cfg, bad("role", "", "%w", err)
 	}
@@ -122,9 +132,6 @@ func (t tlsConfig) cloud(host, listen string) (cloud.TLS, error) {
 	cfg := cloud.TLS{Off: t.Mode == "off", Cert: t.Cert, Key: t.Key, CA: t.CA}
 	switch t.Mode {
 	case "on":
-		if len(t.TrustedProxy) > 0 {
-			return cfg, bad("tls.trusted_proxy", "leave it out, or use --tls off", "it is for TLS that a proxy ends")
-		}
 	case "off":
 		if t.Cert != "" || t.Key != "" || t.CA != "" {
 			return cfg, bad("tls.mode", "leave out the certificate, or use --tls on", "there is a certificate, and TLS is off")

@@ -178,6 +178,7 @@ func newServeCommand() *cobra.Command {
 			set("database", &cfg.Database, flags.Database)
 			set("queue", &cfg.Queue, flags.Queue)
 			set("public-ports", &cfg.PublicPorts, flags.PublicPorts)
+			set("public-listen", &cfg.PublicListen, flags.PublicListen)
 			set("tls", &cfg.TLS.Mode, flags.TLS.Mode)
 			if cmd.Flags().Changed("trusted-proxy") {
 				cfg.TLS.TrustedProxy = flags.TLS.TrustedProxy
@@ -201,8 +202,9 @@ func newServeCommand() *cobra.Command {
 	f.StringVar(&flags.Database, "database", "", "`URL` of the database (default: SQLite in the data directory)")
 	f.StringVar(&flags.Queue, "queue", "", "`URL` of the message queue (default: in-process)")
 	f.StringVar(&flags.PublicPorts, "public-ports", def.PublicPorts, "`FROM-TO` for exposed services")
+	f.StringVar(&flags.PublicListen, "public-listen", "", "`ADDR` that public ports bind to (default: that of --listen)")
 	f.StringVar(&flags.TLS.Mode, "tls", def.TLS.Mode, "`MODE`: on, or off; off serves plain HTTP for a reverse proxy that ends TLS")
-	f.StringArrayVar(&flags.TLS.TrustedProxy, "trusted-proxy", nil, "`CIDR` of that reverse proxy; repeatable; others are refused")
+	f.StringArrayVar(&flags.TLS.TrustedProxy, "trusted-proxy", nil, "`CIDR` of a reverse proxy whose X-Forwarded-For is believed; repeatable; with --tls off others are refused")
 	f.StringVar(&logLevel, "log-level", "info", "`LEVEL`: debug, info, warn or error")
 	return c
 }
