@@ -136,6 +136,24 @@ func (r Role) Valid() bool { return r.level() > 0 }
 // Covers reports whether r may do what needs allows.
 func (r Role) Covers(needs Role) bool { return needs.Valid() && r.level() >= needs.level() }
 
+// Lacks is the error of a caller whose role is not enough: which is needed, and
+// who has or gives it. op is what was attempted, on what.
+func Lacks(op string, needs, has Role) *Error {
+	hint := "ask a manager of the project, or an admin of this cloud"
+	if needs == RoleAdmin {
+		hint = "ask an admin of this cloud"
+	}
+	if has == "" {
+		has = "none"
+	}
+	return Errorf(Forbidden, op, hint, "it needs the role %s, this token has %s", needs, has)
+}
+
+// NoRole is the error of a word that is no role.
+func NoRole(op string, word Role) *Error {
+	return Errorf(Invalid, op, "use reader, member, manager or admin", "there is no role %q", Line(string(word), MaxName))
+}
+
 // User may log in with a password. The password is never in this struct.
 type User struct {
 	ID        UserID    `json:"id"`
@@ -154,4 +172,8 @@ type Token struct {
 	Role      Role       `json:"role"`
 	ExpiresAt *time.Time `json:"expires_at"` // nil: never
 	CreatedAt time.Time  `json:"created_at"`
+
+	// Parent is the token that made it, and ends it with itself; empty: it was
+	// made by a login, or by the first start.
+	Parent TokenID `json:"parent,omitempty"`
 }

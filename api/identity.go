@@ -34,7 +34,11 @@ type tokenRef struct {
 func (a *API) identityRoutes() {
 	register(a, public, "POST /v1/login", "login", "Log in", "Exchanges a password for a token.",
 		func(ctx context.Context, in *bodyOf[apiclient.Login]) (*answered[s4t.Token], error) {
-			return get[s4t.Token](ctx, a, wire.MethodLogin, wire.LoginRequest{User: in.Body.User, Password: in.Body.Password, Project: in.Body.Project})
+			expires, err := lifetime(in.Body.Expires)
+			if err != nil {
+				return nil, a.answer("login", err)
+			}
+			return get[s4t.Token](ctx, a, wire.MethodLogin, wire.LoginRequest{User: in.Body.User, Password: in.Body.Password, Project: in.Body.Project, Expires: expires})
 		})
 	register(a, public, "GET /v1/version", "version", "Version", "Of the cloud and of the API.",
 		func(context.Context, *nothing) (*answered[apiclient.Version], error) {
@@ -47,7 +51,7 @@ func (a *API) identityRoutes() {
 			return created(ctx, a, wire.MethodProjectCreate, wire.ProjectCreate{Caller: callerOf(ctx), Name: in.Body.Name, Weight: in.Body.Weight},
 				func(p s4t.Project) string { return "/v1/projects/" + string(p.ID) })
 		})
-	register(a, guarded, "GET /v1/projects/{project}", "project.show", "Show a project", "",
+	register(a, guarded, "GET /v1/projects/{project}", "project.show", "Show a project", "With what it has, and may have.",
 		func(ctx context.Context, in *projectRef) (*answered[s4t.Project], error) {
 			return get[s4t.Project](ctx, a, wire.MethodProjectGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Project})
 		})
@@ -56,7 +60,7 @@ func (a *API) identityRoutes() {
 			Project string `path:"project" maxLength:"63" doc:"Name or id"`
 			Body    apiclient.ProjectUpdate
 		}) (*answered[s4t.Project], error) {
-			return get[s4t.Project](ctx, a, wire.MethodProjectUpdate, wire.ProjectUpdate{Caller: callerOf(ctx), Ref: in.Project, Weight: in.Body.Weight})
+			return get[s4t.Project](ctx, a, wire.MethodProjectUpdate, wire.ProjectUpdate{Caller: callerOf(ctx), Ref: in.Project, Weight: in.Body.Weight, Quota: in.Body.Quota})
 		})
 	register(a, guarded, "DELETE /v1/projects/{project}", "project.delete", "Delete a project", "It must be empty. Needs the role admin.",
 		func(ctx context.Context, in *projectRef) (*nothing, error) {
@@ -64,7 +68,7 @@ func (a *API) identityRoutes() {
 		})
 
 	registerList[s4t.User](a, "GET /v1/users", "user.list", "List users", "Those that the caller may see.", wire.MethodUserList)
-	register(a, guarded, "POST /v1/users", "user.create", "Create a user", "Needs the role admin.",
+	register(a, guarded, "POST /v1/users", "user.create", "Create a user", "Needs the role manager, for one of the own project; the role admin for one of another, or for an admin.",
 		func(ctx context.Context, in *bodyOf[apiclient.UserCreate]) (*output[s4t.User], error) {
 			b := in.Body
 			return created(ctx, a, wire.MethodUserCreate, wire.UserCreate{Caller: callerOf(ctx), Name: b.Name, Project: b.Project, Role: b.Role, Password: b.Password},
@@ -74,7 +78,7 @@ func (a *API) identityRoutes() {
 		func(ctx context.Context, in *userRef) (*answered[s4t.User], error) {
 			return find(ctx, a, wire.MethodUserList, "user", in.User, func(u s4t.User) bool { return string(u.ID) == in.User || u.Name == in.User })
 		})
-	register(a, guarded, "PUT /v1/users/{user}/password", "user.password", "Change a password", "One's own, or, with the role admin, anybody's. The user's tokens stay valid.",
+	register(a, guarded, "PUT /v1/users/{user}/password", "user.password", "Change a password", "One's own, or, with the role manager, one of the project's; with the role admin, anybody's. The user's tokens stay valid.",
 		func(ctx context.Context, in *struct {
 			User string `path:"user" maxLength:"63" doc:"Name or id; -: who asks"`
 			Body apiclient.UserPassword
@@ -85,18 +89,18 @@ func (a *API) identityRoutes() {
 			}
 			return drop(ctx, a, wire.MethodUserPassword, wire.UserPassword{Caller: callerOf(ctx), Ref: ref, Password: in.Body.Password})
 		})
-	register(a, guarded, "DELETE /v1/users/{user}", "user.delete", "Delete a user", "With the user's tokens. Needs the role admin.",
+	register(a, guarded, "DELETE /v1/users/{user}", "user.delete", "Delete a user", "With the user's tokens. Needs the role manager, for one of the own project.",
 		func(ctx context.Context, in *userRef) (*nothing, error) {
 			return drop(ctx, a, wire.MethodUserDelete, wire.RefRequest{Caller: callerOf(ctx), Ref: in.User})
 		})
 
 	registerList[s4t.Token](a, "GET /v1/tokens", "token.list", "List tokens", "Without their secrets.", wire.MethodTokenList)
-	register(a, guarded, "POST /v1/tokens", "token.create", "Create a token", "The secret is in this answer and in no other. A token is never stronger than the one that creates it.", a.createToken)
+	register(a, guarded, "POST /v1/tokens", "token.create", "Create a token", "The secret is in this answer and in no other. A token is never stronger than the one that creates it, ends with it at the latest, and is revoked with it.", a.createToken)
 	register(a, guarded, "GET /v1/tokens/{token}", "token.show", "Show a token", "Without its secret.",
 		func(ctx context.Context, in *tokenRef) (*answered[s4t.Token], error) {
 			return find(ctx, a, wire.MethodTokenList, "token", in.Token, func(t s4t.Token) bool { return string(t.ID) == in.Token })
 		})
-	register(a, guarded, "DELETE /v1/tokens/{token}", "token.revoke", "Revoke a token", "It is worth nothing from then on.",
+	register(a, guarded, "DELETE /v1/tokens/{token}", "token.revoke", "Revoke a token", "It is worth nothing from then on, nor is any that it made.",
 		func(ctx context.Context, in *tokenRef) (*nothing, error) {
 			return drop(ctx, a, wire.MethodTokenRevoke, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Token})
 		})
@@ -104,15 +108,20 @@ func (a *API) identityRoutes() {
 
 func (a *API) createToken(ctx context.Context, in *bodyOf[apiclient.TokenCreate]) (*output[s4t.Token], error) {
 	b := in.Body
-	var expires time.Duration
-	if b.Expires != "" {
-		var err error
-		if expires, err = duration("expires", b.Expires, time.Second, 100*365*24*time.Hour); err != nil {
-			return nil, a.answer("token.create", err)
-		}
+	expires, err := lifetime(b.Expires)
+	if err != nil {
+		return nil, a.answer("token.create", err)
 	}
-	return created(ctx, a, wire.MethodTokenCreate, wire.TokenCreate{Caller: callerOf(ctx), Project: b.Project, Role: b.Role, Expires: expires},
+	return created(ctx, a, wire.MethodTokenCreate, wire.TokenCreate{Caller: callerOf(ctx), User: b.User, Project: b.Project, Role: b.Role, Expires: expires},
 		func(t s4t.Token) string { return "/v1/tokens/" + string(t.ID) })
+}
+
+// lifetime reads how long a token is to be valid; 0 where it is not said.
+func lifetime(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	return duration("expires", text, time.Second, 100*365*24*time.Hour)
 }
 
 // duration reads a Go duration between lo and hi.

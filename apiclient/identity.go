@@ -46,7 +46,8 @@ func (c *Client) DeleteProject(ctx context.Context, ref string) error {
 	return c.do(ctx, "delete project "+ref, "DELETE", path("projects", ref), nil, nil)
 }
 
-// CreateUser needs the role admin.
+// CreateUser needs the role manager, and for an admin or another project the
+// role admin.
 func (c *Client) CreateUser(ctx context.Context, req UserCreate) (u s4t.User, err error) {
 	return u, c.do(ctx, "create user "+req.Name, "POST", path("users"), req, &u)
 }
@@ -73,7 +74,7 @@ func (c *Client) DeleteUser(ctx context.Context, ref string) error {
 const Self = "-"
 
 // SetUserPassword gives a user another password; ref is a name, an id or
-// [Self]. Another's takes the role admin.
+// [Self]. Another's takes the role manager.
 func (c *Client) SetUserPassword(ctx context.Context, ref, password string) error {
 	return c.do(ctx, "change the password of user "+ref, "PUT", path("users", ref, "password"), UserPassword{Password: password}, nil)
 }
@@ -96,7 +97,7 @@ func (c *Client) Token(ctx context.Context, id string) (t s4t.Token, err error) 
 	return t, c.do(ctx, "show token "+id, "GET", path("tokens", id), nil, &t)
 }
 
-// RevokeToken ends a token now.
+// RevokeToken ends a token now, and all that it made.
 func (c *Client) RevokeToken(ctx context.Context, id string) error {
 	return c.do(ctx, "revoke token "+id, "DELETE", path("tokens", id), nil, nil)
 }

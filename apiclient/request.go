@@ -10,6 +10,7 @@ type Login struct {
 	User     string `json:"user" minLength:"1" maxLength:"63" doc:"Name of the user"`
 	Password string `json:"password" minLength:"1" maxLength:"1024" doc:"Password of the user"`
 	Project  string `json:"project,omitempty" maxLength:"63" doc:"Name or id of a project; the user's own by default"`
+	Expires  string `json:"expires,omitempty" maxLength:"32" example:"24h" doc:"How long the token is valid; by default a week"`
 }
 
 // ProjectCreate is the body of POST /v1/projects.
@@ -22,26 +23,29 @@ type ProjectCreate struct {
 // stays.
 type ProjectUpdate struct {
 	Weight *int `json:"weight,omitempty" minimum:"1" maximum:"1000" doc:"New weight"`
+
+	Quota map[s4t.QuotaKey]*int64 `json:"quota,omitempty" example:"{\"ports\":9000,\"boards\":null}" doc:"What the project may have: 0 or more, -1 for no limit, null for the default. Keys: boards, networks, ports, services, public_ports, users, tokens, streams, watchers"`
 }
 
 // UserCreate is the body of POST /v1/users.
 type UserCreate struct {
 	Name     string   `json:"name" minLength:"1" maxLength:"63" doc:"Unique name"`
 	Project  string   `json:"project" minLength:"1" maxLength:"63" doc:"Name or id of the user's project"`
-	Role     s4t.Role `json:"role" enum:"admin,member,reader" doc:"What the user may do"`
-	Password string   `json:"password,omitempty" maxLength:"1024" doc:"None: the user cannot log in and has tokens only"`
+	Role     s4t.Role `json:"role" enum:"reader,member,manager,admin" doc:"What the user may do: an admin is the cloud's, whatever the project"`
+	Password string   `json:"password,omitempty" maxLength:"1024" doc:"At least 12 bytes; none: the user cannot log in and has tokens only"`
 }
 
 // UserPassword is the body of PUT /v1/users/{user}/password.
 type UserPassword struct {
-	Password string `json:"password" minLength:"1" maxLength:"1024" doc:"New password"`
+	Password string `json:"password" minLength:"1" maxLength:"1024" doc:"New password, at least 12 bytes"`
 }
 
 // TokenCreate is the body of POST /v1/tokens.
 type TokenCreate struct {
+	User    string   `json:"user,omitempty" maxLength:"63" doc:"Name or id of a user whose token it is; the caller by default, another's takes the role manager"`
 	Project string   `json:"project,omitempty" maxLength:"63" doc:"Name or id; the caller's by default"`
-	Role    s4t.Role `json:"role,omitempty" enum:"admin,member,reader" doc:"Never stronger than the caller's, which is the default"`
-	Expires string   `json:"expires,omitempty" maxLength:"32" example:"24h" doc:"How long the token is valid, for example 90m or 24h; it does not expire by default"`
+	Role    s4t.Role `json:"role,omitempty" enum:"reader,member,manager,admin" doc:"Never stronger than the caller's, which is the default"`
+	Expires string   `json:"expires,omitempty" maxLength:"32" example:"24h" doc:"How long the token is valid, for example 90m or 24h; at most as long as the caller's, which is the default"`
 }
 
 // BoardCreate is the body of POST /v1/boards.

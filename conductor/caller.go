@@ -16,7 +16,7 @@ import (
 // attempted, on what.
 func allow(caller wire.Caller, op string, needs s4t.Role) error {
 	if !caller.Role.Covers(needs) {
-		return s4t.Errorf(s4t.Forbidden, op, "ask for a token with that role", "it needs the role %s, this token has %q", needs, caller.Role)
+		return s4t.Lacks(op, needs, caller.Role)
 	}
 	return nil
 }
@@ -183,8 +183,8 @@ func (c *Conductor) request(ctx context.Context, caller wire.Caller, action, nam
 
 // refused records something that was not done.
 func (c *Conductor) refused(ctx context.Context, rec s4t.AuditRecord, kind s4t.Kind) {
-	if !c.refusals.Allow() {
-		return // a flood of refusals does not fill the disk
+	if _, ok := c.refusals.Take(string(rec.Project)+"/"+rec.User, c.now()); !ok {
+		return // a flood of refusals does not fill the disk, and hides nobody else's
 	}
 	rec.Outcome = string(kind)
 	if err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return tx.InsertAudit(rec) }); err != nil {

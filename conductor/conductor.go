@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/queue"
@@ -46,7 +45,7 @@ type Conductor struct {
 	cfg      Config
 	news     *news
 	notes    chan note
-	refusals *rate.Limiter // of audit records of what was refused
+	refusals *s4t.Budgets // of audit records of what was refused: of each user of each project
 	upkept   upkept
 	lookups  lookups
 }
@@ -85,7 +84,7 @@ func New(cfg Config) (*Conductor, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Conductor{
-		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: rate.NewLimiter(10, 100),
+		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
 		upkept: upkept{holder: s4t.NewID()},
 	}
 	c.Register(cfg.Mux)

@@ -2,6 +2,8 @@ package identity
 
 import (
 	"context"
+	"math"
+	"slices"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
@@ -30,4 +32,61 @@ func (i *Identity) ListAudit(ctx context.Context, req wire.AuditList) (list wire
 		return err
 	})
 	return list, err
+}
+
+const (
+	keepAudit = 1_000_000 // audit records that are kept: some 200 MB
+	trimBatch = 5000      // that one transaction deletes
+)
+
+// trimAudit deletes the oldest records where there are more than keep, of the
+// parts that have the most: what was done in one project, or refused there,
+// costs no part that keeps to its share. Others may do it at the same time.
+func (i *Identity) trimAudit(ctx context.Context, keep int) error {
+	var shares []store.AuditShare
+	if err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		shares, err = tx.AuditShares()
+		return err
+	}); err != nil {
+		return err
+	}
+	most := fairShare(shares, keep)
+	for _, s := range shares {
+		if s.Records <= most {
+			continue
+		}
+		var last s4t.AuditRecord
+		if err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+			last, err = tx.AuditBefore(s, most)
+			return err
+		}); err != nil {
+			return err
+		}
+		for deleted := int64(trimBatch); deleted == trimBatch; {
+			if err := i.cfg.Store.Tx(ctx, func(tx *store.Tx) (err error) {
+				deleted, err = tx.TrimAudit(s, last, trimBatch)
+				return err
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// fairShare is how many records each part may have so that there are no more
+// than keep: what some do not need of an equal part is the others'.
+func fairShare(shares []store.AuditShare, keep int) int {
+	sizes := make([]int, len(shares))
+	for n, s := range shares {
+		sizes[n] = s.Records
+	}
+	slices.Sort(sizes)
+	for n, size := range sizes {
+		if equal := keep / (len(sizes) - n); size > equal {
+			return equal
+		}
+		keep -= size
+	}
+	return math.MaxInt
 }

@@ -29,7 +29,7 @@ func (i *Identity) Bootstrap(ctx context.Context, keep func(First) error) (bool,
 	now := i.cfg.Now()
 	done := false
 	check := func(tx *store.Tx) error {
-		users, err := tx.Users(wire.Page{Limit: 1})
+		users, err := tx.Users("", wire.Page{Limit: 1})
 		done = len(users.Items) > 0
 		return err
 	}
@@ -37,7 +37,7 @@ func (i *Identity) Bootstrap(ctx context.Context, keep func(First) error) (bool,
 		return false, err
 	}
 	first := First{Password: base64.RawURLEncoding.EncodeToString(random(18))}
-	hash, err := i.password.make(ctx, "make the first user", first.Password)
+	hash, err := i.password.make(ctx, "make the first user", asker{known: true}, first.Password)
 	if err != nil {
 		return false, err
 	}
@@ -58,7 +58,7 @@ func (i *Identity) Bootstrap(ctx context.Context, keep func(First) error) (bool,
 		if err := tx.InsertUser(u, hash); err != nil {
 			return err
 		}
-		if err := tx.InsertToken(first.Token, u.ID, secretHash(first.Token.Secret)); err != nil {
+		if err := tx.InsertToken(store.TokenRow{Token: first.Token, UserID: u.ID}, secretHash(first.Token.Secret)); err != nil {
 			return err
 		}
 		return keep(first)
@@ -80,7 +80,7 @@ func (i *Identity) AdminToken(ctx context.Context) (s4t.Token, error) {
 			return err
 		}
 		token = newToken(u.Name, u.Project, u.Role, nil, now)
-		if err := tx.InsertToken(token, u.ID, secretHash(token.Secret)); err != nil {
+		if err := tx.InsertToken(store.TokenRow{Token: token, UserID: u.ID}, secretHash(token.Secret)); err != nil {
 			return err
 		}
 		return tx.InsertAudit(s4t.AuditRecord{At: now, Project: u.Project, Action: "token.create", Object: string(token.ID), Name: string(u.Role), Outcome: "ok", Detail: "by the operator: admin.toml was missing"})

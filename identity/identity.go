@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/store"
@@ -29,7 +27,7 @@ type Identity struct {
 	cfg      Config
 	password hasher
 	attempts *attempts
-	failures *rate.Limiter // of audit records of failed logins: an attacker must not fill the disk
+	refusals *s4t.Budgets // of audit records of what was refused: nobody fills the disk, or hides another's
 }
 
 // New returns an Identity. Several processes may share the store.
@@ -50,7 +48,7 @@ func New(cfg Config) (*Identity, error) {
 		cfg:      cfg,
 		password: newHasher(memory),
 		attempts: newAttempts(),
-		failures: rate.NewLimiter(1, 60),
+		refusals: s4t.NewBudgets(60, time.Second, maxAttempts),
 	}, nil
 }
 
@@ -72,24 +70,19 @@ func (i *Identity) Register(mux queue.Mux) {
 	mux[wire.MethodAuditList] = queue.Handle(i.ListAudit)
 }
 
-// keepAudit is how many audit records are kept: some 200 MB.
-const keepAudit = 1_000_000
-
-// Run forgets expired tokens and the oldest audit records, once an hour, until
-// ctx ends.
+// Run forgets expired tokens and the oldest audit records, every ten minutes,
+// until ctx ends.
 func (i *Identity) Run(ctx context.Context) error {
-	tick := time.NewTicker(time.Hour)
+	tick := time.NewTicker(10 * time.Minute)
 	defer tick.Stop()
 	for {
-		err := i.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
-			// A week after its end, so that a list can still say that it expired.
-			if err := tx.DeleteExpiredTokens(i.cfg.Now().Add(-7 * 24 * time.Hour)); err != nil {
-				return err
-			}
-			return tx.TrimAudit(keepAudit)
-		})
+		// A week after its end, so that a list can still say that it expired.
+		err := i.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return tx.DeleteExpiredTokens(i.cfg.Now().Add(-7 * 24 * time.Hour)) })
+		if err == nil {
+			err = i.trimAudit(ctx, keepAudit)
+		}
 		if err != nil && ctx.Err() == nil {
-			i.cfg.Log.Warn("forgetting expired tokens must wait", "err", err)
+			i.cfg.Log.Warn("forgetting expired tokens and old audit records must wait", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -102,7 +95,7 @@ func (i *Identity) Run(ctx context.Context) error {
 // allow checks the role. op is what was attempted, on what.
 func allow(caller wire.Caller, op string, needs s4t.Role) error {
 	if !caller.Role.Covers(needs) {
-		return s4t.Errorf(s4t.Forbidden, op, "ask an admin of this cloud", "it needs the role %s, this token has %s", needs, caller.Role)
+		return s4t.Lacks(op, needs, caller.Role)
 	}
 	return nil
 }
@@ -122,16 +115,19 @@ func (i *Identity) audited(ctx context.Context, caller wire.Caller, action, name
 		return tx.InsertAudit(rec)
 	})
 	if kind := s4t.KindOf(err); kind == s4t.Forbidden || kind == s4t.Conflict {
-		i.recordRefusal(ctx, rec, kind)
+		i.recordRefusal(ctx, rec, kind, string(caller.Project)+"/"+caller.User)
 	}
 	return err
 }
 
-// recordRefusal writes an audit record of something that was not done.
-func (i *Identity) recordRefusal(ctx context.Context, rec s4t.AuditRecord, kind s4t.Kind) {
+// recordRefusal writes an audit record of something that was not done, as long
+// as each of those on whose account it goes has some left.
+func (i *Identity) recordRefusal(ctx context.Context, rec s4t.AuditRecord, kind s4t.Kind, accounts ...string) {
 	rec.Outcome = string(kind)
-	if !i.failures.Allow() {
-		return
+	for _, account := range accounts {
+		if _, ok := i.refusals.Take(account, i.cfg.Now()); !ok {
+			return
+		}
 	}
 	if err := i.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return tx.InsertAudit(rec) }); err != nil {
 		i.cfg.Log.Warn("a refusal is missing in the audit", "action", rec.Action, "err", err)

@@ -1,12 +1,10 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
@@ -18,15 +16,16 @@ import (
 // password are one answer, after the same time.
 func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token, error) {
 	op := fmt.Sprintf("log in as %q", clip(req.User))
-	now := i.cfg.Now()
-	if !i.attempts.allow(req.User, now) {
-		return s4t.Token{}, s4t.Errorf(s4t.TooMany, op, "wait a minute, then try again", "too many attempts that went wrong")
+	if err := validLifetime(op, req.Expires); err != nil {
+		return s4t.Token{}, err
 	}
+	now := i.cfg.Now()
 	var user s4t.User
 	var project s4t.Project
 	var hash string
+	var known bool
 	err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		user, hash, project = s4t.User{}, "", s4t.Project{}
+		user, hash, project, known = s4t.User{}, "", s4t.Project{}, false
 		if clip(req.User) != req.User {
 			return nil // nobody is called that
 		}
@@ -35,6 +34,9 @@ func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token,
 		}
 		if s4t.KindOf(err) == s4t.NotFound {
 			return nil
+		}
+		if err == nil && req.Source != "" {
+			known, err = tx.LoggedInFrom(user.ID, req.Source)
 		}
 		if err == nil && clip(req.Project) == req.Project {
 			project, err = tx.Project(orDefault(req.Project, string(user.Project)))
@@ -47,26 +49,38 @@ func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token,
 	if err != nil {
 		return s4t.Token{}, err
 	}
-	ok, err := i.password.check(ctx, op, hash, req.Password)
+	who := orDefault(string(user.ID), clip(req.User))
+	attempt, err := i.attempts.take(op, who, req.Source, known, now)
 	if err != nil {
 		return s4t.Token{}, err
 	}
+	ok, err := i.password.check(ctx, op, asker{req.Source, known}, hash, req.Password)
+	if err != nil {
+		attempt.back(now) // nothing was tried
+		return s4t.Token{}, err
+	}
 	rec := s4t.AuditRecord{At: now, User: clip(req.User), Project: user.Project, Action: "login", Outcome: "ok"}
+	if req.Source != "" {
+		rec.Detail = "from " + req.Source
+	}
 	if !ok {
-		i.attempts.failed(req.User, now)
 		rec.User, rec.Name = "", clip(req.User)
-		i.recordRefusal(ctx, rec, s4t.Unauthenticated)
+		i.recordRefusal(ctx, rec, s4t.Unauthenticated, "from "+req.Source, "to "+string(user.Project))
 		return s4t.Token{}, s4t.Errorf(s4t.Unauthenticated, op, "check both and try again", "the user or the password is wrong")
 	}
+	attempt.back(now)
 	if project.ID == "" || user.Role != s4t.RoleAdmin && project.ID != user.Project {
 		return s4t.Token{}, s4t.Errorf(s4t.NotFound, op, "leave the project out to use your own", "project %q does not exist", clip(req.Project))
 	}
-	i.attempts.succeeded(req.User)
-	expires := now.Add(i.cfg.LoginLifetime)
+	i.attempts.right(who, req.Source)
+	expires := now.Add(cmp.Or(req.Expires, i.cfg.LoginLifetime))
 	token := newToken(user.Name, project.ID, user.Role, &expires, now)
 	rec.User, rec.Project, rec.Object = user.Name, project.ID, string(token.ID)
 	err = i.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
-		if err := tx.InsertToken(token, user.ID, secretHash(token.Secret)); err != nil {
+		if err := tx.InsertToken(store.TokenRow{Token: token, UserID: user.ID, Login: true, Source: req.Source}, secretHash(token.Secret)); err != nil {
+			return err
+		}
+		if err := tx.TrimLogins(user.ID, project.ID, token.ID, maxLogins-1); err != nil {
 			return err
 		}
 		return tx.InsertAudit(rec)
@@ -77,66 +91,85 @@ func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token,
 	return token, nil
 }
 
-// attempts bounds how often a password of one user may be guessed: 10 wrong
-// ones, then one every 6 s. A right one starts over. It is kept for names
-// whether they exist or not.
-type attempts struct {
-	mu    sync.Mutex // guards users
-	users map[string]*rate.Limiter
+// maxLogins is how many tokens logins of one user to one project may have
+// given; one more ends that of the others which would end first.
+const maxLogins = 500
+
+// validLifetime checks how long a token is to be valid.
+func validLifetime(op string, d time.Duration) error {
+	if d < 0 || d > 100*365*24*time.Hour {
+		return s4t.Errorf(s4t.Invalid, op, "give a time from now, like 24h", "it would expire %s from now", d)
+	}
+	return nil
 }
 
+// Attempts are taken before a password is checked, and given back when it was
+// right. A stranger's are counted by source before they are counted for the
+// user, so that it is the source that has to wait: many have to work together
+// to keep a user out, and nobody keeps out a user who comes from where an
+// earlier login came from.
 const (
-	wrongAtOnce = 10
-	wrongEvery  = 6 * time.Second
-	maxAttempts = 10000 // names that are remembered
+	wrongAtOnce   = 10 // of one user from one source; a right one starts over
+	wrongEvery    = 6 * time.Second
+	strangeAtOnce = 20 // from one source, of all users who have not logged in from there
+	strangeEvery  = time.Minute
+	guessedAtOnce = 100 // of one user, from all such sources
+	guessedEvery  = 6 * time.Second
+
+	maxAttempts = 10_000 // that are remembered, of each
 )
 
-func newAttempts() *attempts { return &attempts{users: map[string]*rate.Limiter{}} }
-
-// allow reports whether one more attempt is left. It takes none.
-func (a *attempts) allow(user string, now time.Time) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	l := a.users[user]
-	return l == nil || l.TokensAt(now) >= 1
+// attempts bounds how often passwords may be guessed. Users are known by what
+// does not change: an id, or a name that nobody has.
+type attempts struct {
+	pairs, sources, users *s4t.Budgets
 }
 
-// failed takes one attempt.
-func (a *attempts) failed(user string, now time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	l := a.users[user]
-	if l == nil {
-		if len(a.users) >= maxAttempts {
-			a.forget(now)
-		}
-		l = rate.NewLimiter(rate.Every(wrongEvery), wrongAtOnce)
-		a.users[user] = l
-	}
-	l.AllowN(now, 1)
-}
-
-// succeeded starts over.
-func (a *attempts) succeeded(user string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.users, user)
-}
-
-// forget makes room: names whose attempts have all come back, else any tenth.
-func (a *attempts) forget(now time.Time) {
-	for name, l := range a.users {
-		if l.TokensAt(now) >= wrongAtOnce {
-			delete(a.users, name)
-		}
-	}
-	for name := range a.users {
-		if len(a.users) < maxAttempts*9/10 {
-			return
-		}
-		delete(a.users, name)
+func newAttempts() *attempts {
+	return &attempts{
+		pairs:   s4t.NewBudgets(wrongAtOnce, wrongEvery, maxAttempts),
+		sources: s4t.NewBudgets(strangeAtOnce, strangeEvery, maxAttempts),
+		users:   s4t.NewBudgets(guessedAtOnce, guessedEvery, maxAttempts),
 	}
 }
+
+// attempt is what was taken for one.
+type attempt []taken
+
+type taken struct {
+	from *s4t.Budgets
+	key  string
+}
+
+// back gives it back.
+func (a attempt) back(now time.Time) {
+	for _, t := range a {
+		t.from.Give(t.key, now)
+	}
+}
+
+// take takes an attempt, or says how long it is until there is one. Where the
+// source is not known (it is empty), there is no budget of it.
+func (a *attempts) take(op, user, source string, known bool, now time.Time) (attempt, error) {
+	var of []taken
+	if !known && source != "" {
+		of = append(of, taken{a.sources, source})
+	}
+	of = append(of, taken{a.pairs, source + " " + user})
+	if !known {
+		of = append(of, taken{a.users, user})
+	}
+	for i, t := range of {
+		if wait, ok := t.from.Take(t.key, now); !ok {
+			attempt(of[:i]).back(now)
+			return nil, s4t.Errorf(s4t.TooMany, op, "wait a minute, then try again", "too many attempts that went wrong").After(wait)
+		}
+	}
+	return of, nil
+}
+
+// right starts over for a user at a source.
+func (a *attempts) right(user, source string) { a.pairs.Reset(source + " " + user) }
 
 // clip makes what a stranger typed fit to be repeated: one line, no longer
 // than a name.

@@ -24,46 +24,27 @@ const (
 	hashLen = 32
 
 	maxPassword = 1024 // bytes
-	maxHashing  = 2    // at the same time: bounds memory and CPU that logins can take
-	maxWaiting  = 64   // for one of those
 )
 
 // hasher makes and checks password hashes, a few at a time.
 type hasher struct {
-	memory uint32        // KiB, of hashes that it makes
-	slots  chan struct{} // one for each hash that is computed
-	queue  chan struct{} // one for each that waits for a slot
-	dummy  string        // a hash that is checked where there is no user, so that time does not tell
+	memory uint32 // KiB, of hashes that it makes
+	turns  *turns
+	dummy  string // a hash that is checked where there is no user, so that time does not tell
 }
 
 func newHasher(memory uint32) hasher {
-	h := hasher{memory: memory, slots: make(chan struct{}, maxHashing), queue: make(chan struct{}, maxWaiting)}
+	h := hasher{memory: memory, turns: newTurns()}
 	h.dummy = format(phc{memory: memory, passes: passes, lanes: lanes, salt: random(saltLen), hash: random(hashLen)})
 	return h
 }
 
-// wait waits until one more hash may be computed.
-func (h hasher) wait(ctx context.Context, op string) (done func(), err error) {
-	select {
-	case h.queue <- struct{}{}:
-	default:
-		return nil, s4t.Errorf(s4t.TooMany, op, "try again in a few seconds", "too many logins at the same time")
+// make returns the hash of a new password in PHC form.
+func (h hasher) make(ctx context.Context, op string, by asker, password string) (string, error) {
+	if len(password) < s4t.MinPassword || len(password) > maxPassword {
+		return "", s4t.Errorf(s4t.Invalid, op, "some words that nobody expects together are a good one", "a password has %d to %d bytes", s4t.MinPassword, maxPassword)
 	}
-	defer func() { <-h.queue }()
-	select {
-	case h.slots <- struct{}{}:
-		return func() { <-h.slots }, nil
-	case <-ctx.Done():
-		return nil, s4t.Errorf(s4t.Timeout, op, "try again", "too many logins at the same time")
-	}
-}
-
-// make returns the hash of a password in PHC form.
-func (h hasher) make(ctx context.Context, op, password string) (string, error) {
-	if password == "" || len(password) > maxPassword {
-		return "", s4t.Errorf(s4t.Invalid, op, "", "a password has 1 to %d bytes", maxPassword)
-	}
-	done, err := h.wait(ctx, op)
+	done, err := h.turns.wait(ctx, op, by)
 	if err != nil {
 		return "", err
 	}
@@ -75,11 +56,11 @@ func (h hasher) make(ctx context.Context, op, password string) (string, error) {
 
 // check reports whether a password belongs to a hash. Without a hash (no such
 // user, or one who cannot log in) it takes the same time and says no.
-func (h hasher) check(ctx context.Context, op, hash, password string) (bool, error) {
+func (h hasher) check(ctx context.Context, op string, by asker, hash, password string) (bool, error) {
 	if len(password) > maxPassword {
 		return false, nil
 	}
-	done, err := h.wait(ctx, op)
+	done, err := h.turns.wait(ctx, op, by)
 	if err != nil {
 		return false, err
 	}

@@ -9,7 +9,7 @@ import (
 
 func TestPasswordHashes(t *testing.T) {
 	h := newHasher(memory)
-	hash, err := h.make(t.Context(), "test", "correct horse")
+	hash, err := h.make(t.Context(), "test", asker{}, "correct horse")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,15 +31,15 @@ func TestPasswordHashes(t *testing.T) {
 		{"too long", hash, strings.Repeat("x", maxPassword+1), false},
 	}
 	for _, tt := range tests {
-		if ok, err := h.check(t.Context(), "test", tt.hash, tt.password); ok != tt.want || err != nil {
+		if ok, err := h.check(t.Context(), "test", asker{}, tt.hash, tt.password); ok != tt.want || err != nil {
 			t.Errorf("%s: %v, %v", tt.name, ok, err)
 		}
 	}
-	if _, err := h.check(t.Context(), "test", "damaged", "x"); s4t.KindOf(err) != s4t.Internal {
+	if _, err := h.check(t.Context(), "test", asker{}, "damaged", "x"); s4t.KindOf(err) != s4t.Internal {
 		t.Errorf("damaged: %v", err)
 	}
-	for _, password := range []string{"", strings.Repeat("x", maxPassword+1)} {
-		if _, err := h.make(t.Context(), "test", password); s4t.KindOf(err) != s4t.Invalid {
+	for _, password := range []string{"", strings.Repeat("x", s4t.MinPassword-1), strings.Repeat("x", maxPassword+1)} {
+		if _, err := h.make(t.Context(), "test", asker{}, password); s4t.KindOf(err) != s4t.Invalid {
 			t.Errorf("a password of %d bytes: %v", len(password), err)
 		}
 	}

@@ -65,7 +65,7 @@ func onlyOne[T any](tx *store.Tx, v T) (wire.List[T], error) {
 	return wire.List[T]{Items: []T{v}, EventID: last}, err
 }
 
-// GetProject returns a project by name or id.
+// GetProject returns a project by name or id, with what it has and may have.
 func (i *Identity) GetProject(ctx context.Context, req wire.RefRequest) (s4t.Project, error) {
 	op := fmt.Sprintf("show project %q", clip(req.Ref))
 	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
@@ -73,7 +73,9 @@ func (i *Identity) GetProject(ctx context.Context, req wire.RefRequest) (s4t.Pro
 	}
 	var p s4t.Project
 	err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		p, err = findProject(tx, req.Caller, op, req.Ref)
+		if p, err = findProject(tx, req.Caller, op, req.Ref); err == nil {
+			p.Quota, err = tx.Quotas(p.ID)
+		}
 		return err
 	})
 	return p, err

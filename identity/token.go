@@ -71,41 +71,78 @@ func (i *Identity) Verify(ctx context.Context, req wire.VerifyRequest) (wire.Cal
 	return caller.Signed(i.cfg.Key, i.cfg.Now()), nil
 }
 
-// CreateToken makes a token of the caller's user: of no stronger role than the
-// caller's, and in the caller's project unless the caller is an admin.
+// maxDepth is how many tokens may have made one, one by the other: SQLite ends
+// so many at once, and a thousand it does not.
+const maxDepth = 16
+
+// CreateToken makes a token of no stronger role than the caller's, in the
+// caller's project unless the caller is an admin: of the caller's user, or, for
+// a manager, of another one of the project. It ends with the caller's, at the
+// latest, and is revoked with it.
 func (i *Identity) CreateToken(ctx context.Context, req wire.TokenCreate) (s4t.Token, error) {
 	const op = "create a token"
 	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
 		return s4t.Token{}, err
 	}
-	role := req.Role
-	if role == "" {
-		role = req.Caller.Role
+	if req.Role != "" && !req.Role.Valid() {
+		return s4t.Token{}, s4t.NoRole(op, req.Role)
 	}
-	switch {
-	case !role.Valid():
-		return s4t.Token{}, s4t.Errorf(s4t.Invalid, op, "use admin, member or reader", "there is no role %q", clip(string(role)))
-	case req.Expires < 0 || req.Expires > 100*365*24*time.Hour:
-		return s4t.Token{}, s4t.Errorf(s4t.Invalid, op, "give a time from now, like 24h; none for a token that does not expire", "it would expire %s from now", req.Expires)
+	if err := validLifetime(op, req.Expires); err != nil {
+		return s4t.Token{}, err
 	}
-	now := i.cfg.Now()
 	var token s4t.Token
-	err := i.audited(ctx, req.Caller, "token.create", string(role), func(tx *store.Tx, rec *s4t.AuditRecord) error {
-		if !req.Caller.Role.Covers(role) {
-			return s4t.Errorf(s4t.Forbidden, op, "create one of your own role or a weaker one", "the role %s is stronger than %s", role, req.Caller.Role)
+	err := i.audited(ctx, req.Caller, "token.create", string(req.Role), func(tx *store.Tx, rec *s4t.AuditRecord) error {
+		t := store.TokenRow{UserID: req.Caller.UserID}
+		user, most, project := req.Caller.User, req.Caller.Role, req.Caller.Project
+		if ref := req.User; ref != "" && ref != req.Caller.User && ref != string(req.Caller.UserID) {
+			u, err := findUser(tx, req.Caller, op, ref)
+			if err != nil {
+				return err
+			}
+			if err := allow(req.Caller, op, u.Role); err != nil {
+				return err
+			}
+			t.UserID, user, most, project = u.ID, u.Name, u.Role, u.Project
 		}
-		project, err := findProject(tx, req.Caller, op, orDefault(req.Project, string(req.Caller.Project)))
+		role := s4t.Role(orDefault(string(req.Role), string(most)))
+		rec.Name = string(role)
+		if !most.Covers(role) {
+			return s4t.Errorf(s4t.Forbidden, op, "create one of that role or a weaker one", "the role %s is stronger than %s", role, most)
+		}
+		p, err := findProject(tx, req.Caller, op, orDefault(req.Project, string(project)))
 		if err != nil {
 			return err
 		}
-		var expires *time.Time
-		if req.Expires > 0 {
-			at := now.Add(req.Expires)
+		ended := s4t.Errorf(s4t.Unauthenticated, op, "log in again with `s4t login`", "the token in use has ended")
+		parent, err := tx.Token(req.Caller.Token)
+		if s4t.KindOf(err) == s4t.NotFound {
+			return ended
+		}
+		if err != nil {
+			return err
+		}
+		if parent.Depth >= maxDepth {
+			return s4t.Errorf(s4t.Conflict, op, "log in with `s4t login`, and use that token", "%d tokens made this one, one by the other", parent.Depth)
+		}
+		expires := parent.ExpiresAt
+		if at := i.cfg.Now().Add(req.Expires); req.Expires > 0 && (expires == nil || at.Before(*expires)) {
 			expires = &at
 		}
-		token = newToken(req.Caller.User, project.ID, role, expires, now)
-		rec.Object, rec.Project = string(token.ID), project.ID
-		return tx.InsertToken(token, req.Caller.UserID, secretHash(token.Secret))
+		if err := i.claimToken(tx, op, p.ID); err != nil {
+			return err
+		}
+		t.Token = newToken(user, p.ID, role, expires, i.cfg.Now())
+		t.Parent, t.Depth = parent.ID, parent.Depth+1
+		token = t.Token
+		rec.Object, rec.Project = string(token.ID), p.ID
+		if user != req.Caller.User {
+			rec.Detail = "for " + user
+		}
+		err = tx.InsertToken(t, secretHash(token.Secret))
+		if store.IsInUse(err) {
+			return ended
+		}
+		return err
 	})
 	if err != nil {
 		return s4t.Token{}, err
@@ -113,8 +150,20 @@ func (i *Identity) CreateToken(ctx context.Context, req wire.TokenCreate) (s4t.T
 	return token, nil
 }
 
-// ListTokens lists tokens, without secrets: for an admin all, for others those
-// of their own user and project that are not stronger than the one they use.
+// claimToken asks for one more token of a project. Those that have expired make
+// room.
+func (i *Identity) claimToken(tx *store.Tx, op string, project s4t.ProjectID) error {
+	err := tx.Claim(op, project, s4t.QuotaTokens, 1)
+	if s4t.KindOf(err) != s4t.Conflict {
+		return err
+	}
+	if err := tx.DeleteExpiredTokensOf(project, i.cfg.Now()); err != nil {
+		return err
+	}
+	return tx.Claim(op, project, s4t.QuotaTokens, 1)
+}
+
+// ListTokens lists tokens, without secrets; see manageable.
 func (i *Identity) ListTokens(ctx context.Context, req wire.ListRequest) (list wire.List[s4t.Token], err error) {
 	if err := allow(req.Caller, "list tokens", s4t.RoleReader); err != nil {
 		return list, err
@@ -130,7 +179,7 @@ func (i *Identity) ListTokens(ctx context.Context, req wire.ListRequest) (list w
 	return list, err
 }
 
-// RevokeToken ends a token at once. Ref is its id.
+// RevokeToken ends a token at once, and all that it made. Ref is its id.
 func (i *Identity) RevokeToken(ctx context.Context, req wire.RefRequest) (wire.Empty, error) {
 	op := fmt.Sprintf("revoke token %q", clip(req.Ref))
 	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
@@ -146,13 +195,18 @@ func (i *Identity) RevokeToken(ctx context.Context, req wire.RefRequest) (wire.E
 	})
 }
 
-// manageable says which tokens a caller sees and may revoke.
+// manageable says which tokens a caller sees and may revoke: an admin all, a
+// manager those for the project, others their own for it; none that is
+// stronger than the one in use.
 func manageable(caller wire.Caller) store.TokenFilter {
 	if caller.Role == s4t.RoleAdmin {
 		return store.TokenFilter{}
 	}
-	f := store.TokenFilter{User: caller.UserID, Project: caller.Project}
-	for _, r := range []s4t.Role{s4t.RoleReader, s4t.RoleMember, s4t.RoleAdmin} {
+	f := store.TokenFilter{Project: caller.Project}
+	if !caller.Role.Covers(s4t.RoleManager) {
+		f.User = caller.UserID
+	}
+	for _, r := range s4t.Roles {
 		if caller.Role.Covers(r) {
 			f.Roles = append(f.Roles, r)
 		}

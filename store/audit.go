@@ -55,8 +55,54 @@ func (tx *Tx) AuditRecords(chosen AuditFilter, p wire.Page) (wire.List[s4t.Audit
 	return page(tx, "list audit records", p, auditByTime, scanAudit, `SELECT `+auditColumns+` FROM audit`, f)
 }
 
-// TrimAudit deletes all but the newest keep records.
-func (tx *Tx) TrimAudit(keep int) error {
-	_, err := tx.exec("trim the audit", `DELETE FROM audit WHERE id <= (SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET ?)`, keep)
-	return err
+// AuditShare is a part of the audit, and how many records it has: what was
+// done in a project, or what was refused there.
+type AuditShare struct {
+	Project s4t.ProjectID
+	Refused bool
+	Records int
+}
+
+// AuditShares returns the parts of the audit.
+func (tx *Tx) AuditShares() ([]AuditShare, error) {
+	const op = "count the audit"
+	all, refused := map[s4t.ProjectID]int{}, map[s4t.ProjectID]int{}
+	if err := count(tx, op, all, `SELECT project, COUNT(*) FROM audit GROUP BY project`); err != nil {
+		return nil, err
+	}
+	if err := count(tx, op, refused, `SELECT project, COUNT(*) FROM audit WHERE outcome <> 'ok' GROUP BY project`); err != nil {
+		return nil, err
+	}
+	var shares []AuditShare
+	for project, n := range all {
+		shares = append(shares, AuditShare{project, false, n - refused[project]}, AuditShare{project, true, refused[project]})
+	}
+	return shares, nil
+}
+
+// where is the condition of a part, and its arguments.
+func (part AuditShare) where() filter {
+	f := filter{}.and("project = ?", part.Project)
+	if part.Refused {
+		return f.and("outcome <> 'ok'")
+	}
+	return f.and("outcome = 'ok'")
+}
+
+// AuditBefore returns the newest record of a part before the keep newest ones;
+// the zero value where there is none.
+func (tx *Tx) AuditBefore(part AuditShare, keep int) (s4t.AuditRecord, error) {
+	f := part.where()
+	r, err := one(tx, "look through the audit", scanAudit, `SELECT `+auditColumns+` FROM audit`+f.where()+` ORDER BY at DESC, id DESC LIMIT 1 OFFSET ?`, append(f.args, keep)...)
+	if s4t.KindOf(err) == s4t.NotFound {
+		return s4t.AuditRecord{}, nil
+	}
+	return r, err
+}
+
+// TrimAudit deletes the oldest records of a part, up to that one, but no more
+// than most, and returns how many.
+func (tx *Tx) TrimAudit(part AuditShare, last s4t.AuditRecord, most int) (int64, error) {
+	f := part.where().and("(at, id) <= (?, ?)", micros(last.At), last.ID)
+	return tx.exec("trim the audit", `DELETE FROM audit WHERE id IN (SELECT id FROM audit`+f.where()+` ORDER BY at, id LIMIT ?)`, append(f.args, most)...)
 }

@@ -2,13 +2,17 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	diff "github.com/google/go-cmp/cmp"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
@@ -36,7 +40,7 @@ func TestIdentityRows(t *testing.T) {
 			for _, err := range []error{
 				tx.InsertProject(lab), tx.InsertProject(empty),
 				tx.InsertUser(ann, "hash"), tx.InsertUser(bob, ""),
-				tx.InsertToken(token, bob.ID, "h1"), tx.InsertToken(lasting, ann.ID, "h2"),
+				tx.InsertToken(TokenRow{Token: token, UserID: bob.ID}, "h1"), tx.InsertToken(TokenRow{Token: lasting, UserID: ann.ID}, "h2"),
 			} {
 				if err != nil {
 					return err
@@ -49,7 +53,7 @@ func TestIdentityRows(t *testing.T) {
 				t.Helper()
 				if err != nil {
 					t.Errorf("%s: %v", what, err)
-				} else if d := cmp.Diff(want, got); d != "" {
+				} else if d := diff.Diff(want, got); d != "" {
 					t.Errorf("%s (-want +got):\n%s", what, d)
 				}
 			}
@@ -61,7 +65,7 @@ func TestIdentityRows(t *testing.T) {
 			check("projects by name", ps.Items, err, []s4t.Project{empty, lab})
 			u, err := tx.User("ann")
 			check("user by name", u, err, ann)
-			us, err := tx.Users(wire.Page{})
+			us, err := tx.Users("", wire.Page{})
 			check("users by name", us.Items, err, []s4t.User{ann, bob})
 			hash, err := tx.UserPassword(ann.ID)
 			check("password", hash, err, "hash")
@@ -92,7 +96,7 @@ func TestIdentityRows(t *testing.T) {
 			if ps, err := tx.Projects(wire.Page{Limit: 1, After: cursor([]any{"empty"})}); err != nil || len(ps.Items) != 1 || ps.Items[0].Name != "lab" || ps.Next != "" {
 				t.Errorf("the projects after empty: %+v, %v", ps, err)
 			}
-			if us, err := tx.Users(wire.Page{Limit: 1}); err != nil || len(us.Items) != 1 || us.Items[0].Name != "ann" || us.Next == "" {
+			if us, err := tx.Users("", wire.Page{Limit: 1}); err != nil || len(us.Items) != 1 || us.Items[0].Name != "ann" || us.Next == "" {
 				t.Errorf("the first user: %+v, %v", us, err)
 			}
 			if _, err := tx.Token("none"); s4t.KindOf(err) != s4t.NotFound {
@@ -112,7 +116,7 @@ func TestAProjectsWeightIsKept(t *testing.T) {
 		lab.Weight = 3
 		view(t, db, func(tx *Tx) error {
 			ps, err := tx.Projects(wire.Page{})
-			if d := cmp.Diff([]s4t.Project{lab, other}, ps.Items); d != "" {
+			if d := diff.Diff([]s4t.Project{lab, other}, ps.Items); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 			return err
@@ -165,10 +169,10 @@ func TestTokensGoWithTheirUserAndProjectAndWhenTheyExpire(t *testing.T) {
 		write(t, db, func(tx *Tx) error {
 			for _, err := range []error{
 				tx.InsertProject(lab), tx.InsertProject(other), tx.InsertUser(ann, ""), tx.InsertUser(bob, ""),
-				tx.InsertToken(s4t.Token{ID: "1", Project: lab.ID, Role: s4t.RoleReader, CreatedAt: at}, ann.ID, "1"),
-				tx.InsertToken(s4t.Token{ID: "2", Project: other.ID, Role: s4t.RoleReader, CreatedAt: at}, bob.ID, "2"),
-				tx.InsertToken(s4t.Token{ID: "3", Project: lab.ID, Role: s4t.RoleReader, CreatedAt: at, ExpiresAt: &late}, bob.ID, "3"),
-				tx.InsertToken(s4t.Token{ID: "4", Project: lab.ID, Role: s4t.RoleReader, CreatedAt: at}, bob.ID, "4"),
+				tx.InsertToken(TokenRow{Token: s4t.Token{ID: "1", Project: lab.ID, Role: s4t.RoleReader, CreatedAt: at}, UserID: ann.ID}, "1"),
+				tx.InsertToken(TokenRow{Token: s4t.Token{ID: "2", Project: other.ID, Role: s4t.RoleReader, CreatedAt: at}, UserID: bob.ID}, "2"),
+				tx.InsertToken(TokenRow{Token: s4t.Token{ID: "3", Project: lab.ID, Role: s4t.RoleReader, CreatedAt: at, ExpiresAt: &late}, UserID: bob.ID}, "3"),
+				tx.InsertToken(TokenRow{Token: s4t.Token{ID: "4", Project: lab.ID, Role: s4t.RoleReader, CreatedAt: at}, UserID: bob.ID}, "4"),
 				tx.DeleteUser(ann.ID), tx.DeleteProject(other.ID), tx.DeleteExpiredTokens(late.Add(time.Second)),
 			} {
 				if err != nil {
@@ -223,7 +227,7 @@ func TestAuditIsFilteredAndInOrder(t *testing.T) {
 		for _, tt := range tests {
 			view(t, db, func(tx *Tx) error {
 				got, err := tx.AuditRecords(tt.filter, wire.Page{})
-				if d := cmp.Diff(tt.want, got.Items); d != "" {
+				if d := diff.Diff(tt.want, got.Items); d != "" {
 					t.Errorf("%s (-want +got):\n%s", tt.name, d)
 				}
 				return err
@@ -232,20 +236,114 @@ func TestAuditIsFilteredAndInOrder(t *testing.T) {
 	})
 }
 
-func TestTheNewestAuditRecordsAreKept(t *testing.T) {
+func TestTheAuditIsTrimmedByParts(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *DB) {
 		write(t, db, func(tx *Tx) error {
-			for _, action := range []string{"a", "b", "c"} {
-				if err := tx.InsertAudit(s4t.AuditRecord{At: at, Action: action}); err != nil {
+			for n, r := range []s4t.AuditRecord{{Action: "a", Project: "p1"}, {Action: "b", Project: "p1"}, {Action: "c", Project: "p1", Outcome: "conflict"},
+				{Action: "d", Project: "p2"}, {Action: "e", Project: "p2", Outcome: "forbidden"}, {Action: "f", Project: "p1"}} {
+				r.At = at.Add(time.Duration(n) * time.Second)
+				if r.Outcome == "" {
+					r.Outcome = "ok"
+				}
+				if err := tx.InsertAudit(r); err != nil {
 					return err
 				}
 			}
-			return errors.Join(tx.TrimAudit(3), tx.TrimAudit(2))
+			shares, err := tx.AuditShares()
+			slices.SortFunc(shares, func(a, b AuditShare) int {
+				return cmp.Or(strings.Compare(string(a.Project), string(b.Project)), bit(a.Refused)-bit(b.Refused))
+			})
+			if d := diff.Diff([]AuditShare{{"p1", false, 3}, {"p1", true, 1}, {"p2", false, 1}, {"p2", true, 1}}, shares); err != nil || d != "" {
+				t.Errorf("%v (-want +got):\n%s", err, d)
+			}
+			for _, trim := range []struct {
+				part       AuditShare
+				keep, most int
+				want       int64
+			}{{AuditShare{Project: "p1"}, 1, 1, 1}, {AuditShare{Project: "p1"}, 1, 5, 1}, {AuditShare{Project: "p1"}, 1, 5, 0}, {AuditShare{Project: "p2", Refused: true}, 0, 5, 1}, {AuditShare{Project: "p2"}, 7, 5, 0}} {
+				last, err := tx.AuditBefore(trim.part, trim.keep)
+				var n int64
+				if err == nil {
+					n, err = tx.TrimAudit(trim.part, last, trim.most)
+				}
+				same(t, fmt.Sprintf("trimmed %+v", trim), n, err, trim.want)
+			}
+			return nil
 		})
 		view(t, db, func(tx *Tx) error {
 			left, err := tx.AuditRecords(AuditFilter{}, wire.Page{})
-			same(t, "records that are left", len(left.Items), err, 2)
-			same(t, "the oldest of them", left.Items[0].Action, err, "b")
+			var actions []string
+			for _, r := range left.Items {
+				actions = append(actions, r.Action)
+			}
+			same(t, "records that are left", fmt.Sprint(actions), err, "[c d f]")
+			return nil
+		})
+	})
+}
+
+func TestATokenEndsWithTheOneThatMadeIt(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		lab, other := newProject("lab"), newProject("other")
+		ann := newUser("ann", lab, s4t.RoleMember)
+		token := func(id, parent string, project s4t.ProjectID) TokenRow {
+			return TokenRow{Token: s4t.Token{ID: s4t.TokenID(id), Project: project, Role: s4t.RoleReader, CreatedAt: at, Parent: s4t.TokenID(parent)}, UserID: ann.ID}
+		}
+		write(t, db, func(tx *Tx) error {
+			for _, err := range []error{
+				tx.InsertProject(lab), tx.InsertProject(other), tx.InsertUser(ann, ""),
+				tx.InsertToken(token("1", "", lab.ID), "1"), tx.InsertToken(token("2", "1", other.ID), "2"), tx.InsertToken(token("3", "2", lab.ID), "3"),
+				tx.InsertToken(token("4", "", lab.ID), "4"), tx.DeleteToken("1"),
+			} {
+				if err != nil {
+					return err
+				}
+			}
+			rows, err := tx.Tokens(TokenFilter{}, wire.Page{})
+			if err == nil && (len(rows.Items) != 1 || rows.Items[0].ID != "4") {
+				t.Errorf("left: %+v", rows)
+			}
+			return err
+		})
+		if err := db.Tx(t.Context(), func(tx *Tx) error { return tx.InsertToken(token("5", "1", lab.ID), "5") }); !IsInUse(err) {
+			t.Errorf("made by one that has gone: %v", err)
+		}
+	})
+}
+
+func TestLoginsAreRememberedAndBounded(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		lab := newProject("lab")
+		ann := newUser("ann", lab, s4t.RoleMember)
+		write(t, db, func(tx *Tx) error {
+			if err := errors.Join(tx.InsertProject(lab), tx.InsertUser(ann, "")); err != nil {
+				return err
+			}
+			for n := range 6 {
+				ends := at.Add(time.Hour * time.Duration(n))
+				if n == 0 {
+					ends = at.Add(100 * time.Hour) // the oldest, and it lasts
+				}
+				r := TokenRow{Token: s4t.Token{ID: s4t.TokenID(fmt.Sprint(n)), Project: lab.ID, Role: s4t.RoleReader, CreatedAt: at, ExpiresAt: &ends}, UserID: ann.ID, Login: n < 5, Source: fmt.Sprint("192.0.2.", n)}
+				if err := tx.InsertToken(r, fmt.Sprint(n)); err != nil {
+					return err
+				}
+			}
+			return tx.TrimLogins(ann.ID, lab.ID, "1", 2)
+		})
+		view(t, db, func(tx *Tx) error {
+			rows, err := tx.Tokens(TokenFilter{Project: lab.ID}, wire.Page{})
+			var ids []string
+			for _, r := range rows.Items {
+				ids = append(ids, string(r.ID))
+			}
+			same(t, "what is left", fmt.Sprint(ids), err, "[0 1 4 5]")
+			for source, want := range map[string]bool{"192.0.2.0": true, "192.0.2.1": true, "192.0.2.2": false, "192.0.2.5": false, "": false} {
+				known, err := tx.LoggedInFrom(ann.ID, source)
+				same(t, "a login from "+source, known, err, want)
+			}
+			q, err := tx.Quota(lab.ID, s4t.QuotaTokens)
+			same(t, "tokens that count", q.Used, err, int64(1))
 			return nil
 		})
 	})

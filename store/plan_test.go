@@ -21,6 +21,7 @@ var smallTables = []string{"agents", "events_trimmed", "realizations_filled", "s
 var mayScan = []struct{ text, why string }{
 	{"LIMIT 1 OFFSET ?", "trimming walks the ids that it keeps, once an hour"},
 	{"ra.object = u.network ORDER BY u.network", "every uplink, which are few"},
+	{"FROM audit GROUP BY project", "counts every record, along an index, some times an hour"},
 	{"FROM presence GROUP BY status", "counts every board, along an index"},
 	{"FROM events GROUP BY project", "counts what is kept, which is bounded, along an index, once a minute"},
 	{"FROM operations GROUP BY project", "the same"},

@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -17,26 +18,50 @@ type TokenRow struct {
 	s4t.Token
 	UserID   s4t.UserID
 	UserRole s4t.Role // of the user now; a token is never stronger
+
+	Depth  int    // how many made it, one by the other
+	Login  bool   // a login gave it,
+	Source string // from here; see wire.LoginRequest
 }
 
-const selectTokens = `SELECT t.id, u.name, t.project, t.role, t.expires_at, t.created_at, u.id, u.role
+const selectTokens = `SELECT t.id, u.name, t.project, t.role, t.expires_at, t.created_at, u.id, u.role, COALESCE(t.parent, ''), t.depth, t.login, t.source
 	FROM tokens t JOIN users u ON u.id = t.user_id`
 
 func scanToken(s scanner) (TokenRow, error) {
 	var t TokenRow
 	var created int64
 	var expires sql.NullInt64
-	err := s.Scan(&t.ID, &t.User, &t.Project, &t.Role, &expires, &created, &t.UserID, &t.UserRole)
+	err := s.Scan(&t.ID, &t.User, &t.Project, &t.Role, &expires, &created, &t.UserID, &t.UserRole, &t.Parent, &t.Depth, flag(&t.Login), &t.Source)
 	t.CreatedAt, t.ExpiresAt = fromMicros(created), fromMicrosOrNull(expires)
 	return t, err
 }
 
 // InsertToken adds a token of a user; secretHash is the SHA-256 of its secret
-// in hex.
-func (tx *Tx) InsertToken(t s4t.Token, user s4t.UserID, secretHash string) error {
+// in hex. A parent that has gone is a Conflict for which [IsInUse] is true.
+func (tx *Tx) InsertToken(t TokenRow, secretHash string) error {
 	_, err := tx.exec("create a token",
-		`INSERT INTO tokens (id, secret_hash, user_id, project, role, expires_at, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		t.ID, secretHash, user, t.Project, t.Role, microsOrNull(t.ExpiresAt), micros(t.CreatedAt))
+		`INSERT INTO tokens (id, secret_hash, user_id, project, role, expires_at, created_at, parent, depth, login, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		t.ID, secretHash, t.UserID, t.Project, t.Role, microsOrNull(t.ExpiresAt), micros(t.CreatedAt), textOrNull(string(t.Parent)), t.Depth, bit(t.Login), t.Source)
+	return err
+}
+
+// LoggedInFrom reports whether a login of a user came from a source, as far
+// back as its token is kept.
+func (tx *Tx) LoggedInFrom(user s4t.UserID, source string) (bool, error) {
+	_, err := one(tx, "look for earlier logins", value[int], `SELECT 1 FROM tokens WHERE user_id = ? AND source = ? AND login = 1 LIMIT 1`, user, source)
+	if s4t.KindOf(err) == s4t.NotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// TrimLogins deletes the tokens that logins of a user to a project gave, but
+// for the newest one, whose id this is, and the keep of the others that end
+// last.
+func (tx *Tx) TrimLogins(user s4t.UserID, project s4t.ProjectID, newest s4t.TokenID, keep int) error {
+	_, err := tx.exec("forget old logins", `DELETE FROM tokens WHERE id IN
+		(SELECT id FROM tokens WHERE user_id = ? AND project = ? AND login = 1 AND id <> ? ORDER BY expires_at DESC, created_at DESC, id DESC LIMIT ? OFFSET ?)`,
+		user, project, newest, math.MaxInt32, keep)
 	return err
 }
 
@@ -77,14 +102,21 @@ func (tx *Tx) Tokens(chosen TokenFilter, p wire.Page) (wire.List[TokenRow], erro
 	return page(tx, "list tokens", p, tokensByAge, scanToken, selectTokens, f)
 }
 
-// DeleteToken deletes a token.
+// DeleteToken deletes a token with all that it made, and those made, and so on.
 func (tx *Tx) DeleteToken(id s4t.TokenID) error {
 	_, err := tx.exec(fmt.Sprintf("revoke token %q", id), `DELETE FROM tokens WHERE id = ?`, id)
 	return err
 }
 
-// DeleteExpiredTokens deletes the tokens that expired before a time.
+// DeleteExpiredTokens deletes the tokens that expired before a time. What they
+// made expired no later.
 func (tx *Tx) DeleteExpiredTokens(before time.Time) error {
 	_, err := tx.exec("delete expired tokens", `DELETE FROM tokens WHERE expires_at < ?`, micros(before))
+	return err
+}
+
+// DeleteExpiredTokensOf does it for one project.
+func (tx *Tx) DeleteExpiredTokensOf(project s4t.ProjectID, before time.Time) error {
+	_, err := tx.exec("delete expired tokens", `DELETE FROM tokens WHERE project = ? AND expires_at < ?`, project, micros(before))
 	return err
 }

@@ -53,8 +53,8 @@ type statements interface {
 //   - The absence of a row cannot be locked: that there is one of something is
 //     a unique constraint, and that something is there while others refer to
 //     it a foreign key.
-//   - Rows of several kinds are locked in one order: networks, boards (each
-//     with its presence), agents, realizations (by object and holder), bridges,
+//   - Rows of several kinds are locked in one order: projects (see Claim),
+//     networks, boards (each with its presence), agents, realizations (by object and holder), bridges,
 //     operations; several of a kind by id. Changing or deleting a row locks it
 //     too. Two that lock against each other in spite of that are found, and one
 //     runs again.

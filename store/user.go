@@ -45,9 +45,10 @@ func (tx *Tx) SetUserPassword(id s4t.UserID, passwordHash string) error {
 
 var usersByName = order[s4t.User]{"name", func(u s4t.User) []any { return []any{u.Name} }}
 
-// Users returns a page of the users, by name.
-func (tx *Tx) Users(p wire.Page) (wire.List[s4t.User], error) {
-	return page(tx, "list users", p, usersByName, scanUser, `SELECT `+userColumns+` FROM users`, filter{})
+// Users returns a page of the users of a project, by name; "" means every
+// project.
+func (tx *Tx) Users(project s4t.ProjectID, p wire.Page) (wire.List[s4t.User], error) {
+	return page(tx, "list users", p, usersByName, scanUser, `SELECT `+userColumns+` FROM users`, equal(filter{}, "project", project))
 }
 
 // Admins returns the ids of the users that are admins, and locks them: nobody

@@ -90,6 +90,8 @@ type LoginRequest struct {
 	Password string `json:"password"`
 	Project  string `json:"project,omitempty"` // name or id; the user's own by default
 	Source   string `json:"source,omitempty"`  // where it comes from: an IPv4 address, or an IPv6 /64, as the API sees it
+
+	Expires time.Duration `json:"expires,omitempty"` // of the token, from now; 0: the cloud's default
 }
 
 // VerifyRequest resolves a token's secret.
@@ -128,18 +130,20 @@ type UserCreate struct {
 	Password string   `json:"password,omitempty"` // none: cannot log in, tokens only
 }
 
-// UserPassword gives a user a new password. Who is no admin may change only
-// the own one.
+// UserPassword gives a user a new password: the own one, or as a manager one
+// of the project's, or as an admin anybody's.
 type UserPassword struct {
 	Caller   Caller `json:"caller"`
 	Ref      string `json:"ref,omitempty"` // name or id; the caller by default
 	Password string `json:"password"`
 }
 
-// TokenCreate creates a token that is never stronger than its creator.
+// TokenCreate creates a token that is never stronger than the caller's, and
+// ends with it.
 type TokenCreate struct {
 	Caller  Caller        `json:"caller"`
+	User    string        `json:"user,omitempty"`    // name or id; the caller by default, another's for a manager
 	Project string        `json:"project,omitempty"` // name or id; the caller's by default
 	Role    s4t.Role      `json:"role,omitempty"`    // the caller's by default
-	Expires time.Duration `json:"expires,omitempty"` // from now; 0 means it does not expire
+	Expires time.Duration `json:"expires,omitempty"` // from now; 0: with the caller's
 }

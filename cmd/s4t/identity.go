@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,36 +16,74 @@ import (
 func (a *app) projectCommand() *cobra.Command {
 	name := func(p s4t.Project) string { return p.Name }
 	print := func(p s4t.Project) error {
-		return a.printOne(p, p.Name, field{"name", p.Name}, field{"id", string(p.ID)}, field{"weight", strconv.Itoa(p.Weight)}, field{"created", since(&p.CreatedAt)})
+		if err := a.printOne(p, p.Name, field{"name", p.Name}, field{"id", string(p.ID)}, field{"weight", strconv.Itoa(p.Weight)}, field{"created", since(&p.CreatedAt)}); err != nil || a.format != "table" {
+			return err
+		}
+		a.printQuota(p.Quota)
+		return nil
 	}
 	complete := names(a, 1, func(ctx context.Context, c *apiclient.Client) ([]s4t.Project, error) { return c.Projects(ctx) }, name)
+	const weightUse = "of its share of a busy tunnel agent, beside other projects (default 1)"
 	var weight int
-	weighted := func(required bool, cmd *cobra.Command) *cobra.Command {
-		cmd.PreRunE = func(*cobra.Command, []string) error {
-			if (required || cmd.Flags().Changed("weight")) && (weight < 1 || weight > s4t.MaxWeight) {
-				return usage(cmd, "give a --weight of 1 to %d", s4t.MaxWeight)
-			}
-			return nil
+	weigh := func(cmd *cobra.Command) error {
+		if cmd.Flags().Changed("weight") && (weight < 1 || weight > s4t.MaxWeight) {
+			return usage(cmd, "give a --weight of 1 to %d", s4t.MaxWeight)
 		}
-		cmd.Flags().IntVar(&weight, "weight", 0, fmt.Sprintf("`N`, 1 to %d: of its share of a busy tunnel agent, beside other projects (default 1)", s4t.MaxWeight))
-		return cmd
+		return nil
 	}
-	create := weighted(false, &cobra.Command{Use: "create NAME", Short: "Create a project", Example: "  s4t project create lab --weight 3", Args: exactly(1),
+	create := &cobra.Command{Use: "create NAME", Short: "Create a project", Example: "  s4t project create lab --weight 3", Args: exactly(1),
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return weigh(cmd) },
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
 			p, err := c.CreateProject(ctx, apiclient.ProjectCreate{Name: args[0], Weight: weight})
 			if err != nil {
 				return err
 			}
 			return print(p)
-		})})
-	update := weighted(true, &cobra.Command{Use: "update NAME --weight N", Short: "Change a project's weight", Example: "  s4t project update lab --weight 3", Args: exactly(1), ValidArgsFunction: complete,
-		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
-			p, err := c.UpdateProject(ctx, args[0], apiclient.ProjectUpdate{Weight: &weight})
+		})}
+	create.Flags().IntVar(&weight, "weight", 0, fmt.Sprintf("`N`, 1 to %d: %s", s4t.MaxWeight, weightUse))
+	var quotas []string
+	var change apiclient.ProjectUpdate
+	update := &cobra.Command{Use: "update NAME [--weight N] [--quota KEY=N]...", Short: "Change a project's weight and what it may have",
+		Long: `Changes a project's weight, and how much it may have: a quota of N, "unlimited", or
+"default". What it has above a new quota stays. The keys are
+` + strings.Join(s4t.QuotaKeys(), ", ") + `.`,
+		Example: "  s4t project update lab --weight 3\n  s4t project update lab --quota ports=9000 --quota streams=default", Args: exactly(1), ValidArgsFunction: complete}
+	update.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if !cmd.Flags().Changed("weight") && len(quotas) == 0 {
+			return usage(cmd, "give --weight N or --quota KEY=N")
+		}
+		if cmd.Flags().Changed("weight") {
+			change.Weight = &weight
+		}
+		if err := weigh(cmd); err != nil {
+			return err
+		}
+		change.Quota = map[s4t.QuotaKey]*int64{}
+		for _, q := range quotas {
+			key, limit, err := parseQuota(q)
 			if err != nil {
-				return err
+				return usage(cmd, "%v", err)
 			}
-			return print(p)
-		})})
+			change.Quota[key] = limit
+		}
+		return nil
+	}
+	update.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+		p, err := c.UpdateProject(ctx, args[0], change)
+		if err != nil {
+			return err
+		}
+		return print(p)
+	})
+	update.Flags().IntVar(&weight, "weight", 0, fmt.Sprintf("`N`, 1 to %d: %s", s4t.MaxWeight, weightUse))
+	update.Flags().StringArrayVar(&quotas, "quota", nil, "`KEY=N`, KEY=unlimited or KEY=default; may be repeated")
+	update.RegisterFlagCompletionFunc("quota", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var keys []string
+		for _, k := range s4t.QuotaKeys() {
+			keys = append(keys, k+"=")
+		}
+		return keys, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	})
 	return newGroup("project", "Projects: every object belongs to one", "  s4t project create lab\n  s4t project list", create, update,
 		a.withLimit(&cobra.Command{Use: "list", Short: "List projects", Example: "  s4t project list -o name", Args: exactly(0),
 			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
@@ -79,6 +118,47 @@ func (a *app) projectCommand() *cobra.Command {
 			})})
 }
 
+// parseQuota reads KEY=N, KEY=unlimited or KEY=default; nil is the default.
+func parseQuota(text string) (s4t.QuotaKey, *int64, error) {
+	word, value, ok := strings.Cut(text, "=")
+	key := s4t.QuotaKey(word)
+	var limit *int64
+	switch value {
+	case "default":
+	case "unlimited":
+		n := int64(s4t.Unlimited)
+		limit = &n
+	default:
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || n < 0 || !ok {
+			return "", nil, fmt.Errorf("--quota %q is not KEY=N, KEY=unlimited or KEY=default", text)
+		}
+		limit = &n
+	}
+	return key, limit, s4t.ValidQuota("read --quota "+text, key, limit)
+}
+
+// printQuota prints what a project has and may have.
+func (a *app) printQuota(quota map[s4t.QuotaKey]s4t.Quota) {
+	if len(quota) == 0 {
+		return
+	}
+	rows := [][]string{{"KEY", "USED", "LIMIT"}}
+	for _, key := range s4t.QuotaKeys() {
+		q, ok := quota[s4t.QuotaKey(key)]
+		if !ok {
+			continue
+		}
+		limit := "unlimited"
+		if q.Limit != s4t.Unlimited {
+			limit = strconv.FormatInt(q.Limit, 10)
+		}
+		rows = append(rows, []string{key, strconv.FormatInt(q.Used, 10), limit})
+	}
+	fmt.Fprintln(a.stdout)
+	a.printTable(rows)
+}
+
 func (a *app) userCommand() *cobra.Command {
 	name := func(u s4t.User) string { return u.Name }
 	print := func(u s4t.User) error {
@@ -89,12 +169,17 @@ func (a *app) userCommand() *cobra.Command {
 	var req apiclient.UserCreate
 	var role string
 	var passwordStdin bool
-	create := &cobra.Command{Use: "create NAME --project P --role admin|member|reader", Short: "Create a user",
-		Long:    "Creates a user. Without a password the user cannot log in, and has tokens only;\non a terminal you are asked for one.",
+	create := &cobra.Command{Use: "create NAME --project P --role reader|member|manager|admin", Short: "Create a user",
+		Long: `Creates a user. Without a password the user cannot log in, and has tokens only;
+on a terminal you are asked for one (12 characters or more).
+
+A reader sees the project, a member uses it, a manager manages its users and
+tokens besides. An admin is the cloud's: of every project, whatever --project
+says, and nobody but an admin makes one.`,
 		Example: "  s4t user create maria --project lab --role member\n  s4t user create ci --project lab --role reader --password-stdin < password", Args: exactly(1)}
 	create.PreRunE = func(*cobra.Command, []string) error {
 		if req.Project == "" || !s4t.Role(role).Valid() {
-			return usage(create, "give --project P and --role admin, member or reader")
+			return usage(create, "give --project P and --role reader, member, manager or admin")
 		}
 		return nil
 	}
@@ -113,9 +198,9 @@ func (a *app) userCommand() *cobra.Command {
 		return print(u)
 	})
 	create.Flags().StringVar(&req.Project, "project", "", "name or id of the user's `PROJECT`")
-	create.Flags().StringVar(&role, "role", "", "`ROLE`: admin, member or reader")
+	create.Flags().StringVar(&role, "role", "", "`ROLE`: reader, member, manager, or admin, who is the cloud's")
 	create.Flags().BoolVar(&passwordStdin, "password-stdin", false, "read the password from standard input")
-	create.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "member", "reader"}, cobra.ShellCompDirectiveNoFileComp))
+	create.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"reader", "member", "manager", "admin"}, cobra.ShellCompDirectiveNoFileComp))
 
 	return newGroup("user", "Users: who may log in", "  s4t user create maria --project lab --role member\n  s4t user list", create, a.userPassword(complete),
 		a.withLimit(&cobra.Command{Use: "list", Short: "List users", Example: "  s4t user list", Args: exactly(0),
@@ -147,8 +232,8 @@ func (a *app) userCommand() *cobra.Command {
 // userPassword is `user password`.
 func (a *app) userPassword(complete completer) *cobra.Command {
 	var fromStdin bool
-	cmd := &cobra.Command{Use: "password [NAME]", Short: "Change a password: your own, or, as an admin, a user's",
-		Long:    "Changes your own password, or, as an admin, that of a user. Tokens stay valid:\nrevoke those that should not.",
+	cmd := &cobra.Command{Use: "password [NAME]", Short: "Change a password: your own, or, as a manager or an admin, a user's",
+		Long:    "Changes your own password, or that of a user: as a manager, of your project, as an\nadmin, of any. It has 12 characters or more. Tokens stay valid: revoke those that\nshould not.",
 		Example: "  s4t user password\n  s4t user password maria --password-stdin < password", Args: between(0, 1), ValidArgsFunction: complete}
 	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
 		user := cmp.Or(first(args), apiclient.Self)
@@ -190,7 +275,7 @@ func (a *app) tokenCommand() *cobra.Command {
 	create := &cobra.Command{Use: "create", Short: "Create a token; its secret is shown this once", Example: "  s4t token create --role reader --expires 24h\n  s4t token create --project lab -o json", Args: exactly(0)}
 	create.PreRunE = func(*cobra.Command, []string) error {
 		if req.Role = s4t.Role(role); role != "" && !req.Role.Valid() {
-			return usage(create, "--role is admin, member or reader")
+			return usage(create, "--role is reader, member, manager or admin")
 		}
 		return nil
 	}
@@ -202,9 +287,10 @@ func (a *app) tokenCommand() *cobra.Command {
 		return print(t)
 	})
 	create.Flags().StringVar(&req.Project, "project", "", "name or id of a `PROJECT` (default the context's)")
-	create.Flags().StringVar(&role, "role", "", "`ROLE`: admin, member or reader (default your own)")
-	create.Flags().StringVar(&req.Expires, "expires", "", "`DURATION` that it is valid, for example 24h (default for ever)")
-	create.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "member", "reader"}, cobra.ShellCompDirectiveNoFileComp))
+	create.Flags().StringVar(&role, "role", "", "`ROLE`: reader, member, manager or admin (default that of the token in use)")
+	create.Flags().StringVar(&req.Expires, "expires", "", "`DURATION` that it is valid, for example 24h (default, and at most, as long as the token in use)")
+	create.Flags().StringVar(&req.User, "user", "", "`USER` whose token it is (default you; another's takes a manager)")
+	create.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"reader", "member", "manager", "admin"}, cobra.ShellCompDirectiveNoFileComp))
 	return newGroup("token", "Tokens: what programs log in with", "  s4t token create --role reader --expires 24h\n  s4t token list", create,
 		a.withLimit(&cobra.Command{Use: "list", Short: "List tokens, without their secrets", Example: "  s4t token list", Args: exactly(0),
 			RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {

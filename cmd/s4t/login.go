@@ -24,7 +24,7 @@ import (
 )
 
 func (a *app) loginCommand() *cobra.Command {
-	var user, project, caFile, fingerprint string
+	var user, project, caFile, fingerprint, expires string
 	var passwordStdin bool
 	cmd := &cobra.Command{
 		Use:   "login URL",
@@ -58,7 +58,7 @@ are asked whether to trust what the cloud shows.`,
 			if err != nil {
 				return err
 			}
-			token, err := client.Login(cmd.Context(), apiclient.Login{User: user, Password: password, Project: project})
+			token, err := client.Login(cmd.Context(), apiclient.Login{User: user, Password: password, Project: project, Expires: expires})
 			if err != nil {
 				return err
 			}
@@ -85,6 +85,7 @@ are asked whether to trust what the cloud shows.`,
 	f := cmd.Flags()
 	f.StringVar(&user, "user", "admin", "name of the `USER`")
 	f.StringVar(&project, "project", "", "name or id of a `PROJECT` (default the user's own)")
+	f.StringVar(&expires, "expires", "", "`DURATION` that the token, and those that it makes, are valid at most, for example 8760h (default a week)")
 	f.BoolVar(&passwordStdin, "password-stdin", false, "read the password from standard input")
 	f.StringVar(&caFile, "ca", "", "PEM `FILE` of the cloud's CA (default $S4T_CA, else the system's)")
 	f.StringVar(&fingerprint, "fingerprint", "", "`SHA-256` of the cloud's CA certificate, in hex")

@@ -140,6 +140,7 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Name, Service, User, Password, Project string
 		Weight                                 int
+		Quota                                  map[s4t.QuotaKey]*int64
 		RequireOnline                          bool `json:"require_online"`
 		NewCode                                bool `json:"new_code"`
 	}
@@ -180,7 +181,17 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(204)
 		return
 	case "POST projects", "PATCH projects/lab":
-		say(200, s4t.Project{ID: "lab-project", Name: "lab", Weight: body.Weight, CreatedAt: longAgo})
+		p := s4t.Project{ID: "lab-project", Name: "lab", Weight: body.Weight, CreatedAt: longAgo}
+		for key, limit := range body.Quota {
+			if p.Quota == nil {
+				p.Quota = map[s4t.QuotaKey]s4t.Quota{}
+			}
+			p.Quota[key] = s4t.Quota{Used: 3, Limit: s4t.DefaultQuota[key]}
+			if limit != nil {
+				p.Quota[key] = s4t.Quota{Used: 12345, Limit: *limit}
+			}
+		}
+		say(200, p)
 		return
 	case "PATCH boards/kitchen":
 		refuse(403, s4t.Forbidden, "update board kitchen: the role reader does not allow it", "")

@@ -22,10 +22,20 @@ CREATE INDEX project_use_project ON project_use (project, key);
 
 -- A token ends with the one that made it. Those from before have no parent.
 ALTER TABLE tokens ADD COLUMN parent TEXT REFERENCES tokens(id) ON DELETE CASCADE;
+ALTER TABLE tokens ADD COLUMN depth INTEGER NOT NULL DEFAULT 0; -- how many made it, one by the other
 ALTER TABLE tokens ADD COLUMN login INTEGER NOT NULL DEFAULT 0; -- a login gave it
+ALTER TABLE tokens ADD COLUMN source TEXT NOT NULL DEFAULT ''; -- where that login came from
 CREATE INDEX tokens_parent ON tokens (parent);
+CREATE INDEX tokens_source ON tokens (user_id, source) WHERE login = 1;
+
+-- Lists of a project's tokens and users, for its managers.
 DROP INDEX tokens_project;
-CREATE INDEX tokens_project ON tokens (project, login, created_at, id);
+CREATE INDEX tokens_project ON tokens (project, created_at, id);
+DROP INDEX users_project;
+CREATE INDEX users_project ON users (project, name);
+
+-- What was refused has a share of the audit of its own.
+CREATE INDEX audit_refused ON audit (project, at, id) WHERE outcome <> 'ok';
 
 -- +goose Down
 -- There is no way back: restore the backup from before.
