@@ -80,9 +80,7 @@ func TestABlockHidesNothing(t *testing.T) {
 	if err := add("lan"); s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), `"one" has a route`) {
 		t.Errorf("a board is added whose LAN it is: %v", err)
 	}
-	l.c.lookups.mu.Lock()
-	l.c.lookups.found = map[string]lookup{"cloud.example": {l.c.now(), []netip.Addr{netip.MustParseAddr("8.8.8.8")}}} // it has moved
-	l.c.lookups.mu.Unlock()
+	l.c.lookups.put("cloud.example", lookup{l.c.now(), []netip.Addr{netip.MustParseAddr("8.8.8.8")}}) // it has moved
 	if err := add("meant"); s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), "an address of this cloud") {
 		t.Errorf("a board is added to a bridge that has the cloud's new address: %v", err)
 	}
