@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/vnet"
@@ -30,7 +32,9 @@ type Resolver interface {
 
 // lookups remembers the addresses of the cloud's names.
 type lookups struct {
-	mu    sync.Mutex // guards found; not held while a name is looked up
+	asking singleflight.Group // by host
+
+	mu    sync.Mutex // guards found
 	found map[string]lookup
 }
 
@@ -58,7 +62,7 @@ func (c *Conductor) cloudAddresses(ctx context.Context) ([]netip.Addr, error) {
 		}
 	}
 	slices.Sort(hosts)
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout) // others may wait for the same
 	defer cancel()
 	var addrs []netip.Addr
 	for _, host := range slices.Compact(hosts) {
@@ -67,7 +71,8 @@ func (c *Conductor) cloudAddresses(ctx context.Context) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-// addressesOf are those of one host, which may be an address itself.
+// addressesOf are those of one host, which may be an address itself. Where they
+// cannot be found, they are what they were.
 func (c *Conductor) addressesOf(ctx context.Context, host string) []netip.Addr {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{a.Unmap()}
@@ -76,29 +81,40 @@ func (c *Conductor) addressesOf(ctx context.Context, host string) []netip.Addr {
 		return nil
 	}
 	l := &c.lookups
-	l.mu.Lock()
-	known, ok := l.found[host]
-	l.mu.Unlock()
+	known, ok := l.get(host)
 	if ok && c.now().Sub(known.at).Abs() < lookupLife {
 		return known.addrs
 	}
-	addrs, err := c.cfg.Resolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		c.cfg.Log.Info("the addresses of the cloud are not known here", "host", host, "err", err)
-		if ctx.Err() != nil {
-			return known.addrs
+	found, _, _ := l.asking.Do(host, func() (any, error) {
+		addrs, err := c.cfg.Resolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			c.cfg.Log.Info("the addresses of the cloud are not known here", "host", host, "err", err)
+			addrs = known.addrs
+		} else {
+			for i := range addrs {
+				addrs[i] = addrs[i].Unmap()
+			}
 		}
-	}
-	for i := range addrs {
-		addrs[i] = addrs[i].Unmap()
-	}
+		l.put(host, lookup{c.now(), addrs}) // also that there are none: the next request does not wait again
+		return addrs, nil
+	})
+	return found.([]netip.Addr)
+}
+
+func (l *lookups) get(host string) (lookup, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known, ok := l.found[host]
+	return known, ok
+}
+
+func (l *lookups) put(host string, found lookup) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.found == nil {
 		l.found = map[string]lookup{}
 	}
-	l.found[host] = lookup{c.now(), addrs} // also that there are none: the next request does not wait again
-	return addrs
+	l.found[host] = found
 }
 
 // defaultResolver is the system's.

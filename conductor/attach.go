@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"slices"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
@@ -78,4 +79,29 @@ func (ch *change) carried(n s4t.Network) (bool, error) {
 	}
 	statuses, err := ch.BoardStatusesOn(n.ID)
 	return slices.ContainsFunc(statuses, attached), err
+}
+
+// replaceBoard ends the session of a board whose place another takes: its key
+// is worth nothing from now on. What it has stays wanted; tunnel agents give up
+// their parts until the new one connects (see [change.attach]), so that nothing
+// which the old one opened serves it any more.
+func (ch *change) replaceBoard(b *store.Board) error {
+	if _, err := ch.silent(boardOf(b.ID), wire.MaxResources); err != nil {
+		return err
+	}
+	if b.Status == s4t.BoardOnline {
+		ch.kick(*b, wire.KickLeft, "another device has taken this board's place, with a new code")
+		ch.boardEvent("board.offline", *b, "another device takes its place")
+	}
+	b.Epoch++
+	b.Status, b.WAMPAgent, b.Incarnation, b.Instance, b.ReportSeq, b.AppliedGeneration = s4t.BoardRegistered, "", "", "", 0, 0
+	b.ClonedAt, b.Problems = time.Time{}, nil
+	ch.heard[string(b.ID)] = true
+	ch.boardEvent("board.replaced", *b, "a new key, with the code that was made for it; the earlier one has ended")
+	for _, write := range []func(store.Board) error{ch.SetPresence, ch.SetBoardCloned, ch.SetBoardSays} {
+		if err := write(*b); err != nil {
+			return err
+		}
+	}
+	return ch.detach(*b)
 }

@@ -139,7 +139,7 @@ func TestWhatABridgeMayBe(t *testing.T) {
 		{"with a subnet that is none", wire.BridgeCreate{CIDR: "10.0.0.0"}, s4t.Invalid, "10.0.0.0"},
 		{"with IPv6 for IPv4", wire.BridgeCreate{CIDR: "fd00::/64"}, s4t.Invalid, "--cidr6"},
 		{"with host bits", wire.BridgeCreate{CIDR: "10.9.0.1/24"}, s4t.Invalid, "10.9.0.0/24"},
-		{"with a subnet that is too small", wire.BridgeCreate{CIDR: "10.9.0.0/30"}, s4t.Conflict, "larger"},
+		{"with a subnet that is too small", wire.BridgeCreate{CIDR: "10.9.0.0/30", Boards: []string{"one", "two", "three"}}, s4t.Conflict, "room for 2 boards; use a larger"},
 		{"with a subnet of another bridge of a board", wire.BridgeCreate{CIDR: "10.1.0.128/25"}, s4t.Conflict, `"first"`},
 		{"with an IPv6 subnet of another bridge of a board", wire.BridgeCreate{CIDR6: "fd00:1::/64"}, s4t.Conflict, `"first"`},
 		{"with the same subnet but other boards is fine", wire.BridgeCreate{Name: "same", CIDR: "10.1.0.0/24", Boards: []string{"three"}}, "", ""},

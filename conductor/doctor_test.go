@@ -40,6 +40,21 @@ func TestDoctorOfTheCloud(t *testing.T) {
 		want    string // ID
 	}{
 		{"no board has joined yet", func(l *lab) { row(l, func(b *store.Board) { b.CodeUsed, b.PublicKey = false, nil }) }, wire.NeverJoined},
+		{"the code has expired", func(l *lab) {
+			row(l, func(b *store.Board) {
+				past := time.Now().Add(-time.Minute)
+				b.CodeUsed, b.PublicKey, b.CodeExpiresAt = false, nil, &past
+			})
+		}, wire.CodeExpired},
+		{"nothing listens where a service goes", func(l *lab) {
+			f := l.only()
+			l.connect(f, "i1")
+			op := l.done(call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "ssh"}))
+			l.mu.Lock()
+			f.fails = map[string]wire.ResourceState{op.Object: {Up: true, ProblemID: wire.TargetRefused, Problem: "nothing listens there"}}
+			l.mu.Unlock()
+			l.report(f)
+		}, wire.TargetRefused},
 		{"the board has left", func(l *lab) {
 			row(l, func(b *store.Board) { b.CodeUsed, b.PublicKey = true, nil })
 		}, wire.BoardLeft},
@@ -70,13 +85,7 @@ func TestDoctorOfTheCloud(t *testing.T) {
 		}, wire.OldVersion},
 		{"a public port cannot be had", func(l *lab) {
 			// The tunnel agent has said what it has before the row is changed.
-			l.mu.Lock()
-			var one *fakeBoard
-			for _, f := range l.boards {
-				one = f
-			}
-			l.mu.Unlock()
-			l.connect(one, "i1")
+			l.connect(l.only(), "i1")
 			l.done(call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "ssh"}))
 			err := l.db.Tx(l.t.Context(), func(tx *store.Tx) error {
 				held, err := tx.RealizationsOfHolder(string(tunnelID))
@@ -132,6 +141,16 @@ func TestDoctorOfTheCloud(t *testing.T) {
 			t.Errorf("no %s in %+v", tt.want, d.Findings)
 		})
 	}
+}
+
+// only is the one board that there is.
+func (l *lab) only() (only *fakeBoard) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.boards {
+		only = f
+	}
+	return only
 }
 
 // row changes the row of board "one".

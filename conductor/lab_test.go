@@ -1,12 +1,15 @@
 package conductor
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -37,6 +40,7 @@ type lab struct {
 	q        *queue.Mem
 	c        *Conductor
 	key      ed25519.PrivateKey
+	names    names
 	skew     atomic.Int64 // nanoseconds that the conductor's clock is ahead
 	stop     func()       // ends the conductor
 
@@ -54,6 +58,16 @@ type lab struct {
 	tunnel *fakeTunnel
 }
 
+// names are the addresses of hosts, as the conductor finds them.
+type names map[string][]netip.Addr
+
+func (n names) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if addrs, ok := n[host]; ok {
+		return slices.Clone(addrs), nil
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}
+
 // fakeBoard does what lightning-rod does: on a wake-up it asks for its desired
 // state, applies it and reports.
 type fakeBoard struct {
@@ -68,6 +82,8 @@ type fakeBoard struct {
 	problemID string
 	fails     map[string]wire.ResourceState // problems of other objects, by id
 	desired   wire.BoardDesired
+	routes    []string // and DNS servers, as it tells them
+	resolvers []string
 }
 
 // ports are those of its desired state.
@@ -236,6 +252,7 @@ func newLabOn(t testing.TB, postgres bool) *lab {
 		tunnel:   &fakeTunnel{incarnation: "t1", problems: map[string]string{}, taken: map[int]bool{}, open: map[s4t.ServiceID]bool{}},
 	}
 	l.postgres = postgres
+	l.names = names{"cloud.example": {netip.MustParseAddr("203.0.113.10")}, "tunnel.example": {netip.MustParseAddr("10.200.0.5")}}
 	l.url = l.database()
 	l.db = l.open()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -303,7 +320,7 @@ func (l *lab) start() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	c, err := New(Config{
-		Store: l.db, Queue: l.q, TicketKey: l.key, URLs: []string{cloudURL}, CAFingerprint: fmt.Sprintf("%064x", 7), Log: log,
+		Store: l.db, Queue: l.q, TicketKey: l.key, URLs: []string{cloudURL}, CAFingerprint: fmt.Sprintf("%064x", 7), Log: log, Resolver: l.names,
 		Now: func() time.Time { return time.Now().Add(time.Duration(l.skew.Load())) },
 	})
 	if err != nil {
@@ -597,6 +614,20 @@ func (l *lab) board(name string) *fakeBoard {
 	return f
 }
 
+// joinWith joins a device with a key of its own to a board, by a join string.
+func (l *lab) joinWith(join string, key byte) error {
+	l.t.Helper()
+	j, err := s4t.ParseJoin(join)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	_, err = try[wire.BoardJoined](l, wire.MethodBoardJoin, wire.BoardJoin{Code: j.Code, PublicKey: bytes.Repeat([]byte{key}, ed25519.PublicKeySize)})
+	return err
+}
+
+// report lets a board say what it has again.
+func (l *lab) report(f *fakeBoard) { l.boardApply(f, f.desired) }
+
 // online creates a board and connects it.
 func (l *lab) online(name string) *fakeBoard {
 	l.t.Helper()
@@ -607,7 +638,7 @@ func (l *lab) online(name string) *fakeBoard {
 
 func (l *lab) connectTry(f *fakeBoard, instance string) error {
 	w, err := try[wire.BoardWelcome](l, wire.MethodBoardConnected, wire.BoardConnected{
-		Board: f.id, Agent: wampID, Incarnation: "w1", Instance: instance, Info: s4t.BoardInfo{Networks: f.problem == "", HostKeys: []string{"ssh-ed25519 AAAA " + f.name}},
+		Board: f.id, Agent: wampID, Incarnation: "w1", Instance: instance, Info: s4t.BoardInfo{Networks: f.problem == "", HostKeys: []string{"ssh-ed25519 AAAA " + f.name}, Routes: f.routes, Resolvers: f.resolvers},
 	})
 	if err != nil {
 		return err
@@ -682,7 +713,7 @@ func (l *lab) reportOf(f *fakeBoard) wire.BoardReport {
 			s.Up, s.ProblemID, s.Problem = false, f.problemID, f.problem
 		}
 		if p, ok := f.fails[res.ID]; ok {
-			s.Up, s.ProblemID, s.Problem = false, p.ProblemID, p.Problem
+			s.Up, s.ProblemID, s.Problem = p.Up, p.ProblemID, p.Problem
 		}
 		r.Resources = append(r.Resources, s)
 	}

@@ -96,6 +96,11 @@ func TestABoardThatCannotCarryNetworksSaysSo(t *testing.T) {
 	if op.Status != s4t.OperationFailed || op.ErrorKind != s4t.Unavailable || !strings.Contains(op.Error, "board one cannot carry a network: no CAP_NET_ADMIN") {
 		t.Errorf("%+v", op)
 	}
+	for _, says := range []string{"`s4t bridge delete lab` removes all", "`s4t bridge remove lab --board one`"} { // what is left is said
+		if !strings.Contains(op.Error, says) {
+			t.Errorf("%q does not say %q", op.Error, says)
+		}
+	}
 	if p := l.bridgeNow("lab").Ports[0]; p.Problem != "no CAP_NET_ADMIN" {
 		t.Errorf("%+v", p)
 	}

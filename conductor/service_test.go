@@ -178,3 +178,49 @@ func TestStreams(t *testing.T) {
 		t.Errorf("by a reader: %v", err)
 	}
 }
+
+// TestAServiceTellsWhetherSomethingListens does row F11 again: the public port
+// is there, and nothing listens on the board; later something does.
+func TestAServiceTellsWhetherSomethingListens(t *testing.T) {
+	l := newLab(t)
+	f := l.online("one")
+	op := l.done(call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "8080"}))
+	show := func() s4t.Service {
+		t.Helper()
+		return call[s4t.Service](l, wire.MethodServiceGet, wire.RefRequest{Caller: l.reader, Ref: op.Object})
+	}
+	says := func(problemID, problem string) {
+		t.Helper()
+		l.mu.Lock()
+		f.fails = map[string]wire.ResourceState{op.Object: {Up: true, ProblemID: problemID, Problem: problem}}
+		l.mu.Unlock()
+		l.report(f)
+	}
+	if s := show(); s.Status != s4t.ServiceUp || s.TargetStatus != s4t.TargetListening {
+		t.Errorf("%+v", s)
+	}
+	says(wire.TargetRefused, "nothing listens at 127.0.0.1:8080 on the board")
+	if e := l.await("service.target", op.Object); e.Detail != s4t.TargetRefused {
+		t.Errorf("%+v", e)
+	}
+	if s := show(); s.Status != s4t.ServiceUp || s.TargetStatus != s4t.TargetRefused || s.Problem != "" {
+		t.Errorf("%+v", s)
+	}
+	l.forget()
+	says("", "")
+	if e := l.await("service.target", op.Object); e.Detail != s4t.TargetListening {
+		t.Errorf("%+v", e)
+	}
+	if s := show(); s.TargetStatus != s4t.TargetListening {
+		t.Errorf("%+v", s)
+	}
+	l.disconnect(f)
+	if s := show(); s.TargetStatus != "" {
+		t.Errorf("of a board that is away: %+v", s)
+	}
+	l.online("two")
+	op = l.done(call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "two", Service: "502", Target: "192.168.1.9"}))
+	if s := show(); s.TargetStatus != "" { // the board has not tried
+		t.Errorf("%+v", s)
+	}
+}

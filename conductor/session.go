@@ -106,31 +106,6 @@ func boardOfCode(tx *store.Tx, op string, req wire.BoardJoin, now time.Time) (b 
 	return b, false, s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("make a new one: `s4t board update %s --new-code` after the board has left, or `s4t board create`", b.Name), "the code was used")
 }
 
-// replaceBoard ends the session of a board whose place another takes: its key
-// is worth nothing from now on. What it has stays wanted; tunnel agents give up
-// their parts until the new one connects (see [change.attach]), so that nothing
-// which the old one opened serves it any more.
-func (ch *change) replaceBoard(b *store.Board) error {
-	if _, err := ch.silent(boardOf(b.ID), wire.MaxResources); err != nil {
-		return err
-	}
-	if b.Status == s4t.BoardOnline {
-		ch.kick(*b, wire.KickLeft, "another device has taken this board's place, with a new code")
-		ch.boardEvent("board.offline", *b, "another device takes its place")
-	}
-	b.Epoch++
-	b.Status, b.WAMPAgent, b.Incarnation, b.Instance, b.ReportSeq, b.AppliedGeneration = s4t.BoardRegistered, "", "", "", 0, 0
-	b.ClonedAt, b.Problems = time.Time{}, nil
-	ch.heard[string(b.ID)] = true
-	ch.boardEvent("board.replaced", *b, "a new key, with the code that was made for it; the earlier one has ended")
-	for _, write := range []func(store.Board) error{ch.SetPresence, ch.SetBoardCloned, ch.SetBoardSays} {
-		if err := write(*b); err != nil {
-			return err
-		}
-	}
-	return ch.detach(*b)
-}
-
 // boardAudit is the record of something that a board did itself.
 func boardAudit(now time.Time, b store.Board, action string) s4t.AuditRecord {
 	return s4t.AuditRecord{At: now, User: "board:" + b.Name, Project: b.Project, Action: action, Object: string(b.ID), Name: b.Name, Board: b.ID, Outcome: "ok"}

@@ -342,7 +342,7 @@ func TestChangesOfBoardsAndTheirThings(t *testing.T) {
 			}); err != nil {
 				return err
 			}
-			svc.Status, svc.Problem = s4t.ServiceUp, "slow"
+			svc.Status, svc.Problem, svc.TargetStatus = s4t.ServiceUp, "slow", s4t.TargetListening
 			s, err := tx.Service(svc.ID)
 			same(t, "service", s, err, svc)
 			services, err := tx.ServicesOfBoard(w.one.ID)

@@ -61,12 +61,16 @@ func TestADeadlockIsRunAgain(t *testing.T) {
 			return tx.InsertProject(b)
 		})
 		haveFirst := [2]chan struct{}{make(chan struct{}), make(chan struct{})}
+		done := [2]chan struct{}{make(chan struct{}), make(chan struct{})}
 		attempts := [2]int{}
 		var wg sync.WaitGroup
 		for i, order := range [2][2]s4t.ProjectID{{a.ID, b.ID}, {b.ID, a.ID}} {
 			wg.Go(func() {
+				defer close(done[i])
 				err := db.Tx(t.Context(), func(tx *Tx) error {
-					attempts[i]++
+					if attempts[i]++; attempts[i] > 1 {
+						<-done[1-i] // who was let through is not met again
+					}
 					for k, id := range order {
 						w, err := weight(tx, id)
 						if err != nil {
