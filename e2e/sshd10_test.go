@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,6 +64,19 @@ func TestSSHWithOpenSSH10(t *testing.T) {
 	if got := runS4T(t, c, ssh(key, "--port", "2222")...); got != "over\n" {
 		t.Errorf("on another port it says %q", got)
 	}
+
+	// More quiet sessions of one user than may be there before a login.
+	var crowd sync.WaitGroup
+	for i := range 12 {
+		crowd.Go(func() {
+			args := ssh(key, "--ssh-option", "KexAlgorithms=curve25519-sha256") // the shortest handshake
+			out, err := c.S4T(t.Context(), append(args[:len(args)-2], "sleep 20 && echo over")...)
+			if err != nil || out != "over\n" {
+				t.Errorf("session %d of many: %q, %v", i, out, err)
+			}
+		})
+	}
+	crowd.Wait()
 
 	password := filepath.Join(lab.Dir, "password")
 	must(t, os.WriteFile(password, []byte("correct-horse-battery\n"), 0o600))

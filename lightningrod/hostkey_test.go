@@ -187,9 +187,9 @@ func TestUsersAreToldApartBySource(t *testing.T) {
 	}
 }
 
-// TestWhoHasNotLoggedInIsBounded: sshd drops at random from the tenth on. One
+// TestConnectionsWithoutALoginAreBounded: sshd drops at random from the tenth on. One
 // user does not take all places, and who says nothing gives his up.
-func TestWhoHasNotLoggedInIsBounded(t *testing.T) {
+func TestConnectionsWithoutALoginAreBounded(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -237,9 +237,9 @@ func TestWhoHasNotLoggedInIsBounded(t *testing.T) {
 	if _, err := g.enter(ctx, "luigi", tcpPort); s4t.KindOf(err) != s4t.TooMany {
 		t.Errorf("one more: %v", err)
 	}
-	// One that has logged in, as the bytes tell, is not counted.
-	io.WriteString(marias[0], strings.Repeat("x", loggedInBytes))
-	io.ReadFull(marias[1], make([]byte, loggedInBytes))
+	// One on which a login has begun, as the bytes tell, is not counted.
+	io.WriteString(marias[0], strings.Repeat("x", begunBytes))
+	io.ReadFull(marias[1], make([]byte, begunBytes))
 	if h, err := g.enter(t.Context(), "luigi", tcpPort); err != nil {
 		t.Errorf("after a login: %v", err)
 	} else {

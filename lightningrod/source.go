@@ -41,33 +41,35 @@ func (p *streamPolicy) sourceFor(who string, tcpPort int) net.Addr {
 
 const (
 	// maxHalfOpen is how many connections to one SSH service of the board may be
-	// there that have not logged in: from its tenth on sshd drops new ones at
-	// random, of whomever they are (MaxStartups 10:30:100, sshd_config(5)).
+	// there on which nobody has begun to log in: from the tenth that has not logged
+	// in sshd drops new ones at random, of whomever they are (MaxStartups
+	// 10:30:100, sshd_config(5)).
 	maxHalfOpen = 9
 	// maxHalfOpenOf is how many of them one user may have.
 	maxHalfOpenOf = 5
-	// halfOpenFor is when sshd ends who has not logged in (LoginGraceTime): what
-	// is older has.
+	// halfOpenFor is when sshd ends who has not logged in (LoginGraceTime).
 	halfOpenFor = 2 * time.Minute
 	// silentFor is after how long one that has said nothing gives its place up:
 	// an SSH client speaks at once (RFC 4253, section 4.2).
 	silentFor = 5 * time.Second
-	// loggedInBytes, both ways: with that many the keys are exchanged and a login
-	// has been seen through, as near as can be told from outside.
-	loggedInBytes = 6000
+	// begunBytes, both ways: who was only connected to has said less, and the
+	// smallest login with any client more. That one has succeeded cannot be told
+	// from outside: a quiet session has not many bytes more than one that waits for
+	// a password.
+	begunBytes = 2000
 	// gateWait is how long one more waits for a place.
 	gateWait = 4 * time.Second
 	gateLook = 50 * time.Millisecond
 )
 
-// sshGate bounds the connections to the board's SSH services that have not
-// logged in.
+// sshGate bounds the connections to the board's SSH services on which nobody has
+// begun to log in.
 type sshGate struct {
 	mu   sync.Mutex          // guards open
 	open map[int][]*halfOpen // by TCP port
 }
 
-// halfOpen is a connection that may not have logged in.
+// halfOpen is a connection on which a login may not have begun.
 type halfOpen struct {
 	who   string
 	since time.Time
@@ -86,8 +88,8 @@ func (g *sshGate) enter(ctx context.Context, who string, tcpPort int) (*halfOpen
 		}
 		select {
 		case <-ctx.Done():
-			return nil, s4t.Errorf(s4t.TooMany, "reach the SSH service of the board", "try again in a moment; who has not logged in yet ends after two minutes",
-				"%d connections that have not logged in are open", maxHalfOpen)
+			return nil, s4t.Errorf(s4t.TooMany, "reach the SSH service of the board", "try again in a moment",
+				"too many connections are open on which nobody logs in: at most %d, and %d of one user", maxHalfOpen, maxHalfOpenOf)
 		case <-look.C:
 		}
 	}
@@ -102,7 +104,7 @@ func (g *sshGate) take(who string, tcpPort int, now time.Time) *halfOpen {
 	mine := 0
 	for _, h := range g.open[tcpPort] {
 		said, all, alive := h.traffic()
-		if !alive || all >= loggedInBytes || now.Sub(h.since) > halfOpenFor {
+		if !alive || all >= begunBytes || now.Sub(h.since) > halfOpenFor {
 			continue
 		}
 		open = append(open, h)

@@ -22,7 +22,12 @@ import (
 	"github.com/stack4things/s4t"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("S4T_TEST_PROGRAM") != "" { // this binary stands for the program
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // running is `iotronic serve` in this process.
 type running struct {

@@ -117,7 +117,7 @@ func (p *Pool) Set(want *wire.DesiredStreams) {
 func (p *Pool) Wake() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.redial, p.notUntil = 0, time.Time{}
+	p.redial, p.notUntil, p.problem = 0, time.Time{}, "" // it was of the time before
 	now, suspects := time.Now(), 0
 	for sc, s := range p.conns {
 		p.probe(sc, s, now, probeTimeout)
@@ -140,7 +140,11 @@ type PoolStatus struct {
 func (p *Pool) Status() PoolStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return PoolStatus{Idle: p.idleN, Busy: len(p.conns) - p.idleN, Problem: p.problem}
+	s := PoolStatus{Idle: p.idleN, Busy: len(p.conns) - p.idleN}
+	if p.idleN < p.warm {
+		s.Problem = p.problem
+	}
+	return s
 }
 
 // Run keeps the pool until ctx ends, and then closes all streams. It returns
