@@ -82,7 +82,7 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 }
 
 func (c *Cloud) addAPI(_ context.Context, p *parts) error {
-	rest, err := api.New(api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, Log: c.cfg.Log})
+	rest, err := api.New(api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, Trust: c.at.certs.trust, Log: c.cfg.Log})
 	if err != nil {
 		return err
 	}

@@ -161,9 +161,12 @@ func (l *trustLab) run(program string, args ...string) (string, error) {
 	return string(out), err
 }
 
-func (l *trustLab) s4t(args ...string) string {
+func (l *trustLab) s4t(args ...string) string { return l.s4tAs("data/admin.toml", args...) }
+
+// s4tAs runs s4t with the contexts of a file.
+func (l *trustLab) s4tAs(contexts string, args ...string) string {
 	l.Helper()
-	out, err := l.run("s4t", append([]string{"--context-file", l.path("data/admin.toml")}, args...)...)
+	out, err := l.run("s4t", append([]string{"--context-file", l.path(contexts)}, args...)...)
 	if err != nil {
 		l.Fatalf("s4t %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -263,6 +266,11 @@ func TestAChangeOfCA(t *testing.T) {
 	l.board("cellar")
 	before := l.epochs()
 	own := l.issuer()
+	// Somebody who logged in once, and uses s4t now and then.
+	text, err := os.ReadFile(l.path("data/admin.toml"))
+	must(t, err)
+	must(t, os.WriteFile(l.path("user.toml"), text, 0o600))
+	user := func() { l.Helper(); l.s4tAs("user.toml", "board", "list") }
 
 	// A switch that was not announced is refused in every way, and said beforehand.
 	l.configure(l.cert("public"))
@@ -284,6 +292,7 @@ func TestAChangeOfCA(t *testing.T) {
 	l.restart()
 	l.epochs()
 	l.known()
+	user()
 	before = l.epochs()
 	l.configure(l.cert("public"))
 	if out, err := l.run("iotronic", "config", "--check", l.path("iotronic.toml")); err != nil {
@@ -297,12 +306,14 @@ func TestAChangeOfCA(t *testing.T) {
 		t.Errorf("the reload ended sessions: %v, before %v", got, before)
 	}
 	l.s4t("board", "list") // the admin's context was told, too
+	user()
 	before = l.back(before)
 
 	// Back to the own one, and to the next own one.
 	l.configure(l.cert("public"), `next_ca = "own"`)
 	before = l.back(before)
 	l.known()
+	user()
 	l.configure(`next_ca = "own"`)
 	l.reload("read again")
 	if l.issuer() != own {
@@ -313,6 +324,7 @@ func TestAChangeOfCA(t *testing.T) {
 	}
 	before = l.back(before)
 	l.known()
+	user()
 	if out, err := l.run("iotronic", "switch-ca", "--config", l.path("iotronic.toml")); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -323,6 +335,7 @@ func TestAChangeOfCA(t *testing.T) {
 	}
 	l.back(before)
 	l.s4t("board", "list")
+	user()
 
 	// Who accepts the loss gets it.
 	l.configure(l.cert("office"), fmt.Sprintf("ca = %q", l.path("office-ca.pem")))

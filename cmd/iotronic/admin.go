@@ -24,12 +24,14 @@ type adminContext struct {
 	Token   string `toml:"token"`
 	CA      string `toml:"ca,omitempty,multiline"`
 	System  bool   `toml:"system_roots,omitempty"` // what the system trusts, besides CA
+	Trust   string `toml:"trust,omitempty"`        // sum of what the cloud says to trust: s4t asks again where it is another
 }
 
 // trusting tells a context whom to trust.
 func (c adminContext) trusting(t wire.Trust) adminContext {
 	c.CA = strings.Join(t.CAs, "")
 	c.System = t.SystemRoots && c.CA != ""
+	c.Trust = t.Sum()
 	return c
 }
 
@@ -102,6 +104,9 @@ func comments(text string) string {
 func writeContext(path, head string, c adminContext) error {
 	text := fmt.Appendf(nil, "%scurrent = %q\n\n[contexts.%s]\nurl = %q\nproject = %q\ntoken = %q\n",
 		head, identity.DefaultProject, identity.DefaultProject, c.URL, c.Project, c.Token)
+	if c.Trust != "" {
+		text = fmt.Appendf(text, "trust = %q\n", c.Trust)
+	}
 	if c.System {
 		text = fmt.Appendln(text, "system_roots = true")
 	}
