@@ -137,7 +137,7 @@ func newConfigCommand() *cobra.Command {
 			}
 			settings, err := cfg.cloud()
 			if err == nil {
-				err = checkCertificate(cmd.Context(), settings)
+				err = checkCertificate(cmd, settings)
 			}
 			if err != nil {
 				return err
@@ -150,17 +150,14 @@ func newConfigCommand() *cobra.Command {
 	return c
 }
 
-// checkCertificate looks at the certificate's files, and at the boards where there
-// is a database that this version can read.
-func checkCertificate(ctx context.Context, settings cloud.Config) error {
-	db, err := store.OpenToRead(ctx, settings.Database)
-	switch s4t.KindOf(err) {
-	case "":
-		defer db.Close()
-	case s4t.NotFound, s4t.Conflict: // the first start will make it
-		db = nil
-	default:
-		return err
+// checkCertificate looks at the certificate's files, and at the boards where the
+// database can be read; where not it says so.
+func checkCertificate(cmd *cobra.Command, settings cloud.Config) error {
+	db, err := store.OpenToRead(cmd.Context(), settings.Database)
+	if err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "iotronic: not looked at whether boards trust the certificate: %v\n", err)
+		return cloud.Check(cmd.Context(), settings, nil)
 	}
-	return cloud.Check(ctx, settings, db)
+	defer db.Close()
+	return cloud.Check(cmd.Context(), settings, db)
 }

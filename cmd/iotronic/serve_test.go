@@ -38,6 +38,13 @@ func startServe(t *testing.T, data string, change func(*config)) *running {
 	if change != nil {
 		change(&cfg)
 	}
+	cfg.LogLevel = "debug"
+	return startServeWith(t, cfg, &reloading{level: new(slog.LevelVar)})
+}
+
+// startServeWith does it with a configuration, and with what SIGHUP does.
+func startServeWith(t *testing.T, cfg config, r *reloading) *running {
+	t.Helper()
 	if err := cfg.check(); err != nil {
 		t.Fatal(err)
 	}
@@ -46,9 +53,7 @@ func startServe(t *testing.T, data string, change func(*config)) *running {
 	ended := make(chan error, 1)
 	var logged bytes.Buffer
 	go func() {
-		cfg.LogLevel = "debug"
-		var level slog.LevelVar
-		ended <- serve(ctx, cfg, out, newLog(&logged, &level), &reloading{level: &level})
+		ended <- serve(ctx, cfg, out, newLog(&logged, r.level), r)
 		out.Close()
 	}()
 	line, err := bufio.NewReader(in).ReadString('\n')
