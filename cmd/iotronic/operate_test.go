@@ -97,7 +97,7 @@ func TestSIGHUPTakesWhatItCanAndNamesTheRest(t *testing.T) {
 	}
 	hup(func(c *config) { c.LogLevel, c.TLS.NextCA = "error", "own" })
 	hup(func(c *config) { c.TLS.NextCA = "/nonexistent" }) // taken when the first has been; changes nothing
-	hup(func(c *config) { c.TLS.Mode = "off" }) // taken when the second has been
+	hup(func(c *config) { c.TLS.Mode = "off" })            // taken when the second has been
 	if level.Level() != slog.LevelError || trusted() != 2 {
 		t.Errorf("level %v, %d CAs in the admin's context", level.Level(), trusted())
 	}
