@@ -320,7 +320,7 @@ func (l *lab) start() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	c, err := New(Config{
-		Store: l.db, Queue: l.q, TicketKey: l.key, URLs: []string{cloudURL}, CAFingerprint: fmt.Sprintf("%064x", 7), Log: log, Resolver: l.names,
+		Store: l.db, Queue: l.q, TicketKey: l.key, URLs: []string{cloudURL}, CAFingerprint: func() string { return fmt.Sprintf("%064x", 7) }, Log: log, Resolver: l.names,
 		Now: func() time.Time { return time.Now().Add(time.Duration(l.skew.Load())) },
 	})
 	if err != nil {
