@@ -262,7 +262,7 @@ func TestAProjectShowsItsWatchers(t *testing.T) {
 	if _, body := r.do(t, "GET", "/v1/projects/home", "member-secret", ""); json.Unmarshal([]byte(body), &p) != nil || p.Quota[s4t.QuotaWatchers] != (s4t.Quota{Used: 1, Limit: 1}) {
 		t.Errorf("%s", body)
 	}
-	if res, body := r.do(t, "GET", "/v1/events", "member-secret", ""); res.StatusCode != http.StatusConflict || !strings.Contains(body, "s4t project update home --quota watchers=N") {
+	if res, body := r.do(t, "GET", "/v1/events?after=0", "member-secret", ""); res.StatusCode != http.StatusConflict || !strings.Contains(body, "s4t project update home --quota watchers=N") {
 		t.Errorf("one more stream: %d %s", res.StatusCode, body)
 	}
 }
