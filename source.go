@@ -15,3 +15,18 @@ func SourceOf(a netip.Addr) netip.Prefix {
 	p, _ := a.Prefix(bits) // what is no address has none
 	return p
 }
+
+// SourceOfPeer is the source of a peer, ADDRESS:PORT as net/http has it, as it
+// is counted and shown: 192.0.2.1 or 2001:db8:1:2::/64. What is no such address
+// is its own source.
+func SourceOfPeer(remote string) string {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return remote
+	}
+	source := SourceOf(ap.Addr())
+	if source.Addr().Is4() {
+		return source.Addr().String()
+	}
+	return source.String()
+}

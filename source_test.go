@@ -20,3 +20,13 @@ func TestASourceIsAnAddressOrAnIPv6Subscriber(t *testing.T) {
 		t.Errorf("no address counts as %s", got)
 	}
 }
+
+func TestThePeersSourceIsShownAsAnAddressOrABlock(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.1:4711": "192.0.2.1", "[::ffff:192.0.2.1]:4711": "192.0.2.1", "[2001:db8:1:2:3:4:5:6]:4711": "2001:db8:1:2::/64", "[fe80::1%eth0]:1": "fe80::/64", "pipe": "pipe",
+	} {
+		if got := s4t.SourceOfPeer(remote); got != want {
+			t.Errorf("%s counts as %s, want %s", remote, got, want)
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -125,11 +124,7 @@ func sourceOf(ctx context.Context) string {
 
 // withSource puts it there.
 func withSource(ctx context.Context, remote string) context.Context {
-	source := remote
-	if ap, err := netip.ParseAddrPort(remote); err == nil {
-		source = s4t.SourceOf(ap.Addr()).String()
-	}
-	return context.WithValue(ctx, sourceKey{}, source)
+	return context.WithValue(ctx, sourceKey{}, s4t.SourceOfPeer(remote))
 }
 
 // maxKnown bounds the tokens whose project is remembered.

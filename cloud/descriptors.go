@@ -14,14 +14,14 @@ import (
 // room is how the descriptors of a process are shared out, of limit in all. Of
 // the last quarter, at most 5,120, rtunnels and public ports get none: it is for
 // the one port, which users and boards' control channels come by, and for the
-// database. Of the rest they have half of the limit at most; an eighth of it is
+// database. They have half of the limit at most; a fifth of the limit at most is
 // for connections that are nobody's yet. limit 0: it is not known.
 func room(limit int) (pool *descriptors.Pool, guests int) {
 	if limit == 0 {
 		return nil, maxGuests
 	}
 	reserve := min(limit/4, maxGuests+1024)
-	return descriptors.New(limit/2, limit-reserve), min(maxGuests, limit/8)
+	return descriptors.New(limit/2, limit-reserve), min(maxGuests, limit/5)
 }
 
 // crowdedPause is between two attempts to accept where no descriptor is left.

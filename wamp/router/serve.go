@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -37,7 +36,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			refuseUpgrade(w, reason.Error(), status)
 		},
 	}
-	remote := sourceOf(req)
+	remote := s4t.SourceOfPeer(req.RemoteAddr)
 	if !r.reserve(remote) {
 		refuseUpgrade(w, "too many boards are joining or connected", http.StatusServiceUnavailable)
 		return
@@ -67,19 +66,6 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			p.Close()
 		}
 	})
-}
-
-// sourceOf is who a request counts as; see [s4t.SourceOf].
-func sourceOf(req *http.Request) string {
-	ap, err := netip.ParseAddrPort(req.RemoteAddr)
-	if err != nil {
-		return req.RemoteAddr
-	}
-	source := s4t.SourceOf(ap.Addr())
-	if source.IsSingleIP() {
-		return source.Addr().String()
-	}
-	return source.String()
 }
 
 // startWait is how long a board that is faster than this process's start waits
