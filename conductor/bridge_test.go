@@ -205,6 +205,7 @@ func TestGREAndLayer3(t *testing.T) {
 
 func TestNothingIsReservedTwice(t *testing.T) {
 	l := newLab(t)
+	l.beats()
 	l.online("one")
 	l.online("two")
 	var wg sync.WaitGroup

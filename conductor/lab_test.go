@@ -625,6 +625,24 @@ func (l *lab) joinWith(join string, key byte) error {
 	return err
 }
 
+// beats lets both agents beat as they do, until the test ends: for a test that
+// takes long on a machine that is busy with other things.
+func (l *lab) beats() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		for ctx.Err() == nil {
+			try[wire.AgentLease](l, wire.MethodAgentBeat, wire.AgentBeat{ID: wampID, Incarnation: "w1"})
+			try[wire.AgentLease](l, wire.MethodAgentBeat, wire.AgentBeat{ID: tunnelID, Incarnation: "t1"})
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	})
+	l.t.Cleanup(func() { cancel(); beating.Wait() })
+}
+
 // report lets a board say what it has again.
 func (l *lab) report(f *fakeBoard) { l.boardApply(f, f.desired) }
 
