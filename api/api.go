@@ -23,14 +23,16 @@ type Queue interface {
 // Config of an API. Queue is required.
 type Config struct {
 	Queue   Queue
-	Version string       // of iotronic; "dev" by default
-	Log     *slog.Logger // discards by default
+	Version string            // of iotronic; "dev" by default
+	Trust   func() wire.Trust // optional: what users are told to trust as the cloud's certificate, now
+	Log     *slog.Logger      // discards by default
 }
 
 // API serves the REST API of a cloud.
 type API struct {
 	queue   Queue
 	version string
+	trust   func() wire.Trust
 	log     *slog.Logger
 	mux     *http.ServeMux
 	huma    huma.API
@@ -49,11 +51,14 @@ func New(c Config) (*API, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Trust == nil {
+		c.Trust = func() wire.Trust { return wire.Trust{} }
+	}
 	if c.Version == "" {
 		c.Version = "dev"
 	}
 	a := &API{
-		queue: c.Queue, version: c.Version, log: c.Log, mux: http.NewServeMux(),
+		queue: c.Queue, version: c.Version, trust: c.Trust, log: c.Log, mux: http.NewServeMux(),
 		feed:     newFeed(c.Queue, c.Log),
 		waiters:  waiters{polls: map[s4t.OperationID]map[chan struct{}]bool{}},
 		watchers: make(chan struct{}, maxWatchers), stopping: make(chan struct{}),
@@ -61,6 +66,7 @@ func New(c Config) (*API, error) {
 	a.huma = humago.New(a.mux, openAPIConfig(c.Version))
 	a.huma.UseMiddleware(speakProblem, a.authenticate)
 	a.identityRoutes()
+	a.trustRoutes()
 	a.boardRoutes()
 	a.serviceRoutes()
 	a.bridgeRoutes()

@@ -29,8 +29,8 @@ func newCloud(t *testing.T) (*rig, string) {
 	c, err := cloud.New(cloud.Config{
 		Roles: []cloud.Role{cloud.API, cloud.Conductor}, Data: dir, Listen: "127.0.0.1:0", BoardURLs: []string{"https://cloud.example.org:8812"},
 		Queue: r.q, Database: "sqlite:" + filepath.Join(dir, "s4t.db"),
-		Bootstrap: func(ctx context.Context, id *identity.Identity, _, ca string) error {
-			r.ca = ca
+		Bootstrap: func(ctx context.Context, id *identity.Identity, _ string, trust wire.Trust) error {
+			r.ca = strings.Join(trust.CAs, "")
 			_, err := id.Bootstrap(ctx, func(f identity.First) error { admin = f.Token.Secret; return nil })
 			return err
 		},

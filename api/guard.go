@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -24,6 +25,9 @@ func (a *API) guard() http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		if sum := a.trust().Sum(); sum != "" {
+			h.Set(apiclient.TrustHeader, sum)
+		}
 		seen := &statusWriter{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {

@@ -22,9 +22,14 @@ import (
 type Config struct {
 	URL     string        // of the cloud: https://host:port
 	Token   string        // bearer token; empty: only Login and Version work
-	CA      string        // PEM of the only CA to trust; empty: the system's
+	CA      string        // PEM of the only CAs to trust; empty: the system's
+	System  bool          // with CA: the system's, too
 	Timeout time.Duration // of one request without a wait; 30 s by default: a queue call takes at most 10
 	Agent   string        // User-Agent; "s4t" by default
+
+	// Heard is told the header [TrustHeader] of each answer, by the goroutine that
+	// asked. Optional.
+	Heard func(sum string)
 
 	// Dial opens the connection; that of a [net.Dialer] by default. The demo
 	// gives one that dials from inside a network namespace.
@@ -39,6 +44,7 @@ type Client struct {
 	agent   string
 	timeout time.Duration
 	http    *http.Client
+	heard   func(sum string)
 }
 
 // New checks the configuration; it does not connect.
@@ -54,12 +60,18 @@ func New(c Config) (*Client, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CA != "" {
 		conf.RootCAs = x509.NewCertPool()
+		if system, err := x509.SystemCertPool(); c.System && err == nil {
+			conf.RootCAs = system
+		}
 		if !conf.RootCAs.AppendCertsFromPEM([]byte(c.CA)) {
 			return nil, s4t.Errorf(s4t.Invalid, op, "give the PEM of the cloud's CA", "the CA holds no certificate")
 		}
 	}
 	if c.Timeout <= 0 {
 		c.Timeout = 30 * time.Second
+	}
+	if c.Heard == nil {
+		c.Heard = func(string) {}
 	}
 	if c.Agent == "" {
 		c.Agent = "s4t"
@@ -71,7 +83,7 @@ func New(c Config) (*Client, error) {
 		proxy = nil
 	}
 	return &Client{
-		base: base, token: c.Token, agent: c.Agent, timeout: c.Timeout,
+		base: base, token: c.Token, agent: c.Agent, timeout: c.Timeout, heard: c.Heard,
 		http: &http.Client{
 			Transport: &http.Transport{
 				Proxy:                 proxy,
@@ -161,6 +173,7 @@ func (c *Client) open(ctx context.Context, what, method, path string, body any, 
 	if err != nil {
 		return nil, c.unreachable(ctx, what, err)
 	}
+	c.heard(res.Header.Get(TrustHeader))
 	if res.StatusCode/100 == 2 {
 		return res, nil
 	}

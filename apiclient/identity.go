@@ -16,6 +16,11 @@ func (c *Client) Version(ctx context.Context) (v Version, err error) {
 	return v, c.do(ctx, "ask for the version", "GET", path("version"), nil, &v)
 }
 
+// Trust says what to trust as the cloud's certificate; it needs no token.
+func (c *Client) Trust(ctx context.Context) (t Trust, err error) {
+	return t, c.do(ctx, "ask whom to trust", "GET", path("trust"), nil, &t)
+}
+
 // CreateProject needs the role admin.
 func (c *Client) CreateProject(ctx context.Context, req ProjectCreate) (p s4t.Project, err error) {
 	return p, c.do(ctx, "create project "+req.Name, "POST", path("projects"), req, &p)

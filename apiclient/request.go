@@ -103,6 +103,17 @@ type Version struct {
 	API     string `json:"api" doc:"Version of the API: the first part of each path"`
 }
 
+// Trust is the answer of GET /v1/trust: what to trust as the cloud's certificate
+// from now on.
+type Trust struct {
+	CAs         []string `json:"cas,omitempty" doc:"CA certificates, PEM: of the certificate that is shown, and of those to come"`
+	SystemRoots bool     `json:"system_roots,omitempty" doc:"What the client's system trusts, too"`
+	Sum         string   `json:"sum" doc:"Of all that: the header S4t-Trust of every answer"`
+}
+
+// TrustHeader is the header of an answer that has [Trust.Sum].
+const TrustHeader = "S4t-Trust"
+
 // Problem is the body of every error answer: RFC 9457 with two members of our
 // own, kind and hint.
 type Problem struct {

@@ -171,7 +171,7 @@ func TestWatchersOfEventsOutliveACrowdOfStrangers(t *testing.T) {
 			defer serving.Wait()
 			defer srv.Close()
 			roots := x509.NewCertPool()
-			roots.AddCert(certs.ca)
+			roots.AddCert(certs.shown.Load().ca)
 			tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}, ForceAttemptHTTP2: protocol == "HTTP/2.0"}
 			defer tr.CloseIdleConnections()
 			watch := func(token string) *http.Response {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/api"
@@ -24,10 +25,7 @@ type parts struct {
 
 // build constructs the parts of the roles.
 func (c *Cloud) build(ctx context.Context) (*parts, error) {
-	p := &parts{}
-	if c.at.certs != nil {
-		p.front = append(p.front, task{name: "certificates", run: c.at.certs.Run})
-	}
+	p := &parts{front: []task{{name: "certificates", run: c.at.certs.Run}}}
 	for _, r := range []struct {
 		role Role
 		add  func(context.Context, *parts) error
@@ -58,8 +56,12 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 		return err
 	}
 	if c.cfg.Bootstrap != nil {
-		if err := c.cfg.Bootstrap(ctx, id, c.at.url, c.at.certs.caPEM()); err != nil {
+		if err := c.cfg.Bootstrap(ctx, id, c.at.url, c.at.certs.trust()); err != nil {
 			return err
+		}
+		note := c.at.certs.changed
+		c.at.certs.changed = func(ctx context.Context, s shown) error {
+			return errors.Join(note(ctx, s), c.cfg.Bootstrap(ctx, id, c.at.url, s.trust()))
 		}
 	}
 	urls := c.cfg.BoardURLs
@@ -70,7 +72,7 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 	id.Register(mux)
 	con, err := conductor.New(conductor.Config{
 		Store: c.cfg.Store, Queue: c.cfg.Queue, Mux: mux, TicketKey: key,
-		URLs: urls, CAFingerprint: c.at.certs.fingerprint(), Name: c.cfg.Name, Version: c.cfg.Version, Log: c.cfg.Log,
+		URLs: urls, CAFingerprint: c.at.certs.fingerprint, Trust: c.at.certs.trust, Name: c.cfg.Name, Version: c.cfg.Version, Log: c.cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -80,7 +82,7 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 }
 
 func (c *Cloud) addAPI(_ context.Context, p *parts) error {
-	rest, err := api.New(api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, Log: c.cfg.Log})
+	rest, err := api.New(api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, Trust: c.at.certs.trust, Log: c.cfg.Log})
 	if err != nil {
 		return err
 	}

@@ -3,87 +3,288 @@ package cloud
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"io/fs"
 	"log/slog"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
 )
 
-// Validity of what we issue. It begins well in the past, because a board's
-// clock may be behind by years when it joins.
-const (
-	caLifetime   = 20 * 365 * 24 * time.Hour
-	leafLifetime = 397 * 24 * time.Hour // the longest that clients of the Web accept
-	leafRenew    = 130 * 24 * time.Hour // a third of it
-)
-
-// epoch is when our certificates begin to be valid.
-func epoch() time.Time { return time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC) }
-
-// certs is what the server shows: a certificate of our own CA, or the
-// operator's.
+// certs is what the server shows, a certificate of our own CA or the operator's,
+// and what boards and users are told to trust.
 type certs struct {
-	dir   string   // of ca.pem, ca.key, server.pem; empty with an operator's certificate
-	hosts []string // names and addresses that the certificate must be good for
+	dir   string   // of our own CA and its server.pem; needed where the TLS asks for them
+	hosts []string // names and addresses that the certificate must be good for; none: nothing is shown
+	plain bool     // others are told an http:// URL: there is nothing to trust
 	now   func() time.Time
 	log   *slog.Logger
 
-	ca    *x509.Certificate // nil where clients trust their system's roots
-	caKey *ecdsa.PrivateKey
+	// allow refuses a certificate that boards do not trust, changed is told when
+	// there is another one. Optional; both are called under mu.
+	allow   func(ctx context.Context, s shown) error
+	changed func(ctx context.Context, s shown) error
+
+	mu    sync.Mutex // held while files are read, and guards tls
+	tls   TLS
 	leaf  atomic.Pointer[tls.Certificate]
-
-	certFile, keyFile, caFile string // the operator's
+	shown atomic.Pointer[shown]
 }
 
-// ownCerts makes the CA in dir on the first start, and a certificate for
-// hosts, where there are any: who listens nowhere needs the CA only.
-func ownCerts(dir string, hosts []string, now func() time.Time, log *slog.Logger) (*certs, error) {
-	c := &certs{dir: dir, hosts: hosts, now: now, log: log}
-	if err := c.loadCA(); err != nil {
-		return nil, err
+// shown is whom clients are to trust. Its values are not changed.
+type shown struct {
+	off    bool                // there is no TLS at all
+	ca     *x509.Certificate   // of what is shown; nil: their system's roots know it
+	next   []*x509.Certificate // announced beside it
+	system bool                // what their systems trust is announced beside it
+}
+
+// load reads the certificate for the first time.
+func (c *certs) load(ctx context.Context) error { return c.reload(ctx, c.tls) }
+
+// reload takes another configuration, or the same whose files have changed.
+// Where it fails, all stays as it is.
+func (c *certs) reload(ctx context.Context, t TLS) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dir != "" {
+		if err := finishPromotion(c.dir); err != nil {
+			return err
+		}
 	}
-	return c, c.refresh()
+	s, err := c.shownBy(t)
+	if err != nil {
+		return err
+	}
+	if c.allow != nil {
+		if err := c.allow(ctx, s); err != nil {
+			return err
+		}
+	}
+	leaf, ca, err := c.leafBy(t)
+	if err != nil {
+		return err
+	}
+	s.ca = ca
+	if err := c.announce(t, &s); err != nil {
+		return err
+	}
+	c.tls = t
+	before := c.shown.Load()
+	c.leaf.Store(leaf)
+	c.shown.Store(&s)
+	if c.changed != nil && (before == nil || !s.same(*before)) {
+		return c.changed(ctx, s)
+	}
+	return nil
 }
 
-// operatorCerts uses the operator's files. caFile may be empty: then clients
-// and boards trust their system's roots.
-func operatorCerts(certFile, keyFile, caFile string, now func() time.Time, log *slog.Logger) (*certs, error) {
-	c := &certs{certFile: certFile, keyFile: keyFile, caFile: caFile, now: now, log: log}
-	return c, c.refresh()
+// shownBy says what a configuration would show, and makes nothing. The CA is nil
+// with our own CA where there is none yet, as new says.
+func (c *certs) shownBy(t TLS) (s shown, err error) {
+	switch {
+	case t.Off:
+		return shown{off: c.plain}, nil
+	case t.Cert != "":
+		_, s.ca, err = readOperator(t, c.now())
+		return s, err
+	}
+	ca, err := loadCA(c.dir, presentCA)
+	if errors.Is(err, fs.ErrNotExist) {
+		return shown{ca: unmade}, nil
+	}
+	if err == nil {
+		s.ca = ca.cert
+	}
+	return s, err
 }
 
-// fingerprint of the CA: SHA-256 of its DER in hex; empty without one.
-func (c *certs) fingerprint() string {
-	if c == nil || c.ca == nil {
+// unmade stands for a CA that a start would make.
+var unmade = &x509.Certificate{}
+
+// leafBy reads or makes the certificate to show and its CA, nil where systems'
+// roots know it.
+func (c *certs) leafBy(t TLS) (*tls.Certificate, *x509.Certificate, error) {
+	switch {
+	case t.Off:
+		return nil, nil, nil
+	case t.Cert != "":
+		return readOperator(t, c.now())
+	}
+	ca, err := takeCA(c.dir, presentCA, c.now())
+	if err != nil || len(c.hosts) == 0 {
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, ca.cert, nil
+	}
+	leaf, err := ca.serverCert(filepath.Join(c.dir, "server.pem"), c.hosts, c.now())
+	return leaf, ca.cert, err
+}
+
+// caNearsEnd is how long before the end of our own CA the next one is made and
+// announced, settleTime how long it is announced at least before it takes over.
+const (
+	caNearsEnd = 365 * 24 * time.Hour
+	settleTime = 30 * 24 * time.Hour
+)
+
+// nearsEnd reports whether our own CA, the present one, has to be replaced.
+func (c *certs) nearsEnd(t TLS, ca *x509.Certificate) bool {
+	return !t.Off && t.Cert == "" && c.now().After(ca.NotAfter.Add(-caNearsEnd))
+}
+
+// announce reads or makes what is to be shown next.
+func (c *certs) announce(t TLS, s *shown) error {
+	switch {
+	case t.NextCA == NextSystem:
+		s.system = true
+	case t.NextCA == NextOwn, t.NextCA == "" && c.nearsEnd(t, s.ca):
+		if c.dir == "" {
+			return s4t.Errorf(s4t.Invalid, "announce a CA of our own", "name a data directory", "there is none to keep it in")
+		}
+		name := presentCA
+		if !t.Off && t.Cert == "" {
+			name = nextCA
+		}
+		ca, err := takeCA(c.dir, name, c.now())
+		if err != nil {
+			return err
+		}
+		s.next = []*x509.Certificate{ca.cert}
+	case t.NextCA != "":
+		var err error
+		s.next, err = readCAs(t.NextCA, "tls.next_ca")
+		return err
+	}
+	return nil
+}
+
+// maxNext is how many CAs a file of tls.next_ca may hold.
+const maxNext = 3
+
+// readCAs reads a file of CA certificates.
+func readCAs(path, key string) ([]*x509.Certificate, error) {
+	op := "read the CA " + path
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Invalid, op, "check "+key, "%w", err)
+	}
+	var cas []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		ca, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, s4t.Errorf(s4t.Invalid, op, "check "+key, "%w", err)
+		}
+		cas = append(cas, ca)
+	}
+	if len(cas) == 0 || len(cas) > maxNext {
+		return nil, s4t.Errorf(s4t.Invalid, op, "check "+key, "it holds %d certificates in PEM, and 1 to %d can be used", len(cas), maxNext)
+	}
+	return cas, nil
+}
+
+// readOperator reads the operator's certificate, and puts the CA behind it where
+// the file does not have it.
+func readOperator(t TLS, now time.Time) (*tls.Certificate, *x509.Certificate, error) {
+	op := "read the certificate " + t.Cert
+	leaf, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, nil, s4t.Errorf(s4t.Invalid, op, "check tls.cert and tls.key", "%w", err)
+	}
+	if now.After(leaf.Leaf.NotAfter) {
+		return nil, nil, s4t.Errorf(s4t.Invalid, op, "renew it", "it expired on %s", leaf.Leaf.NotAfter.Format(time.DateOnly))
+	}
+	if t.CA == "" {
+		return &leaf, nil, nil
+	}
+	cas, err := readCAs(t.CA, "tls.ca")
+	if err != nil {
+		return nil, nil, err
+	}
+	ca := cas[0]
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	roots.AddCert(ca)
+	for _, der := range leaf.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			between.AddCert(c)
+		}
+	}
+	if _, err := leaf.Leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now}); err != nil {
+		return nil, nil, s4t.Errorf(s4t.Invalid, op, "check tls.cert and tls.ca; tls.cert holds the chain, leaf first", "%s did not sign it: %w", t.CA, err)
+	}
+	if !slices.ContainsFunc(leaf.Certificate, func(der []byte) bool { return bytes.Equal(der, ca.Raw) }) {
+		leaf.Certificate = append(leaf.Certificate, ca.Raw)
+	}
+	return &leaf, ca, nil
+}
+
+// nameOf is how boards tell that they trust a CA; nil: their system's roots.
+func nameOf(ca *x509.Certificate) string {
+	switch ca {
+	case nil:
+		return s4t.SystemRoots
+	case unmade:
 		return ""
 	}
-	sum := sha256.Sum256(c.ca.Raw)
+	sum := sha256.Sum256(ca.Raw)
 	return hex.EncodeToString(sum[:])
 }
 
-// caPEM is the CA for contexts; empty without one.
-func (c *certs) caPEM() string {
-	if c == nil || c.ca == nil {
-		return ""
+// certificate is what the database keeps of it.
+func (s shown) certificate() store.Certificate {
+	c := store.Certificate{Shown: nameOf(s.ca)}
+	for _, ca := range s.next {
+		c.Next = append(c.Next, nameOf(ca))
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.ca.Raw}))
+	if s.system {
+		c.Next = append(c.Next, s4t.SystemRoots)
+	}
+	return c
+}
+
+func (s shown) same(as shown) bool {
+	a, b := s.certificate(), as.certificate()
+	return a.Shown == b.Shown && slices.Equal(a.Next, b.Next) && s.off == as.off
+}
+
+// trust is what boards and users are told. With nothing to trust it is empty.
+func (s shown) trust() wire.Trust {
+	t := wire.Trust{SystemRoots: s.system || s.ca == nil && !s.off}
+	if s.ca != nil {
+		t.CAs = append(t.CAs, certPEM(s.ca))
+	}
+	for _, ca := range s.next {
+		t.CAs = append(t.CAs, certPEM(ca))
+	}
+	return t
+}
+
+// trust is what boards and users are told now.
+func (c *certs) trust() wire.Trust { return c.shown.Load().trust() }
+
+// fingerprint of the CA: SHA-256 of its DER in hex; empty without one.
+func (c *certs) fingerprint() string {
+	if ca := c.shown.Load().ca; ca != nil {
+		return nameOf(ca)
+	}
+	return ""
 }
 
 // tlsConfig of the listener. Clients that offer HTTP/1.1 only get it: WAMP and
@@ -96,8 +297,9 @@ func (c *certs) tlsConfig() *tls.Config {
 	}
 }
 
-// Run renews our certificate before it expires, and takes the operator's new
-// one when the file changed, every hour until ctx ends.
+// Run renews our certificate before it expires, takes the operator's new one when
+// the file changed, and has the next CA take over in time, every hour until ctx
+// ends.
 func (c *certs) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
@@ -106,205 +308,36 @@ func (c *certs) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := c.refresh(); err != nil {
+			if err := c.refresh(ctx); err != nil {
 				c.log.Error("the server's certificate could not be renewed; the old one stays", "err", err)
 			}
 		}
 	}
 }
 
-// refresh loads or issues the certificate to show.
-func (c *certs) refresh() error {
-	switch {
-	case c.certFile != "":
-		return c.loadOperator()
-	case len(c.hosts) == 0:
+// refresh reads the files again.
+func (c *certs) refresh(ctx context.Context) error {
+	c.mu.Lock()
+	t := c.tls
+	c.mu.Unlock()
+	if err := c.takeOver(ctx, t); err != nil {
+		c.log.Warn("the cloud's own CA ends soon, and the next one cannot take over yet; see `iotronic status`", "ends", c.shown.Load().ca.NotAfter.Format(time.DateOnly), "err", err)
+	}
+	return c.reload(ctx, t)
+}
+
+// takeOver has the next CA of our own take over, where the present one nears its
+// end and nobody is cut off by it.
+func (c *certs) takeOver(ctx context.Context, t TLS) error {
+	s := c.shown.Load()
+	if c.allow == nil || t.NextCA != "" || s.ca == nil || !c.nearsEnd(t, s.ca) || len(s.next) == 0 {
 		return nil
 	}
-	path := filepath.Join(c.dir, "server.pem")
-	if leaf, err := tls.LoadX509KeyPair(path, path); err == nil && c.fits(leaf.Leaf) {
-		c.leaf.Store(&leaf)
+	if made := s.next[0].NotAfter.Add(-caLifetime); c.now().Before(made.Add(settleTime)) {
 		return nil
 	}
-	return c.issue(path)
-}
-
-// fits reports whether a certificate still does: ours, for all hosts, not near
-// its end.
-func (c *certs) fits(leaf *x509.Certificate) bool {
-	if leaf.CheckSignatureFrom(c.ca) != nil || c.now().After(leaf.NotAfter.Add(-leafRenew)) {
-		return false
-	}
-	return !slices.ContainsFunc(c.hosts, func(h string) bool { return leaf.VerifyHostname(bracket(h)) != nil })
-}
-
-// bracket is how VerifyHostname wants an IPv6 address.
-func bracket(host string) string {
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-		return "[" + host + "]"
-	}
-	return host
-}
-
-// loadCA reads ca.pem and ca.key, or makes them where neither exists. One
-// without the other is an error: boards in the field trust that CA only.
-func (c *certs) loadCA() error {
-	certPath, keyPath := filepath.Join(c.dir, "ca.pem"), filepath.Join(c.dir, "ca.key")
-	op := "read the CA " + certPath
-	certText, certErr := os.ReadFile(certPath)
-	keyText, keyErr := os.ReadFile(keyPath)
-	if errors.Is(certErr, fs.ErrNotExist) {
-		// ca.pem is written last: without it no board has seen this CA.
-		return c.makeCA(certPath, keyPath)
-	}
-	if certErr != nil || keyErr != nil {
-		return s4t.Errorf(s4t.Unavailable, op, "restore ca.pem and ca.key from a backup; boards trust only them", "%w", errors.Join(certErr, keyErr))
-	}
-	pair, err := tls.X509KeyPair(certText, keyText)
-	if err == nil && !pair.Leaf.IsCA {
-		err = errors.New("ca.pem is not a CA's certificate")
-	}
-	if err != nil {
-		return s4t.Errorf(s4t.Invalid, op, "restore ca.pem and ca.key from a backup; boards trust only them", "%w", err)
-	}
-	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
-	if !ok {
-		return s4t.Errorf(s4t.Invalid, op, "restore ca.pem and ca.key from a backup", "ca.key is not an ECDSA key")
-	}
-	c.ca, c.caKey = pair.Leaf, key
-	return nil
-}
-
-// makeCA makes a CA and writes it, the key first.
-func (c *certs) makeCA(certPath, keyPath string) error {
-	const op = "make the CA"
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return s4t.Errorf(s4t.Internal, op, "", "%w", err)
-	}
-	serial := newSerial()
-	tmpl := &x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: "IoTronic CA " + serial.Text(16)[:8], Organization: []string{"Stack4Things"}},
-		NotBefore:             epoch(),
-		NotAfter:              c.now().Add(caLifetime),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		MaxPathLenZero:        true,
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		return s4t.Errorf(s4t.Internal, op, "", "%w", err)
-	}
-	if c.ca, err = x509.ParseCertificate(der); err != nil {
-		return s4t.Errorf(s4t.Internal, op, "", "%w", err)
-	}
-	c.caKey = key
-	keyPEM, err := encodeKey(key)
-	if err != nil {
+	if err := c.allow(ctx, shown{ca: s.next[0]}); err != nil {
 		return err
 	}
-	if err := WriteFile(keyPath, keyPEM, 0o600); err != nil {
-		return err
-	}
-	return WriteFile(certPath, []byte(c.caPEM()), 0o644)
-}
-
-// issue makes a certificate for c.hosts and writes it with its key and the CA
-// to path.
-func (c *certs) issue(path string) error {
-	const op = "issue the server's certificate"
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return s4t.Errorf(s4t.Internal, op, "", "%w", err)
-	}
-	notAfter := c.now().Add(leafLifetime)
-	if notAfter.After(c.ca.NotAfter) {
-		notAfter = c.ca.NotAfter
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: newSerial(),
-		Subject:      pkix.Name{CommonName: c.hosts[0]},
-		NotBefore:    epoch(),
-		NotAfter:     notAfter,
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	for _, h := range c.hosts {
-		if ip := net.ParseIP(h); ip != nil {
-			tmpl.IPAddresses = append(tmpl.IPAddresses, ip)
-		} else {
-			tmpl.DNSNames = append(tmpl.DNSNames, h)
-		}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, c.ca, key.Public(), c.caKey)
-	if err != nil {
-		return s4t.Errorf(s4t.Internal, op, "", "%w", err)
-	}
-	keyPEM, err := encodeKey(key)
-	if err != nil {
-		return err
-	}
-	// The CA goes along: a board that joins knows only its fingerprint.
-	text := slices.Concat(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), []byte(c.caPEM()), keyPEM)
-	leaf, err := tls.X509KeyPair(text, text)
-	if err != nil {
-		return s4t.Errorf(s4t.Internal, op, "", "%w", err)
-	}
-	if err := WriteFile(path, text, 0o600); err != nil {
-		return err
-	}
-	c.leaf.Store(&leaf)
-	return nil
-}
-
-// loadOperator reads the operator's certificate, and puts the CA behind it
-// where the file does not have it.
-func (c *certs) loadOperator() error {
-	op := "read the certificate " + c.certFile
-	leaf, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	if err != nil {
-		return s4t.Errorf(s4t.Invalid, op, "check tls.cert and tls.key", "%w", err)
-	}
-	if c.caFile != "" {
-		text, err := os.ReadFile(c.caFile)
-		if err != nil {
-			return s4t.Errorf(s4t.Invalid, op, "check tls.ca", "%w", err)
-		}
-		block, _ := pem.Decode(text)
-		if block == nil {
-			return s4t.Errorf(s4t.Invalid, op, "check tls.ca", "%s is not PEM", c.caFile)
-		}
-		ca, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return s4t.Errorf(s4t.Invalid, op, "check tls.ca", "%s: %w", c.caFile, err)
-		}
-		if !slices.ContainsFunc(leaf.Certificate, func(der []byte) bool { return bytes.Equal(der, ca.Raw) }) {
-			leaf.Certificate = append(leaf.Certificate, ca.Raw)
-		}
-		c.ca = ca
-	}
-	if c.now().After(leaf.Leaf.NotAfter) {
-		return s4t.Errorf(s4t.Invalid, op, "renew it", "it expired on %s", leaf.Leaf.NotAfter.Format(time.DateOnly))
-	}
-	c.leaf.Store(&leaf)
-	return nil
-}
-
-// newSerial is 127 random bits (RFC 5280 section 4.1.2.2: positive, at most 20
-// octets).
-func newSerial() *big.Int {
-	var b [16]byte
-	rand.Read(b[:]) // never fails (crypto/rand, Go 1.24)
-	b[0] = b[0]&0x7f | 0x40
-	return new(big.Int).SetBytes(b[:])
-}
-
-func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, s4t.Errorf(s4t.Internal, "encode a key", "", "%w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	return promote(c.dir)
 }

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -16,6 +17,18 @@ import (
 
 var discard = slog.New(slog.DiscardHandler)
 
+// ownCerts shows a certificate of a CA of our own in dir.
+func ownCerts(dir string, hosts []string, now func() time.Time, log *slog.Logger) (*certs, error) {
+	c := &certs{dir: dir, hosts: hosts, now: now, log: log}
+	return c, c.load(context.Background())
+}
+
+// operatorCerts shows the operator's.
+func operatorCerts(cert, key, ca string, now func() time.Time, log *slog.Logger) (*certs, error) {
+	c := &certs{now: now, log: log, tls: TLS{Cert: cert, Key: key, CA: ca}}
+	return c, c.load(context.Background())
+}
+
 func clockAt(t time.Time) func() time.Time { return func() time.Time { return t } }
 
 func TestOurCertificateIsGoodForEveryHostAndForOldClocks(t *testing.T) {
@@ -26,11 +39,11 @@ func TestOurCertificateIsGoodForEveryHostAndForOldClocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	chain := c.leaf.Load().Certificate
-	if len(chain) != 2 || string(chain[1]) != string(c.ca.Raw) {
+	if len(chain) != 2 || string(chain[1]) != string(c.shown.Load().ca.Raw) {
 		t.Error("the CA does not go along with the certificate")
 	}
 	roots := x509.NewCertPool()
-	roots.AddCert(c.ca)
+	roots.AddCert(c.shown.Load().ca)
 	for _, host := range []string{"cloud.example.org", "127.0.0.1", "[::1]", "localhost"} {
 		for _, at := range []time.Time{now, epoch().Add(time.Hour), now.Add(300 * 24 * time.Hour)} {
 			if _, err := c.leaf.Load().Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots, CurrentTime: at}); err != nil {
@@ -73,7 +86,7 @@ func TestTheCertificateIsKeptUntilItNoLongerFits(t *testing.T) {
 	running := open(now, "localhost")
 	before := serial(running)
 	running.now = clockAt(now.Add(3 * leafLifetime))
-	if err := running.refresh(); err != nil || serial(running) == before {
+	if err := running.refresh(t.Context()); err != nil || serial(running) == before {
 		t.Errorf("a process that runs does not renew it: %v", err)
 	}
 }
@@ -134,7 +147,7 @@ func TestTheOperatorsCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	public, err := operatorCerts(path("leaf.pem"), path("server.pem"), "", time.Now, discard)
-	if err != nil || public.fingerprint() != "" || public.caPEM() != "" {
+	if err != nil || public.fingerprint() != "" || len(public.trust().CAs) > 0 {
 		t.Errorf("the system's roots know its CA: %q, %v", public.fingerprint(), err)
 	}
 	private, err := operatorCerts(path("leaf.pem"), path("server.pem"), path("ca.pem"), time.Now, discard)
@@ -176,7 +189,7 @@ func TestALPN(t *testing.T) {
 		}
 	}()
 	roots := x509.NewCertPool()
-	roots.AddCert(c.ca)
+	roots.AddCert(c.shown.Load().ca)
 	for want, offer := range map[string][]string{"h2": {"h2", "http/1.1"}, "http/1.1": {"http/1.1"}} {
 		conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: offer})
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/stack4things/s4t/identity"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
 )
 
 // Queue is a driver of package queue, which says what each method promises.
@@ -43,9 +44,9 @@ type Config struct {
 	// preference. Conductor; default: the URL of this port.
 	BoardURLs []string
 	// Bootstrap is called before anything is served, to make the first user. It
-	// is given the URL and the CA (PEM, may be empty) that the user will need.
-	// Conductor; optional.
-	Bootstrap func(ctx context.Context, id *identity.Identity, url, ca string) error
+	// is given the URL and whom the user is to trust, and called again when that
+	// has changed. Conductor; optional.
+	Bootstrap func(ctx context.Context, id *identity.Identity, url string, trust wire.Trust) error
 
 	WAMPAgent   s4t.AgentID   // optional: id; default wamp-agent-1
 	TunnelAgent s4t.AgentID   // optional: id; default tunnel-agent-1
@@ -62,6 +63,8 @@ type TLS struct {
 	TrustedProxy []netip.Prefix // with Off: peers from elsewhere, this host apart, are refused
 	Cert, Key    string         // the operator's: PEM files, leaf first
 	CA           string         // PEM file of the CA that signed Cert; empty: the system's roots know it
+	NextCA       string         // announced to boards and users beside it: a PEM file, NextOwn or NextSystem; empty: nothing, but another of our own where ours ends soon
+	CutOffBoards int            // a certificate is shown although up to so many boards do not trust it
 }
 
 // Cloud is one process of a cloud: the parts of its roles behind one port. See
@@ -149,7 +152,7 @@ func (c *Cloud) Run(ctx context.Context, ready func()) error {
 		defer db.Close()
 		c.cfg.Store = db
 	}
-	at, err := c.listen()
+	at, err := c.listen(ctx)
 	if err != nil {
 		return err
 	}

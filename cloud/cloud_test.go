@@ -125,8 +125,8 @@ func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
 	conductor := func(name string) *process {
 		return run(t, Config{
 			Roles: []Role{Conductor}, Name: name, Queue: q, Data: dir, Database: "sqlite:" + filepath.Join(dir, "s4t.db"), BoardURLs: []string{"https://cloud.test:1"},
-			Bootstrap: func(ctx context.Context, id *identity.Identity, _, caPEM string) error {
-				ca = caPEM
+			Bootstrap: func(ctx context.Context, id *identity.Identity, _ string, trust wire.Trust) error {
+				ca = strings.Join(trust.CAs, "")
 				_, err := id.Bootstrap(ctx, func(f identity.First) error { token = f.Token.Secret; return nil })
 				return err
 			},

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -8,10 +9,12 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/store"
 )
 
 // listener is the one port of a process, and what others are told of it.
@@ -20,15 +23,15 @@ type listener struct {
 	url          string // what others are told: https://NAME:PORT
 	host         string // of url
 	bind         string // address of the port; public ports bind to it too
-	certs        *certs // nil without TLS
+	certs        *certs
 }
 
 // listen opens the port, and makes the URL and the certificate.
-func (c *Cloud) listen() (*listener, error) {
+func (c *Cloud) listen(ctx context.Context) (*listener, error) {
 	l := &listener{}
 	if !c.listens() {
 		l.url = c.cfg.BoardURLs[0]
-		return l, c.secure(l, nil)
+		return l, c.secure(ctx, l, nil)
 	}
 	var err error
 	if l.Listener, err = net.Listen("tcp", c.cfg.Listen); err != nil {
@@ -36,7 +39,7 @@ func (c *Cloud) listen() (*listener, error) {
 	}
 	hosts, err := c.locate(l)
 	if err == nil {
-		err = c.secure(l, hosts)
+		err = c.secure(ctx, l, hosts)
 	}
 	if err != nil {
 		l.close()
@@ -86,21 +89,24 @@ func (c *Cloud) locate(l *listener) ([]string, error) {
 }
 
 // secure has TLS, or only the reverse proxy, in front of the port.
-func (c *Cloud) secure(l *listener, hosts []string) (err error) {
+func (c *Cloud) secure(ctx context.Context, l *listener, hosts []string) error {
 	t := c.cfg.TLS
-	switch {
-	case t.Off && l.Listener != nil:
+	l.certs = &certs{dir: c.cfg.Data, hosts: hosts, plain: strings.HasPrefix(l.url, "http:"), now: time.Now, log: c.cfg.Log, tls: t}
+	if c.has(Conductor) { // which has the database
+		l.certs.allow = func(ctx context.Context, s shown) error { return allow(ctx, c.cfg.Store, s, t.CutOffBoards) }
+		l.certs.changed = func(ctx context.Context, s shown) error {
+			if s.off {
+				return nil
+			}
+			return c.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return tx.SetCertificate(s.certificate()) })
+		}
+	}
+	if err := l.certs.load(ctx); err != nil || l.Listener == nil {
+		return err
+	}
+	if t.Off {
 		l.Listener = proxyListener{l.Listener, t.TrustedProxy}
 		return nil
-	case t.Off:
-		return nil
-	case t.Cert != "":
-		l.certs, err = operatorCerts(t.Cert, t.Key, t.CA, time.Now, c.cfg.Log)
-	default:
-		l.certs, err = ownCerts(c.cfg.Data, hosts, time.Now, c.cfg.Log)
-	}
-	if err != nil || l.Listener == nil {
-		return err
 	}
 	conf := l.certs.tlsConfig()
 	conf.GetConfigForClient = newHandshakes().admit

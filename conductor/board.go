@@ -26,7 +26,7 @@ func newCode() string {
 // made the code; nobody sees them again.
 func (c *Conductor) withCode(b s4t.Board, code string) s4t.Board {
 	b.Code = code
-	b.Join = s4t.JoinString{URLs: c.cfg.URLs, Code: code, Fingerprint: c.cfg.CAFingerprint, Name: b.Name}.String()
+	b.Join = s4t.JoinString{URLs: c.cfg.URLs, Code: code, Fingerprint: c.cfg.CAFingerprint(), Name: b.Name}.String()
 	return b
 }
 

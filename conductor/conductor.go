@@ -31,7 +31,8 @@ type Config struct {
 	Queue         Queue              // required
 	TicketKey     ed25519.PrivateKey // required: signs tickets; several conductors share it
 	URLs          []string           // required: of the cloud, https://host:port, in order of preference; boards are told them
-	CAFingerprint string             // optional: SHA-256 of the CA certificate's DER, hex; empty: boards trust their system's roots
+	CAFingerprint func() string      // optional: SHA-256 of the CA certificate's DER, hex; empty: boards trust their system's roots
+	Trust         func() wire.Trust  // optional: what boards are told to trust as the cloud's certificate, now
 	Mux           queue.Mux          // optional: what else is served on the conductor's topic (identity registers its methods there); New adds the conductor's own
 	Name          string             // optional: server name on the topic, when there are several conductors
 	Version       string             // optional: of the cloud; boards with an older one are told of
@@ -72,6 +73,12 @@ func New(cfg Config) (*Conductor, error) {
 	}
 	if cfg.Mux == nil {
 		cfg.Mux = queue.Mux{}
+	}
+	if cfg.CAFingerprint == nil {
+		cfg.CAFingerprint = func() string { return "" }
+	}
+	if cfg.Trust == nil {
+		cfg.Trust = func() wire.Trust { return wire.Trust{} }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

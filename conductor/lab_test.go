@@ -301,7 +301,7 @@ func (l *lab) start() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	c, err := New(Config{
-		Store: l.db, Queue: l.q, TicketKey: l.key, URLs: []string{cloudURL}, CAFingerprint: fmt.Sprintf("%064x", 7), Log: log,
+		Store: l.db, Queue: l.q, TicketKey: l.key, URLs: []string{cloudURL}, CAFingerprint: func() string { return fmt.Sprintf("%064x", 7) }, Log: log,
 		Now: func() time.Time { return time.Now().Add(time.Duration(l.skew.Load())) },
 	})
 	if err != nil {

@@ -295,8 +295,12 @@ func (c *Conductor) boardReport(ctx context.Context, req wire.BoardReport) (wire
 		if req.Recovered != "" {
 			ch.boardEvent("board.recovered", b, s4t.Line(req.Recovered, wire.MaxProblem))
 		}
-		if problems := boundProblems(req.Problems); !slices.Equal(b.Problems, problems) {
-			b.Problems, ch.heard[string(b.ID)] = problems, true
+		says := b.Info
+		if req.Info != nil {
+			says = req.Info.Clamp()
+		}
+		if problems := boundProblems(req.Problems); !slices.Equal(b.Problems, problems) || !reflect.DeepEqual(b.Info, says) {
+			b.Info, b.Problems, ch.heard[string(b.ID)] = says, problems, true
 			if err := ch.SetBoardSays(b); err != nil {
 				return err
 			}

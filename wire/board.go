@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -166,6 +168,15 @@ type BoardDesired struct {
 type Trust struct {
 	CAs         []string `json:"cas,omitempty"`          // PEM of CA certificates, at most 4
 	SystemRoots bool     `json:"system_roots,omitempty"` // what the board's system trusts, too
+}
+
+// Sum tells one Trust from another; empty of nothing.
+func (t Trust) Sum() string {
+	if len(t.CAs) == 0 && !t.SystemRoots {
+		return ""
+	}
+	sum := sha256.Sum256(Encode(t))
+	return hex.EncodeToString(sum[:8])
 }
 
 // DesiredPort is the board's half of a port.

@@ -14,6 +14,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/identity"
+	"github.com/stack4things/s4t/wire"
 )
 
 // adminContext is what `s4t` reads from DIR/admin.toml.
@@ -22,6 +23,16 @@ type adminContext struct {
 	Project string `toml:"project"`
 	Token   string `toml:"token"`
 	CA      string `toml:"ca,omitempty,multiline"`
+	System  bool   `toml:"system_roots,omitempty"` // what the system trusts, besides CA
+	Trust   string `toml:"trust,omitempty"`        // sum of what the cloud says to trust: s4t asks again where it is another
+}
+
+// trusting tells a context whom to trust.
+func (c adminContext) trusting(t wire.Trust) adminContext {
+	c.CA = strings.Join(t.CAs, "")
+	c.System = t.SystemRoots && c.CA != ""
+	c.Trust = t.Sum()
+	return c
 }
 
 // contextFile is the file's form.
@@ -33,14 +44,14 @@ type contextFile struct {
 // admitAdmin makes the first project and user on the first start, and keeps
 // DIR/admin.toml: written then, made anew with another token where it is
 // missing, and told the cloud's new URL or CA where they changed.
-func admitAdmin(ctx context.Context, id *identity.Identity, path, url, ca string) error {
+func admitAdmin(ctx context.Context, id *identity.Identity, path, url string, trust wire.Trust) error {
 	fresh := func(password, token string) error {
 		head := "# The admin's context, written by iotronic: s4t --context-file " + path + "\n" +
 			"# Delete this file to get a new token at the next start.\n"
 		if password != "" {
 			head += "# User " + identity.AdminUser + ", password " + password + "\n"
 		}
-		return writeContext(path, head, adminContext{URL: url, Project: identity.DefaultProject, Token: token, CA: ca})
+		return writeContext(path, head, adminContext{URL: url, Project: identity.DefaultProject, Token: token}.trusting(trust))
 	}
 	first, err := id.Bootstrap(ctx, func(f identity.First) error { return fresh(f.Password, f.Token.Secret) })
 	if err != nil {
@@ -69,11 +80,11 @@ func admitAdmin(ctx context.Context, id *identity.Identity, path, url, ca string
 		return s4t.Errorf(s4t.Invalid, "read "+path, "delete it to get a new one", "%w", err)
 	}
 	c, ok := f.Contexts[identity.DefaultProject]
-	if !ok || c.URL == url && c.CA == ca {
+	now := c.trusting(trust)
+	if now.URL = url; !ok || now == c {
 		return nil
 	}
-	c.URL, c.CA = url, ca
-	return writeContext(path, comments(string(text)), c)
+	return writeContext(path, comments(string(text)), now)
 }
 
 // comments are the lines that a file begins with.
@@ -93,6 +104,12 @@ func comments(text string) string {
 func writeContext(path, head string, c adminContext) error {
 	text := fmt.Appendf(nil, "%scurrent = %q\n\n[contexts.%s]\nurl = %q\nproject = %q\ntoken = %q\n",
 		head, identity.DefaultProject, identity.DefaultProject, c.URL, c.Project, c.Token)
+	if c.Trust != "" {
+		text = fmt.Appendf(text, "trust = %q\n", c.Trust)
+	}
+	if c.System {
+		text = fmt.Appendln(text, "system_roots = true")
+	}
 	if c.CA != "" {
 		text = fmt.Appendf(text, "ca = \"\"\"\n%s\"\"\"\n", c.CA)
 	}

@@ -25,6 +25,7 @@ type config struct {
 	Database    string    `toml:"database"`     // default SQLite in Data
 	Queue       string    `toml:"queue"`        // default in-process
 	PublicPorts string    `toml:"public_ports"` // FROM-TO; default 50000-60000
+	LogLevel    string    `toml:"log_level"`    // debug, info (default), warn or error
 	TLS         tlsConfig `toml:"tls"`
 }
 
@@ -34,6 +35,8 @@ type tlsConfig struct {
 	Cert         string   `toml:"cert"`          // PEM file, leaf first; default: issued by our own CA
 	Key          string   `toml:"key"`           // PEM file
 	CA           string   `toml:"ca"`            // PEM file of the CA that signed Cert; default: the system's roots know it
+	NextCA       string   `toml:"next_ca"`       // announced beside the present one: PEM file, "own" or "system"
+	CutOffBoards int      `toml:"-"`             // --cut-off-boards: for one start, not for every one
 	TrustedProxy []string `toml:"trusted_proxy"` // CIDRs; with mode off, peers from elsewhere are refused
 }
 
@@ -44,6 +47,7 @@ func defaults() config {
 		Listen:      "127.0.0.1:8812",
 		Role:        "all",
 		PublicPorts: "50000-60000",
+		LogLevel:    "info",
 		TLS:         tlsConfig{Mode: "on"},
 	}
 }
@@ -82,6 +86,9 @@ func bad(key, hint, format string, args ...any) error {
 // cloud is what a configuration asks for: the only reader of its texts.
 func (c config) cloud() (cloud.Config, error) {
 	cfg := cloud.Config{Data: c.Data, Listen: c.Listen, URL: c.URL, Database: c.database()}
+	if _, err := parseLevel(c.LogLevel); err != nil {
+		return cfg, bad("log_level", "use debug, info, warn or error", "there is no level %q", c.LogLevel)
+	}
 	if c.Data == "" {
 		return cfg, bad("data", "name a directory", "it is empty")
 	}
@@ -119,7 +126,7 @@ func (c config) cloud() (cloud.Config, error) {
 
 // cloud is what the keys of a table tls ask for, where host is listened on.
 func (t tlsConfig) cloud(host, listen string) (cloud.TLS, error) {
-	cfg := cloud.TLS{Off: t.Mode == "off", Cert: t.Cert, Key: t.Key, CA: t.CA}
+	cfg := cloud.TLS{Off: t.Mode == "off", Cert: t.Cert, Key: t.Key, CA: t.CA, NextCA: t.NextCA, CutOffBoards: t.CutOffBoards}
 	switch t.Mode {
 	case "on":
 		if len(t.TrustedProxy) > 0 {

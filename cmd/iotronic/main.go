@@ -17,7 +17,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/internal/argv"
+	"github.com/stack4things/s4t/store"
 )
 
 // version is set by the linker.
@@ -77,7 +79,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err) })
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newServeCommand(), newConfigCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newStatusCommand(), newSwitchCACommand(), newInstallCommand(), newVersionCommand())
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {
 		help.Example = "  iotronic help serve"
@@ -120,8 +122,10 @@ func newVersionCommand() *cobra.Command {
 func newConfigCommand() *cobra.Command {
 	var path string
 	c := &cobra.Command{
-		Use:     "config",
-		Short:   "Print a commented minimal configuration, or check one",
+		Use:   "config",
+		Short: "Print a commented minimal configuration, or check one",
+		Long: "Print a commented minimal configuration, or check one: the keys, the certificate's files, and with the\n" +
+			"database, which is only read, whether boards trust the certificate.",
 		Example: "  iotronic config > iotronic.toml\n  iotronic config --check iotronic.toml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -130,8 +134,12 @@ func newConfigCommand() *cobra.Command {
 				return err
 			}
 			cfg, err := readConfig(path)
+			if err != nil {
+				return err
+			}
+			settings, err := cfg.cloud()
 			if err == nil {
-				err = cfg.check()
+				err = checkCertificate(cmd, settings)
 			}
 			if err != nil {
 				return err
@@ -144,65 +152,14 @@ func newConfigCommand() *cobra.Command {
 	return c
 }
 
-func newServeCommand() *cobra.Command {
-	var file, logLevel string
-	def := defaults()
-	flags := def
-	c := &cobra.Command{
-		Use:   "serve",
-		Short: "Run the cloud until SIGTERM",
-		Long: "Run the cloud until SIGTERM. When everything is up, one line `ready URL` is printed on standard output;\n" +
-			"the log goes to standard error. The first start makes DIR/ca.pem, the project default, and the user admin\n" +
-			"with the context DIR/admin.toml for s4t.",
-		Example: "  iotronic serve\n" +
-			"  iotronic serve --data /var/lib/iotronic --listen 0.0.0.0:8812 --url https://cloud.example.org:8812\n" +
-			"  s4t --context-file iotronic-data/admin.toml board list",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg := def
-			if file != "" {
-				var err error
-				if cfg, err = readConfig(file); err != nil {
-					return err
-				}
-			}
-			set := func(flag string, to *string, value string) {
-				if cmd.Flags().Changed(flag) {
-					*to = value
-				}
-			}
-			set("data", &cfg.Data, flags.Data)
-			set("listen", &cfg.Listen, flags.Listen)
-			set("url", &cfg.URL, flags.URL)
-			set("role", &cfg.Role, flags.Role)
-			set("database", &cfg.Database, flags.Database)
-			set("queue", &cfg.Queue, flags.Queue)
-			set("public-ports", &cfg.PublicPorts, flags.PublicPorts)
-			set("tls", &cfg.TLS.Mode, flags.TLS.Mode)
-			if cmd.Flags().Changed("trusted-proxy") {
-				cfg.TLS.TrustedProxy = flags.TLS.TrustedProxy
-			}
-			if err := cfg.check(); err != nil {
-				return err
-			}
-			log, err := newLog(cmd.ErrOrStderr(), logLevel)
-			if err != nil {
-				return err
-			}
-			return serve(cmd.Context(), cfg, cmd.OutOrStdout(), log)
-		},
+// checkCertificate looks at the certificate's files, and at the boards where the
+// database can be read; where not it says so.
+func checkCertificate(cmd *cobra.Command, settings cloud.Config) error {
+	db, err := store.OpenToRead(cmd.Context(), settings.Database)
+	if err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "iotronic: not looked at whether boards trust the certificate: %v\n", err)
+		return cloud.Check(cmd.Context(), settings, nil)
 	}
-	f := c.Flags()
-	f.StringVar(&file, "config", "", "read `FILE` (see iotronic config); flags win over it")
-	f.StringVar(&flags.Data, "data", def.Data, "data directory `DIR`")
-	f.StringVar(&flags.Listen, "listen", def.Listen, "`ADDR:PORT` of the one HTTPS port; public ports bind to ADDR too")
-	f.StringVar(&flags.URL, "url", "", "what others are told: https://NAME:PORT (default: made from --listen)")
-	f.StringVar(&flags.Role, "role", def.Role, "`ROLES` of this process: all, or some of api, conductor, wamp-agent and tunnel-agent with commas between them")
-	f.StringVar(&flags.Database, "database", "", "`URL` of the database (default: SQLite in the data directory)")
-	f.StringVar(&flags.Queue, "queue", "", "`URL` of the message queue (default: in-process)")
-	f.StringVar(&flags.PublicPorts, "public-ports", def.PublicPorts, "`FROM-TO` for exposed services")
-	f.StringVar(&flags.TLS.Mode, "tls", def.TLS.Mode, "`MODE`: on, or off; off serves plain HTTP for a reverse proxy that ends TLS")
-	f.StringArrayVar(&flags.TLS.TrustedProxy, "trusted-proxy", nil, "`CIDR` of that reverse proxy; repeatable; others are refused")
-	f.StringVar(&logLevel, "log-level", "info", "`LEVEL`: debug, info, warn or error")
-	return c
+	defer db.Close()
+	return cloud.Check(cmd.Context(), settings, db)
 }

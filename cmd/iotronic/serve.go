@@ -5,37 +5,138 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/identity"
+	"github.com/stack4things/s4t/wire"
 )
 
-// newLog is the process's log: text on w.
-func newLog(w io.Writer, level string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, s4t.Errorf(s4t.Invalid, "choose what to log", "use debug, info, warn or error", "there is no level %q", level)
+func newServeCommand() *cobra.Command {
+	var file string
+	def := defaults()
+	flags := def
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the cloud until SIGTERM",
+		Long: "Run the cloud until SIGTERM. When everything is up, one line `ready URL` is printed on standard output;\n" +
+			"the log goes to standard error. The first start makes DIR/ca.pem, the project default, and the user admin\n" +
+			"with the context DIR/admin.toml for s4t.\n\n" +
+			"SIGHUP has it read the configuration and the certificates again: the keys of [tls] but tls.mode and\n" +
+			"tls.trusted_proxy, and log_level. Sessions go on. The log says what needs a restart.",
+		Example: "  iotronic serve\n" +
+			"  iotronic serve --data /var/lib/iotronic --listen 0.0.0.0:8812 --url https://cloud.example.org:8812\n" +
+			"  s4t --context-file iotronic-data/admin.toml board list",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			read := func() (config, error) {
+				cfg := def
+				if file != "" {
+					var err error
+					if cfg, err = readConfig(file); err != nil {
+						return cfg, err
+					}
+				}
+				set := func(flag string, to *string, value string) {
+					if cmd.Flags().Changed(flag) {
+						*to = value
+					}
+				}
+				set("data", &cfg.Data, flags.Data)
+				set("listen", &cfg.Listen, flags.Listen)
+				set("url", &cfg.URL, flags.URL)
+				set("role", &cfg.Role, flags.Role)
+				set("database", &cfg.Database, flags.Database)
+				set("queue", &cfg.Queue, flags.Queue)
+				set("public-ports", &cfg.PublicPorts, flags.PublicPorts)
+				set("tls", &cfg.TLS.Mode, flags.TLS.Mode)
+				set("log-level", &cfg.LogLevel, flags.LogLevel)
+				if cmd.Flags().Changed("trusted-proxy") {
+					cfg.TLS.TrustedProxy = flags.TLS.TrustedProxy
+				}
+				cfg.TLS.CutOffBoards = flags.TLS.CutOffBoards
+				return cfg, cfg.check()
+			}
+			cfg, err := read()
+			if err != nil {
+				return err
+			}
+			var level slog.LevelVar
+			hup := make(chan os.Signal, 1)
+			signal.Notify(hup, syscall.SIGHUP)
+			defer signal.Stop(hup)
+			return serve(cmd.Context(), cfg, cmd.OutOrStdout(), newLog(cmd.ErrOrStderr(), &level), &reloading{signal: hup, read: read, level: &level})
+		},
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+	f := c.Flags()
+	f.StringVar(&file, "config", "", "read `FILE` (see iotronic config); flags win over it")
+	f.StringVar(&flags.Data, "data", def.Data, "data directory `DIR`")
+	f.StringVar(&flags.Listen, "listen", def.Listen, "`ADDR:PORT` of the one HTTPS port; public ports bind to ADDR too")
+	f.StringVar(&flags.URL, "url", "", "what others are told: https://NAME:PORT (default: made from --listen)")
+	f.StringVar(&flags.Role, "role", def.Role, "`ROLES` of this process: all, or some of api, conductor, wamp-agent and tunnel-agent with commas between them")
+	f.StringVar(&flags.Database, "database", "", "`URL` of the database (default: SQLite in the data directory)")
+	f.StringVar(&flags.Queue, "queue", "", "`URL` of the message queue (default: in-process)")
+	f.StringVar(&flags.PublicPorts, "public-ports", def.PublicPorts, "`FROM-TO` for exposed services")
+	f.StringVar(&flags.TLS.Mode, "tls", def.TLS.Mode, "`MODE`: on, or off; off serves plain HTTP for a reverse proxy that ends TLS")
+	f.StringArrayVar(&flags.TLS.TrustedProxy, "trusted-proxy", nil, "`CIDR` of that reverse proxy; repeatable; others are refused")
+	f.IntVar(&flags.TLS.CutOffBoards, "cut-off-boards", 0, "show a certificate although up to `N` boards do not trust it, and will have to be joined again")
+	f.StringVar(&flags.LogLevel, "log-level", def.LogLevel, "`LEVEL`: debug, info, warn or error")
+	return c
+}
+
+// parseLevel reads the name of a level.
+func parseLevel(name string) (slog.Level, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(name)); err != nil {
+		return l, s4t.Errorf(s4t.Invalid, "choose what to log", "use debug, info, warn or error", "there is no level %q", name)
+	}
+	return l, nil
+}
+
+// newLog is the process's log: text on w, from level on.
+func newLog(w io.Writer, level slog.Leveler) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// reloading is what SIGHUP does.
+type reloading struct {
+	signal <-chan os.Signal
+	read   func() (config, error) // the configuration as it is now
+	level  *slog.LevelVar
 }
 
 // serve runs the cloud until ctx ends. It prints one line `ready URL` on out
-// when everything is up.
-func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) error {
+// when everything is up. r is optional.
+func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger, r *reloading) error {
+	if r == nil {
+		r = &reloading{level: new(slog.LevelVar)}
+	}
+	level, err := parseLevel(cfg.LogLevel)
+	if err != nil {
+		return err
+	}
+	r.level.Set(level)
 	data, err := filepath.Abs(cfg.Data)
 	if err != nil {
 		return s4t.Errorf(s4t.Invalid, "use the data directory "+cfg.Data, "", "%w", err)
 	}
+	was := cfg
 	cfg.Data = data
 	settings, err := cfg.cloud()
 	if err != nil {
 		return err
 	}
 	settings.Version, settings.Log = version, log
-	settings.Bootstrap = func(ctx context.Context, id *identity.Identity, url, ca string) error {
-		return admitAdmin(ctx, id, filepath.Join(cfg.Data, "admin.toml"), url, ca)
+	settings.Bootstrap = func(ctx context.Context, id *identity.Identity, url string, trust wire.Trust) error {
+		return admitAdmin(ctx, id, filepath.Join(cfg.Data, "admin.toml"), url, trust)
 	}
 	c, err := cloud.New(settings)
 	if err != nil {
@@ -46,8 +147,63 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) err
 		return err
 	}
 	defer unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	close(ended)
+	defer func() { cancel(); <-ended }()
 	return c.Run(ctx, func() {
 		fmt.Fprintln(out, "ready", c.URL())
 		log.Info("ready", "url", c.URL(), "data", cfg.Data, "version", version)
+		ended = make(chan struct{})
+		go func() {
+			defer close(ended)
+			r.run(ctx, c, was, log)
+		}()
 	})
+}
+
+// run reads the configuration again at each signal until ctx ends.
+func (r *reloading) run(ctx context.Context, c *cloud.Cloud, was config, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.signal:
+		}
+		now, err := r.read()
+		var settings cloud.Config
+		if err == nil {
+			settings, err = now.cloud()
+		}
+		if err == nil {
+			err = c.Reload(ctx, settings.TLS)
+		}
+		if err != nil {
+			log.Error("the configuration is not taken; all stays as it was", "err", err)
+			continue
+		}
+		if level, err := parseLevel(now.LogLevel); err == nil { // now.cloud looked at it
+			r.level.Set(level)
+		}
+		if keys := restartFor(was, now); len(keys) > 0 {
+			log.Warn("these have changed, and need a restart", "keys", strings.Join(keys, ", "))
+		}
+		log.Info("configuration and certificates were read again")
+	}
+}
+
+// restartFor names the keys that differ and that a process which runs does not
+// take.
+func restartFor(was, now config) (keys []string) {
+	was.LogLevel = now.LogLevel
+	old, new := reflect.ValueOf(was), reflect.ValueOf(now)
+	for i := range old.NumField() {
+		if key := old.Type().Field(i).Tag.Get("toml"); key != "tls" && !reflect.DeepEqual(old.Field(i).Interface(), new.Field(i).Interface()) {
+			keys = append(keys, key)
+		}
+	}
+	if !reflect.DeepEqual(was.TLS.TrustedProxy, now.TLS.TrustedProxy) {
+		keys = append(keys, "tls.trusted_proxy")
+	}
+	return keys
 }

@@ -43,6 +43,13 @@ func startServe(t *testing.T, data string, change func(*config)) *running {
 	if change != nil {
 		change(&cfg)
 	}
+	cfg.LogLevel = "debug"
+	return startServeWith(t, cfg, &reloading{level: new(slog.LevelVar)})
+}
+
+// startServeWith does it with a configuration, and with what SIGHUP does.
+func startServeWith(t *testing.T, cfg config, r *reloading) *running {
+	t.Helper()
 	if err := cfg.check(); err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +58,7 @@ func startServe(t *testing.T, data string, change func(*config)) *running {
 	ended := make(chan error, 1)
 	var logged bytes.Buffer
 	go func() {
-		log, _ := newLog(&logged, "debug")
-		ended <- serve(ctx, cfg, out, log)
+		ended <- serve(ctx, cfg, out, newLog(&logged, r.level), r)
 		out.Close()
 	}()
 	line, err := bufio.NewReader(in).ReadString('\n')
@@ -152,7 +158,7 @@ func TestServeFromTheFirstStartOn(t *testing.T) {
 	if code := get(t, adminContext{URL: first.URL, CA: first.CA, Token: "s4t_wrong"}, "/v1/projects", nil); code != 401 {
 		t.Errorf("a wrong token: %d", code)
 	}
-	if err := serve(t.Context(), config{Data: data, Listen: "127.0.0.1:0", Role: "all", PublicPorts: "1-2", TLS: tlsConfig{Mode: "on"}}, io.Discard, slog.New(slog.DiscardHandler)); s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), "another iotronic") {
+	if err := serve(t.Context(), config{Data: data, Listen: "127.0.0.1:0", Role: "all", LogLevel: "info", PublicPorts: "1-2", TLS: tlsConfig{Mode: "on"}}, io.Discard, slog.New(slog.DiscardHandler), nil); s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), "another iotronic") {
 		t.Errorf("a second process on the same directory: %v", err)
 	}
 	if err := cloud.stop(); err != nil {
@@ -207,14 +213,12 @@ func TestSecretsAreNeitherInTheLogNorOnStandardOutput(t *testing.T) {
 	cfg.Data, cfg.Listen = data, "127.0.0.1:0"
 	ctx, cancel := context.WithCancel(t.Context())
 	var logged, out bytes.Buffer
-	log, err := newLog(&logged, "debug")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg.LogLevel = "debug"
+	var level slog.LevelVar
 	ended := make(chan error)
 	in, w := io.Pipe()
 	go func() {
-		ended <- serve(ctx, cfg, io.MultiWriter(w, &out), log)
+		ended <- serve(ctx, cfg, io.MultiWriter(w, &out), newLog(&logged, &level), &reloading{level: &level})
 	}()
 	bufio.NewReader(in).ReadString('\n')
 	cancel()

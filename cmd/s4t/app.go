@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,9 @@ type app struct {
 	timeout     time.Duration
 
 	limit int // of a list; 0: all
+
+	mu    sync.Mutex
+	heard string // what the cloud's last answer said of whom to trust, see learnTrust; mu guards it
 }
 
 // defaultTimeout is how long a command waits for its operation.
@@ -38,6 +42,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	a.learnTrust(context.WithoutCancel(ctx))
 	if err == nil {
 		return 0
 	}
@@ -163,7 +168,7 @@ func (a *app) client() (*apiclient.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.client()
+	return c.clientThat(a.hear)
 }
 
 // withClient runs a command that speaks to the API, for as long as it takes.

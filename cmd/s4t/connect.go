@@ -62,7 +62,8 @@ func (a *app) connect(ctx context.Context, at cloudContext, board string, req ap
 		return err
 	}
 	defer client.Close()
-	dialer, err := dial.New(dial.Config{CA: []byte(at.CA), Env: a.env})
+	ca, system := at.trusted()
+	dialer, err := dial.New(dial.Config{CA: []byte(ca), SystemRoots: system, Env: a.env})
 	if err != nil {
 		return err
 	}

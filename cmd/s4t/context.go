@@ -20,6 +20,17 @@ type cloudContext struct {
 	Project string `toml:"project,omitempty"`
 	Token   string `toml:"token,omitempty"`
 	CA      string `toml:"ca,omitempty,multiline"` // PEM; none: the system's roots
+
+	// What the cloud announced since, besides: see learnTrust.
+	Announced string `toml:"announced_ca,omitempty,multiline"` // PEM
+	System    bool   `toml:"system_roots,omitempty"`           // with CA: the system's, too
+	Trust     string `toml:"trust,omitempty"`                  // sum of what it announced
+}
+
+// trusted are the CAs of a context in PEM, none for the system's roots, and
+// whether these count besides.
+func (c cloudContext) trusted() (ca string, system bool) {
+	return c.CA + c.Announced, c.System || c.CA == "" && c.Announced != ""
 }
 
 // contexts is the file of contexts.
@@ -153,14 +164,18 @@ func (a *app) resolve() (cloudContext, error) {
 		if err != nil {
 			return c, s4t.Errorf(s4t.Invalid, "read S4T_CA", "give the path of a PEM file", "%w", err)
 		}
-		c.CA = string(pem)
+		c.CA, c.Announced, c.System = string(pem), "", false
 	}
 	return c, nil
 }
 
 // client of a context.
-func (c cloudContext) client() (*apiclient.Client, error) {
-	return apiclient.New(apiclient.Config{URL: c.URL, Token: c.Token, CA: c.CA, Agent: "s4t/" + version})
+func (c cloudContext) client() (*apiclient.Client, error) { return c.clientThat(nil) }
+
+// clientThat tells heard of the header [apiclient.TrustHeader] of each answer.
+func (c cloudContext) clientThat(heard func(string)) (*apiclient.Client, error) {
+	ca, system := c.trusted()
+	return apiclient.New(apiclient.Config{URL: c.URL, Token: c.Token, CA: ca, System: system, Agent: "s4t/" + version, Heard: heard})
 }
 
 func (a *app) contextCommand() *cobra.Command {

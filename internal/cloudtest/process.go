@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/identity"
 	"github.com/stack4things/s4t/queue"
+	"github.com/stack4things/s4t/wire"
 )
 
 // Process is one process of a [Cloud]. Its methods are for one goroutine.
@@ -54,8 +56,8 @@ func (p *Process) Start() error {
 		Roles: p.Roles, Name: p.Name, Data: c.Dir, Listen: net.JoinHostPort(p.IP, "0"), URL: url(p.Host),
 		Queue: mortal{c.Queue, alive}, Store: db, Database: c.cfg.Database, BoardURLs: c.boardURLs,
 		WAMPAgent: p.agent("wamp-agent-1"), TunnelAgent: p.agent("tunnel-agent-1"), PublicPorts: c.cfg.PublicPorts,
-		Bootstrap: func(ctx context.Context, id *identity.Identity, _, ca string) error {
-			_, err := id.Bootstrap(ctx, func(f identity.First) error { c.token, c.ca = f.Token.Secret, ca; return nil })
+		Bootstrap: func(ctx context.Context, id *identity.Identity, _ string, trust wire.Trust) error {
+			_, err := id.Bootstrap(ctx, func(f identity.First) error { c.token, c.ca = f.Token.Secret, strings.Join(trust.CAs, ""); return nil })
 			return err
 		},
 	})
