@@ -240,7 +240,8 @@ func (p *port) keepDevice(ctx context.Context, ops []vnet.Op) problem {
 			p.cfg.Log.Warn("another program has changed the device of a port; it is put back", "port", p.id, "changed", vnet.Render(out.Changed))
 			if wait, contested := fight.undone(time.Now()); contested {
 				undo, calm = time.After(wait), time.After(contestTime)
-				p.set(func(s *portState) { s.fought = contestProblem(p.desired().Interface, out.Changed) })
+				why := contestProblem(p.desired().Interface, out.Changed)
+				p.set(func(s *portState) { s.fought = why })
 			}
 		case <-calm:
 			calm = nil
