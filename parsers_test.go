@@ -43,6 +43,7 @@ var parsers = []struct{ reads, target string }{
 	{"the identity of a board", "lightningrod FuzzIdentity"},
 	{"the saved desired state of a board", "lightningrod FuzzDesired"},
 	{"what a broken join left", "lightningrod FuzzPending"},
+	{"the DNS servers of a board", "lightningrod FuzzResolvers"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
