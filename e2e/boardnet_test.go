@@ -8,6 +8,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/internal/cloudlab"
+	"github.com/stack4things/s4t/internal/netlab"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -83,4 +84,37 @@ func TestADeviceThatAnotherProgramChangesComesBack(t *testing.T) {
 		c.JSON(t.Context(), &report, "doctor", "board1")
 		return hasFinding(report.Findings, wire.DeviceContested)
 	})
+}
+
+// TestFaultWhatCutsTheBoardOffIsTakenBack: row 10, where nobody could foresee it:
+// with a second device of ours a script on the board closes the way to the
+// cloud.
+func TestFaultWhatCutsTheBoardOffIsTakenBack(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t, 2)
+	board := c.Boards[0]
+	var good s4t.Bridge
+	s4tJSON(t, c, &good, "bridge", "create", "good", "--board", "board1", "--board", "board2")
+	_, err := board.Host.Start("script", nil, "sh", "-c",
+		`while sleep 0.2; do if [ $(ls /sys/class/net | grep -c ^s4t-) -gt 1 ]; then ip route replace blackhole `+netlab.CloudAddr+`; else ip route del blackhole `+netlab.CloudAddr+` 2>/dev/null; fi; done`)
+	must(t, err)
+	c.S4T(t.Context(), "bridge", "create", "bad", "--board", "board1") // the board is cut off before or after it has told that it is up
+	within(t, 30*time.Second, "the board is cut off", func() error { return status(t, c, "board1", s4t.BoardOffline) })
+	t.Logf("back after %v", within(t, 150*time.Second, "the board is back", func() error { return status(t, c, "board1", s4t.BoardOnline) }).Round(time.Second))
+	var report wire.DoctorReport
+	within(t, 10*time.Second, "it tells why", func() error {
+		c.JSON(t.Context(), &report, "doctor", "board1")
+		return hasFinding(report.Findings, wire.StateTakenBack)
+	})
+	board.Process.Kill()
+	must(t, board.Run())
+	within(t, healLimit, "it is online after a restart, and the other network works", func() error {
+		if err := status(t, c, "board1", s4t.BoardOnline); err != nil {
+			return err
+		}
+		return ping(t.Context(), c.Boards[1].Host, addressOf(t, good, "board1", false))
+	})
+	if out := hostRun(t, board.Host, "ls /sys/class/net"); strings.Count(out, "s4t-") != 1 {
+		t.Errorf("board1 has the devices %s", out)
+	}
 }
