@@ -48,6 +48,7 @@ var parsers = []struct{ reads, target string }{
 	{"what a broken join left", "lightningrod FuzzPending"},
 	{"the kernel's tables of what listens", "lightningrod FuzzListeners"},
 	{"the configuration of lightning-rod", "cmd/lightning-rod FuzzReadConfig"},
+	{"the DNS servers of a board", "lightningrod FuzzResolvers"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)

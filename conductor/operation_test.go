@@ -119,6 +119,20 @@ func TestABoardThatCannotCarryNetworksSaysSo(t *testing.T) {
 	}
 }
 
+// TestWhatABoardRefusesIsNotWaitedFor: it will not change its mind by itself.
+func TestWhatABoardRefusesIsNotWaitedFor(t *testing.T) {
+	for id, kind := range map[string]s4t.Kind{wire.AddressOverlap: s4t.Conflict, wire.BridgeNotAllowed: s4t.Forbidden} {
+		l := newLab(t)
+		f := l.board("one")
+		f.problem, f.problemID = "the owner says no", id
+		l.connect(f, "i1")
+		op := l.ended(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}}))
+		if op.Status != s4t.OperationFailed || op.ErrorKind != kind || !strings.Contains(op.Error, "board one refuses: the owner says no") {
+			t.Errorf("%s: %+v", id, op)
+		}
+	}
+}
+
 func TestABoardThatGoesDuringAnOperationIsNotWaitedFor(t *testing.T) {
 	l := newLab(t)
 	f := l.online("one")

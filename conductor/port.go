@@ -102,9 +102,6 @@ func outer(p store.Port) *s4t.PortGRE {
 // shownPort is a port as a user sees it.
 func shownPort(p store.Port) s4t.Port {
 	p.GRE = outer(p)
-	if p.Status == s4t.PortUp {
-		p.Problem = ""
-	}
 	return p.Port
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -68,7 +70,7 @@ func checkAgent(_ context.Context, x *examination) {
 }
 
 // checkPorts looks at what stands in the way of the board's ports.
-func checkPorts(_ context.Context, x *examination) {
+func checkPorts(ctx context.Context, x *examination) {
 	if x.Running == nil || len(x.Running.Ports) == 0 {
 		return
 	}
@@ -83,6 +85,11 @@ func checkPorts(_ context.Context, x *examination) {
 		}
 		if err == nil && p.ProblemID != wire.AddressOverlap {
 			x.overlap(p, survey)
+		}
+	}
+	if slices.ContainsFunc(survey.Interfaces, func(i link.Interface) bool { return strings.HasPrefix(i.Name, vnet.BridgePrefix) }) {
+		for _, d := range x.drops(ctx) {
+			x.found(wire.ForwardDropped, fmt.Sprintf("the firewall of this board (%s) drops what it has no rule for, also what a port with --bridge-to forwards; %d packets so far", d.Chain, d.Packets), "")
 		}
 	}
 }

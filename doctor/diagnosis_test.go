@@ -31,6 +31,13 @@ func TestDiagnosesOfTheBoardItself(t *testing.T) {
 	}
 	lan := link.Survey{Interfaces: []link.Interface{{Name: "eth0", Up: true}, {Name: "s4t-1", Up: true}},
 		Routes: []link.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Interface: "eth0"}, {To: netip.MustParsePrefix("192.168.0.0/16"), Interface: "eth0"}}}
+	bridged := func(drops []link.ForwardDrop) *examination {
+		x := port(Port{Interface: "s4t-1", Addresses: []string{"10.77.0.2/24"}}, link.Survey{
+			Interfaces: append(lan.Interfaces, link.Interface{Name: "s4tb-1", Up: true}),
+			Routes:     append(lan.Routes, link.Route{To: netip.MustParsePrefix("10.77.0.0/24"), Interface: "s4tb-1"})})
+		x.drops = func(context.Context) []link.ForwardDrop { return drops }
+		return x
+	}
 	now := time.Date(2040, 5, 1, 0, 0, 0, 0, time.UTC)
 	a4, a4b, a6 := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::1")
 	for _, tt := range []struct {
@@ -55,6 +62,16 @@ func TestDiagnosesOfTheBoardItself(t *testing.T) {
 			func(x *examination) { checkPorts(t.Context(), x) }, "/dev/net/tun"},
 		{wire.BridgeToFails, "the interface behind a port was unplugged", port(Port{Interface: "s4t-1", Problem: "ip link set dev eth1 master s4tb-1: Link not found", ProblemID: wire.BridgeToFails}, lan),
 			func(x *examination) { checkPorts(t.Context(), x) }, "eth1"},
+		{wire.BridgeNotAllowed, "the owner has not allowed it", port(Port{Interface: "s4t-1", Problem: "does not let networks bridge eth1", ProblemID: wire.BridgeNotAllowed}, lan),
+			func(x *examination) { checkPorts(t.Context(), x) }, "eth1"},
+		{wire.DeviceContested, "a port that is up is fought over", port(Port{Interface: "s4t-1", Problem: "NetworkManager keeps changing the MTU", ProblemID: wire.DeviceContested}, lan),
+			func(x *examination) { checkPorts(t.Context(), x) }, "NetworkManager"},
+		{wire.AddressOverlap, "lightning-rod refused the port, told once", port(Port{Interface: "s4t-1", Addresses: []string{"192.168.7.2/24"}, Problem: "overlaps eth0's", ProblemID: wire.AddressOverlap}, lan),
+			func(x *examination) { checkPorts(t.Context(), x) }, "eth0"},
+		{"", "a port that is bridged to an interface (row F8)", bridged(nil),
+			func(x *examination) { checkPorts(t.Context(), x) }, ""},
+		{wire.ForwardDropped, "Docker's firewall (row F7)", bridged([]link.ForwardDrop{{Chain: "table ip filter, chain FORWARD", Packets: 77}}),
+			func(x *examination) { checkPorts(t.Context(), x) }, "77 packets"},
 		{wire.AddressOverlap, "a bridge within the board's LAN", port(Port{Interface: "s4t-1", Addresses: []string{"192.168.7.2/24"}}, lan),
 			func(x *examination) { checkPorts(t.Context(), x) }, "eth0"},
 		{"", "a bridge beside the board's LAN", port(Port{Interface: "s4t-1", Addresses: []string{"10.77.0.2/24", "fe80::1/64"}}, lan),

@@ -135,6 +135,7 @@ type examination struct {
 	now      time.Time // of this board
 	cloudNow time.Time // zero: not known
 	survey   func() (link.Survey, error)
+	drops    func(context.Context) []link.ForwardDrop
 	resolv   string // path of resolv.conf
 
 	url     string // of the cloud; "": not known
@@ -155,7 +156,7 @@ type examination struct {
 
 // Examine says what stands between a board and a cloud. It uses up no code.
 func Examine(ctx context.Context, cfg Config) ([]wire.Finding, error) {
-	x := &examination{Board: cfg.Board, cloudNow: cfg.CloudTime, now: time.Now(), survey: link.TakeSurvey, resolv: "/etc/resolv.conf"}
+	x := &examination{Board: cfg.Board, cloudNow: cfg.CloudTime, now: time.Now(), survey: link.TakeSurvey, drops: link.ForwardDrops, resolv: "/etc/resolv.conf"}
 	if !cfg.NoPath {
 		if err := x.aim(cfg); err != nil {
 			return nil, err

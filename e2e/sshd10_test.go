@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,7 +111,7 @@ func TestSSHWithOpenSSH10(t *testing.T) {
 		t.Errorf("another user's wrong keys: it says %q", got)
 	}
 	log, err := os.ReadFile(filepath.Join(lab.Dir, b.Name+"-sshd10.log"))
-	if from := fmt.Sprint("from 127."); err != nil || strings.Count(string(log), from) == 0 || strings.Contains(string(log), "from 127.0.0.1 ") {
+	if err != nil || !strings.Contains(string(log), "from 127.") || strings.Contains(string(log), "from 127.0.0.1 ") {
 		t.Errorf("its log does not tell users apart: %v\n%s", err, log)
 	}
 }

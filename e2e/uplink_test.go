@@ -186,8 +186,15 @@ func TestBridgeToPutsTheLANBehindABoardIntoTheNetwork(t *testing.T) {
 	if err := undone(); err != nil {
 		t.Fatalf("before: %v", err)
 	}
+	msg := s4tFails(t, c, 4, "bridge", "add", "plant", "--board", "board1", "--bridge-to", "eth1") // row 12
+	if !strings.Contains(msg, "--allow-bridge eth1") {
+		t.Errorf("without the owner's word: %s", msg)
+	}
+	runS4T(t, c, "bridge", "remove", "plant", "--board", "board1")
+	within(t, time.Second, "a refusal leaves nothing", undone)
+	allowBridge(t, one, "eth0", "eth1", "eth7")
 	start := time.Now()
-	msg := s4tFails(t, c, 6, "bridge", "add", "plant", "--board", "board1", "--bridge-to", "eth7")
+	msg = s4tFails(t, c, 6, "bridge", "add", "plant", "--board", "board1", "--bridge-to", "eth7")
 	if took := time.Since(start); !strings.Contains(msg, "eth7") || took > 3*time.Second {
 		t.Errorf("after %v: %s", took, msg)
 	}
@@ -245,6 +252,7 @@ func TestALoopThroughALANIsCut(t *testing.T) {
 	for i, board := range c.Boards[:2] {
 		cable(t, board.Host, "eth1", lan, fmt.Sprintf("p%d", i))
 		hostRun(t, lan, "ip link set p%d up", i)
+		allowBridge(t, board, "eth1")
 	}
 	hostRun(t, lan, "ip link set p0 master lan")
 	var b s4t.Bridge

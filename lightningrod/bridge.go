@@ -155,8 +155,15 @@ func (s *ports) Apply(want []wire.Resource) (refused []wire.ResourceState) {
 	for _, p := range here { // side by side
 		p.cancel()
 	}
+	gone := map[string]bool{}
 	for _, p := range here {
 		<-p.done
+		gone[p.desired().Interface] = true
+	}
+	if len(gone) > 0 { // their routing rules are left
+		if err := s.cfg.Sweep(func(name string) bool { return !gone[name] }); err != nil {
+			s.cfg.Log.Warn("a routing rule of a port stays", "err", err)
+		}
 	}
 	for _, p := range begin {
 		p.start()

@@ -11,6 +11,9 @@
 //	kind.go     what the board may hold: the registry of kinds
 //	bridge.go   kind port, step 7 of the paper's Fig. 3: what ports there should be
 //	port.go     one port: its device and its data rtunnel
+//	contest.go  other programs that change a port's device
+//	around.go   what a network must not hide: routes, DNS servers, the cloud
+//	trial.go    what cut the board off is taken back
 //	service.go  kind service, the second sequence: which streams may reach what
 //	streams.go  kind streams: the data rtunnels on which streams come
 //	target.go   whether something listens there; listener.go reads the kernel's tables

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -94,6 +95,11 @@ func New(cfg Config) (*Engine, error) {
 	for _, p := range cfg.AllowTargets {
 		if !p.IsValid() {
 			return nil, s4t.Errorf(s4t.Invalid, "run lightning-rod", "use --allow-target CIDR", "a network of --allow-target is not valid")
+		}
+	}
+	for _, name := range cfg.AllowBridges {
+		if err := vnet.ValidInterfaceName(name); err != nil {
+			return nil, err
 		}
 	}
 	return &Engine{

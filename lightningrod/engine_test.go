@@ -29,6 +29,7 @@ type fakeCloud struct {
 	fails   map[string]error // by procedure, once
 	calls   []string
 	reports []wire.BoardReport
+	info    s4t.BoardInfo // of connected
 
 	wake chan int64
 	done chan struct{}
@@ -54,6 +55,7 @@ func (c *fakeCloud) Call(_ context.Context, procedure string, arg, reply any) er
 		if c.refuse != nil {
 			return c.refuse
 		}
+		c.info = arg.(wire.BoardConnected).Info
 		answer = wire.BoardWelcome{Epoch: c.epoch, Desired: c.desired}
 	case wamp.Desired:
 		answer = c.desired

@@ -1,14 +1,18 @@
 package lightningrod
 
 import (
+	"context"
 	"net"
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/wire"
 )
 
 // inNamespace runs the calling test alone in a process of its own in a fresh
@@ -83,6 +87,50 @@ func TestPortIsARealDevice(t *testing.T) {
 	}
 }
 
+// TestADeviceThatAnotherProgramChangedIsPutBack: row F1, in the kernel.
+func TestADeviceThatAnotherProgramChangedIsPutBack(t *testing.T) {
+	if inNamespace(t) {
+		return
+	}
+	if caps := link.Probe(); !caps.Networks {
+		t.Skip(caps.Reason)
+	}
+	b := newPortBench()
+	b.cfg.Open = func(cfg link.Config) (Device, error) { return link.Open(cfg) }
+	b.cfg.Apply, b.cfg.Sweep, b.cfg.Watch = link.Restore, link.Sweep, link.Watch
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { b.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	p := testPort()
+	b.wantPorts(p)
+	defer b.Apply(nil)
+	agent := <-b.dialer.agents
+	defer agent.Close()
+	go readAll(agent)
+	whole := func() bool {
+		i, err := net.InterfaceByName(p.Interface)
+		forwarding, _ := os.ReadFile("/proc/sys/net/ipv4/conf/" + p.Interface + "/forwarding")
+		return err == nil && i.Flags&net.FlagUp != 0 && i.MTU == 1500 && i.HardwareAddr.String() == p.MAC && hasAddress(i, "10.77.0.2/24") && !hasAddress(i, "10.99.0.2/24") && string(forwarding) == "0\n"
+	}
+	eventually(t, "the device is up", whole)
+	for _, command := range []string{
+		"ip addr flush dev " + p.Interface,
+		"ip link set dev " + p.Interface + " down",
+		"sysctl -qw net.ipv4.conf." + p.Interface + ".forwarding=1",
+		"ip link set dev " + p.Interface + " mtu 1280",
+		"ip addr add 10.99.0.2/24 dev " + p.Interface,
+	} {
+		args := strings.Fields(command)
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", command, err, out)
+		}
+		eventually(t, "it is put back after "+command, whole)
+	}
+	eventually(t, "who fights over it is named", func() bool { st := b.only(t); return st.Up && st.ProblemID == wire.DeviceContested })
+}
+
 func hasAddress(i *net.Interface, want string) bool {
 	addrs, err := i.Addrs()
 	return err == nil && slices.ContainsFunc(addrs, func(a net.Addr) bool { return a.String() == want })
@@ -91,9 +139,9 @@ func hasAddress(i *net.Interface, want string) bool {
 // eventually asks the kernel, which tells nobody, until it is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !so(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within 5 s", what)
+			t.Fatalf("%s: not within 20 s", what)
 		}
 	}
 }

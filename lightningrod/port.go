@@ -158,12 +158,14 @@ func (p *port) run(ctx context.Context) {
 		if time.Since(start) > settledAfter {
 			retry.reset()
 		}
-		wait := retry.wait()
-		after := time.After(wait)
-		if why.id == wire.AddressOverlap || why.id == wire.BridgeNotAllowed {
-			after, wait = nil, 0 // until something changes
+		var after <-chan time.Time
+		if why.id == wire.AddressOverlap || why.id == wire.BridgeNotAllowed { // until something changes
+			p.cfg.Log.Warn("port is refused", "port", p.id, "err", why.text)
+		} else {
+			wait := retry.wait()
+			after = time.After(wait)
+			p.cfg.Log.Warn("port has no device", "port", p.id, "err", why.text, "retry_in", wait.Round(time.Millisecond))
 		}
-		p.cfg.Log.Warn("port has no device", "port", p.id, "err", why.text, "retry_in", wait.Round(time.Millisecond))
 		p.set(func(s *portState) {
 			*s = portState{device: why, stream: problem{text: "is being opened"}, settled: true}
 		})
@@ -202,7 +204,7 @@ func (p *port) life(ctx context.Context) problem {
 		cancel(nil)
 		running.Wait()
 		<-closing
-		p.tidy(want)
+		p.unbridge(want)
 	}()
 	out, why := p.configure(ops)
 	if why.text != "" {
@@ -240,7 +242,8 @@ func (p *port) keepDevice(ctx context.Context, ops []vnet.Op) problem {
 			p.cfg.Log.Warn("another program has changed the device of a port; it is put back", "port", p.id, "changed", vnet.Render(out.Changed))
 			if wait, contested := fight.undone(time.Now()); contested {
 				undo, calm = time.After(wait), time.After(contestTime)
-				p.set(func(s *portState) { s.fought = contestProblem(p.desired().Interface, out.Changed) })
+				why := contestProblem(p.desired().Interface, out.Changed)
+				p.set(func(s *portState) { s.fought = why })
 			}
 		case <-calm:
 			calm = nil
@@ -334,11 +337,14 @@ func (p *port) noDevice(err error) string {
 	return ""
 }
 
-// tidy removes the kernel bridge and the routing rules of a port whose device
-// is gone: devices go by themselves, they do not.
-func (p *port) tidy(want wire.DesiredPort) {
-	err := p.cfg.Sweep(func(name string) bool { return name != want.Interface && name != vnet.BridgeName(p.id) })
-	if err != nil {
-		p.cfg.Log.Warn("the kernel bridge or a rule of a port stays", "port", p.id, "err", err)
+// unbridge removes the kernel bridge of a port whose device is gone: devices
+// go by themselves, bridges do not.
+func (p *port) unbridge(want wire.DesiredPort) {
+	if want.Guards.BridgeTo == "" {
+		return
+	}
+	own := vnet.BridgeName(p.id)
+	if err := p.cfg.Sweep(func(name string) bool { return name != own }); err != nil {
+		p.cfg.Log.Warn("the kernel bridge of a port stays", "port", p.id, "err", err)
 	}
 }

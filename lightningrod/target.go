@@ -15,25 +15,28 @@ import (
 // last stream found out.
 
 const (
-	lookBusy  = 2 * time.Second  // between two looks at what listens here, while services are desired
-	lookQuiet = 15 * time.Second // while none are, for the SSH host keys
+	lookBusy  = 2 * time.Second // between two looks at what listens here, while services are desired
+	lookQuiet = time.Minute     // while none are, for the SSH host keys
 )
 
 // isOwn reports whether an address is the board itself: 127.0.0.1, ::1, or one
 // of its interfaces'.
 func isOwn(ip netip.Addr) bool {
-	if ip == loopback4 || ip == netip.IPv6Loopback() {
-		return true
-	}
+	return ip == loopback4 || ip == netip.IPv6Loopback() || ownAddresses()[ip]
+}
+
+// ownAddresses are the board's.
+func ownAddresses() map[netip.Addr]bool {
+	own := map[netip.Addr]bool{loopback4: true, netip.IPv6Loopback(): true}
 	addrs, _ := net.InterfaceAddrs()
 	for _, a := range addrs {
 		if n, ok := a.(*net.IPNet); ok {
-			if own, ok := netip.AddrFromSlice(n.IP); ok && own.Unmap() == ip {
-				return true
+			if ip, ok := netip.AddrFromSlice(n.IP); ok {
+				own[ip.Unmap()] = true
 			}
 		}
 	}
-	return false
+	return own
 }
 
 // Run implements runner: it looks at what listens on this board until ctx ends.
@@ -71,6 +74,7 @@ func (p *streamPolicy) lookAtTargets() {
 	if err != nil {
 		return // not known
 	}
+	own := ownAddresses()
 	p.note(func(s *ownService) (listens, known bool) {
 		hosts := []string{s.host}
 		if s.host == "localhost" {
@@ -78,7 +82,7 @@ func (p *streamPolicy) lookAtTargets() {
 		}
 		for _, h := range hosts {
 			ip, err := netip.ParseAddr(h)
-			if err != nil || !isOwn(ip.Unmap().WithZone("")) {
+			if err != nil || !own[ip.Unmap().WithZone("")] {
 				return false, false
 			}
 			if _, ok := all.at(ip, s.tcpPort); ok {
@@ -95,9 +99,12 @@ func (p *streamPolicy) reached(target string, err error) {
 		return // it was not tried
 	}
 	p.note(func(s *ownService) (listens, known bool) {
+		if s.target != target {
+			return false, false
+		}
 		ip, perr := netip.ParseAddr(s.host)
 		own := s.host == "localhost" || perr == nil && isOwn(ip.Unmap().WithZone(""))
-		return err == nil, s.target == target && !own
+		return err == nil, !own
 	}, func(*ownService) string { return err.Error() })
 }
 

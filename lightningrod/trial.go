@@ -86,7 +86,8 @@ func (t *trial) know(want []wire.Resource) {
 	}
 }
 
-// want takes what is wanted now: what is new in it is on trial. What was taken
+// want takes what is wanted now: what is new in it is on trial, and what was
+// before it, if a call was answered with that, is not any more. What was taken
 // back is judged where there is a session.
 func (t *trial) want(want []wire.Resource) {
 	t.mu.Lock()
@@ -99,33 +100,48 @@ func (t *trial) want(want []wire.Resource) {
 		}
 	}
 	now := time.Now()
+	var fresh []suspect
 	for key, r := range t.known {
 		s, isSuspect := t.suspects[key]
 		old, wasThere := before[key]
+		same := isSuspect && s.Sum == r.Sum()
 		switch {
 		case isSuspect && s.Before != nil && s.Before.Sum() == r.Sum():
 			delete(t.suspects, key) // as it was confirmed
 			continue
-		case isSuspect && s.Sum == r.Sum() && (s.verdict != suspected || !t.lost.IsZero()):
+		case same && (s.verdict != suspected || !t.lost.IsZero()):
 			continue
-		case isSuspect && s.Sum == r.Sum() && now.Sub(t.backAt) <= trialTime+t.spread:
-			s.verdict, s.Back = guilty, true
+		case same && now.Sub(t.backAt) <= trialTime+t.spread:
+			s.verdict = guilty
 			t.suspects[key] = s
 			continue
-		case isSuspect: // another spec, or one that was not to blame
-			s.Sum, s.verdict, s.Back = r.Sum(), tried, false
-		case wasThere && old.Sum() == r.Sum():
+		case isSuspect && (same || s.verdict != tried || !t.answered): // not to blame, or another spec
+			s = suspect{Key: key, Before: s.Before}
+		case !isSuspect && wasThere && old.Sum() == r.Sum():
 			continue
+		case wasThere:
+			s = suspect{Key: key, Before: &old}
 		default:
-			s = suspect{Key: key, Sum: r.Sum()}
-			if wasThere {
-				s.Before = &old
-			}
+			s = suspect{Key: key}
 		}
-		t.suspects[key] = s
+		s.Sum = r.Sum()
+		fresh = append(fresh, s)
+	}
+	if len(fresh) > 0 {
+		if t.answered {
+			t.confirm()
+		}
+		for _, s := range fresh {
+			t.suspects[s.Key] = s
+		}
 		t.since, t.answered = now, false
 	}
 	notify(t.changed)
+}
+
+// confirm ends all trials well. The caller holds mu.
+func (t *trial) confirm() {
+	maps.DeleteFunc(t.suspects, func(_ wire.ResourceKey, s suspect) bool { return s.verdict == tried })
 }
 
 // effective returns what is to be applied of what is wanted, and the states of
@@ -225,12 +241,12 @@ func (t *trial) due() (confirmed bool, back []wire.ResourceKey, wait time.Durati
 	if now.Before(end) {
 		return false, nil, end.Sub(now)
 	}
+	if !cost {
+		t.confirm()
+		return true, nil, 0
+	}
 	for key, s := range t.suspects {
 		if s.verdict != tried {
-			continue
-		}
-		if !cost {
-			delete(t.suspects, key)
 			continue
 		}
 		s.verdict, s.Back = suspected, true
@@ -238,7 +254,7 @@ func (t *trial) due() (confirmed bool, back []wire.ResourceKey, wait time.Durati
 		back = append(back, key)
 		t.backAt = now
 	}
-	return !cost, back, 0
+	return false, back, 0
 }
 
 // judge ends trials, until ctx ends.

@@ -178,6 +178,23 @@ func TestWhatCutTheBoardOffIsTakenBack(t *testing.T) {
 	})
 }
 
+// TestOnlyTheNewestIsBlamed: with what came before it a call was answered.
+func TestOnlyTheNewestIsBlamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newTrialBench(t)
+		defer b.start()()
+		b.want(pin("first", 2), pin("changed", 2))
+		time.Sleep(10 * time.Second)
+		b.want(pin("first", 2), pin("changed", 1), pin("second", 1))
+		b.lose(6 * time.Second)
+		time.Sleep(trialTime + 10*time.Second)
+		synctest.Wait()
+		if got := b.pins.levels(); got["first"] != 2 || got["changed"] != 2 || len(got) != 2 || !slices.Equal(b.takenBack(), []string{"changed", "second"}) {
+			t.Errorf("pins %v, taken back %v", got, b.takenBack())
+		}
+	})
+}
+
 func TestAStateIsBootedWithOnlyWhenACallWasAnsweredWithIt(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -1,7 +1,8 @@
 // Package link is what we ask of the Linux kernel: TAP and TUN devices with
 // offloads ([Open], [Device]), carrying out the plans of package vnet
-// ([Apply]), and finding out what this process may do ([Probe]). It knows
-// devices, not boards or networks.
+// ([Apply]), seeing and undoing what others change ([Watch], [Restore]), and
+// finding out what this process may do ([Probe]). It knows devices, not boards
+// or networks.
 //
 // # Packets
 //

@@ -243,7 +243,13 @@ func TestABoardThatForwardsHandsNothingOn(t *testing.T) {
 // it out of eth1. The kernel forwards within the write.
 func handedOn(t *testing.T, d *Device, src, dst netip.Addr) bool {
 	t.Helper()
-	frame := append(make([]byte, HeaderLen), 2, 0, 0, 0, 0, 7, 2, 0, 0, 0, 0, 3)
+	return handedOnTo(t, d, src, dst, [6]byte{2, 0, 0, 0, 0, 7})
+}
+
+// handedOnTo does it for a frame to a MAC address.
+func handedOnTo(t *testing.T, d *Device, src, dst netip.Addr, mac [6]byte) bool {
+	t.Helper()
+	frame := append(append(make([]byte, HeaderLen), mac[:]...), 2, 0, 0, 0, 0, 3)
 	udp := []byte{0, 9, 0, 9, 0, 12, 0, 0, 'S', 'E', 'T', '!'} // without a checksum
 	if src.Is4() {
 		ip := []byte{0x45, 0, 0, 32, 0, 1, 0, 0, 64, 17, 0, 0}
