@@ -32,14 +32,15 @@ func codeHash(code string) string {
 // boardAuthenticate returns the key of an enrolled board.
 func (c *Conductor) boardAuthenticate(ctx context.Context, req wire.BoardAuthenticate) (wire.BoardIdentity, error) {
 	op := fmt.Sprintf("authenticate board %q", req.Board)
-	b, err := view(ctx, c, func(tx *store.Tx) (store.Board, error) { return tx.Board(req.Board) })
-	if s4t.KindOf(err) == s4t.NotFound || err == nil && len(b.PublicKey) == 0 {
+	who, err := view(ctx, c, func(tx *store.Tx) (who wire.BoardIdentity, err error) {
+		who.Board = req.Board
+		who.Name, who.PublicKey, err = tx.BoardKey(req.Board)
+		return who, err
+	})
+	if s4t.KindOf(err) == s4t.NotFound || err == nil && len(who.PublicKey) == 0 {
 		return wire.BoardIdentity{}, s4t.Errorf(s4t.NotFound, op, "enrol it again: `lightning-rod leave`, then join with a new code", "the cloud does not know it (any more)")
 	}
-	if err != nil {
-		return wire.BoardIdentity{}, err
-	}
-	return wire.BoardIdentity{Board: b.ID, Name: b.Name, PublicKey: b.PublicKey}, nil
+	return who, err
 }
 
 // boardJoin binds a key to the board of a code, once. The same code with the

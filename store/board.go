@@ -156,7 +156,19 @@ func (tx *Tx) Board(id s4t.BoardID) (Board, error) {
 	return one(tx, fmt.Sprintf("find board %q", id), scanBoard, boardSelect+`WHERE b.id = ?`, id)
 }
 
-// LockBoard does it and holds the board until the transaction ends.
+// BoardKey returns a board's name and key only: who authenticates needs no more.
+func (tx *Tx) BoardKey(id s4t.BoardID) (name string, key []byte, err error) {
+	b, err := one(tx, fmt.Sprintf("find board %q", id), func(s scanner) (b Board, err error) {
+		var text string
+		if err = s.Scan(&b.Name, &text); err == nil {
+			b.PublicKey, err = base64.StdEncoding.DecodeString(text)
+		}
+		return b, err
+	}, `SELECT name, public_key FROM boards WHERE id = ?`, id)
+	return b.Name, b.PublicKey, err
+}
+
+// LockBoard returns it and holds the board until the transaction ends.
 func (tx *Tx) LockBoard(id s4t.BoardID) (Board, error) {
 	return one(tx, fmt.Sprintf("find board %q", id), scanBoard, boardSelect+`WHERE b.id = ?`+tx.forUpdate(), id)
 }
