@@ -42,7 +42,7 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 		}
 	}
 	if c.listens() {
-		srv := newHTTPServer(p.handlers.routes(), newAdmission(), c.cfg.Log)
+		srv := newHTTPServer(p.handlers.routes(), newAdmission(c.gate), c.cfg.Log)
 		p.front = append(p.front, task{name: "HTTP server", run: func(ctx context.Context) error { return serveHTTP(ctx, srv, c.at) }})
 	}
 	return p, nil
@@ -95,6 +95,7 @@ func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
 		return err
 	}
 	p.handlers.wamp = agent.Handler()
+	c.gate.beginning = agent.Beginning
 	p.front = append(p.front, task{name: "WAMP agent", run: agent.Run, ready: agent.Ready()})
 	return nil
 }

@@ -103,7 +103,7 @@ func (c *Cloud) secure(l *listener, hosts []string) (err error) {
 		return err
 	}
 	conf := l.certs.tlsConfig()
-	conf.GetConfigForClient = newHandshakes().admit
+	conf.GetConfigForClient = newHandshakes(c.gate).admit
 	l.Listener = tls.NewListener(rtunnel.BatchListener(l.Listener), conf)
 	return nil
 }

@@ -47,6 +47,8 @@ type Conductor struct {
 	notes    chan note
 	refusals *rate.Limiter // of audit records of what was refused
 	upkept   upkept
+	connects *gather[connecting, welcomed]
+	fleet    fleet
 }
 
 const (
@@ -83,6 +85,7 @@ func New(cfg Config) (*Conductor, error) {
 		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: rate.NewLimiter(10, 100),
 		upkept: upkept{holder: s4t.NewID()},
 	}
+	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.Register(cfg.Mux)
 	return c, nil
 }

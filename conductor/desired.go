@@ -17,12 +17,13 @@ func (c *Conductor) boardDesired(ctx context.Context, req wire.BoardAsk) (wire.B
 	d, err := view(ctx, c, func(tx *store.Tx) (wire.BoardDesired, error) {
 		b, err := tx.Board(req.Board)
 		if err == nil {
-			err = current(op, b, req.Epoch)
+			err = current(op, &b, req.Epoch)
 		}
 		if err != nil {
 			return wire.BoardDesired{}, err
 		}
-		return c.desiredOf(tx, b, c.now())
+		rows, err := tx.RealizationsOfHolder(string(b.ID))
+		return c.desiredOf(b, rows, c.now()), err
 	})
 	if err == nil {
 		d.Told = req.Told
@@ -31,19 +32,18 @@ func (c *Conductor) boardDesired(ctx context.Context, req wire.BoardAsk) (wire.B
 	return d, err
 }
 
-// desiredOf is the whole state that a board should have.
-func (c *Conductor) desiredOf(tx *store.Tx, b store.Board, now time.Time) (wire.BoardDesired, error) {
+// desiredOf is the whole state that a board should have, of which rows are wanted.
+func (c *Conductor) desiredOf(b store.Board, rows []store.Realization, now time.Time) wire.BoardDesired {
 	d := wire.BoardDesired{
 		Board: b.ID, Name: b.Name, Generation: b.Generation, Time: now, URLs: c.cfg.URLs, TicketKey: c.ticketKey(), Resources: []wire.Resource{},
 	}
 	if !b.ClonedAt.IsZero() && now.Sub(b.ClonedAt) < cloneNotice {
 		d.Notices = append(d.Notices, "another board connects with this board's key and is refused; un-enrol the copy with `lightning-rod leave`")
 	}
-	rows, err := tx.RealizationsOfHolder(string(b.ID))
 	for _, r := range rows {
 		d.Resources = append(d.Resources, r.Resource())
 	}
-	return d, err
+	return d
 }
 
 // fillRealizations wants everything where that has not been done to the end:

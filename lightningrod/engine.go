@@ -47,6 +47,8 @@ type Engine struct {
 	connect  func(ctx context.Context, urls []string) (cloud, error)
 	dirty    chan struct{} // a state of a resource may have changed
 
+	returnWithin time.Duration // of the last welcome; keepSession's alone
+
 	mu        sync.Mutex // guards the fields below; taken last: a kind may hold a lock of its own
 	desired   wire.BoardDesired
 	heard     int64 // newest generation the cloud spoke of

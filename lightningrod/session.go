@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/dial"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
@@ -30,6 +31,8 @@ type cloud interface {
 	Err() error
 	// URL is where the session is.
 	URL() string
+	// Idle is how long nothing has come from the cloud.
+	Idle() time.Duration
 	// Close ends it and waits until nothing of it runs.
 	Close()
 }
@@ -113,7 +116,7 @@ func (c *connector) connectTo(ctx context.Context, url string) (*session, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{board: id.Board, url: url, ws: ws, wake: make(chan int64, 1), done: make(chan struct{})}
+	s := &session{board: id.Board, url: url, ws: ws, conn: conn, wake: make(chan int64, 1), done: make(chan struct{})}
 	alive, dead := context.WithCancel(context.Background())
 	s.running.Go(func() {
 		s.err = ws.Run(context.Background()) // ends by Close
@@ -135,6 +138,7 @@ type session struct {
 	board   s4t.BoardID
 	url     string
 	ws      *wamp.Session
+	conn    *rtunnel.Conn
 	wake    chan int64
 	running sync.WaitGroup
 	done    chan struct{}
@@ -191,6 +195,7 @@ func (s *session) Wake() <-chan int64    { return s.wake }
 func (s *session) Done() <-chan struct{} { return s.done }
 func (s *session) Err() error            { return s.err }
 func (s *session) URL() string           { return s.url }
+func (s *session) Idle() time.Duration   { return s.conn.Idle() }
 
 func (s *session) Close() {
 	s.ws.Close()

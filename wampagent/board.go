@@ -105,6 +105,7 @@ func (a *Agent) connected(ctx context.Context, op string, from router.Session, r
 	default:
 		return w, err
 	}
+	a.router.Begun(from)
 	goes, some, live := a.sessions.begin(from, w.Epoch)
 	if some {
 		a.kick(ctx, goes, wamp.ReasonReplaced, "a newer session of the board took over")

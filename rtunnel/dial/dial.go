@@ -54,7 +54,7 @@ type Dialer struct {
 
 	mu    sync.Mutex // guards the fields below; nothing is locked, dialled or resolved under it
 	ca    *x509.Certificate
-	tls   map[string]*tls.Config // by URL: a connection keeps its own otherwise
+	tls   map[tlsKey]*tls.Config // a connection keeps its own otherwise
 	paths map[string]pathMemory
 	auth  map[string]*proxyAuth // by proxy host:port
 }
@@ -81,7 +81,7 @@ func New(cfg Config) (*Dialer, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Dialer{cfg: cfg, tls: map[string]*tls.Config{}, paths: map[string]pathMemory{}, auth: map[string]*proxyAuth{}}
+	d := &Dialer{cfg: cfg, tls: map[tlsKey]*tls.Config{}, paths: map[string]pathMemory{}, auth: map[string]*proxyAuth{}}
 	if err := d.trust(); err != nil {
 		return nil, err
 	}
@@ -141,6 +141,7 @@ type route struct {
 	hop      string        // HOST:PORT that our own TCP connection goes to
 	sizes    []int         // of TCP segments, to be tried one after the other
 	patience time.Duration // for a TLS handshake
+	ticket   bool          // the connection is for a ticket: an rtunnel
 }
 
 func (d *Dialer) route(rawURL string) (r route, err error) {
@@ -162,10 +163,15 @@ func (d *Dialer) route(rawURL string) (r route, err error) {
 // one, and TLS (none for http://). Where the path drops big packets silently
 // the handshake stalls, and it is tried again with smaller TCP segments.
 func (d *Dialer) DialTLS(ctx context.Context, rawURL string) (net.Conn, error) {
+	return d.dialTLS(ctx, rawURL, false)
+}
+
+func (d *Dialer) dialTLS(ctx context.Context, rawURL string, ticket bool) (net.Conn, error) {
 	r, err := d.route(rawURL)
 	if err != nil {
 		return nil, err
 	}
+	r.ticket = ticket
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
 	for i, mss := range r.sizes {
@@ -199,7 +205,7 @@ func (d *Dialer) dialOnce(ctx context.Context, r route, mss int) (net.Conn, erro
 	if err != nil || !r.secure {
 		return c, err
 	}
-	tc, err := d.handshakeTLS(ctx, op, c, r.host, d.tlsFor(op, r.target), r.patience)
+	tc, err := d.handshakeTLS(ctx, op, c, r.host, d.tlsFor(op, r.target, r.ticket), r.patience)
 	if err != nil {
 		c.Close()
 		return nil, err
