@@ -13,15 +13,18 @@ import (
 )
 
 const (
-	// maxBeginning is how many boards may be on their way to a session at a time,
-	// in their handshake or past it: work for a second, so that what is taken is
-	// finished in time, and enough for boards whose packets take half a second.
-	// Who comes from a source that has none inside may come in until there are
-	// twice as many: one source that dawdles keeps no other out.
+	// minBeginning and maxBeginning are how many boards may be on their way to a
+	// session at a time, in their handshake or past it: so many that what is taken
+	// is finished within goodPace, and no longer than badPace, however slow this
+	// machine is now or the boards' links are. Who comes from a source that has
+	// none inside may come in until there are twice as many: one source that
+	// dawdles keeps no other out.
+	minBeginning = 16
 	maxBeginning = 256
-	// handshakeTime is how long a handshake counts: one that takes longer waits
-	// for the other side, and is no work.
-	handshakeTime = 2 * time.Second
+	goodPace     = 700 * time.Millisecond
+	badPace      = 1500 * time.Millisecond
+	// adaptEvery is how often the number is looked at.
+	adaptEvery = 100 * time.Millisecond
 	// maxWaiting is how many more may wait for their turn, for waitTime at most: a
 	// board takes a longer silence for a path that drops big packets, and tries
 	// again in vain. Who finds no room is sent away, for almost nothing.
@@ -36,15 +39,18 @@ const (
 // the protocols that they offer (see handshakes.admit), and live sessions are
 // past it.
 type gate struct {
-	beginning func() int // boards that are past their handshake, on their way to a session; nil: none
+	// beginning says how many boards are past their handshake, on their way to a
+	// session, and how long those took that got there lately; nil: none are.
+	beginning func() (n int, pace time.Duration)
 	now       func() time.Time
 
 	mu      sync.Mutex // guards the fields below
-	inside  map[net.Conn]*time.Timer // handshakes; each leaves by itself after a while
-	sources map[netip.Prefix]int     // the same by source
-	of      map[net.Conn]netip.Prefix
-	waiting []*waiter // who came first comes first
-	looking bool      // look is to be called
+	limit   int        // of those on their way, between minBeginning and maxBeginning
+	adapted time.Time
+	inside  map[net.Conn]netip.Prefix // handshakes, with their sources
+	sources map[netip.Prefix]int      // how many those are
+	waiting []*waiter                 // who came first comes first
+	looking bool                      // look is to be called
 }
 
 // waiter is a board that waits in front of the gate.
@@ -56,7 +62,7 @@ type waiter struct {
 }
 
 func newGate() *gate {
-	return &gate{now: time.Now, inside: map[net.Conn]*time.Timer{}, sources: map[netip.Prefix]int{}, of: map[net.Conn]netip.Prefix{}}
+	return &gate{now: time.Now, limit: 4 * minBeginning, inside: map[net.Conn]netip.Prefix{}, sources: map[netip.Prefix]int{}}
 }
 
 // errBusy is for who finds no room. It ends the handshake with the alert
@@ -125,14 +131,15 @@ func (g *gate) makeRoom(source netip.Prefix) bool {
 func (g *gate) admit() {
 	beginning := 0
 	if g.beginning != nil {
-		beginning = g.beginning()
+		var pace time.Duration
+		beginning, pace = g.beginning()
+		g.adapt(beginning+len(g.inside), pace)
 	}
 	g.waiting = slices.DeleteFunc(g.waiting, func(w *waiter) bool {
 		n := beginning + len(g.inside)
 		switch {
-		case n < maxBeginning, n < 2*maxBeginning && g.sources[w.source] == 0:
-			g.inside[w.conn] = time.AfterFunc(handshakeTime, func() { g.leave(w.conn) })
-			g.of[w.conn] = w.source
+		case n < g.limit, n < 2*g.limit && g.sources[w.source] == 0:
+			g.inside[w.conn] = w.source
 			g.sources[w.source]++
 			w.enter <- true
 		case g.now().Sub(w.since) >= waitTime:
@@ -145,6 +152,22 @@ func (g *gate) admit() {
 	if len(g.waiting) > 0 && !g.looking {
 		g.looking = true
 		time.AfterFunc(lookAgain, g.look)
+	}
+}
+
+// adapt has fewer in where they take long, and more where they do not and there
+// were as many as may. g.mu is held.
+func (g *gate) adapt(n int, pace time.Duration) {
+	now := g.now()
+	if now.Sub(g.adapted) < adaptEvery {
+		return
+	}
+	g.adapted = now
+	switch {
+	case pace > badPace:
+		g.limit = max(minBeginning, g.limit*7/8)
+	case pace < goodPace && n >= g.limit:
+		g.limit = min(maxBeginning, g.limit+minBeginning/2)
 	}
 }
 
@@ -164,14 +187,11 @@ func (g *gate) leave(c net.Conn) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	timer, ok := g.inside[c]
+	source, ok := g.inside[c]
 	if !ok {
 		return
 	}
-	timer.Stop()
-	source := g.of[c]
 	delete(g.inside, c)
-	delete(g.of, c)
 	if g.sources[source]--; g.sources[source] == 0 {
 		delete(g.sources, source)
 	}

@@ -61,7 +61,7 @@ func newConnector(cfg connectorConfig) (*connector, error) {
 
 // newDialer makes the dialler that trusts what the identity says.
 func newDialer(id Identity, log *slog.Logger) (*dial.Dialer, error) {
-	cfg := dial.Config{DefaultProxy: id.Proxy, Log: log}
+	cfg := dial.Config{DefaultProxy: id.Proxy, OneTry: true, Log: log}
 	id.trust(&cfg)
 	return dial.New(cfg)
 }

@@ -94,8 +94,9 @@ func New(cfg Config) (*Agent, error) {
 // Handler serves [wamp.Path].
 func (a *Agent) Handler() http.Handler { return a.router }
 
-// Beginning is how many boards are on their way to a session.
-func (a *Agent) Beginning() int { return a.router.Beginning() }
+// Beginning is how many boards are on their way to a session, and how long those
+// took that got there lately.
+func (a *Agent) Beginning() (n int, pace time.Duration) { return a.router.Beginning() }
 
 // Ready is closed when the conductor knows the agent and boards may come.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }

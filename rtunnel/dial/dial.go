@@ -38,8 +38,12 @@ type Config struct {
 
 	Timeout time.Duration // of one Dial from name to upgraded connection; default 15 s
 	Stall   time.Duration // a TLS handshake without progress for this long (or 8 round trips) is taken for a path that drops big packets; default 1.5 s
-	Now     func() time.Time
-	Log     *slog.Logger // default discards
+	// OneTry has a stalled handshake end its dial, and the next dial try smaller
+	// segments: for who dials again and again, so that a cloud which is busy has
+	// not several handshakes of each of many boards.
+	OneTry bool
+	Now    func() time.Time
+	Log    *slog.Logger // default discards
 }
 
 // Dialer opens connections to the cloud: name to addresses, addresses to TCP
@@ -184,6 +188,11 @@ func (d *Dialer) dialTLS(ctx context.Context, rawURL string, ticket bool) (net.C
 			return nil, err
 		}
 		if i+1 < len(r.sizes) {
+			if d.cfg.OneTry {
+				d.next(r.hop, r.sizes[i+1])
+				return nil, diagnose(wire.TLSSilent, s4t.Errorf(s4t.Timeout, "dial "+r.url, "it is tried again with smaller segments",
+					"TCP connects but the TLS handshake gets no answer"))
+			}
 			d.cfg.Log.Info("TLS handshake stalls; trying smaller segments", "peer", r.hop, "mss", r.sizes[i+1])
 		}
 	}

@@ -10,13 +10,27 @@ import (
 	"github.com/stack4things/s4t/wamp"
 )
 
-// Beginning is how many boards are on their way to a session: from their upgrade
-// until [Router.Begun], or until they have had their time. Who lets boards in lets
-// no more in than are finished soon.
-func (r *Router) Beginning() int { return int(r.beginning.Load()) }
+// Beginning is how many boards are on their way to a session, from their upgrade
+// until [Router.Begun] or their end, and how long those took that got there
+// lately. Who lets boards in lets no more in than are finished soon.
+func (r *Router) Beginning() (n int, pace time.Duration) {
+	return int(r.beginning.Load()), time.Duration(r.pace.Load())
+}
 
 // Begun says that the cloud has taken a session in.
-func (r *Router) Begun(s Session) { r.peer(s).begun() }
+func (r *Router) Begun(s Session) {
+	p := r.peer(s)
+	if p == nil {
+		return
+	}
+	p.said()
+	p.leave()
+	took := int64(time.Since(p.since))
+	if was := r.pace.Load(); was != 0 {
+		took = was + (took-was)/16
+	}
+	r.pace.Store(took) // where two meet, one counts
+}
 
 // peer returns the peer of a session, nil if it is not there (any more).
 func (r *Router) peer(s Session) *peer {
@@ -25,27 +39,13 @@ func (r *Router) peer(s Session) *peer {
 	return r.byID[s.ID]
 }
 
-// takePlace counts a board as on its way until leave is called, for placeTime at
-// most: one that says nothing keeps nobody out.
+// takePlace counts a board as on its way until leave is called.
 func (r *Router) takePlace() (leave func()) {
 	r.beginning.Add(1)
-	free := sync.OnceFunc(func() { r.beginning.Add(-1) })
-	timer := time.AfterFunc(placeTime, free)
-	return func() {
-		timer.Stop()
-		free()
-	}
+	return sync.OnceFunc(func() { r.beginning.Add(-1) })
 }
 
-// begun notes that the peer's session has begun. Nobody is a nil one.
-func (p *peer) begun() {
-	if p != nil {
-		p.said()
-		p.leave()
-	}
-}
-
-// said notes that it has asked for that.
+// said notes that it has asked for its session to begin. Nobody is a nil one.
 func (p *peer) said() {
 	if p != nil && p.silence != nil {
 		p.silence.Stop()

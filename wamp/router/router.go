@@ -53,7 +53,6 @@ const (
 	maxOfBoard    = 2    // sessions of one board: a new one, and the one before it that is not known to be dead yet
 
 	sayWithin  = 10 * time.Second // a session without [wamp.Connected] ends after it
-	placeTime  = 2 * time.Second  // a board that is no further counts as on its way no more
 	retryAfter = 5 * time.Second  // what is said to who finds no room
 
 	kickTimeout = 5 * time.Second
@@ -75,7 +74,7 @@ type Router struct {
 	byID    map[uint64]*peer
 	byBoard map[s4t.BoardID][]*peer // welcomed, oldest first
 
-	beginning atomic.Int64 // see Beginning
+	beginning, pace atomic.Int64 // see Beginning; pace in nanoseconds
 
 	ended     sync.WaitGroup // goroutines of connections
 	attaching sync.WaitGroup // of those that nexus is letting in
