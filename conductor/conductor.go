@@ -42,13 +42,14 @@ type Config struct {
 // Conductor is the only writer of desired state. Nothing that must be true is
 // in its memory: any number of them may run on one database. See [New].
 type Conductor struct {
-	cfg      Config
-	news     *news
-	notes    chan note
-	refusals *rate.Limiter // of audit records of what was refused
-	upkept   upkept
-	connects *gather[connecting, welcomed]
-	fleet    fleet
+	cfg       Config
+	news      *news
+	notes     chan note
+	refusals  *rate.Limiter // of audit records of what was refused
+	upkept    upkept
+	connects  *gather[connecting, welcomed]
+	fleet     fleet
+	questions questions
 }
 
 const (
@@ -83,7 +84,7 @@ func New(cfg Config) (*Conductor, error) {
 	}
 	c := &Conductor{
 		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: rate.NewLimiter(10, 100),
-		upkept: upkept{holder: s4t.NewID()},
+		upkept: upkept{holder: s4t.NewID()}, questions: questions{of: map[s4t.ProjectID]int{}},
 	}
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.Register(cfg.Mux)

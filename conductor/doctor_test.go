@@ -51,7 +51,9 @@ func TestDoctorOfTheCloud(t *testing.T) {
 			row(l, func(b *store.Board) { b.CodeUsed, b.PublicKey, b.LastSeen = true, make([]byte, 32), &seen })
 		}, wire.BoardOffline},
 		{"the board is behind", func(l *lab) {
-			row(l, func(b *store.Board) { b.Status, b.WAMPAgent, b.Incarnation, b.AppliedGeneration = s4t.BoardOnline, wampID, "w1", -1 })
+			row(l, func(b *store.Board) {
+				b.Status, b.WAMPAgent, b.Incarnation, b.AppliedGeneration = s4t.BoardOnline, wampID, "w1", -1
+			})
 		}, wire.BoardBehind},
 		{"the board tells a problem", func(l *lab) {
 			row(l, func(b *store.Board) {
@@ -62,7 +64,9 @@ func TestDoctorOfTheCloud(t *testing.T) {
 			row(l, func(b *store.Board) { b.ClonedAt = time.Now() })
 		}, wire.BoardCloned},
 		{"the board cannot make devices", func(l *lab) {
-			row(l, func(b *store.Board) { b.Status, b.WAMPAgent, b.Incarnation, b.Info.Networks = s4t.BoardOnline, wampID, "w1", false })
+			row(l, func(b *store.Board) {
+				b.Status, b.WAMPAgent, b.Incarnation, b.Info.Networks = s4t.BoardOnline, wampID, "w1", false
+			})
 		}, wire.NoNetworks},
 		{"an old lightning-rod", func(l *lab) {
 			row(l, func(b *store.Board) { b.Info.Version = "v0.1.0" })

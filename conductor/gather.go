@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,10 +58,14 @@ func (g *gather[Req, Reply]) do(ctx context.Context, req Req) (Reply, error) {
 	case o := <-own.done:
 		return o.reply, o.err
 	case <-ctx.Done():
-		select {
-		case <-own.lead: // the others count on it
+		g.mu.Lock()
+		if i := slices.Index(g.waiting, own); i >= 0 {
+			g.waiting = slices.Delete(g.waiting, i, i+1)
+		}
+		leads := len(own.lead) > 0 // since a moment: the others count on it
+		g.mu.Unlock()
+		if leads {
 			g.doSome()
-		default:
 		}
 		var none Reply
 		return none, s4t.Errorf(s4t.Timeout, "do what waits", "", "%w", context.Cause(ctx))

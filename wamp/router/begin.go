@@ -55,7 +55,7 @@ func (p *peer) said() {
 // enlist notes a peer that is welcomed. Of too many of one board the oldest goes:
 // the newest is the one that is there. r.mu is held.
 func (r *Router) enlist(p *peer) {
-	p.silence = time.AfterFunc(sayWithin, func() { p.dismiss(wamp.ReasonStale, "the session did not begin in time") })
+	p.silence = time.AfterFunc(r.sayWithin, func() { p.dismiss(wamp.ReasonStale, "the session did not begin in time") })
 	r.byID[p.session.ID] = p
 	own := append(r.byBoard[p.session.Board], p)
 	if len(own) > maxOfBoard {

@@ -72,7 +72,9 @@ type Router struct {
 	joining int            // peers that are not welcomed yet
 	joiners map[string]int // the same by remote address
 	byID    map[uint64]*peer
-	byBoard map[s4t.BoardID][]*peer // welcomed, oldest first
+
+	sayWithin time.Duration
+	byBoard   map[s4t.BoardID][]*peer // welcomed, oldest first
 
 	beginning, pace atomic.Int64 // see Beginning; pace in nanoseconds
 
@@ -97,7 +99,7 @@ func New(cfg Config) (*Router, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Router{cfg: cfg, ready: make(chan struct{}), peers: make(map[*peer]struct{}), joiners: make(map[string]int),
-		byID: make(map[uint64]*peer), byBoard: make(map[s4t.BoardID][]*peer)}, nil
+		byID: make(map[uint64]*peer), sayWithin: sayWithin, byBoard: make(map[s4t.BoardID][]*peer)}, nil
 }
 
 // Ready is closed when Run lets boards in.
