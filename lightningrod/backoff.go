@@ -22,15 +22,19 @@ func portBackoff() backoff { return backoff{min: 100 * time.Millisecond, max: 2 
 // busyRetry is how long a board waits that the cloud sent away because too many
 // want the same, for the n-th time in a row: any moment within what the cloud
 // said, or what it asked for in the last welcome (ReturnWithin), so that as many
-// come in each second as it can serve; much longer when that was in vain thrice.
+// come in each second as it can serve; longer when that was in vain many times.
 func busyRetry(after, within time.Duration, n int) time.Duration {
 	window := max(after, within)
-	for ; n > 3 && window < maxBusy; n-- {
+	for ; n > patientTries && window < maxBusy; n-- {
 		window *= 2
 	}
 	window = min(window, maxBusy)
 	return window/16 + rand.N(window*15/16+1)
 }
+
+// patientTries is how often a board is sent away before it stays away for longer:
+// while a crowd goes in, the last of it are not to be the longest away.
+const patientTries = 8
 
 // maxBusy is the longest that a board stays away.
 const maxBusy = time.Minute
