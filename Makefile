@@ -15,7 +15,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-idle test-vm fuzz corpus bench bench-state lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-idle test-vm fuzz corpus bench bench-state bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -80,6 +80,10 @@ bench:
 bench-state:
 	@scripts/deps state
 	$(GO) run ./bench/state -base '$(BASE)' $(BENCH)
+
+## bench-scale: how many boards one cloud takes, beside the build of the commit BASE; writes docs/performance-scale.md
+bench-scale:
+	$(GO) run ./bench/scale -base '$(BASE)' $(BENCH)
 
 ## lint: vet, staticcheck, govulncheck (versions pinned)
 lint:

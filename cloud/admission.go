@@ -32,7 +32,8 @@ const (
 // as long as it goes on: both are for those who have said who they are, and have
 // bounds of their own.
 type admission struct {
-	max int // guests at a time
+	max  int // guests at a time
+	gate *gate
 
 	mu      sync.Mutex // guards the fields below
 	conns   map[net.Conn]*guest
@@ -48,8 +49,8 @@ type guest struct {
 	clock  *time.Timer   // ends a connection that says nothing; nil once it spoke
 }
 
-func newAdmission() *admission {
-	return &admission{max: maxGuests, conns: map[net.Conn]*guest{}, sources: map[netip.Prefix]*list.List{}, streams: map[net.Conn]int{}}
+func newAdmission(g *gate) *admission {
+	return &admission{max: maxGuests, gate: g, conns: map[net.Conn]*guest{}, sources: map[netip.Prefix]*list.List{}, streams: map[net.Conn]int{}}
 }
 
 // sourceOf is who a peer counts as; see [s4t.SourceOf].
@@ -60,6 +61,9 @@ func sourceOf(a net.Addr) netip.Prefix {
 
 // state follows a connection, as [http.Server.ConnState].
 func (a *admission) state(c net.Conn, st http.ConnState) {
+	if st != http.StateNew {
+		a.gate.leave(c)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	g := a.conns[c]

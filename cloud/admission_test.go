@@ -52,7 +52,7 @@ func ended(t *testing.T, what string, far net.Conn) {
 }
 
 func TestOneGuestTooManyEndsTheQuietestOfTheLargestSource(t *testing.T) {
-	a := newAdmission()
+	a := newAdmission(newGate())
 	few, fewFar := connect(t, a, "192.0.2.1", 2)
 	many, manyFar := connect(t, a, "198.51.100.7", maxGuests-2)
 	a.state(many[0], http.StateActive) // it says something: the next one is the quietest
@@ -74,7 +74,7 @@ func TestOneGuestTooManyEndsTheQuietestOfTheLargestSource(t *testing.T) {
 }
 
 func TestWhoWasHandedOverIsNoGuest(t *testing.T) {
-	a := newAdmission()
+	a := newAdmission(newGate())
 	near, _ := connect(t, a, "192.0.2.1", 3)
 	a.state(near[0], http.StateActive)
 	a.state(near[0], http.StateHijacked)
@@ -88,7 +88,7 @@ func TestWhoWasHandedOverIsNoGuest(t *testing.T) {
 }
 
 func TestAStreamIsNoGuestWhileItLasts(t *testing.T) {
-	a := newAdmission()
+	a := newAdmission(newGate())
 	a.max = 3
 	near, far := connect(t, a, "192.0.2.1", 3)
 	a.streamBegins(near[0]) // the quietest would be the first to go
@@ -149,7 +149,7 @@ func TestWatchersOfEventsOutliveACrowdOfStrangers(t *testing.T) {
 	}
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
-			a := newAdmission()
+			a := newAdmission(newGate())
 			a.max = 8
 			srv := newHTTPServer(handlers{api: rest.Handler()}.routes(), a, discard)
 			l, err := tls.Listen("tcp", "127.0.0.1:0", certs.tlsConfig())

@@ -48,7 +48,7 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 		}
 	}
 	if c.listens() {
-		a := newAdmission()
+		a := newAdmission(c.gate)
 		a.max = guests
 		srv := newHTTPServer(tellSource(c.cfg.TLS.proxies(), p.handlers.routes()), a, c.cfg.Log)
 		l := roomyListener{c.at, a, c.cfg.Log, &lograte.Line{}}
@@ -108,6 +108,7 @@ func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
 		return err
 	}
 	p.handlers.wamp = agent.Handler()
+	c.gate.beginning = agent.Beginning
 	p.front = append(p.front, task{name: "WAMP agent", run: agent.Run, ready: agent.Ready()})
 	return nil
 }

@@ -75,15 +75,16 @@ func (t TLS) proxies() proxies { return proxies{prefixes: t.TrustedProxy, loopba
 // Cloud is one process of a cloud: the parts of its roles behind one port. See
 // [New].
 type Cloud struct {
-	cfg Config
-	at  *listener // of Run
+	cfg  Config
+	at   *listener // of Run
+	gate *gate     // of its port
 }
 
 // New checks cfg. It does nothing else until Run.
 func New(cfg Config) (*Cloud, error) {
 	const op = "construct a cloud"
 	missing := func(what string) error { return s4t.Errorf(s4t.Invalid, op, "", "%s is required", what) }
-	c := &Cloud{}
+	c := &Cloud{gate: newGate()}
 	if len(cfg.Roles) == 0 {
 		return nil, missing("a role")
 	}

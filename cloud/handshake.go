@@ -26,20 +26,32 @@ const (
 
 // handshakes has the TLS handshakes of a source wait where they are too many.
 type handshakes struct {
-	now func() time.Time
+	now  func() time.Time
+	gate *gate // for boards that want a session
 
 	mu      sync.Mutex // guards sources
 	sources map[netip.Prefix]*rate.Limiter
 }
 
-func newHandshakes() *handshakes {
-	return &handshakes{now: time.Now, sources: map[netip.Prefix]*rate.Limiter{}}
+func newHandshakes(g *gate) *handshakes {
+	return &handshakes{now: time.Now, gate: g, sources: map[netip.Prefix]*rate.Limiter{}}
 }
 
 // admit is [tls.Config.GetConfigForClient]: it is called when the client's
-// first message is there, before anything is computed for it.
+// first message is there, before anything is computed for it. What the client
+// offers (ALPN, RFC 7301) says what it is: who offers h2 is a user, who offers
+// nothing opens an rtunnel, and who offers http/1.1 alone is a board that wants a
+// session. Who says something else than he is comes under the bounds of his
+// source, as before.
 func (h *handshakes) admit(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-	return nil, h.wait(hello.Context(), sourceOf(hello.Conn.RemoteAddr()))
+	source := sourceOf(hello.Conn.RemoteAddr())
+	if err := h.wait(hello.Context(), source); err != nil {
+		return nil, err
+	}
+	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == "http/1.1" {
+		return nil, h.gate.enter(hello.Context(), hello.Conn, source)
+	}
+	return nil, nil
 }
 
 // wait returns when a source may begin one more.

@@ -11,7 +11,7 @@ import (
 
 func TestTheHandshakesOfOneSourceAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHandshakes()
+		h := newHandshakes(newGate())
 		source := func(addr string) netip.Prefix { return netip.MustParsePrefix(addr + "/32") }
 		begin := func(addr string) time.Duration {
 			start := time.Now()
@@ -42,7 +42,7 @@ func TestTheHandshakesOfOneSourceAreSpread(t *testing.T) {
 }
 
 func TestSourcesAreForgotten(t *testing.T) {
-	h := newHandshakes()
+	h := newHandshakes(newGate())
 	for i := range 3 * maxRemembered {
 		h.of(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)).Allow()
 	}

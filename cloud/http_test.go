@@ -18,7 +18,7 @@ func serveTest(t *testing.T, h http.Handler) (plain, secure string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := newHTTPServer(h, newAdmission(), discard)
+	srv := newHTTPServer(h, newAdmission(newGate()), discard)
 	t.Cleanup(func() { srv.Close() })
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

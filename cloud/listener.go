@@ -108,7 +108,7 @@ func (c *Cloud) secure(ctx context.Context, l *listener, hosts []string) error {
 		return nil
 	}
 	conf := l.certs.tlsConfig()
-	conf.GetConfigForClient = newHandshakes().admit
+	conf.GetConfigForClient = newHandshakes(c.gate).admit
 	l.Listener = tls.NewListener(rtunnel.BatchListener(l.Listener), conf)
 	return nil
 }

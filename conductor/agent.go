@@ -36,7 +36,9 @@ func fenced(op string, a store.Agent, incarnation string) error {
 }
 
 // agentHello takes an agent in that starts. A new incarnation has forgotten
-// the sessions and ports of the one before: they are over.
+// the sessions and ports of the one before: they are over. That sessions are is
+// said by the agent's row alone, however many there were: an agent that starts
+// waits for nothing (see writeOff for the rest).
 func (c *Conductor) agentHello(ctx context.Context, req wire.AgentHello) (wire.AgentWelcome, error) {
 	op := fmt.Sprintf("admit agent %q", req.ID)
 	if req.ID == "" || req.Incarnation == "" || req.Kind != wire.AgentWAMP && req.Kind != wire.AgentTunnel {
@@ -62,7 +64,10 @@ func (c *Conductor) agentHello(ctx context.Context, req wire.AgentHello) (wire.A
 			if err := ch.ForgetUse(req.ID); err != nil {
 				return err
 			}
-			now.Replaced, now.Applied, now.ReportSeq, now.Online = was.Incarnation, 0, 0, false
+			now.Replaced, now.Applied, now.ReportSeq, now.Online, now.Since = was.Incarnation, 0, 0, req.Kind == wire.AgentWAMP, ch.Now()
+			if err := ch.lose(&now); err != nil {
+				return err
+			}
 		} else {
 			now.Online = true
 		}
@@ -70,9 +75,9 @@ func (c *Conductor) agentHello(ctx context.Context, req wire.AgentHello) (wire.A
 		ch.heard[string(req.ID)] = true
 		return ch.PutAgent(now)
 	})
-	if err == nil && fresh {
+	if err == nil && fresh && req.Kind == wire.AgentTunnel {
 		// What the one before had is over, in steps; then this one is there.
-		if err = c.emptied(ctx, req.ID, req.Kind, req.Incarnation); err == nil {
+		if err = c.emptied(ctx, req.ID); err == nil {
 			err = c.change(ctx, func(ch *change) error {
 				a, err := ch.LockAgent(req.ID)
 				if err == nil {
@@ -104,15 +109,28 @@ func (c *Conductor) ticketKey() ed25519.PublicKey {
 	return c.cfg.TicketKey.Public().(ed25519.PublicKey)
 }
 
+// lose notes that the sessions of a WAMP agent are over, or taken for over, and
+// looks at the operations that waited for their boards.
+func (ch *change) lose(a *store.Agent) error {
+	if a.Kind != wire.AgentWAMP {
+		return nil
+	}
+	a.Lost = store.LostNew
+	awaited, err := ch.AwaitedSessions(a.ID)
+	for _, board := range awaited {
+		ch.heard[board] = true
+	}
+	return err
+}
+
 // agentBeat hears that an agent is still there. Sessions of an agent that was
-// silent for too long, and is the same as before, are live again.
+// silent for too long, and is the same as before, are live again: its row says
+// so.
 func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.AgentLease, error) {
 	op := fmt.Sprintf("take the beat of agent %q", req.ID)
 	if len(req.Use) > wire.MaxPage {
 		return wire.AgentLease{}, s4t.Errorf(s4t.TooMany, op, "tell them in parts", "it speaks of %d uses, at most %d are allowed", len(req.Use), wire.MaxPage)
 	}
-	var back bool
-	var kind string
 	err := c.change(ctx, func(ch *change) error {
 		a, err := ch.LockAgent(req.ID)
 		if err != nil && s4t.KindOf(err) != s4t.NotFound {
@@ -121,7 +139,7 @@ func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.Age
 		if err := fenced(op, a, req.Incarnation); err != nil {
 			return err
 		}
-		back, kind = !a.Online, a.Kind
+		back := !a.Online
 		a.Online = true
 		ch.beat(&a)
 		if back {
@@ -135,18 +153,6 @@ func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.Age
 		}
 		return ch.PutAgent(a)
 	})
-	if err == nil && back && kind == wire.AgentWAMP {
-		err = c.eachSession(ctx, req.ID, s4t.BoardOffline, func(ch *change, b store.Board) error {
-			if b.Incarnation != req.Incarnation {
-				return nil
-			}
-			b.Status = s4t.BoardOnline
-			ch.boardEvent("board.online", b, "its WAMP agent is back")
-			ch.heard[string(b.ID)] = true
-			ch.wakeBoard(store.Woken{Board: b.ID, Generation: b.Generation, WAMPAgent: b.WAMPAgent})
-			return ch.SetPresence(b)
-		})
-	}
 	return wire.AgentLease{Lease: agentLease}, err
 }
 
@@ -172,30 +178,27 @@ func (c *Conductor) expireAgents(ctx context.Context) error {
 			}
 			now.Online, now.Applied = false, 0
 			ch.heard[string(a.ID)] = true
+			if err := ch.lose(&now); err != nil {
+				return err
+			}
 			return ch.PutAgent(now)
 		})
 		if err != nil {
 			return err
 		}
+		if a.Kind == wire.AgentWAMP {
+			continue
+		}
 		// One that ended in the midst of this goes on here in the next round.
-		if err := c.emptied(ctx, a.ID, a.Kind, ""); err != nil {
+		if err := c.emptied(ctx, a.ID); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// emptied writes that an agent holds nothing any more, but for the sessions of
-// an incarnation.
-func (c *Conductor) emptied(ctx context.Context, agent s4t.AgentID, kind, but string) error {
-	if kind == wire.AgentWAMP {
-		return c.eachSession(ctx, agent, s4t.BoardOnline, func(ch *change, b store.Board) error {
-			if b.Incarnation == but {
-				return nil
-			}
-			return ch.setOffline(b, "its WAMP agent is away")
-		})
-	}
+// emptied writes that a tunnel agent holds nothing any more.
+func (c *Conductor) emptied(ctx context.Context, agent s4t.AgentID) error {
 	for left := true; left; {
 		err := c.change(ctx, func(ch *change) (err error) {
 			if _, err := ch.LockAgent(agent); err != nil {
@@ -209,35 +212,4 @@ func (c *Conductor) emptied(ctx context.Context, agent s4t.AgentID, kind, but st
 		}
 	}
 	return nil
-}
-
-// eachSession runs fn for the boards with a status whose session is, or was
-// last, with a WAMP agent, so many to a transaction.
-func (c *Conductor) eachSession(ctx context.Context, agent s4t.AgentID, status s4t.BoardStatus, fn func(ch *change, b store.Board) error) error {
-	var last s4t.BoardID
-	for {
-		ids, err := view(ctx, c, func(tx *store.Tx) ([]s4t.BoardID, error) { return tx.SessionsOf(agent, status, last, batch) })
-		if err != nil || len(ids) == 0 {
-			return err
-		}
-		last = ids[len(ids)-1]
-		err = c.change(ctx, func(ch *change) error {
-			for _, id := range ids {
-				b, err := ch.LockBoard(id)
-				if s4t.KindOf(err) == s4t.NotFound || err == nil && (b.WAMPAgent != agent || b.Status != status) {
-					continue
-				}
-				if err == nil {
-					err = fn(ch, b)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
 }

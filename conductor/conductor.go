@@ -43,12 +43,15 @@ type Config struct {
 // Conductor is the only writer of desired state. Nothing that must be true is
 // in its memory: any number of them may run on one database. See [New].
 type Conductor struct {
-	cfg      Config
-	news     *news
-	notes    chan note
-	refusals *s4t.Budgets // of audit records of what was refused: of each user of each project
-	upkept   upkept
-	lookups  lookups
+	cfg       Config
+	news      *news
+	notes     chan note
+	refusals  *s4t.Budgets // of audit records of what was refused: of each user of each project
+	upkept    upkept
+	lookups   lookups
+	connects  *gather[connecting, welcomed]
+	fleet     fleet
+	questions questions
 }
 
 const (
@@ -92,8 +95,9 @@ func New(cfg Config) (*Conductor, error) {
 	}
 	c := &Conductor{
 		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
-		upkept: upkept{holder: s4t.NewID()},
+		upkept: upkept{holder: s4t.NewID()}, questions: questions{of: map[s4t.ProjectID]int{}},
 	}
+	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.Register(cfg.Mux)
 	return c, nil
 }

@@ -17,12 +17,13 @@ func (c *Conductor) boardDesired(ctx context.Context, req wire.BoardAsk) (wire.B
 	d, err := view(ctx, c, func(tx *store.Tx) (wire.BoardDesired, error) {
 		b, err := tx.Board(req.Board)
 		if err == nil {
-			err = current(op, b, req.Epoch)
+			err = current(op, &b, req.Epoch)
 		}
 		if err != nil {
 			return wire.BoardDesired{}, err
 		}
-		return c.desiredOf(tx, b, c.now())
+		rows, err := tx.RealizationsOfHolder(string(b.ID))
+		return c.desiredOf(b, rows, c.now()), err
 	})
 	if err == nil {
 		d.Told = req.Told
@@ -31,8 +32,8 @@ func (c *Conductor) boardDesired(ctx context.Context, req wire.BoardAsk) (wire.B
 	return d, err
 }
 
-// desiredOf is the whole state that a board should have.
-func (c *Conductor) desiredOf(tx *store.Tx, b store.Board, now time.Time) (wire.BoardDesired, error) {
+// desiredOf is the whole state that a board should have, of which rows are wanted.
+func (c *Conductor) desiredOf(b store.Board, rows []store.Realization, now time.Time) wire.BoardDesired {
 	d := wire.BoardDesired{
 		Board: b.ID, Name: b.Name, Generation: b.Generation, Time: now, URLs: c.cfg.URLs, TicketKey: c.ticketKey(), Resources: []wire.Resource{}, Trust: c.cfg.Trust(),
 	}
@@ -42,11 +43,10 @@ func (c *Conductor) desiredOf(tx *store.Tx, b store.Board, now time.Time) (wire.
 	if !b.CodeUsed && b.CodeExpiresAt != nil && now.Before(*b.CodeExpiresAt) {
 		d.Notices = append(d.Notices, "a code was made for another device to take this board's place; this one's key ends when it is used")
 	}
-	rows, err := tx.RealizationsOfHolder(string(b.ID))
 	for _, r := range rows {
 		d.Resources = append(d.Resources, r.Resource())
 	}
-	return d, err
+	return d
 }
 
 // fillRealizations wants everything where that has not been done to the end:

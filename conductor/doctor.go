@@ -41,7 +41,11 @@ func (c *Conductor) boardDoctor(ctx context.Context, req wire.RefRequest) (wire.
 	}
 	report.Board, report.Status, report.Findings = b.Name, b.Status, found
 	if b.Status == s4t.BoardOnline {
-		report.Findings = merge(report.Findings, c.askBoard(ctx, b))
+		said, err := c.askBoard(ctx, req.Caller.Project, b)
+		if err != nil {
+			return report, err
+		}
+		report.Findings = merge(report.Findings, said)
 	}
 	slices.SortStableFunc(report.Findings, func(x, y wire.Finding) int {
 		return slices.Index(levels, x.Level) - slices.Index(levels, y.Level)
@@ -128,18 +132,21 @@ func (c *Conductor) examine(tx *store.Tx, b store.Board) ([]wire.Finding, error)
 	return found, nil
 }
 
-// askBoard is what a board finds itself.
-func (c *Conductor) askBoard(ctx context.Context, b store.Board) []wire.Finding {
+// askBoard is what a board finds itself. It is an error only where the caller's
+// project asks too many.
+func (c *Conductor) askBoard(ctx context.Context, project s4t.ProjectID, b store.Board) ([]wire.Finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
-	var raw json.RawMessage
-	err := c.cfg.Queue.Call(ctx, wire.TopicWAMPQuestions+"."+string(b.WAMPAgent), wire.MethodBoardCall, wire.BoardCall{Board: b.ID, Procedure: "doctor"}, &raw)
+	raw, err := c.ask(ctx, project, b, "doctor", nil)
+	if s4t.KindOf(err) == s4t.TooMany {
+		return nil, err
+	}
 	var report wire.DoctorReport
 	if err == nil {
 		err = json.Unmarshal(raw, &report)
 	}
 	if err != nil {
-		return []wire.Finding{wire.NewFinding(wire.BoardSilent, "the board did not say what it finds itself", "")}
+		return []wire.Finding{wire.NewFinding(wire.BoardSilent, "the board did not say what it finds itself", "")}, nil
 	}
-	return report.Findings
+	return report.Findings, nil
 }

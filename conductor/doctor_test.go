@@ -66,18 +66,22 @@ func TestDoctorOfTheCloud(t *testing.T) {
 			row(l, func(b *store.Board) { b.CodeUsed, b.PublicKey, b.LastSeen = true, make([]byte, 32), &seen })
 		}, wire.BoardOffline},
 		{"the board is behind", func(l *lab) {
-			row(l, func(b *store.Board) { b.Status, b.WAMPAgent, b.AppliedGeneration = s4t.BoardOnline, wampID, -1 })
+			row(l, func(b *store.Board) {
+				b.Status, b.WAMPAgent, b.Incarnation, b.AppliedGeneration = s4t.BoardOnline, wampID, "w1", -1
+			})
 		}, wire.BoardBehind},
 		{"the board tells a problem", func(l *lab) {
 			row(l, func(b *store.Board) {
-				b.Status, b.WAMPAgent, b.Problems = s4t.BoardOnline, wampID, []string{"the disk is slow"}
+				b.Status, b.WAMPAgent, b.Incarnation, b.Problems = s4t.BoardOnline, wampID, "w1", []string{"the disk is slow"}
 			})
 		}, wire.AgentProblem},
 		{"a clone knocks", func(l *lab) {
 			row(l, func(b *store.Board) { b.ClonedAt = time.Now() })
 		}, wire.BoardCloned},
 		{"the board cannot make devices", func(l *lab) {
-			row(l, func(b *store.Board) { b.Status, b.WAMPAgent, b.Info.Networks = s4t.BoardOnline, wampID, false })
+			row(l, func(b *store.Board) {
+				b.Status, b.WAMPAgent, b.Incarnation, b.Info.Networks = s4t.BoardOnline, wampID, "w1", false
+			})
 		}, wire.NoNetworks},
 		{"an old lightning-rod", func(l *lab) {
 			row(l, func(b *store.Board) { b.Info.Version = "v0.1.0" })
@@ -119,7 +123,7 @@ func TestDoctorOfTheCloud(t *testing.T) {
 		}, wire.TunnelAgentAway},
 		{"a port of the board is down", func(l *lab) {
 			call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}})
-			row(l, func(b *store.Board) { b.Status, b.WAMPAgent = s4t.BoardOnline, wampID })
+			row(l, func(b *store.Board) { b.Status, b.WAMPAgent, b.Incarnation = s4t.BoardOnline, wampID, "w1" })
 		}, wire.PortDown},
 		{"the board says nothing", func(l *lab) {
 			row(l, func(b *store.Board) { b.Status, b.WAMPAgent = s4t.BoardOnline, "nobody" })

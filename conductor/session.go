@@ -16,10 +16,6 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// pingTimeout is how long a board's first session has to answer before a
-// second one takes its place.
-const pingTimeout = 2 * time.Second
-
 // cloneNotice is how long a board is told that another uses its key.
 const cloneNotice = 10 * time.Minute
 
@@ -32,14 +28,15 @@ func codeHash(code string) string {
 // boardAuthenticate returns the key of an enrolled board.
 func (c *Conductor) boardAuthenticate(ctx context.Context, req wire.BoardAuthenticate) (wire.BoardIdentity, error) {
 	op := fmt.Sprintf("authenticate board %q", req.Board)
-	b, err := view(ctx, c, func(tx *store.Tx) (store.Board, error) { return tx.Board(req.Board) })
-	if s4t.KindOf(err) == s4t.NotFound || err == nil && len(b.PublicKey) == 0 {
+	who, err := view(ctx, c, func(tx *store.Tx) (who wire.BoardIdentity, err error) {
+		who.Board = req.Board
+		who.Name, who.PublicKey, err = tx.BoardKey(req.Board)
+		return who, err
+	})
+	if s4t.KindOf(err) == s4t.NotFound || err == nil && len(who.PublicKey) == 0 {
 		return wire.BoardIdentity{}, s4t.Errorf(s4t.NotFound, op, "enrol it again: `lightning-rod leave`, then join with a new code", "the cloud does not know it (any more)")
 	}
-	if err != nil {
-		return wire.BoardIdentity{}, err
-	}
-	return wire.BoardIdentity{Board: b.ID, Name: b.Name, PublicKey: b.PublicKey}, nil
+	return who, err
 }
 
 // boardJoin binds a key to the board of a code, once. The same code with the
@@ -111,137 +108,6 @@ func boardAudit(now time.Time, b store.Board, action string) s4t.AuditRecord {
 	return s4t.AuditRecord{At: now, User: "board:" + b.Name, Project: b.Project, Action: action, Object: string(b.ID), Name: b.Name, Board: b.ID, Outcome: "ok"}
 }
 
-// boardConnected begins a session: a new epoch, so that what is still to come
-// of older sessions is told apart. Another instance of lightning-rod with the
-// same key, while the first still answers, is a clone and is refused.
-func (c *Conductor) boardConnected(ctx context.Context, req wire.BoardConnected) (wire.BoardWelcome, error) {
-	op := fmt.Sprintf("begin a session of board %q", req.Board)
-	silent := int64(-1) // epoch of the session that was asked and did not answer
-	for {
-		var welcome wire.BoardWelcome
-		var rival *store.Board
-		err := c.change(ctx, func(ch *change) error {
-			rival = nil
-			b, err := ch.LockBoard(req.Board)
-			if err != nil {
-				return err
-			}
-			if len(b.PublicKey) == 0 {
-				return s4t.Errorf(s4t.Unauthenticated, op, "enrol it again with a new code", "it is not enrolled")
-			}
-			a, err := ch.Agent(req.Agent)
-			if err != nil && s4t.KindOf(err) != s4t.NotFound {
-				return err
-			}
-			if a.Incarnation != req.Incarnation {
-				return s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "agent %s has to say hello first", req.Agent)
-			}
-			online := b.Status == s4t.BoardOnline
-			if online && b.Instance != req.Instance && b.Epoch != silent {
-				rival = &b
-				return nil
-			}
-			if online && b.WAMPAgent != req.Agent {
-				ch.kick(b, wire.KickReplaced, "")
-			}
-			if err := ch.beginSession(&b, req); err != nil {
-				return err
-			}
-			if err := ch.apply(); err != nil { // the board is welcomed with what it should have now
-				return err
-			}
-			if b, err = ch.Board(b.ID); err != nil {
-				return err
-			}
-			welcome.Epoch = b.Epoch
-			welcome.Desired, err = c.desiredOf(ch.Tx, b, ch.now)
-			return err
-		})
-		if err != nil {
-			return welcome, err
-		}
-		if rival == nil {
-			c.noteStep(note{board: req.Board, generation: welcome.Desired.Generation, told: welcome.Desired.Time, received: welcome.Desired.Time})
-			return welcome, nil
-		}
-		if c.answers(ctx, *rival) {
-			return welcome, c.cloned(ctx, op, *rival)
-		}
-		silent = rival.Epoch
-	}
-}
-
-// beginSession writes a new session of a board.
-func (ch *change) beginSession(b *store.Board, req wire.BoardConnected) error {
-	if b.Status != s4t.BoardOnline || b.Instance != req.Instance {
-		// What an earlier lightning-rod had is gone.
-		if _, err := ch.silent(boardOf(b.ID), wire.MaxResources); err != nil {
-			return err
-		}
-	}
-	if b.Status != s4t.BoardOnline {
-		ch.boardEvent("board.online", *b, "")
-	}
-	first := b.Status == s4t.BoardRegistered
-	b.Epoch++
-	b.Status, b.WAMPAgent, b.Incarnation, b.Instance, b.ReportSeq = s4t.BoardOnline, req.Agent, req.Incarnation, req.Instance, 0
-	b.LastSeen = &ch.now
-	ch.heard[string(b.ID)] = true
-	if err := ch.SetPresence(*b); err != nil {
-		return err
-	}
-	if info := req.Info.Clamp(); !reflect.DeepEqual(info, b.Info) {
-		b.Info = info
-		if err := ch.SetBoardSays(*b); err != nil {
-			return err
-		}
-	}
-	if b.TunnelAgent == "" {
-		if _, err := ch.placeBoard("", b); err != nil && s4t.KindOf(err) != s4t.Unavailable {
-			return err
-		}
-	} else if first {
-		if err := ch.wantStreams(*b); err != nil {
-			return err
-		}
-	}
-	if first {
-		return ch.attach(*b)
-	}
-	return nil
-}
-
-// answers asks the board itself, through the WAMP agent of its session.
-func (c *Conductor) answers(ctx context.Context, b store.Board) bool {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
-	defer cancel()
-	err := c.cfg.Queue.Call(ctx, wire.TopicWAMPAgent+"."+string(b.WAMPAgent), wire.MethodBoardPing, wire.BoardPing{Board: b.ID, Epoch: b.Epoch}, nil)
-	return err == nil
-}
-
-// cloned refuses a second board with the key of the first, and tells both.
-func (c *Conductor) cloned(ctx context.Context, op string, b store.Board) error {
-	err := c.change(ctx, func(ch *change) error {
-		b, err := ch.LockBoard(b.ID)
-		if err != nil {
-			return err
-		}
-		if ch.now.Sub(b.ClonedAt) > cloneNotice/2 { // else it was told a moment ago
-			ch.boardEvent("board.cloned", b, "another board connects with this board's key; it is refused")
-			if ch.now.Sub(b.ClonedAt) > cloneNotice {
-				ch.renew(boardOf(b.ID))
-			}
-			b.ClonedAt = ch.now
-			return ch.SetBoardCloned(b)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return s4t.Errorf(s4t.Conflict, op, "on the copy: `lightning-rod leave`, then join with a code of its own", "cloned: another board with the same key is connected and answers")
-}
-
 // boardDisconnected ends the session of that epoch: a late one never hides a
 // newer session.
 func (c *Conductor) boardDisconnected(ctx context.Context, req wire.BoardDisconnected) (wire.Empty, error) {
@@ -280,8 +146,12 @@ func stale(op string) error {
 	return s4t.Errorf(s4t.Conflict, op, "connect again", "the session is over")
 }
 
-// current checks that the request comes from the board's present session.
-func current(op string, b store.Board, epoch int64) error {
+// current checks that the request comes from the board's present session. Its
+// agent may have been silent: that it asks shows that it is there.
+func current(op string, b *store.Board, epoch int64) error {
+	if b.Ended == store.EndedSilent {
+		b.Status, b.Ended = s4t.BoardOnline, store.EndedNot
+	}
 	if b.Epoch != epoch || b.Status != s4t.BoardOnline {
 		return stale(op)
 	}
@@ -300,7 +170,7 @@ func (c *Conductor) boardReport(ctx context.Context, req wire.BoardReport) (wire
 		if err != nil {
 			return err
 		}
-		if err := current(op, b, req.Epoch); err != nil || req.Seq != 0 && req.Seq < b.ReportSeq {
+		if err := current(op, &b, req.Epoch); err != nil || req.Seq != 0 && req.Seq < b.ReportSeq {
 			return err // one that was overtaken says nothing
 		}
 		rows, err := ch.RealizationsOfHolder(string(b.ID))
@@ -357,7 +227,7 @@ func (c *Conductor) boardLeave(ctx context.Context, req wire.BoardAsk) (wire.Emp
 		if err != nil {
 			return err
 		}
-		if err := current(op, b, req.Epoch); err != nil {
+		if err := current(op, &b, req.Epoch); err != nil {
 			return err
 		}
 		b.PublicKey, b.StreamsUntil, b.ClonedAt, b.Problems = nil, time.Time{}, time.Time{}, nil

@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"strconv"
@@ -115,7 +116,7 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 	ticket := c.sign(wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User})
 	grant := wire.StreamGrant{URL: agent.URL, Ticket: ticket, BoardID: string(b.ID)}
 	if req.HostKeys {
-		grant.HostKeys = c.askHostKeys(ctx, b, req.TCPPort)
+		grant.HostKeys = c.askHostKeys(ctx, req.Caller.Project, b, req.TCPPort)
 	}
 	return grant, nil
 }
@@ -123,16 +124,15 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 // askHostKeys returns the keys of a board's SSH service: of the usual one as the
 // board told them by itself, else it is asked. None where it does not answer in
 // time, and the user's ssh decides.
-func (c *Conductor) askHostKeys(ctx context.Context, b store.Board, tcpPort int) []string {
+func (c *Conductor) askHostKeys(ctx context.Context, project s4t.ProjectID, b store.Board, tcpPort int) []string {
 	if tcpPort == s4t.KnownServices["ssh"] && len(b.Info.HostKeys) > 0 {
 		return b.Info.HostKeys
 	}
 	ctx, cancel := context.WithTimeout(ctx, hostKeysTimeout)
 	defer cancel()
 	var found wire.HostKeys
-	err := c.cfg.Queue.Call(ctx, wire.TopicWAMPQuestions+"."+string(b.WAMPAgent), wire.MethodBoardCall,
-		wire.BoardCall{Board: b.ID, Procedure: "hostkeys", Args: wire.Encode(wire.HostKeysAsk{TCPPort: tcpPort})}, &found)
-	if err != nil {
+	raw, err := c.ask(ctx, project, b, "hostkeys", wire.Encode(wire.HostKeysAsk{TCPPort: tcpPort}))
+	if err != nil || json.Unmarshal(raw, &found) != nil {
 		return nil
 	}
 	return s4t.BoardInfo{HostKeys: found.Keys}.Clamp().HostKeys

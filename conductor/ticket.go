@@ -46,7 +46,7 @@ func (c *Conductor) boardTicket(ctx context.Context, req wire.BoardTicket) (wire
 		t := wire.Ticket{Purpose: req.Purpose, Board: req.Board}
 		b, err := tx.Board(req.Board)
 		if err == nil {
-			err = current(op, b, req.Epoch)
+			err = current(op, &b, req.Epoch)
 		}
 		if err != nil {
 			return t, err

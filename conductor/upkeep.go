@@ -136,6 +136,7 @@ func (c *Conductor) upkeep(ctx context.Context) {
 	}{
 		{"give operations their time again", jumped, c.extend},
 		{"look for silent agents", !now.Before(u.grace), c.expireAgents},
+		{"write off lost sessions", true, c.writeOff},
 		{"look at operations", true, c.deadlines},
 		{"wake who lags", woke, c.wakeLagging},
 		{"revert what ran out", woke, c.revert},

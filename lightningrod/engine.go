@@ -57,6 +57,8 @@ type Engine struct {
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
 
+	returnWithin time.Duration // of the last welcome; keepSession's alone
+
 	mu        sync.Mutex // guards the fields below; taken last: a kind may hold a lock of its own
 	desired   wire.BoardDesired
 	kept      kept  // what is on disk

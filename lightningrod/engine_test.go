@@ -74,6 +74,7 @@ func (c *fakeCloud) Wake() <-chan int64    { return c.wake }
 func (c *fakeCloud) Done() <-chan struct{} { return c.done }
 func (c *fakeCloud) Err() error            { return c.err }
 func (c *fakeCloud) URL() string           { return "https://127.0.0.1:8812" }
+func (c *fakeCloud) Idle() time.Duration   { return 0 }
 func (c *fakeCloud) Close()                { c.end(nil) }
 
 // end ends the session as the cloud, or the path to it, does.
@@ -376,5 +377,39 @@ func TestURLsOfTheCloudComeFirstThenThoseOfTheJoin(t *testing.T) {
 	}
 	if got := preferred(want, "https://127.0.0.1:8812"); got[0] != "https://127.0.0.1:8812" || len(got) != 2 {
 		t.Errorf("preferred = %q", got)
+	}
+}
+
+// TestBoardsThatAreSentAwayComeBack: they are spread over what the cloud asks for, and
+// stay away longer where that was in vain.
+func TestBoardsThatAreSentAwayComeBack(t *testing.T) {
+	for _, tt := range []struct {
+		after, within time.Duration
+		n             int
+		most          time.Duration
+	}{
+		{12 * time.Second, 0, 1, 12 * time.Second}, {12 * time.Second, 40 * time.Second, 1, 40 * time.Second},
+		{12 * time.Second, 0, patientTries + 2, 48 * time.Second}, {12 * time.Second, 0, 1000, maxBusy}, {5 * time.Minute, time.Hour, 1, maxBusy},
+	} {
+		var early, late int
+		for range 1000 {
+			wait := busyRetry(tt.after, tt.within, tt.n)
+			if wait <= 0 || wait > tt.most+time.Nanosecond {
+				t.Fatalf("%+v: it waits for %v", tt, wait)
+			}
+			if wait < tt.most/3 {
+				early++
+			} else if wait > tt.most*2/3 {
+				late++
+			}
+		}
+		if early < 100 || late < 100 {
+			t.Errorf("%+v: of 1000 boards %d come early and %d late", tt, early, late)
+		}
+	}
+	for range 1000 {
+		if wait := returning(10 * time.Second); wait < 100*time.Millisecond || wait > 10*time.Second {
+			t.Fatalf("a board returns after %v", wait)
+		}
 	}
 }

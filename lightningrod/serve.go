@@ -2,6 +2,7 @@ package lightningrod
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"time"
 
@@ -15,8 +16,9 @@ import (
 func (e *Engine) keepSession(ctx context.Context) {
 	retry := sessionBackoff()
 	flapping := false // the last session was a short one
+	busy := 0         // times in a row that the cloud had no room
 	for ctx.Err() == nil {
-		lived, err := e.oneSession(ctx)
+		lived, cut, err := e.oneSession(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -24,14 +26,24 @@ func (e *Engine) keepSession(ctx context.Context) {
 			e.clearDesired()
 		}
 		wait := retry.wait()
-		switch {
+		busy++
+		switch after := retryAfter(err); {
 		case doctor.Refused(err):
 			wait = jitter(slowRetry)
+		case after > 0:
+			wait = busyRetry(after, e.returnWithin, busy)
+			flapping = false
+		case lived > 0 && !flapping && !cut && e.returnWithin > 0:
+			wait = returning(e.returnWithin)
+			retry.reset()
 		case lived >= settledAfter, lived > 0 && !flapping:
 			retry.reset()
 			wait = firstRetry()
 		}
 		flapping = lived > 0 && lived < settledAfter
+		if retryAfter(err) == 0 {
+			busy = 0
+		}
 		e.mu.Lock()
 		e.trouble, e.cause = troubleOf(err), doctor.DiagnosisOf(err)
 		e.mu.Unlock()
@@ -41,6 +53,14 @@ func (e *Engine) keepSession(ctx context.Context) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// retryAfter is when the cloud said that it is worth another try; 0: it did not.
+func retryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*s4t.Error](err); ok {
+		return e.RetryAfter
+	}
+	return 0
 }
 
 // troubleOf says in the board's words why there is no session.
@@ -57,27 +77,29 @@ func troubleOf(err error) string {
 }
 
 // oneSession connects and serves. lived is how long the session lasted, 0 if
-// none came about.
-func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, err error) {
+// none came about; cut is set where nothing was heard any more at its end: that
+// is this board's own path, as far as it can see.
+func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, cut bool, err error) {
 	c, err := e.connect(ctx, e.urls())
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer c.Close()
 	start := time.Now()
 	var w wire.BoardWelcome
 	info := e.info(boardInfo(e.cfg.Version, e.caps))
 	if err := c.Call(ctx, wamp.Connected, wire.BoardConnected{Instance: e.instance, Info: info}, &w); err != nil {
-		return 0, firstOf(c, err)
+		return 0, false, firstOf(c, err)
 	}
 	e.trial.returns(w.ReturnWithin)
 	e.around.resolve()
+	e.returnWithin = w.ReturnWithin
 	e.setSession(c, w.Epoch)
 	defer e.setSession(nil, 0)
 	e.kinds.retry()
 	e.cfg.Log.Info("connected", "peer", c.URL(), "session", w.Epoch)
 	err = e.serve(ctx, c, w, info)
-	return max(time.Since(start), 1), err
+	return max(time.Since(start), 1), c.Idle() >= s4t.PresenceTimeout, err
 }
 
 // firstOf prefers the reason why a session ended to the error of a call that

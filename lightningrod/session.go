@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/dial"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
@@ -30,6 +31,8 @@ type cloud interface {
 	Err() error
 	// URL is where the session is.
 	URL() string
+	// Idle is how long nothing has come from the cloud.
+	Idle() time.Duration
 	// Close ends it and waits until nothing of it runs.
 	Close()
 }
@@ -61,7 +64,7 @@ func newConnector(cfg connectorConfig) (*connector, error) {
 // newDialer makes the dialler that trusts what the identity says, and what the
 // cloud announced since.
 func newDialer(id Identity, announced wire.Trust, log *slog.Logger) (*dial.Dialer, error) {
-	cfg := dial.Config{DefaultProxy: id.Proxy, Log: log}
+	cfg := dial.Config{DefaultProxy: id.Proxy, OneTry: true, Log: log}
 	id.trust(announced, &cfg)
 	return dial.New(cfg)
 }
@@ -110,7 +113,7 @@ func (c *connector) connectTo(ctx context.Context, url string) (*session, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{board: id.Board, url: url, ws: ws, wake: make(chan int64, 1), done: make(chan struct{})}
+	s := &session{board: id.Board, url: url, ws: ws, conn: conn, wake: make(chan int64, 1), done: make(chan struct{})}
 	alive, dead := context.WithCancel(context.Background())
 	s.running.Go(func() {
 		s.err = ws.Run(context.Background()) // ends by Close
@@ -132,6 +135,7 @@ type session struct {
 	board   s4t.BoardID
 	url     string
 	ws      *wamp.Session
+	conn    *rtunnel.Conn
 	wake    chan int64
 	running sync.WaitGroup
 	done    chan struct{}
@@ -193,6 +197,7 @@ func (s *session) Wake() <-chan int64    { return s.wake }
 func (s *session) Done() <-chan struct{} { return s.done }
 func (s *session) Err() error            { return s.err }
 func (s *session) URL() string           { return s.url }
+func (s *session) Idle() time.Duration   { return s.conn.Idle() }
 
 func (s *session) Close() {
 	s.ws.Close()

@@ -8,6 +8,17 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
+// Lost is how far the conductor is with the sessions that ended with their
+// agent.
+type Lost int
+
+// What is to be done about them.
+const (
+	LostNone  Lost = iota // nothing: there are none
+	LostNew               // to tell of them
+	LostStill             // to write off those whose boards do not come back
+)
+
 // Agent is a WAMP agent or a tunnel agent.
 type Agent struct {
 	ID          s4t.AgentID
@@ -25,16 +36,18 @@ type Agent struct {
 	Online      bool
 	SeenAt      time.Time // by the database's clock, as the next
 	LeaseUntil  time.Time // nobody else has what it holds until then
+	Since       time.Time // when this incarnation came
+	Lost        Lost      // what is still to be done about sessions that ended with it
 }
 
-const agentColumns = `id, kind, incarnation, replaced, url, host, public_min, public_max, generation, applied, report_seq, desired_sum, said_sum, online, seen_at, lease_until`
+const agentColumns = `id, kind, incarnation, replaced, url, host, public_min, public_max, generation, applied, report_seq, desired_sum, said_sum, online, seen_at, lease_until, since, lost`
 
 func scanAgent(s scanner) (Agent, error) {
 	var a Agent
-	var seen, lease int64
+	var seen, lease, since int64
 	err := s.Scan(&a.ID, &a.Kind, &a.Incarnation, &a.Replaced, &a.URL, &a.Host, &a.PublicPorts.First, &a.PublicPorts.Last,
-		&a.Generation, &a.Applied, &a.ReportSeq, &a.DesiredSum, &a.SaidSum, flag(&a.Online), &seen, &lease)
-	a.SeenAt, a.LeaseUntil = fromMicros(seen), fromMicros(lease)
+		&a.Generation, &a.Applied, &a.ReportSeq, &a.DesiredSum, &a.SaidSum, flag(&a.Online), &seen, &lease, &since, &a.Lost)
+	a.SeenAt, a.LeaseUntil, a.Since = fromMicros(seen), fromMicros(lease), fromMicros(since)
 	return a, err
 }
 
@@ -42,11 +55,11 @@ func scanAgent(s scanner) (Agent, error) {
 // reports and its lease; see GrowAgent for the rest.
 func (tx *Tx) PutAgent(a Agent) error {
 	_, err := tx.exec(fmt.Sprintf("record agent %q", a.ID),
-		`INSERT INTO agents (`+agentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, 0, 0, ?, ?, ?)
+		`INSERT INTO agents (`+agentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, 0, 0, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, incarnation = excluded.incarnation, replaced = excluded.replaced, url = excluded.url, host = excluded.host,
 			public_min = excluded.public_min, public_max = excluded.public_max, applied = excluded.applied, report_seq = excluded.report_seq,
-			online = excluded.online, seen_at = excluded.seen_at, lease_until = excluded.lease_until`,
-		a.ID, a.Kind, a.Incarnation, a.Replaced, a.URL, a.Host, a.PublicPorts.First, a.PublicPorts.Last, a.Applied, a.ReportSeq, bit(a.Online), micros(a.SeenAt), micros(a.LeaseUntil))
+			online = excluded.online, seen_at = excluded.seen_at, lease_until = excluded.lease_until, since = excluded.since, lost = excluded.lost`,
+		a.ID, a.Kind, a.Incarnation, a.Replaced, a.URL, a.Host, a.PublicPorts.First, a.PublicPorts.Last, a.Applied, a.ReportSeq, bit(a.Online), micros(a.SeenAt), micros(a.LeaseUntil), micros(a.Since), a.Lost)
 	return err
 }
 
@@ -98,6 +111,13 @@ func (tx *Tx) AddSaidSum(id s4t.AgentID, sum wire.Sum) error {
 // the sequence of its last report, and the sum of what it said.
 func (tx *Tx) SetReported(a Agent) error {
 	_, err := tx.exec(fmt.Sprintf("take the report of agent %q", a.ID), `UPDATE agents SET applied = ?, report_seq = ?, said_sum = ? WHERE id = ?`, a.Applied, a.ReportSeq, a.SaidSum, a.ID)
+	return err
+}
+
+// SetAgentLost writes how far the conductor is with the sessions that ended with
+// an incarnation's predecessor, or with its silence.
+func (tx *Tx) SetAgentLost(a Agent, lost Lost) error {
+	_, err := tx.exec(fmt.Sprintf("record agent %q", a.ID), `UPDATE agents SET lost = ? WHERE id = ? AND incarnation = ? AND online = ?`, lost, a.ID, a.Incarnation, bit(a.Online))
 	return err
 }
 

@@ -61,7 +61,7 @@ func (tx *Tx) Awaits(op s4t.OperationID) ([]Await, error) {
 		a.There = a.Online && (a.Board == "" || board == s4t.BoardOnline)
 		return a, err
 	}, `SELECT a.operation, a.holder, a.kind, a.object, a.on_board, a.board, a.generation, a.told_at, a.received_at,
-			COALESCE(b.name, a.holder), COALESCE(p.status, ''), COALESCE(g.online, 0), COALESCE(p.applied, g.applied, 0), COALESCE(o.name, ''), COALESCE(q.status, ''),
+			COALESCE(b.name, a.holder), COALESCE(`+statusOf("p")+`, ''), COALESCE(g.online, 0), COALESCE(p.applied, g.applied, 0), COALESCE(o.name, ''), COALESCE(`+statusOf("q")+`, ''),
 			CASE WHEN r.gone = 0 THEN 1 ELSE 0 END, COALESCE(r.spec, ''), COALESCE(r.up, 0), COALESCE(r.problem_id, ''), COALESCE(r.problem, '')
 		FROM awaits a
 		LEFT JOIN boards b ON b.id = a.holder LEFT JOIN presence p ON p.board = a.holder LEFT JOIN agents g ON g.id = a.holder

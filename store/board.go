@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -22,10 +23,32 @@ type Board struct {
 	ReportSeq    int64  // of the last report in the session
 	StreamsUntil time.Time
 	ClonedAt     time.Time
+
+	// Ended says why Status is not what the row says: the session is over, or
+	// is taken for over, though nobody wrote so.
+	Ended Ended
+}
+
+// Ended is how a session ends that nobody writes off.
+type Ended int
+
+// How a session may have ended with its WAMP agent.
+const (
+	EndedNot      Ended = iota
+	EndedSilent         // the agent is silent: it may go on
+	EndedReplaced       // another incarnation has the agent's place
+)
+
+// endedOf is the [Ended] of a session, of the presence row p.
+const endedOf = `COALESCE((SELECT CASE WHEN w.incarnation <> p.incarnation THEN 2 WHEN w.online = 0 THEN 1 ELSE 0 END FROM agents w WHERE w.id = p.wamp_agent), 0)`
+
+// statusOf is the status of a board as it is, of the presence row p.
+func statusOf(p string) string {
+	return strings.ReplaceAll(`CASE WHEN p.status = 'online' AND EXISTS (SELECT 1 FROM agents w WHERE w.id = p.wamp_agent AND (w.incarnation <> p.incarnation OR w.online = 0)) THEN 'offline' ELSE p.status END`, "p.", p+".")
 }
 
 const boardSelect = `SELECT b.id, b.project, b.name, b.type, b.labels, b.location, b.code_hash, b.code_used, b.public_key, p.status, p.epoch, p.generation, p.applied,
-		p.wamp_agent, p.incarnation, p.instance, p.report_seq, b.tunnel_agent, b.streams_until, b.cloned_at, b.info, b.problems, p.seen_at, b.created_at, b.code_expires_at
+		p.wamp_agent, p.incarnation, p.instance, p.report_seq, b.tunnel_agent, b.streams_until, b.cloned_at, b.info, b.problems, p.seen_at, b.created_at, b.code_expires_at, ` + endedOf + `
 	FROM boards b JOIN presence p ON p.board = b.id `
 
 func scanBoard(s scanner) (Board, error) {
@@ -35,8 +58,13 @@ func scanBoard(s scanner) (Board, error) {
 	var until, cloned, created, expires int64
 	var seen sql.NullInt64
 	if err := s.Scan(&b.ID, &b.Project, &b.Name, &b.Type, &labels, &location, &hash, flag(&b.CodeUsed), &key, &b.Status, &b.Epoch, &b.Generation, &b.AppliedGeneration,
-		&b.WAMPAgent, &b.Incarnation, &b.Instance, &b.ReportSeq, &b.TunnelAgent, &until, &cloned, &info, &problems, &seen, &created, &expires); err != nil {
+		&b.WAMPAgent, &b.Incarnation, &b.Instance, &b.ReportSeq, &b.TunnelAgent, &until, &cloned, &info, &problems, &seen, &created, &expires, &b.Ended); err != nil {
 		return b, err
+	}
+	if b.Status != s4t.BoardOnline {
+		b.Ended = EndedNot
+	} else if b.Ended != EndedNot {
+		b.Status = s4t.BoardOffline
 	}
 	b.CodeHash = hash.String
 	b.StreamsUntil, b.ClonedAt, b.CreatedAt = fromMicros(until), fromMicros(cloned), fromMicros(created)
@@ -169,9 +197,27 @@ func (tx *Tx) Board(id s4t.BoardID) (Board, error) {
 	return one(tx, fmt.Sprintf("find board %q", id), scanBoard, boardSelect+`WHERE b.id = ?`, id)
 }
 
-// LockBoard does it and holds the board until the transaction ends.
+// BoardKey returns a board's name and key only: who authenticates needs no more.
+func (tx *Tx) BoardKey(id s4t.BoardID) (name string, key []byte, err error) {
+	b, err := one(tx, fmt.Sprintf("find board %q", id), func(s scanner) (b Board, err error) {
+		var text string
+		if err = s.Scan(&b.Name, &text); err == nil {
+			b.PublicKey, err = base64.StdEncoding.DecodeString(text)
+		}
+		return b, err
+	}, `SELECT name, public_key FROM boards WHERE id = ?`, id)
+	return b.Name, b.PublicKey, err
+}
+
+// LockBoard returns it and holds the board until the transaction ends.
 func (tx *Tx) LockBoard(id s4t.BoardID) (Board, error) {
 	return one(tx, fmt.Sprintf("find board %q", id), scanBoard, boardSelect+`WHERE b.id = ?`+tx.forUpdate(), id)
+}
+
+// LockedBoards returns those of boards, whose ids are sorted, that there are, and
+// holds them until the transaction ends.
+func (tx *Tx) LockedBoards(ids []s4t.BoardID) ([]Board, error) {
+	return manyIn(tx, "find boards", scanBoard, boardSelect+`WHERE b.id IN `, nil, ids, ` ORDER BY b.id`+tx.forUpdate())
 }
 
 // LockBoards holds boards that were found, whose ids are sorted, until the
@@ -216,7 +262,10 @@ func named(table string, project s4t.ProjectID, name string) (where string, args
 // Boards returns a page of the boards of a project by name, with a status and
 // labels; "" means every project, and every status.
 func (tx *Tx) Boards(project s4t.ProjectID, status s4t.BoardStatus, labels map[string]string, p wire.Page) (wire.List[Board], error) {
-	f := equal(equal(filter{}, "b.project", project), "p.status", status)
+	f := equal(filter{}, "b.project", project)
+	if status != "" { // by the row, which has an index, and then as it is
+		f = f.and("p.status IN (?, 'online')", status).and(statusOf("p")+" = ?", status)
+	}
 	for k, v := range labels {
 		// Its text in the JSON, which both engines can look for in this way. In a
 		// key that holds a quote it may be found in vain: that is sorted out below.
@@ -253,10 +302,39 @@ func (tx *Tx) EachBoard(project s4t.ProjectID, fn func(Board) error) error {
 	}
 }
 
-// SessionsOf returns the boards with a status whose session is, or was last,
-// with a WAMP agent, at most limit of them after one, by id.
-func (tx *Tx) SessionsOf(agent s4t.AgentID, status s4t.BoardStatus, after s4t.BoardID, limit int) ([]s4t.BoardID, error) {
-	return many(tx, "list boards of an agent", value[s4t.BoardID], `SELECT board FROM presence WHERE wamp_agent = ? AND status = ? AND board > ? ORDER BY board LIMIT ?`, agent, status, after, limit)
+// lostWhere are the rows of sessions that ended with an agent: of earlier
+// incarnations, and its own where it is silent.
+func lostWhere(a Agent) (where string, args []any) {
+	own := a.Incarnation
+	if !a.Online {
+		own = ""
+	}
+	return ` FROM presence p JOIN boards b ON b.id = p.board WHERE p.wamp_agent = ? AND p.status = 'online' AND p.incarnation <> ?`, []any{a.ID, own}
+}
+
+// LostSessions returns the boards whose sessions ended with an agent, as nobody
+// wrote yet; saying: only those that still say that they have something; at most
+// limit after one, by id.
+func (tx *Tx) LostSessions(a Agent, saying bool, after s4t.BoardID, limit int) ([]s4t.BoardID, error) {
+	where, args := lostWhere(a)
+	if saying {
+		where += ` AND EXISTS (SELECT 1 FROM realizations r WHERE r.holder = p.board AND (r.up = 1 OR r.problem <> ''))`
+	}
+	return many(tx, "list sessions that ended with an agent", value[s4t.BoardID], `SELECT p.board`+where+` AND p.board > ? ORDER BY p.board LIMIT ?`, append(args, after, limit)...)
+}
+
+// CountLost returns how many boards of each project they are.
+func (tx *Tx) CountLost(a Agent) (map[s4t.ProjectID]int, error) {
+	where, args := lostWhere(a)
+	counts := map[s4t.ProjectID]int{}
+	return counts, count(tx, "count sessions that ended with an agent", counts, `SELECT b.project, COUNT(*)`+where+` GROUP BY b.project`, args...)
+}
+
+// AwaitedSessions returns the boards with a session of an agent that running
+// operations wait for.
+func (tx *Tx) AwaitedSessions(agent s4t.AgentID) ([]string, error) {
+	return many(tx, "list boards that operations wait for", value[string], `SELECT a.holder FROM awaits a JOIN presence p ON p.board = a.holder WHERE p.wamp_agent = ?
+		UNION SELECT a.board FROM awaits a JOIN presence p ON p.board = a.board WHERE p.wamp_agent = ?`, agent, agent)
 }
 
 // LaggingBoards returns the online boards that have not applied their desired
@@ -274,12 +352,17 @@ func (tx *Tx) ExpiringBoards(streamsUntil, clonedAt time.Time) ([]s4t.BoardID, e
 		micros(streamsUntil), micros(clonedAt))
 }
 
+// Fleet returns how many boards there are.
+func (tx *Tx) Fleet() (int, error) {
+	return one(tx, "count boards", value[int], `SELECT COUNT(*) FROM presence`)
+}
+
 // CountBoards returns how many boards of a project have each status; "" means
 // every project.
 func (tx *Tx) CountBoards(project s4t.ProjectID) (map[s4t.BoardStatus]int, error) {
-	query, args := `SELECT status, COUNT(*) FROM presence GROUP BY status`, []any{}
+	query, args := `SELECT `+statusOf("p")+`, COUNT(*) FROM presence p GROUP BY 1`, []any{}
 	if project != "" {
-		query, args = `SELECT p.status, COUNT(*) FROM boards b JOIN presence p ON p.board = b.id WHERE b.project = ? GROUP BY p.status`, []any{project}
+		query, args = `SELECT `+statusOf("p")+`, COUNT(*) FROM boards b JOIN presence p ON p.board = b.id WHERE b.project = ? GROUP BY 1`, []any{project}
 	}
 	counts := map[s4t.BoardStatus]int{s4t.BoardRegistered: 0, s4t.BoardOnline: 0, s4t.BoardOffline: 0}
 	return counts, count(tx, "count boards", counts, query, args...)

@@ -120,13 +120,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 			}
 			ids := []s4t.BoardID{w.one.ID, w.two.ID}
 			slices.Sort(ids)
-			some, err := tx.SessionsOf("w1", s4t.BoardOnline, "", 10)
-			same(t, "boards of an agent", some, err, ids)
-			some, err = tx.SessionsOf("w1", s4t.BoardOnline, ids[0], 10)
-			same(t, "boards of an agent after one", some, err, ids[1:])
-			some, err = tx.SessionsOf("w1", s4t.BoardOffline, "", 10)
-			same(t, "boards of an agent that are offline", some, err, []s4t.BoardID{})
-			some, err = tx.ExpiringBoards(at.Add(time.Minute), at)
+			some, err := tx.ExpiringBoards(at.Add(time.Minute), at)
 			same(t, "boards with something that ran out", some, err, ids)
 			some, err = tx.ExpiringBoards(at, at)
 			same(t, "boards with something that runs out later", len(some), err, 0)
@@ -473,5 +467,48 @@ func TestOperationsAndEvents(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+// TestSessionsEndWithTheirAgent: one row says for all of them that they are over.
+func TestSessionsEndWithTheirAgent(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		w := newWorld(t, db)
+		agent := Agent{ID: "w1", Kind: wire.AgentWAMP, Incarnation: w.one.Incarnation, Online: true}
+		ids := []s4t.BoardID{w.one.ID, w.two.ID}
+		slices.Sort(ids)
+		for _, is := range []struct {
+			what        string
+			incarnation string
+			online      bool
+			ended       Ended
+			lost        int
+		}{{"as it was", w.one.Incarnation, true, EndedNot, 0}, {"it is silent", w.one.Incarnation, false, EndedSilent, 2}, {"another took its place", "new", true, EndedReplaced, 2}} {
+			agent.Incarnation, agent.Online = is.incarnation, is.online
+			write(t, db, func(tx *Tx) error { return tx.PutAgent(agent) })
+			view(t, db, func(tx *Tx) error {
+				status := s4t.BoardOnline
+				if is.ended != EndedNot {
+					status = s4t.BoardOffline
+				}
+				boards, err := tx.LockedBoards(ids)
+				if err != nil || len(boards) != 2 || boards[0].Status != status || boards[0].Ended != is.ended {
+					t.Errorf("%s: %+v, %v", is.what, boards, err)
+				}
+				listed, err := tx.Boards("", status, nil, wire.Page{})
+				if err != nil || len(listed.Items) != 2 {
+					t.Errorf("%s: %d are listed as %s, %v", is.what, len(listed.Items), status, err)
+				}
+				lost, err := tx.LostSessions(agent, false, "", 10)
+				same(t, is.what, len(lost), err, is.lost)
+				if is.lost > 0 {
+					lost, err = tx.LostSessions(agent, false, ids[0], 10)
+					same(t, is.what+", after one", lost, err, ids[1:])
+				}
+				counts, err := tx.CountLost(agent)
+				same(t, is.what+", by project", counts[w.project.ID], err, is.lost)
+				return nil
+			})
+		}
 	})
 }

@@ -43,7 +43,7 @@ type DB struct {
 	// executed, where a test sets it, is told the text of every statement.
 	executed func(query string)
 
-	prepared prepared // of SQLite's writer
+	writes, reads prepared // of SQLite's two pools
 }
 
 // synchronous is SQLite's: FULL syncs the write-ahead log at every commit, so
@@ -69,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 
 // newDB is a database that is not open.
 func newDB(cfg Config) *DB {
-	db := &DB{prepared: prepared{stmts: map[string]*sql.Stmt{}}, log: cfg.Log, now: cfg.Now}
+	db := &DB{writes: prepared{stmts: map[string]*sql.Stmt{}}, reads: prepared{stmts: map[string]*sql.Stmt{}}, log: cfg.Log, now: cfg.Now}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}

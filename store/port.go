@@ -20,8 +20,8 @@ type Port struct {
 	CreatedAt   time.Time
 }
 
-const portSelect = `SELECT p.id, p.network, p.project, b.name, p.board, p.mac, p.interface, p.guards, p.gre_local, p.created_at, n.mtu, n.gre_key, n.tunnel_agent, n.layer, n.encapsulation,
-		s.status, ` + boardSays + `, ` + agentSays + `
+var portSelect = `SELECT p.id, p.network, p.project, b.name, p.board, p.mac, p.interface, p.guards, p.gre_local, p.created_at, n.mtu, n.gre_key, n.tunnel_agent, n.layer, n.encapsulation,
+		` + statusOf("s") + `, ` + boardSays + `, ` + agentSays + `
 	FROM ports p JOIN networks n ON n.id = p.network JOIN boards b ON b.id = p.board JOIN presence s ON s.board = p.board `
 
 var portJoins = portSelect + onBoard(wire.KindPort, "p.id", "p.board") + atAgent(wire.KindPort, "p.id", "n.tunnel_agent")

@@ -94,7 +94,12 @@ func manyIn[T any, ID ~string](tx *Tx, op string, scan func(scanner) (T, error),
 		for _, id := range part {
 			values = append(values, id)
 		}
-		rows, err := many(tx, op, scan, query+rowsOf(1, len(part))+tail, values...)
+		n := len(part)
+		for n&(n-1) != 0 { // up to a power of two, with one that is there: a few statements serve every length
+			values = append(values, part[len(part)-1])
+			n++
+		}
+		rows, err := many(tx, op, scan, query+rowsOf(1, n)+tail, values...)
 		if err != nil {
 			return nil, err
 		}

@@ -93,6 +93,16 @@ func (tx *Tx) RealizationsOfHolder(holder string) ([]Realization, error) {
 		`SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND gone = 0 ORDER BY kind, object`, holder)
 }
 
+// RealizationsOfHolders returns it of several boards.
+func (tx *Tx) RealizationsOfHolders(holders []s4t.BoardID) (map[s4t.BoardID][]Realization, error) {
+	all := map[s4t.BoardID][]Realization{}
+	rows, err := manyIn(tx, "list what is wanted of boards", scanRealization, `SELECT `+realizationColumns+` FROM realizations WHERE gone = 0 AND holder IN `, nil, holders, ` ORDER BY holder, kind, object`)
+	for _, r := range rows {
+		all[s4t.BoardID(r.Holder)] = append(all[s4t.BoardID(r.Holder)], r)
+	}
+	return all, err
+}
+
 // HeldInRange returns the realizations of a holder after one key, up to and
 // with another, by key; the zero key is no bound.
 func (tx *Tx) HeldInRange(holder string, r wire.KeyRange) ([]Realization, error) {

@@ -115,23 +115,19 @@ func (db *DB) run(ctx context.Context, readOnly bool, fn func(tx *Tx) error) err
 
 // beginSQLite begins a transaction of SQLite.
 func (tx *Tx) beginSQLite() (commit func() error, rollback func(), err error) {
-	pool := tx.db.write
+	pool, kept := tx.db.write, &tx.db.writes
 	if tx.readOnly {
-		pool = tx.db.read
+		pool, kept = tx.db.read, &tx.db.reads
 	}
 	stx, err := pool.BeginTx(tx.ctx, &sql.TxOptions{ReadOnly: tx.readOnly})
 	if err != nil {
 		return nil, nil, err
 	}
-	tx.on = stx
-	rollback = func() { stx.Rollback() }
-	if !tx.readOnly {
-		w := &writing{Tx: stx, db: tx.db}
-		tx.on = w
-		rollback = func() {
-			stx.Rollback()
-			tx.db.prepared.keep(tx.ctx, pool, w.missed)
-		}
+	on := &compiled{Tx: stx, prepared: kept}
+	tx.on = on
+	rollback = func() {
+		stx.Rollback()
+		kept.keep(tx.ctx, pool, on.missed)
 	}
 	commit = func() error {
 		for _, s := range tx.eventStatements() {

@@ -42,8 +42,9 @@ const (
 )
 
 const (
-	workers  = 64 // messages of the queue that are served at a time: most wait for a board
-	together = 8  // sessions that the conductor is asked about, or told of the end of, at a time
+	workers  = 64  // messages of the queue that are served at a time
+	waiters  = 256 // questions: each waits for a board, and costs nothing meanwhile
+	together = 8   // sessions that the conductor is asked about, or told of the end of, at a time
 )
 
 // Agent is a WAMP agent. It is ready for boards once [Agent.Ready] is closed.
@@ -53,6 +54,7 @@ type Agent struct {
 	registration *registration.Registration
 	router       *router.Router
 	sessions     sessions
+	questions    *questions
 	check        chan struct{} // the conductor may have forgotten sessions: capacity 1
 	ready        chan struct{}
 
@@ -69,7 +71,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.Log = cfg.Log.With("agent", cfg.ID)
-	a := &Agent{cfg: cfg, incarnation: s4t.NewID(), sessions: newSessions(), check: make(chan struct{}, 1), ready: make(chan struct{})}
+	a := &Agent{cfg: cfg, incarnation: s4t.NewID(), sessions: newSessions(), questions: newQuestions(), check: make(chan struct{}, 1), ready: make(chan struct{})}
 	var err error
 	a.registration, err = registration.New(registration.Config{
 		Hello: wire.AgentHello{ID: cfg.ID, Kind: wire.AgentWAMP, Incarnation: a.incarnation, URL: cfg.URL},
@@ -94,6 +96,10 @@ func New(cfg Config) (*Agent, error) {
 // Handler serves [wamp.Path].
 func (a *Agent) Handler() http.Handler { return a.router }
 
+// Beginning is how many boards are on their way to a session, and how long those
+// took that got there lately.
+func (a *Agent) Beginning() (n int, pace time.Duration) { return a.router.Beginning() }
+
 // Ready is closed when the conductor knows the agent and boards may come.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
@@ -112,7 +118,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}.Serve)
 	})
 	group.Go(func() error {
-		return a.cfg.Queue.Serve(ctx, wire.TopicWAMPQuestions, string(a.cfg.ID), workers, queue.Mux{
+		return a.cfg.Queue.Serve(ctx, wire.TopicWAMPQuestions, string(a.cfg.ID), waiters, queue.Mux{
 			wire.MethodBoardCall: queue.Handle(a.boardCall),
 		}.Serve)
 	})

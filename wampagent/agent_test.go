@@ -170,6 +170,9 @@ func newWorld(t *testing.T) *world {
 	}
 	w.stopConductor = w.conduct()
 	t.Cleanup(w.stopConductor)
+	for served := s4t.Unavailable; served == s4t.Unavailable; { // both topics, before a board comes
+		served = s4t.KindOf(w.q.Call(t.Context(), wire.TopicBoards, "nothing", wire.Empty{}, nil))
+	}
 	a, err := New(Config{ID: "wamp-agent-1", URL: "http://127.0.0.1:1", Queue: w.q})
 	if err != nil {
 		t.Fatal(err)

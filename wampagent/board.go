@@ -109,6 +109,7 @@ func (a *Agent) connected(ctx context.Context, op string, from router.Session, r
 	default:
 		return w, err
 	}
+	a.router.Begun(from)
 	goes, some, live := a.sessions.begin(from, w.Epoch)
 	if some {
 		a.kick(ctx, goes, wamp.ReasonReplaced, "a newer session of the board took over")
@@ -143,7 +144,7 @@ func (a *Agent) boardPing(ctx context.Context, req wire.BoardPing) (wire.Empty, 
 	return wire.Empty{}, err
 }
 
-// boardCall calls a procedure of a board.
+// boardCall calls a procedure of a board: a question, which it may hold.
 func (a *Agent) boardCall(ctx context.Context, req wire.BoardCall) (json.RawMessage, error) {
 	s, ok := a.sessions.of(req.Board)
 	if !ok {
@@ -152,14 +153,16 @@ func (a *Agent) boardCall(ctx context.Context, req wire.BoardCall) (json.RawMess
 	if _, _, ok := wamp.ParseBoardURI(wamp.BoardURI(req.Board, req.Procedure)); !ok {
 		return nil, s4t.Errorf(s4t.Invalid, "call "+req.Procedure, "", "this is no name of a procedure")
 	}
-	reply, err := a.router.Call(ctx, s.Session, req.Procedure, string(req.Args))
-	if err != nil {
-		return nil, err
-	}
-	if !json.Valid([]byte(reply)) {
-		return nil, s4t.Errorf(s4t.Internal, fmt.Sprintf("call %s of board %s", req.Procedure, req.Board), "", "the board's answer is not JSON")
-	}
-	return json.RawMessage(reply), nil
+	return a.questions.ask(ctx, req, func(ctx context.Context) (json.RawMessage, error) {
+		reply, err := a.router.Call(ctx, s.Session, req.Procedure, string(req.Args))
+		if err != nil {
+			return nil, err
+		}
+		if !json.Valid([]byte(reply)) {
+			return nil, s4t.Errorf(s4t.Internal, fmt.Sprintf("call %s of board %s", req.Procedure, req.Board), "", "the board's answer is not JSON")
+		}
+		return json.RawMessage(reply), nil
+	})
 }
 
 func offline(board s4t.BoardID) error {

@@ -39,8 +39,12 @@ type Config struct {
 
 	Timeout time.Duration // of one Dial from name to upgraded connection; default 15 s
 	Stall   time.Duration // a TLS handshake without progress for this long (or 8 round trips) is taken for a path that drops big packets; default 1.5 s
-	Now     func() time.Time
-	Log     *slog.Logger // default discards
+	// OneTry has a stalled handshake end its dial, and the next dial try smaller
+	// segments: for who dials again and again, so that a cloud which is busy has
+	// not several handshakes of each of many boards.
+	OneTry bool
+	Now    func() time.Time
+	Log    *slog.Logger // default discards
 }
 
 // Dialer opens connections to the cloud: name to addresses, addresses to TCP
@@ -55,7 +59,7 @@ type Dialer struct {
 	mu      sync.Mutex // guards the fields below; nothing is locked, dialled or resolved under it
 	trusted trust
 	ca      *x509.Certificate
-	tls     map[string]*tls.Config // by URL: a connection keeps its own otherwise
+	tls     map[tlsKey]*tls.Config // a connection keeps its own otherwise
 	paths   map[string]pathMemory
 	auth    map[string]*proxyAuth // by proxy host:port
 }
@@ -82,7 +86,7 @@ func New(cfg Config) (*Dialer, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Dialer{cfg: cfg, tls: map[string]*tls.Config{}, paths: map[string]pathMemory{}, auth: map[string]*proxyAuth{}}
+	d := &Dialer{cfg: cfg, tls: map[tlsKey]*tls.Config{}, paths: map[string]pathMemory{}, auth: map[string]*proxyAuth{}}
 	if err := d.Trust(cfg.CA, cfg.SystemRoots); err != nil {
 		return nil, err
 	}
@@ -143,6 +147,7 @@ type route struct {
 	hop      string        // HOST:PORT that our own TCP connection goes to
 	sizes    []int         // of TCP segments, to be tried one after the other
 	patience time.Duration // for a TLS handshake
+	ticket   bool          // the connection is for a ticket: an rtunnel
 }
 
 func (d *Dialer) route(rawURL string) (r route, err error) {
@@ -164,10 +169,15 @@ func (d *Dialer) route(rawURL string) (r route, err error) {
 // one, and TLS (none for http://). Where the path drops big packets silently
 // the handshake stalls, and it is tried again with smaller TCP segments.
 func (d *Dialer) DialTLS(ctx context.Context, rawURL string) (net.Conn, error) {
+	return d.dialTLS(ctx, rawURL, false)
+}
+
+func (d *Dialer) dialTLS(ctx context.Context, rawURL string, ticket bool) (net.Conn, error) {
 	r, err := d.route(rawURL)
 	if err != nil {
 		return nil, err
 	}
+	r.ticket = ticket
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
 	for i, mss := range r.sizes {
@@ -180,6 +190,11 @@ func (d *Dialer) DialTLS(ctx context.Context, rawURL string) (net.Conn, error) {
 			return nil, err
 		}
 		if i+1 < len(r.sizes) {
+			if d.cfg.OneTry {
+				d.next(r.hop, r.sizes[i+1])
+				return nil, diagnose(wire.TLSSilent, s4t.Errorf(s4t.Timeout, "dial "+r.url, "it is tried again with smaller segments",
+					"TCP connects but the TLS handshake gets no answer"))
+			}
 			d.cfg.Log.Info("TLS handshake stalls; trying smaller segments", "peer", r.hop, "mss", r.sizes[i+1])
 		}
 	}
@@ -201,7 +216,7 @@ func (d *Dialer) dialOnce(ctx context.Context, r route, mss int) (net.Conn, erro
 	if err != nil || !r.secure {
 		return c, err
 	}
-	tc, err := d.handshakeTLS(ctx, op, c, r.host, d.tlsFor(op, r.target), r.patience)
+	tc, err := d.handshakeTLS(ctx, op, c, r.host, d.tlsFor(op, r.target, r.ticket), r.patience)
 	if err != nil {
 		c.Close()
 		return nil, err

@@ -50,6 +50,13 @@ func (d *Dialer) remember(hop string, mss int) {
 	}
 }
 
+// next has the next dial to hop begin with this size.
+func (d *Dialer) next(hop string, mss int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.put(hop, pathMemory{mss: mss, at: d.cfg.Now(), patience: d.paths[hop].patience})
+}
+
 // stalled notes that no size got through: the next dial starts with all of
 // them again and is twice as patient.
 func (d *Dialer) stalled(hop string) {

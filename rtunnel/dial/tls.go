@@ -34,19 +34,31 @@ func (d *Dialer) tlsConfig(op, host string) *tls.Config {
 	return cfg
 }
 
-// tlsFor returns the tlsConfig for t. All connections to it share one.
-func (d *Dialer) tlsFor(op string, t target) *tls.Config {
+// tlsFor returns the tlsConfig for t. All connections to it share one, but that
+// those with a ticket offer no protocol: so the cloud tells an rtunnel, which it
+// lets in at once, from a board that wants a session.
+func (d *Dialer) tlsFor(op string, t target, ticket bool) *tls.Config {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	cfg := d.tls[t.url]
+	key := tlsKey{t.url, ticket}
+	cfg := d.tls[key]
 	if cfg == nil {
 		if len(d.tls) >= maxPaths {
 			clear(d.tls)
 		}
 		cfg = d.tlsConfig(op, t.host)
-		d.tls[t.url] = cfg
+		if ticket {
+			cfg.NextProtos = nil
+		}
+		d.tls[key] = cfg
 	}
 	return cfg
+}
+
+// tlsKey is what connections share a TLS configuration by.
+type tlsKey struct {
+	url    string
+	ticket bool
 }
 
 // tlsError says what went wrong in a handshake, and who is to blame where that
@@ -63,6 +75,9 @@ func tlsError(op, host string, err error) error {
 	case errors.As(err, &record):
 		diagnose(wire.NotTLS, e)
 		e.Msg, e.Hint = "the server does not speak TLS", "check the TCP port, or use http:// if TLS is off there"
+	case isBusy(err):
+		diagnose(wire.CloudDown, e)
+		e.Msg, e.Hint, e.RetryAfter = "the cloud takes no more boards at this moment", "try again in a moment", busyRetry
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), isReset(err):
 		diagnose(wire.TLSCut, e)
 		e.Msg, e.Hint = "the connection was cut during the TLS handshake", "a firewall may block TLS here, or the server is restarting"
@@ -70,6 +85,18 @@ func tlsError(op, host string, err error) error {
 		certificateError(e, host, err)
 	}
 	return e
+}
+
+// busyRetry is when a cloud that has no room for a handshake is worth another
+// try: alerts carry no time.
+const busyRetry = 12 * time.Second
+
+// isBusy reports whether the server ended the handshake with the alert
+// internal_error (RFC 8446 section 6.2): so the cloud sends boards away that it
+// has no room for, before it has computed anything.
+func isBusy(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error" && op.Err.Error() == "tls: internal error"
 }
 
 // certificateError fills e for a certificate that was not accepted.

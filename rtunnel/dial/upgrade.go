@@ -31,7 +31,7 @@ func (d *Dialer) Dial(ctx context.Context, rawURL, path, subprotocol, bearer str
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
-	c, err := d.DialTLS(ctx, rawURL)
+	c, err := d.dialTLS(ctx, rawURL, bearer != "")
 	if err != nil {
 		return nil, err
 	}
@@ -142,5 +142,12 @@ func refusal(op string, c net.Conn, br *bufio.Reader, head *responseHead) error 
 	case head.code == 502, head.code == 503, head.code == 504:
 		id, hint = wire.CloudDown, "try again in a moment"
 	}
-	return diagnose(id, s4t.Errorf(kind, op, hint, "%s", why))
+	e := s4t.Errorf(kind, op, hint, "%s", why)
+	if s, err := strconv.Atoi(head.get("Retry-After")); err == nil && s > 0 {
+		e.RetryAfter = time.Duration(min(s, maxRetryAfter)) * time.Second
+	}
+	return diagnose(id, e)
 }
+
+// maxRetryAfter is the longest Retry-After that is heeded, in seconds.
+const maxRetryAfter = 300

@@ -47,6 +47,9 @@ type peer struct {
 	codeGood bool        // the authenticator found nothing wrong with a code; set before nexus queues the ABORT
 	refusal  *wire.Error // why the authenticator said no; set before nexus queues the ABORT
 
+	leave   func()      // gives its place free: it is not on its way any more
+	silence *time.Timer // ends a session that does not begin; set when welcomed
+
 	since    time.Time // when it came
 	welcomed bool      // guarded by r.mu, as are the next two
 	evicted  bool      // closed before it was welcomed, and not counted any more

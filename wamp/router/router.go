@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	nexus "github.com/gammazero/nexus/v3/router"
@@ -50,6 +51,10 @@ const (
 	maxSessions   = 16384
 	maxHandshakes = 1024 // of them, those that are not welcomed yet
 	maxServing    = 32   // calls of one board to the cloud at a time
+	maxOfBoard    = 2    // sessions of one board: a new one, and the one before it that is not known to be dead yet
+
+	sayWithin  = 10 * time.Second // a session without [wamp.Connected] ends after it
+	retryAfter = 5 * time.Second  // what is said to who finds no room
 
 	kickTimeout = 5 * time.Second
 )
@@ -68,6 +73,12 @@ type Router struct {
 	peers   map[*peer]struct{}
 	joining int            // peers that are not welcomed yet
 	joiners map[string]int // the same by source
+	byID    map[uint64]*peer
+
+	sayWithin time.Duration
+	byBoard   map[s4t.BoardID][]*peer // welcomed, oldest first
+
+	beginning, pace atomic.Int64 // see Beginning; pace in nanoseconds
 
 	ended     sync.WaitGroup // goroutines of connections
 	attaching sync.WaitGroup // of those that nexus is letting in
@@ -89,7 +100,8 @@ func New(cfg Config) (*Router, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Router{cfg: cfg, ready: make(chan struct{}), peers: make(map[*peer]struct{}), joiners: make(map[string]int)}, nil
+	return &Router{cfg: cfg, ready: make(chan struct{}), peers: make(map[*peer]struct{}), joiners: make(map[string]int),
+		byID: make(map[uint64]*peer), sayWithin: sayWithin, byBoard: make(map[s4t.BoardID][]*peer)}, nil
 }
 
 // Ready is closed when Run lets boards in.
@@ -164,6 +176,9 @@ func (r *Router) serve(ctx context.Context, inv *nwamp.Invocation) (string, erro
 	board, name, ok := wamp.ParseBoardURI(uri)
 	if !ok || string(board) != authid {
 		return "", s4t.Errorf(s4t.Forbidden, "call "+uri, "", "this is not the session of that board")
+	}
+	if name == wamp.Connected {
+		r.peer(Session{ID: uint64(session)}).said()
 	}
 	return r.cfg.Serve(ctx, Session{ID: uint64(session), Board: board}, name, argument(inv.Arguments))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,17 +39,22 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	remote := s4t.SourceOfPeer(req.RemoteAddr)
 	if !r.reserve(remote) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 		refuseUpgrade(w, "too many boards are joining or connected", http.StatusServiceUnavailable)
 		return
 	}
 	defer r.ended.Done() // reserve added it; the goroutines below have their own
+	leave := r.takePlace()
 	ws, err := up.Upgrade(w, req, nil)
 	if err != nil {
+		leave()
 		r.release(remote)
 		return // Upgrade has answered
 	}
 	p := newPeer(r, run.ctx, ws, remote)
+	p.leave = leave
 	if !r.add(p, run) {
+		leave()
 		ws.Close()
 		return
 	}
@@ -192,6 +198,7 @@ func (r *Router) welcome(p *peer, w *nwamp.Welcome) {
 	if !p.evicted {
 		r.joined(p.remote)
 	}
+	r.enlist(p)
 	r.cfg.Joined(p.session)
 	p.log.Debug("control session begins", "board", p.session.Board, "session", p.session.ID)
 }
@@ -204,6 +211,7 @@ func (r *Router) leave(p *peer) {
 	if was {
 		r.cfg.Left(session)
 	}
+	p.leave()
 }
 
 // remove forgets the peer: its connection is closed.
@@ -211,7 +219,10 @@ func (r *Router) remove(p *peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.peers, p)
-	if !p.welcomed && !p.evicted {
+	p.leave()
+	if p.welcomed {
+		r.strike(p)
+	} else if !p.evicted {
 		r.joined(p.remote)
 	}
 }

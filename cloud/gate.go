@@ -1,0 +1,201 @@
+package cloud
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+const (
+	// minBeginning and maxBeginning are how many boards may be on their way to a
+	// session at a time, in their handshake or past it: so many that what is taken
+	// is finished within goodPace, and no longer than badPace, however slow this
+	// machine is now or the boards' links are. Who comes from a source that has
+	// none inside may come in until there are twice as many: one source that
+	// dawdles keeps no other out.
+	minBeginning = 16
+	maxBeginning = 256
+	goodPace     = 700 * time.Millisecond
+	badPace      = 1500 * time.Millisecond
+	// adaptEvery is how often the number is looked at.
+	adaptEvery = 100 * time.Millisecond
+	// maxWaiting is how many more may wait for their turn, for waitTime at most: a
+	// board takes a longer silence for a path that drops big packets, and tries
+	// again in vain. Who finds no room is sent away, for almost nothing.
+	maxWaiting = 256
+	waitTime   = time.Second
+	// lookAgain is how often it is looked whether there is room.
+	lookAgain = 5 * time.Millisecond
+)
+
+// gate is in front of the TLS handshakes of boards that want a session: it lets
+// in as many as this process finishes. Users and rtunnels pass: they are told by
+// the protocols that they offer (see handshakes.admit), and live sessions are
+// past it.
+type gate struct {
+	// beginning says how many boards are past their handshake, on their way to a
+	// session, and how long those took that got there lately; nil: none are.
+	beginning func() (n int, pace time.Duration)
+	now       func() time.Time
+
+	mu      sync.Mutex // guards the fields below
+	limit   int        // of those on their way, between minBeginning and maxBeginning
+	adapted time.Time
+	inside  map[net.Conn]netip.Prefix // handshakes, with their sources
+	sources map[netip.Prefix]int      // how many those are
+	waiting []*waiter                 // who came first comes first
+	looking bool                      // look is to be called
+}
+
+// waiter is a board that waits in front of the gate.
+type waiter struct {
+	conn   net.Conn
+	source netip.Prefix
+	since  time.Time
+	enter  chan bool // of capacity 1: whether it may
+}
+
+func newGate() *gate {
+	return &gate{now: time.Now, limit: 4 * minBeginning, inside: map[net.Conn]netip.Prefix{}, sources: map[netip.Prefix]int{}}
+}
+
+// errBusy is for who finds no room. It ends the handshake with the alert
+// internal_error (RFC 8446 section 6.2), which boards understand.
+func errBusy() error {
+	return s4t.Errorf(s4t.Unavailable, "begin TLS", "", "too many boards are on their way")
+}
+
+// enter returns when a board may begin its handshake, and an error where it is
+// to go away. Whoever was let in is inside until leave.
+func (g *gate) enter(ctx context.Context, c net.Conn, source netip.Prefix) error {
+	w := &waiter{conn: c, source: source, since: g.now(), enter: make(chan bool, 1)}
+	g.mu.Lock()
+	if len(g.waiting) >= maxWaiting && !g.makeRoom(source) {
+		g.mu.Unlock()
+		return errBusy()
+	}
+	g.waiting = append(g.waiting, w)
+	g.admit()
+	g.mu.Unlock()
+	select {
+	case ok := <-w.enter:
+		if !ok {
+			return errBusy()
+		}
+		return nil
+	case <-ctx.Done():
+		g.mu.Lock()
+		if i := slices.Index(g.waiting, w); i >= 0 {
+			g.waiting = slices.Delete(g.waiting, i, i+1)
+		}
+		g.mu.Unlock()
+		g.leave(c)
+		return ctx.Err()
+	}
+}
+
+// makeRoom sends the last of the source away that has the most who wait, where
+// that are more than another source has: one cannot keep the others out. g.mu is
+// held.
+func (g *gate) makeRoom(source netip.Prefix) bool {
+	n := map[netip.Prefix]int{}
+	for _, w := range g.waiting {
+		n[w.source]++
+	}
+	most := source
+	for s, k := range n {
+		if k > n[most] {
+			most = s
+		}
+	}
+	if n[most] <= n[source]+1 {
+		return false
+	}
+	for i := len(g.waiting) - 1; ; i-- {
+		if w := g.waiting[i]; w.source == most {
+			w.enter <- false
+			g.waiting = slices.Delete(g.waiting, i, i+1)
+			return true
+		}
+	}
+}
+
+// admit lets in who may, and sends away who has waited for too long. g.mu is
+// held.
+func (g *gate) admit() {
+	beginning := 0
+	if g.beginning != nil {
+		var pace time.Duration
+		beginning, pace = g.beginning()
+		g.adapt(beginning+len(g.inside), pace)
+	}
+	g.waiting = slices.DeleteFunc(g.waiting, func(w *waiter) bool {
+		n := beginning + len(g.inside)
+		switch {
+		case n < g.limit, n < 2*g.limit && g.sources[w.source] == 0:
+			g.inside[w.conn] = w.source
+			g.sources[w.source]++
+			w.enter <- true
+		case g.now().Sub(w.since) >= waitTime:
+			w.enter <- false
+		default:
+			return false
+		}
+		return true
+	})
+	if len(g.waiting) > 0 && !g.looking {
+		g.looking = true
+		time.AfterFunc(lookAgain, g.look)
+	}
+}
+
+// adapt has fewer in where they take long, and more where they do not and there
+// were as many as may. g.mu is held.
+func (g *gate) adapt(n int, pace time.Duration) {
+	now := g.now()
+	if now.Sub(g.adapted) < adaptEvery {
+		return
+	}
+	g.adapted = now
+	switch {
+	case pace > badPace:
+		g.limit = max(minBeginning, g.limit*7/8)
+	case pace < goodPace && n >= g.limit:
+		g.limit = min(maxBeginning, g.limit+minBeginning/2)
+	}
+}
+
+// look looks whether somebody may come in now.
+func (g *gate) look() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.looking = false
+	g.admit()
+}
+
+// leave notes that a connection's handshake is done, or has failed. Others it does
+// not know.
+func (g *gate) leave(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	source, ok := g.inside[c]
+	if !ok {
+		return
+	}
+	delete(g.inside, c)
+	if g.sources[source]--; g.sources[source] == 0 {
+		delete(g.sources, source)
+	}
+	if len(g.waiting) > 0 {
+		g.admit()
+	}
+}

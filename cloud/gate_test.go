@@ -1,0 +1,150 @@
+package cloud
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/dial"
+)
+
+// atGate is a connection of nobody.
+type atGate struct{ net.Conn }
+
+func TestTheGateLetsInWhatIsFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		var past int
+		pace := goodPace // neither good nor bad
+		g.beginning = func() (int, time.Duration) { return past, pace }
+		one, two := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
+		errs := make(chan error, 4096)
+		arrive := func(source netip.Prefix) net.Conn {
+			c := &atGate{}
+			go func() { errs <- g.enter(t.Context(), c, source) }()
+			synctest.Wait()
+			return c
+		}
+		limit := g.limit
+		var conns []net.Conn
+		for range limit {
+			conns = append(conns, arrive(one))
+		}
+		if len(errs) != limit {
+			t.Fatalf("%d of %d came in", len(errs), limit)
+		}
+		for range limit {
+			if err := <-errs; err != nil {
+				t.Fatal(err)
+			}
+		}
+		arrive(one)
+		if len(errs) != 0 {
+			t.Fatal("one too many did not wait")
+		}
+		arrive(two)
+		if err := <-errs; err != nil {
+			t.Errorf("who comes from a source with none inside: %v", err)
+		}
+		g.leave(conns[0])
+		synctest.Wait()
+		if len(errs) != 0 { // two's is still inside
+			t.Error("one too many came in")
+		}
+		g.leave(conns[1])
+		if err := <-errs; err != nil {
+			t.Errorf("when there is room: %v", err)
+		}
+		began := time.Now()
+		arrive(one)
+		if err := <-errs; s4t.KindOf(err) != s4t.Unavailable || time.Since(began) < waitTime || time.Since(began) > waitTime+2*lookAgain {
+			t.Errorf("who waits for nothing, after %v: %v", time.Since(began), err)
+		}
+
+		// So many wait that no more may: at once, and the largest source pays.
+		for range maxWaiting {
+			arrive(one)
+		}
+		began = time.Now()
+		arrive(one)
+		if err := <-errs; err == nil || time.Since(began) != 0 {
+			t.Errorf("where too many wait: %v after %v", err, time.Since(began))
+		}
+		arrive(two)
+		if err := <-errs; err == nil || len(g.waiting) != maxWaiting {
+			t.Errorf("one of the largest source goes: %v, %d wait", err, len(g.waiting))
+		}
+		time.Sleep(2 * waitTime)
+		synctest.Wait()
+
+		pace = 2 * badPace
+		for range 100 {
+			time.Sleep(adaptEvery)
+			arrive(one)
+		}
+		if g.limit != minBeginning {
+			t.Errorf("where they take long, %d may come in", g.limit)
+		}
+		pace, past = goodPace/2, maxBeginning
+		for range 100 {
+			time.Sleep(adaptEvery)
+			arrive(one)
+		}
+		if g.limit != maxBeginning {
+			t.Errorf("where they do not, %d may come in", g.limit)
+		}
+		time.Sleep(2 * waitTime)
+	})
+}
+
+// TestABoardIsSentAwayForAlmostNothing: before its handshake is computed, and it
+// understands. Who has a ticket, and users, pass.
+func TestABoardIsSentAwayForAlmostNothing(t *testing.T) {
+	dir := t.TempDir()
+	certs, err := ownCerts(dir, []string{"127.0.0.1"}, time.Now, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGate()
+	g.beginning = func() (int, time.Duration) { return 2 * maxBeginning, 0 }
+	conf := certs.tlsConfig()
+	conf.GetConfigForClient = newHandshakes(g).admit
+	l, err := tls.Listen("tcp", "127.0.0.1:0", conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { c.(*tls.Conn).Handshake(); c.Close() }()
+		}
+	}()
+	d, err := dial.New(dial.Config{CA: []byte(certs.caPEM()), OneTry: true, Stall: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "https://" + l.Addr().String()
+	_, err = d.Dial(t.Context(), url, "/wamp", "wamp.2.msgpack", "")
+	if e, ok := err.(*s4t.Error); !ok || e.Kind != s4t.Unavailable || e.RetryAfter == 0 {
+		t.Errorf("a board: %v", err)
+	}
+	_, err = d.Dial(t.Context(), url, "/rtunnel", "s4t.port.1", "ticket")
+	if e, ok := err.(*s4t.Error); !ok || e.RetryAfter != 0 {
+		t.Errorf("an rtunnel is not let in: %v", err)
+	}
+	user := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}}}
+	c, err := user.DialContext(context.Background(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatalf("a user is not let in: %v", err)
+	}
+	c.Close()
+}

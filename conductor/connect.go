@@ -1,0 +1,261 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+const (
+	// pingTimeout is how long a board's first session has to answer before a
+	// second one takes its place.
+	pingTimeout = 2 * time.Second
+
+	// maxReturn is the longest that boards which lose their sessions at one
+	// moment are asked to spread their return over, and returnRate how many are
+	// to come a second; few come at once.
+	maxReturn  = time.Minute
+	returnRate = 250
+)
+
+// connecting is a board that begins a session.
+type connecting struct {
+	wire.BoardConnected
+	silent int64 // epoch of the session that was asked and did not answer; -1: none was
+}
+
+// welcomed is what became of it: a welcome, or the session of another instance of
+// lightning-rod that may be live.
+type welcomed struct {
+	wire.BoardWelcome
+	rival *store.Board
+}
+
+// boardConnected begins a session: a new epoch, so that what is still to come
+// of older sessions is told apart. Another instance of lightning-rod with the
+// same key, while the first still answers, is a clone and is refused.
+func (c *Conductor) boardConnected(ctx context.Context, req wire.BoardConnected) (wire.BoardWelcome, error) {
+	op := connectOp(req.Board)
+	for ask := (connecting{req, -1}); ; {
+		w, err := c.connects.do(ctx, ask)
+		if err != nil {
+			return wire.BoardWelcome{}, err
+		}
+		if w.rival == nil {
+			c.noteStep(note{board: req.Board, generation: w.Desired.Generation, told: w.Desired.Time, received: w.Desired.Time})
+			return w.BoardWelcome, nil
+		}
+		if c.answers(ctx, *w.rival) {
+			return wire.BoardWelcome{}, c.cloned(ctx, op, *w.rival)
+		}
+		ask.silent = w.rival.Epoch
+	}
+}
+
+func connectOp(board s4t.BoardID) string { return fmt.Sprintf("begin a session of board %q", board) }
+
+// beginSessions begins the sessions of boards that come together, in one
+// transaction. Where that fails they are tried one by one: none suffers for
+// another.
+func (c *Conductor) beginSessions(ctx context.Context, reqs []connecting) []outcome[welcomed] {
+	out := make([]outcome[welcomed], len(reqs))
+	err := c.change(ctx, func(ch *change) error {
+		clear(out)
+		return ch.beginSessions(reqs, out)
+	})
+	if err == nil {
+		return out
+	}
+	for i := range reqs {
+		if len(reqs) == 1 {
+			out[i] = outcome[welcomed]{err: err}
+		} else {
+			out[i] = c.beginSessions(ctx, reqs[i:i+1])[0]
+		}
+	}
+	return out
+}
+
+// beginSessions is that transaction. An answer that is an error is one board's
+// own.
+func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) error {
+	ids := make([]s4t.BoardID, len(reqs))
+	for i, r := range reqs {
+		ids[i] = r.Board
+	}
+	slices.Sort(ids)
+	locked, err := ch.LockedBoards(slices.Compact(ids))
+	if err != nil {
+		return err
+	}
+	at := make(map[s4t.BoardID]*store.Board, len(locked))
+	for i := range locked {
+		at[locked[i].ID] = &locked[i]
+	}
+	agents := map[s4t.AgentID]store.Agent{}
+	welcome := map[s4t.BoardID]int{} // which of the requests a board is welcomed for: the last
+	for i, r := range reqs {
+		b, op := at[r.Board], connectOp(r.Board)
+		a, known := agents[r.Agent]
+		if !known {
+			if a, err = ch.Agent(r.Agent); err != nil && s4t.KindOf(err) != s4t.NotFound {
+				return err
+			}
+			agents[r.Agent] = a
+		}
+		switch {
+		case b == nil:
+			out[i].err = s4t.Errorf(s4t.NotFound, op, "", "it does not exist")
+			continue
+		case len(b.PublicKey) == 0:
+			out[i].err = s4t.Errorf(s4t.Unauthenticated, op, "enrol it again with a new code", "it is not enrolled")
+			continue
+		case a.Incarnation != r.Incarnation:
+			out[i].err = s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "agent %s has to say hello first", r.Agent)
+			continue
+		case b.Status == s4t.BoardOnline && b.Instance != r.Instance && b.Epoch != r.silent:
+			rival := *b
+			out[i].reply.rival = &rival
+			continue
+		}
+		if b.Status == s4t.BoardOnline && b.WAMPAgent != r.Agent {
+			ch.kick(*b, wire.KickReplaced, "")
+		}
+		if err := ch.beginSession(b, r.BoardConnected); err != nil {
+			return err
+		}
+		out[i].reply.Epoch = b.Epoch
+		welcome[b.ID] = i
+	}
+	if err := ch.apply(); err != nil { // the boards are welcomed with what they should have now
+		return err
+	}
+	begun := slices.DeleteFunc(slices.Compact(ids), func(id s4t.BoardID) bool { _, ok := welcome[id]; return !ok })
+	wanted, err := ch.RealizationsOfHolders(begun)
+	if err != nil {
+		return err
+	}
+	within, err := ch.returnWithin()
+	for _, id := range begun {
+		b, w := at[id], &out[welcome[id]].reply
+		if g, grew := ch.generations[boardOf(id)]; grew {
+			b.Generation = g
+		}
+		w.Desired, w.ReturnWithin = ch.c.desiredOf(*b, wanted[id], ch.now), within
+	}
+	return err
+}
+
+// fleet remembers how many boards there are, for a while.
+type fleet struct {
+	mu sync.Mutex // guards the fields below
+	n  int
+	at time.Time
+}
+
+// boards returns how many there are, or were a moment ago.
+func (f *fleet) boards(tx *store.Tx, now time.Time) (int, error) {
+	f.mu.Lock()
+	n, old := f.n, now.Sub(f.at).Abs() > maxReturn/2
+	f.mu.Unlock()
+	if !old {
+		return n, nil
+	}
+	n, err := tx.Fleet()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		f.n, f.at = n, now
+	}
+	return n, err
+}
+
+// returnWithin is what boards are told of how to come back: so many that they
+// would meet are asked to spread their return.
+func (ch *change) returnWithin() (time.Duration, error) {
+	n, err := ch.c.fleet.boards(ch.Tx, ch.now)
+	if n < returnRate {
+		return 0, err
+	}
+	return min(time.Duration(n)*time.Second/returnRate, maxReturn), err
+}
+
+// beginSession writes a new session of a board.
+func (ch *change) beginSession(b *store.Board, req wire.BoardConnected) error {
+	if b.Status != s4t.BoardOnline && b.Ended == store.EndedNot || b.Instance != req.Instance {
+		// What an earlier lightning-rod had is gone. One whose agent went says itself
+		// what it still has.
+		if _, err := ch.silent(boardOf(b.ID), wire.MaxResources); err != nil {
+			return err
+		}
+	}
+	if b.Status != s4t.BoardOnline {
+		ch.boardEvent("board.online", *b, "")
+	}
+	first := b.Status == s4t.BoardRegistered
+	b.Epoch++
+	b.Ended = store.EndedNot
+	b.Status, b.WAMPAgent, b.Incarnation, b.Instance, b.ReportSeq = s4t.BoardOnline, req.Agent, req.Incarnation, req.Instance, 0
+	b.LastSeen = &ch.now
+	ch.heard[string(b.ID)] = true
+	if err := ch.SetPresence(*b); err != nil {
+		return err
+	}
+	if info := req.Info.Clamp(); !reflect.DeepEqual(info, b.Info) {
+		b.Info = info
+		if err := ch.SetBoardSays(*b); err != nil {
+			return err
+		}
+	}
+	if b.TunnelAgent == "" {
+		if _, err := ch.placeBoard("", b); err != nil && s4t.KindOf(err) != s4t.Unavailable {
+			return err
+		}
+	} else if first {
+		if err := ch.wantStreams(*b); err != nil {
+			return err
+		}
+	}
+	if first {
+		return ch.attach(*b)
+	}
+	return nil
+}
+
+// answers asks the board itself, through the WAMP agent of its session.
+func (c *Conductor) answers(ctx context.Context, b store.Board) bool {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	err := c.cfg.Queue.Call(ctx, wire.TopicWAMPAgent+"."+string(b.WAMPAgent), wire.MethodBoardPing, wire.BoardPing{Board: b.ID, Epoch: b.Epoch}, nil)
+	return err == nil
+}
+
+// cloned refuses a second board with the key of the first, and tells both.
+func (c *Conductor) cloned(ctx context.Context, op string, b store.Board) error {
+	err := c.change(ctx, func(ch *change) error {
+		b, err := ch.LockBoard(b.ID)
+		if err != nil {
+			return err
+		}
+		if ch.now.Sub(b.ClonedAt) > cloneNotice/2 { // else it was told a moment ago
+			ch.boardEvent("board.cloned", b, "another board connects with this board's key; it is refused")
+			if ch.now.Sub(b.ClonedAt) > cloneNotice {
+				ch.renew(boardOf(b.ID))
+			}
+			b.ClonedAt = ch.now
+			return ch.SetBoardCloned(b)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s4t.Errorf(s4t.Conflict, op, "on the copy: `lightning-rod leave`, then join with a code of its own", "cloned: another board with the same key is connected and answers")
+}

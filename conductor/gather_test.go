@@ -1,0 +1,105 @@
+package conductor
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// TestWhatComesTogetherIsDoneTogether, and who comes alone does not wait.
+func TestWhatComesTogetherIsDoneTogether(t *testing.T) {
+	var sizes []int // one run at a time: the race detector looks
+	entered, release := make(chan struct{}, 16), make(chan struct{})
+	g := &gather[int, int]{run: func(_ context.Context, reqs []int) []outcome[int] {
+		sizes = append(sizes, len(reqs))
+		entered <- struct{}{}
+		<-release
+		out := make([]outcome[int], len(reqs))
+		for i, r := range reqs {
+			out[i].reply = -r
+		}
+		return out
+	}}
+	var wg sync.WaitGroup
+	do := func(n int) {
+		wg.Go(func() {
+			if got, err := g.do(t.Context(), n); err != nil || got != -n {
+				t.Errorf("%d: %d, %v", n, got, err)
+			}
+		})
+	}
+	do(1)
+	<-entered
+	gone, leave := context.WithCancel(t.Context())
+	wg.Go(func() {
+		if _, err := g.do(gone, 2); s4t.KindOf(err) != s4t.Timeout {
+			t.Errorf("who gave up: %v", err)
+		}
+	})
+	for waiting := 0; waiting < 1; time.Sleep(time.Millisecond) {
+		g.mu.Lock()
+		waiting = len(g.waiting)
+		g.mu.Unlock()
+	}
+	leave() // the first of those that wait: the others do not wait for it
+	for n := range together + 10 {
+		do(n + 10)
+	}
+	for waiting := 0; waiting < together+10; time.Sleep(time.Millisecond) {
+		g.mu.Lock()
+		waiting = len(g.waiting)
+		g.mu.Unlock()
+	}
+	close(release)
+	wg.Wait()
+	if len(sizes) > 4 || sizes[0] != 1 {
+		t.Errorf("they were done %v at a time", sizes)
+	}
+}
+
+// TestBoardsThatComeTogether: each has its own answer, whatever another's is.
+func TestBoardsThatComeTogether(t *testing.T) {
+	l := newLab(t)
+	one, two := l.board("one"), l.board("two")
+	ask := func(id s4t.BoardID, incarnation string) connecting {
+		return connecting{wire.BoardConnected{Board: id, Agent: wampID, Incarnation: incarnation, Instance: "i"}, -1}
+	}
+	out := l.c.beginSessions(t.Context(), []connecting{ask(one.id, "w1"), ask("00000000-0000-4000-8000-0000000000ff", "w1"), ask(two.id, "w1"), ask(two.id, "long ago")})
+	for i, want := range []s4t.Kind{"", s4t.NotFound, "", s4t.Unavailable} {
+		if s4t.KindOf(out[i].err) != want {
+			t.Errorf("answer %d: %v", i, out[i].err)
+		}
+	}
+	if w := out[0].reply; w.Epoch != 1 || w.Desired.Board != one.id || out[2].reply.Desired.Name != "two" {
+		t.Errorf("%+v", out)
+	}
+	l.await("board.online", "one")
+	l.await("board.online", "two")
+
+	// Of the next incarnation of the agent there is nothing but its row.
+	l.wampHello("w2")
+	for _, name := range []string{"one", "two"} {
+		if b := l.boardNow(name); b.Status != s4t.BoardOffline {
+			t.Errorf("%s is %s", name, b.Status)
+		}
+	}
+	err := l.db.View(t.Context(), func(tx *store.Tx) error {
+		b, err := tx.Board(one.id)
+		if b.Ended != store.EndedReplaced {
+			t.Errorf("its session ended with %d", b.Ended)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out = l.c.beginSessions(t.Context(), []connecting{ask(one.id, "w2")})
+	if out[0].err != nil || l.boardNow("one").Status != s4t.BoardOnline || l.boardNow("two").Status != s4t.BoardOffline {
+		t.Errorf("one is back: %+v", out)
+	}
+}

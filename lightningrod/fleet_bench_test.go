@@ -1,0 +1,155 @@
+package lightningrod
+
+import (
+	"bufio"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/rtunnel/dial"
+)
+
+// fleet is many boards in one process: real sessions, retries and reports,
+// without devices, files locked or a socket each. It is a program of bench/scale
+// in the form of a benchmark, so that an earlier build's fleet is that build's
+// own code.
+type fleet struct {
+	URL    string // of the cloud
+	CA     string // PEM
+	First  int    // number of the first board; its key and id follow from it
+	Boards int
+	Dir    string // for their state
+	Rate   int    // boards that come a second; 0: all at once
+
+	tries, sessions, online, lost atomic.Int64
+}
+
+// BenchmarkFleet runs the fleet that S4T_FLEET describes, in JSON, until its
+// input ends. A line of input lets the boards go; four times a second it says how
+// many are online, and how many tries and sessions there were.
+func BenchmarkFleet(b *testing.B) {
+	var f fleet
+	if err := json.Unmarshal([]byte(os.Getenv("S4T_FLEET")), &f); err != nil {
+		b.Skip("bench/scale runs it")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	engines := make([]*Engine, f.Boards)
+	for i := range engines {
+		var err error
+		if engines[i], err = f.board(f.First + i); err != nil {
+			b.Fatal(err)
+		}
+	}
+	fmt.Println("fleet made")
+	in := bufio.NewReader(os.Stdin)
+	in.ReadString('\n')
+	var running sync.WaitGroup
+	running.Go(func() {
+		for begin, i := time.Now(), 0; i < len(engines); i++ {
+			if f.Rate > 0 {
+				time.Sleep(time.Until(begin.Add(time.Duration(i) * time.Second / time.Duration(f.Rate))))
+			}
+			running.Go(func() { engines[i].keepSession(ctx) })
+		}
+	})
+	running.Go(func() {
+		for tick := time.NewTicker(250 * time.Millisecond); ctx.Err() == nil; <-tick.C {
+			fmt.Println("fleet", time.Now().UnixMilli(), f.online.Load(), f.tries.Load(), f.sessions.Load(), f.lost.Load())
+		}
+	})
+	in.ReadString('\n')
+	cancel()
+	os.Exit(0)
+}
+
+// board makes one.
+func (f *fleet) board(i int) (*Engine, error) {
+	seed := sha256.Sum256([]byte("fleet " + strconv.Itoa(i)))
+	key := ed25519.NewKeyFromSeed(seed[:])
+	dir := filepath.Join(f.Dir, strconv.Itoa(i))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	e, err := New(Config{State: dir, SSHDir: f.Dir, Version: "v0"})
+	if err != nil {
+		return nil, err
+	}
+	e.id = Identity{Board: s4t.BoardID(fmt.Sprintf("%08x-0000-4000-8000-000000000000", i)), Name: "fleet" + strconv.Itoa(i), Key: seed[:],
+		URLs: []string{f.URL}, CA: f.CA, TicketKey: key.Public().(ed25519.PublicKey)}
+	e.caps = link.Capabilities{}
+	from := netip.AddrFrom4([4]byte{127, 1, byte(i >> 6), byte(i&63) + 1})
+	cfg := dial.Config{Control: func(_ context.Context, _, _ string, c syscall.RawConn) (err error) {
+		cerr := c.Control(func(fd uintptr) {
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+			err = unix.Bind(int(fd), &unix.SockaddrInet4{Addr: from.As4()})
+		})
+		if cerr != nil {
+			return cerr
+		}
+		return err
+	}, Env: func(string) string { return "" }, Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
+		return nil, &net.DNSError{Name: host}
+	}}
+	cfg.CA = []byte(f.CA)
+	dialer, err := dial.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &connector{cfg: connectorConfig{Identity: e.id, Doctor: e.doctor, Log: e.cfg.Log}, dialer: dialer}
+	m := &member{fleet: f}
+	e.cfg.Ready = func(string, int64) { m.ready() }
+	return e, e.build(dialer, func(ctx context.Context, urls []string) (cloud, error) {
+		f.tries.Add(1)
+		s, err := c.connect(ctx, urls)
+		if err != nil {
+			return nil, err
+		}
+		f.sessions.Add(1)
+		return counted{s, m}, nil
+	})
+}
+
+// member is a board as it is counted. Its session's goroutine alone uses it.
+type member struct {
+	*fleet
+	online bool
+}
+
+func (m *member) ready() {
+	if !m.online {
+		m.online = true
+		m.fleet.online.Add(1)
+	}
+}
+
+// counted is a session that tells of its end.
+type counted struct {
+	cloud
+	member *member
+}
+
+// Close implements cloud.
+func (c counted) Close() {
+	if c.member.online {
+		c.member.online = false
+		c.member.fleet.online.Add(-1)
+		c.member.lost.Add(1)
+	}
+	c.cloud.Close()
+}

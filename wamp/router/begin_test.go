@@ -1,0 +1,71 @@
+package router
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t/wamp"
+)
+
+// TestTwoSessionsABoard: one key took all places, 16,383 of them. A board has two:
+// the newest, and the one before.
+func TestTwoSessionsABoard(t *testing.T) {
+	w := newWorld(t)
+	var ends []chan error
+	for range 5 {
+		_, ended := w.open(w.addr, 0)
+		ends = append(ends, ended)
+	}
+	for i, ended := range ends[:3] {
+		if err := wait(t, "the end of an old session", ended, 5*time.Second); wamp.ReasonOf(err) != wamp.ReasonReplaced {
+			t.Errorf("session %d ended with %v", i, err)
+		}
+	}
+	for range 3 {
+		wait(t, "the router's own end of it", w.left, 5*time.Second)
+	}
+	other, _ := w.open(w.addr, 1)
+	if _, err := other.Call(t.Context(), wamp.BoardURI(w.boards[1], wamp.Connected), "{}"); err != nil {
+		t.Errorf("another board: %v", err)
+	}
+	for i, ended := range ends[3:] {
+		select {
+		case err := <-ended:
+			t.Errorf("session %d of the two that stay ended: %v", i, err)
+		default:
+		}
+	}
+}
+
+// TestASessionThatDoesNotBeginEnds: it holds a place.
+func TestASessionThatDoesNotBeginEnds(t *testing.T) {
+	w := newWorld(t)
+	w.r.mu.Lock()
+	w.r.sayWithin = 200 * time.Millisecond
+	w.r.mu.Unlock()
+	_, idle := w.open(w.addr, 0)
+	busy, begun := w.open(w.addr, 1)
+	first := <-w.joined
+	if first.Board == w.boards[0] {
+		first = <-w.joined
+	}
+	if n, _ := w.r.Beginning(); n != 2 {
+		t.Errorf("%d are on their way", n)
+	}
+	_, err := busy.Call(t.Context(), wamp.BoardURI(w.boards[1], wamp.Connected), "{}")
+	w.r.Begun(first)
+	if reason := wamp.ReasonOf(wait(t, "the end of the idle session", idle, 5*time.Second)); reason != wamp.ReasonStale {
+		t.Errorf("it ended with %q", reason)
+	}
+	if err == nil { // on a machine that is very slow it was too late for the other one, too
+		wait(t, "the router's own end of it", w.left, 5*time.Second)
+		if n, pace := w.r.Beginning(); n > 1 || pace == 0 {
+			t.Errorf("%d are on their way, and the one that is not took %v", n, pace)
+		}
+		select {
+		case err := <-begun:
+			t.Errorf("the session that began ended: %v", err)
+		default:
+		}
+	}
+}
