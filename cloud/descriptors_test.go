@@ -49,7 +49,7 @@ func (l *shortListener) Accept() (net.Conn, error) {
 
 func TestWhereNoDescriptorIsLeftTheQuietestGuestGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission(nil)
+		a := newAdmission(newGate())
 		_, far := connect(t, a, "192.0.2.1", 2)
 		var out bytes.Buffer
 		near, other := net.Pipe()

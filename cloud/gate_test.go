@@ -105,9 +105,8 @@ func TestTheGateLetsInWhatIsFinished(t *testing.T) {
 // TestABoardIsSentAwayForAlmostNothing: before its handshake is computed, and it
 // understands. Who has a ticket, and users, pass.
 func TestABoardIsSentAwayForAlmostNothing(t *testing.T) {
-	dir := t.TempDir()
-	certs, err := ownCerts(dir, []string{"127.0.0.1"}, time.Now, discard)
-	if err != nil {
+	certs := &certs{dir: t.TempDir(), hosts: []string{"127.0.0.1"}, now: time.Now, log: discard}
+	if err := certs.load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	g := newGate()
@@ -128,7 +127,7 @@ func TestABoardIsSentAwayForAlmostNothing(t *testing.T) {
 			go func() { c.(*tls.Conn).Handshake(); c.Close() }()
 		}
 	}()
-	d, err := dial.New(dial.Config{CA: []byte(certs.caPEM()), OneTry: true, Stall: time.Minute})
+	d, err := dial.New(dial.Config{CA: []byte(certs.trust().CAs[0]), OneTry: true, Stall: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

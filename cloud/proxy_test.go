@@ -49,7 +49,7 @@ func TestTheClientIsTheLastWhoIsNoProxy(t *testing.T) {
 // reverse proxy: what is counted by source sees two.
 func TestBehindAProxyEachClientIsASource(t *testing.T) {
 	h := tellSource(behind, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) }))
-	a := newAdmission()
+	a := newAdmission(newGate())
 	srv := newHTTPServer(h, a, discard)
 	defer srv.Close()
 	at, err := net.Listen("tcp", "127.0.0.1:0")
