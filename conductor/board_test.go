@@ -143,11 +143,13 @@ func TestAReflashedBoardKeepsItsPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.await("board.replaced", "one")
-	l.mu.Lock()
-	kicks := l.kicks
-	l.mu.Unlock()
-	if len(kicks) != 1 || kicks[0].Reason != wire.KickLeft || !strings.Contains(kicks[0].Message, "taken this board's place") {
-		t.Errorf("the old one's session is ended with %+v", kicks)
+	select {
+	case kick := <-l.kicks:
+		if kick.Reason != wire.KickLeft || !strings.Contains(kick.Message, "taken this board's place") {
+			t.Errorf("the old one's session is ended with %+v", kick)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the old one's session is not ended")
 	}
 	if key() != 2 {
 		t.Errorf("the key is %d", key())

@@ -52,7 +52,7 @@ type lab struct {
 	events []s4t.Event
 	moved  map[s4t.OperationID]int // operations that were told to have moved
 	seen   chan struct{}           // closed, and made anew, with each event
-	kicks  []wire.BoardKick
+	kicks  chan wire.BoardKick // sessions that were ended
 	pings  int
 
 	tunnel *fakeTunnel
@@ -243,7 +243,7 @@ func newLabOn(t testing.TB, postgres bool) *lab {
 		t.Fatal(err)
 	}
 	l := &lab{
-		t: t, path: filepath.Join(t.TempDir(), "s4t.db"), q: queue.New(), key: key, boards: map[s4t.BoardID]*fakeBoard{}, moved: map[s4t.OperationID]int{}, seen: make(chan struct{}),
+		t: t, path: filepath.Join(t.TempDir(), "s4t.db"), q: queue.New(), key: key, boards: map[s4t.BoardID]*fakeBoard{}, moved: map[s4t.OperationID]int{}, seen: make(chan struct{}), kicks: make(chan wire.BoardKick, 64),
 		member:   vouched(key, wire.Caller{User: "mia", Project: projectID, Role: s4t.RoleMember}),
 		reader:   vouched(key, wire.Caller{User: "rob", Project: projectID, Role: s4t.RoleReader}),
 		foreign:  vouched(key, wire.Caller{User: "eve", Project: otherID, Role: s4t.RoleMember}),
@@ -742,9 +742,7 @@ func (l *lab) reportOf(f *fakeBoard) wire.BoardReport {
 }
 
 func (l *lab) boardKick(_ context.Context, req wire.BoardKick) (wire.Empty, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.kicks = append(l.kicks, req)
+	l.kicks <- req
 	return wire.Empty{}, nil
 }
 
