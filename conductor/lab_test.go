@@ -52,7 +52,7 @@ type lab struct {
 	events []s4t.Event
 	moved  map[s4t.OperationID]int // operations that were told to have moved
 	seen   chan struct{}           // closed, and made anew, with each event
-	kicks  chan wire.BoardKick // sessions that were ended
+	kicks  chan wire.BoardKick     // sessions that were ended
 	pings  int
 
 	tunnel *fakeTunnel

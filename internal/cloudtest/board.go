@@ -29,7 +29,7 @@ type Board struct {
 
 // Enrol joins a board under a join string, and does not start it.
 func (c *Cloud) Enrol(ctx context.Context, b s4t.Board) (*Board, error) {
-	proxy, err := newProxy(c)
+	proxy, err := newProxy(c.Dial)
 	if err != nil {
 		return nil, err
 	}

@@ -160,8 +160,11 @@ func (c *Cloud) Dial(ctx context.Context, network, addr string) (net.Conn, error
 	return c.dial(ctx, new(net.Dialer), network, addr)
 }
 
+// dialFunc is what [Cloud.Dial] is.
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // From is [Cloud.Dial] from an address of 127.0.0.0/8: another source.
-func (c *Cloud) From(source string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+func (c *Cloud) From(source string) dialFunc {
 	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return c.dial(ctx, d, network, addr)

@@ -12,7 +12,7 @@ import (
 // Proxy is the HTTP proxy that a board reaches the cloud through. It can be cut.
 type Proxy struct {
 	listener net.Listener
-	cloud    *Cloud
+	dial     dialFunc // to the cloud
 	serving  sync.WaitGroup
 
 	mu    sync.Mutex // guards the fields below
@@ -20,13 +20,13 @@ type Proxy struct {
 	conns map[net.Conn]bool
 }
 
-// newProxy opens a proxy to a cloud.
-func newProxy(c *Cloud) (*Proxy, error) {
+// newProxy opens a proxy to where dial leads.
+func newProxy(dial dialFunc) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{listener: l, cloud: c, conns: map[net.Conn]bool{}}
+	p := &Proxy{listener: l, dial: dial, conns: map[net.Conn]bool{}}
 	p.serving.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -71,7 +71,7 @@ func (p *Proxy) serve(board net.Conn) {
 	if err != nil || req.Method != http.MethodConnect {
 		return
 	}
-	cloud, err := p.cloud.Dial(context.Background(), "tcp", req.Host)
+	cloud, err := p.dial(context.Background(), "tcp", req.Host)
 	if err != nil {
 		io.WriteString(board, "HTTP/1.1 502 Bad Gateway\r\n\r\n")
 		return

@@ -29,6 +29,7 @@ import (
 type greedy struct {
 	t       *testing.T
 	cloud   *Cloud
+	source  string // its address
 	admin   *apiclient.Client
 	client  *apiclient.Client // a member of project "greedy"
 	token   string            // theirs
@@ -227,13 +228,13 @@ func TestWhoTakesAllLeavesOthersServed(t *testing.T) {
 	defer admin.Close()
 	n := newNeighbour(t, c, admin)
 	calm := n.served(t, "in calm")
-	for _, name := range names {
+	for i, name := range names {
 		t.Run(name, func(t *testing.T) {
 			take := shares[name]
 			if take == nil {
 				t.Fatalf("no test takes %q to its limit", name)
 			}
-			g := newGreedy(t, c, admin)
+			g := newGreedy(t, c, admin, "127.0.10."+strconv.Itoa(i+1))
 			take(g)
 			p99 := n.served(t, "beside it")
 			g.letGo()
@@ -369,10 +370,8 @@ func (n *neighbour) served(t *testing.T, when string) time.Duration {
 	return p99
 }
 
-const greedySource = "127.0.9.2"
-
-func newGreedy(t *testing.T, c *Cloud, admin *apiclient.Client) *greedy {
-	g := &greedy{t: t, cloud: c, admin: admin}
+func newGreedy(t *testing.T, c *Cloud, admin *apiclient.Client, source string) *greedy {
+	g := &greedy{t: t, cloud: c, admin: admin, source: source}
 	g.ctx, g.cancel = context.WithCancel(t.Context())
 	t.Cleanup(func() { g.letGo(); g.forget() })
 	g.token = member(t, admin, "greedy")
@@ -514,7 +513,7 @@ func (g *greedy) expose(i int) error {
 }
 
 func (g *greedy) dial() (net.Conn, error) {
-	return g.cloud.From(greedySource)(g.ctx, "tcp", net.JoinHostPort(Name, tcpPort))
+	return g.cloud.From(g.source)(g.ctx, "tcp", net.JoinHostPort(Name, tcpPort))
 }
 
 func (g *greedy) dialTLS(proto string) (net.Conn, error) {
@@ -532,7 +531,7 @@ func (g *greedy) dialTLS(proto string) (net.Conn, error) {
 
 func (g *greedy) clientFrom(token string) *apiclient.Client {
 	g.t.Helper()
-	client, err := g.cloud.clientFrom(greedySource, token)
+	client, err := g.cloud.clientFrom(g.source, token)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -556,7 +555,7 @@ func (g *greedy) unfinished(path, token string, length int) error {
 
 // visit connects to the public port of its service and stays.
 func (g *greedy) visit() error {
-	c, err := g.cloud.From(greedySource)(g.ctx, "tcp", net.JoinHostPort(g.service.Host, strconv.Itoa(g.service.PublicPort)))
+	c, err := g.cloud.From(g.source)(g.ctx, "tcp", net.JoinHostPort(g.service.Host, strconv.Itoa(g.service.PublicPort)))
 	if err != nil {
 		return err
 	}
@@ -588,7 +587,7 @@ func (g *greedy) holds() (tcpPort int) {
 
 // dialer dials as a board does.
 func (g *greedy) dialer() (*dial.Dialer, func(), error) {
-	p, err := newProxy(g.cloud)
+	p, err := newProxy(g.cloud.From(g.source))
 	if err != nil {
 		return nil, nil, err
 	}
