@@ -29,40 +29,43 @@ func TestANetworkThatHidesTheBoardsOwnIsRefused(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, 1)
 	board := c.Boards[0]
-	hostRun(t, board.Host, "ip route add 198.51.100.0/24 via 192.168.1.1 metric 100") // the company's, behind the router
-	for i, tt := range []struct{ cidr, says string }{
-		{"192.168.1.0/24", "192.168.1.0/24, which this board reaches through eth0"},
-		{"192.168.0.0/16", "192.168.1.0/24, which this board reaches through eth0"},
-		{"198.51.100.128/25", "198.51.100.0/24, which this board reaches through eth0"},
-	} {
-		name := fmt.Sprintf("home%d", i)
-		msg := s4tFails(t, c, 6, "bridge", "create", name, "--board", "board1", "--cidr", tt.cidr)
-		if !strings.Contains(msg, "board1") || !strings.Contains(msg, tt.says) {
-			t.Errorf("%s: %s", tt.cidr, msg)
-		}
-		if i < 2 {
-			runS4T(t, c, "bridge", "delete", name)
+	for _, cidr := range []string{"192.168.1.0/24", "192.168.0.0/16", "192.168.1.128/25"} {
+		msg := s4tFails(t, c, 6, "bridge", "create", "home", "--board", "board1", "--cidr", cidr)
+		if !strings.Contains(msg, "board1") || !strings.Contains(msg, "192.168.1.0/24") {
+			t.Errorf("%s: %s", cidr, msg)
 		}
 	}
 	must(t, ping(t.Context(), board.Host, "192.168.1.1"))
 	must(t, status(t, c, "board1", s4t.BoardOnline))
+
+	// A route that comes later: the board itself sees it.
+	runS4T(t, c, "bridge", "create", "away", "--board", "board1", "--cidr", "10.99.7.0/24")
+	port := func(want s4t.PortStatus) func() error {
+		return func() error {
+			var b s4t.Bridge
+			if err := c.JSON(t.Context(), &b, "bridge", "show", "away"); err != nil {
+				return err
+			}
+			if b.Ports[0].Status != want {
+				return fmt.Errorf("port is %s: %s", b.Ports[0].Status, b.Ports[0].Problem)
+			}
+			return nil
+		}
+	}
+	hostRun(t, board.Host, "ip route add 10.99.0.0/16 via 192.168.1.1 metric 100") // the company's, behind the router
+	within(t, 5*time.Second, "the port gives way", port(s4t.PortDown))
 	var report wire.DoctorReport
 	within(t, 5*time.Second, "the doctor names the overlap", func() error {
 		c.JSON(t.Context(), &report, "doctor", "board1") // its exit status says that there are errors
 		return hasFinding(report.Findings, wire.AddressOverlap)
 	})
+	msg := s4tFails(t, c, 6, "bridge", "create", "more", "--board", "board1", "--cidr", "10.99.8.0/24")
+	if !strings.Contains(msg, "10.99.0.0/16") {
+		t.Errorf("a network in the new route: %s", msg)
+	}
 	// The route goes, told by the kernel, and the port comes up by itself.
-	hostRun(t, board.Host, "ip route del 198.51.100.0/24")
-	within(t, 5*time.Second, "the port comes up when the route has gone", func() error {
-		var b s4t.Bridge
-		if err := c.JSON(t.Context(), &b, "bridge", "show", "home2"); err != nil {
-			return err
-		}
-		if b.Ports[0].Status != s4t.PortUp {
-			return fmt.Errorf("port is %s: %s", b.Ports[0].Status, b.Ports[0].Problem)
-		}
-		return nil
-	})
+	hostRun(t, board.Host, "ip route del 10.99.0.0/16")
+	within(t, 5*time.Second, "the port comes up when the route has gone", port(s4t.PortUp))
 }
 
 // TestADeviceThatAnotherProgramChangesComesBack: row F1.

@@ -24,12 +24,12 @@ func TestDoctorFromAfar(t *testing.T) {
 	}
 	checkFindings(t, afar("board1"), "", "")
 
-	// A network that the board's LAN has too.
+	// A network that another one of the board's overlaps, which came later.
 	var br s4t.Bridge
-	s4tJSON(t, c, &br, "bridge", "create", "lab", "--board", "board1", "--board", "board2", "--cidr", "192.168.1.0/24")
-	if err := hasFinding(afar("board1"), wire.AddressOverlap); err != nil {
-		t.Error(err)
-	}
+	s4tJSON(t, c, &br, "bridge", "create", "lab", "--board", "board1", "--board", "board2", "--cidr", "10.99.7.0/24")
+	hostRun(t, b.Host, "ip route add 10.99.7.0/25 via 192.168.1.1")
+	within(t, 10*time.Second, "the doctor names the overlap", func() error { return hasFinding(afar("board1"), wire.AddressOverlap) })
+	hostRun(t, b.Host, "ip route del 10.99.7.0/25")
 	runS4T(t, c, "bridge", "delete", "lab")
 
 	// A device that somebody else made.

@@ -99,7 +99,7 @@ func TestALiftedPortSaysNothingFalseToTheDataCentre(t *testing.T) {
 
 	// The admin lets them out: that they do reach the VM says that they were
 	// worth dropping.
-	runS4T(t, c, "network", "uplink", "dc", "--bridge", "br0", "--allow-out", "any-source,ra")
+	runS4T(t, c, "network", "uplink", "dc", "--bridge", "br0", "--allow-out", "any-source,ra", "--allow-lifted")
 	within(t, 20*time.Second, "let out, the VM believes them", func() error {
 		forge()
 		if arp, ra := believes(); !arp || !ra {

@@ -121,6 +121,9 @@ func TestSecretsStayWhereTheyBelongAndDeedsAreOnRecord(t *testing.T) {
 			if list[0] == "user" && who != nil || list[0] == "project" && who != nil {
 				continue // an admin's
 			}
+			if list[1] == "show" && list[0] == "board" && who == nil {
+				continue // a name is of one's own project
+			}
 			look("s4t "+strings.Join(list, " "), runS4T(t, c, append(slices.Clone(who), append(list, "-o", "json")...)...))
 		}
 	}
