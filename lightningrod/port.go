@@ -234,7 +234,7 @@ func (p *port) keepDevice(ctx context.Context, ops []vnet.Op) problem {
 			}
 		case <-undo:
 			undo = nil
-			out, why := p.configure(ops)
+			out, why := p.configure(shared(ops))
 			p.set(func(s *portState) { s.device, s.lacks = why, lack(out) })
 			if len(out.Changed) == 0 {
 				continue
@@ -266,6 +266,19 @@ func (p *port) keepDevice(ctx context.Context, ops []vnet.Op) problem {
 			p.set(func(s *portState) { s.device, s.lacks = why, lack(out) })
 		}
 	}
+}
+
+// shared are the ops to put a device back with: what another program added to
+// its addresses stays.
+func shared(ops []vnet.Op) []vnet.Op {
+	ops = slices.Clone(ops)
+	for i, op := range ops {
+		if a, ok := op.(vnet.Addresses); ok {
+			a.Shared = true
+			ops[i] = a
+		}
+	}
+	return ops
 }
 
 // forbidden says why the port may not be on this board, zero if it may.

@@ -21,7 +21,7 @@ import (
 // The addresses of a device, see [vnet.Addresses]. Each family is on its own:
 // where IPv6 cannot be had IPv4 is.
 
-func applyAddresses(l netlink.Link, want []netip.Prefix) (changed bool, err error) {
+func applyAddresses(l netlink.Link, want []netip.Prefix, shared bool) (changed bool, err error) {
 	var failed error
 	for _, six := range []bool{false, true} {
 		var of []netip.Prefix
@@ -30,7 +30,7 @@ func applyAddresses(l netlink.Link, want []netip.Prefix) (changed bool, err erro
 				of = append(of, p)
 			}
 		}
-		some, err := applyFamily(l, six, of)
+		some, err := applyFamily(l, six, of, shared)
 		changed = changed || some
 		if err != nil && six {
 			err = whyNoIPv6(l.Attrs().Name, err)
@@ -40,8 +40,9 @@ func applyAddresses(l netlink.Link, want []netip.Prefix) (changed bool, err erro
 	return changed, failed
 }
 
-// applyFamily makes want all the addresses of a device of one family.
-func applyFamily(l netlink.Link, six bool, want []netip.Prefix) (changed bool, err error) {
+// applyFamily makes want all the addresses of a device of one family; where it
+// is shared, it makes sure that they are there.
+func applyFamily(l netlink.Link, six bool, want []netip.Prefix, shared bool) (changed bool, err error) {
 	family := netlink.FAMILY_V4
 	if six {
 		family = netlink.FAMILY_V6
@@ -52,7 +53,7 @@ func applyFamily(l netlink.Link, six bool, want []netip.Prefix) (changed bool, e
 	}
 	for _, a := range now {
 		p := prefixOf(a)
-		if slices.Contains(want, p) || p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
+		if shared || slices.Contains(want, p) || p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
 			continue
 		}
 		changed = true

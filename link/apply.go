@@ -109,7 +109,7 @@ func apply(op vnet.Op) (changed bool, err error) {
 	case vnet.NoForward:
 		return applyNoForward(op)
 	case vnet.Addresses:
-		return change(op.Name, func(l netlink.Link) (bool, error) { return applyAddresses(l, op.Prefixes) })
+		return change(op.Name, func(l netlink.Link) (bool, error) { return applyAddresses(l, op.Prefixes, op.Shared) })
 	case vnet.Master:
 		return applyMaster(op)
 	case vnet.Up:

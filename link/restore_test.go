@@ -285,3 +285,41 @@ func handedOnTo(t *testing.T, d *Device, src, dst netip.Addr, mac [6]byte) bool 
 	}
 	return sent()-before >= n
 }
+
+// TestWhatAnotherProgramAddedStays: where a device is put back, and not made
+// anew, a second address, a group's or one by router advertisement is no harm.
+func TestWhatAnotherProgramAddedStays(t *testing.T) {
+	inNamespace(t)
+	_, ops := newPort(t, testPort())
+	if err := Apply(ops); err != nil {
+		t.Fatal(err)
+	}
+	for i, op := range ops {
+		if a, ok := op.(vnet.Addresses); ok {
+			a.Shared = true
+			ops[i] = a
+		}
+	}
+	run(t, "ip addr add 239.1.1.1/32 dev s4t-a autojoin")
+	run(t, "ip addr add 2001:db8::7/64 dev s4t-a")
+	if out, err := Restore(ops); err != nil || len(out.Changed) > 0 {
+		t.Errorf("undone: %v, %v", out.Changed, err)
+	}
+	run(t, "ip addr del 10.77.0.2/24 dev s4t-a")
+	if out, err := Restore(ops); err != nil || len(out.Changed) != 1 {
+		t.Errorf("our own that was taken: %v, %v", out.Changed, err)
+	}
+	l, err := netlink.LinkByName("s4t-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"10.77.0.2/24", "fd00:77::2/64", "239.1.1.1/32", "2001:db8::7/64"} {
+		if !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IPNet.String() == want }) {
+			t.Errorf("%s is not there: %v", want, addrs)
+		}
+	}
+}

@@ -26,7 +26,7 @@ func bridgeTo(p Port, mac net.HardwareAddr, addrs []netip.Prefix) []Op {
 		Master{p.Guards.BridgeTo, bridge},
 	)
 	if len(addrs) > 0 {
-		ops = append(ops, Addresses{bridge, addrs})
+		ops = append(ops, Addresses{Name: bridge, Prefixes: addrs})
 	}
 	return append(ops, Up{bridge}, Up{p.Interface}, Up{p.Guards.BridgeTo})
 }

@@ -81,6 +81,7 @@ type NoForward struct {
 type Addresses struct {
 	Name     string
 	Prefixes []netip.Prefix // address and length of its subnet; at least one
+	Shared   bool           // others that were added meanwhile stay: a second one, a group's, one by router advertisement
 }
 
 // Master puts a device into a kernel bridge. It refuses an interface that has

@@ -61,7 +61,7 @@ func BoardPort(p Port) ([]Op, error) {
 	}
 	ops = append(ops, quiet(p.Interface, p.Layer, addrs)...)
 	if len(addrs) > 0 {
-		ops = append(ops, Addresses{p.Interface, addrs})
+		ops = append(ops, Addresses{Name: p.Interface, Prefixes: addrs})
 	}
 	return append(ops, Up{p.Interface}), nil
 }
