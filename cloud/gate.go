@@ -7,9 +7,11 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/sockopt"
 )
 
 const (
@@ -29,7 +31,13 @@ const (
 	// board takes a longer silence for a path that drops big packets, and tries
 	// again in vain. Who finds no room is sent away, for almost nothing.
 	maxWaiting = 256
-	waitTime   = time.Second
+	waitTime   = 600 * time.Millisecond
+	// maxUnread is how many accepted connections may be there of which nothing was
+	// read yet, each for unreadTime at most: more stay in the kernel, at most
+	// backlog, where they cost nothing and grow no older than they are read.
+	maxUnread  = 128
+	unreadTime = 100 * time.Millisecond
+	backlog    = 512
 	// lookAgain is how often it is looked whether there is room.
 	lookAgain = 5 * time.Millisecond
 )
@@ -43,6 +51,7 @@ type gate struct {
 	// session, and how long those took that got there lately; nil: none are.
 	beginning func() (n int, pace time.Duration)
 	now       func() time.Time
+	unread    sync.Map // accepted connections that said nothing yet, and what to call when they do
 
 	mu      sync.Mutex // guards the fields below
 	limit   int        // of those on their way, between minBeginning and maxBeginning
@@ -139,6 +148,10 @@ func (g *gate) admit() {
 		n := beginning + len(g.inside)
 		switch {
 		case n < g.limit, n < 2*g.limit && g.sources[w.source] == 0:
+			if sockopt.Left(w.conn) { // nothing is computed for who is gone
+				w.enter <- false
+				return true
+			}
 			g.inside[w.conn] = w.source
 			g.sources[w.source]++
 			w.enter <- true
@@ -168,6 +181,52 @@ func (g *gate) adapt(n int, pace time.Duration) {
 		g.limit = max(minBeginning, g.limit*7/8)
 	case pace < goodPace && n >= g.limit:
 		g.limit = min(maxBeginning, g.limit+minBeginning/2)
+	}
+}
+
+// crowdListener accepts no more than are read soon, and drops connections whose
+// peers have left while they waited: in a crowd those are many, and each would
+// cost a handshake.
+type crowdListener struct {
+	net.Listener
+	gate   *gate
+	unread chan struct{} // has a token for each
+}
+
+func newCrowdListener(l net.Listener, g *gate) crowdListener {
+	if c, ok := l.(syscall.Conn); ok {
+		_ = sockopt.SetBacklog(c, backlog) // where it fails, more wait
+	}
+	return crowdListener{l, g, make(chan struct{}, maxUnread)}
+}
+
+// Accept implements net.Listener.
+func (l crowdListener) Accept() (net.Conn, error) {
+	l.unread <- struct{}{}
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			<-l.unread
+			return c, err
+		}
+		if sockopt.Left(c) {
+			c.Close()
+			continue
+		}
+		read := sync.OnceFunc(func() { <-l.unread })
+		l.gate.unread.Store(c, read)
+		time.AfterFunc(unreadTime, func() { l.gate.read(c) })
+		return c, nil
+	}
+}
+
+// read notes that a connection says something.
+func (g *gate) read(c net.Conn) {
+	if u, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = u.NetConn()
+	}
+	if read, ok := g.unread.LoadAndDelete(c); ok {
+		read.(func())()
 	}
 }
 

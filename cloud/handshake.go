@@ -44,6 +44,7 @@ func newHandshakes(g *gate) *handshakes {
 // session. Who says something else than he is comes under the bounds of his
 // source, as before.
 func (h *handshakes) admit(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	h.gate.read(hello.Conn)
 	source := sourceOf(hello.Conn.RemoteAddr())
 	if err := h.wait(hello.Context(), source); err != nil {
 		return nil, err

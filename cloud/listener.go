@@ -109,7 +109,7 @@ func (c *Cloud) secure(ctx context.Context, l *listener, hosts []string) error {
 	}
 	conf := l.certs.tlsConfig()
 	conf.GetConfigForClient = newHandshakes(c.gate).admit
-	l.Listener = tls.NewListener(rtunnel.BatchListener(l.Listener), conf)
+	l.Listener = tls.NewListener(rtunnel.BatchListener(newCrowdListener(l.Listener, c.gate)), conf)
 	return nil
 }
 

@@ -50,6 +50,7 @@ type Conductor struct {
 	upkept    upkept
 	lookups   lookups
 	connects  *gather[connecting, welcomed]
+	reports   *gather[wire.BoardReport, wire.Empty]
 	fleet     fleet
 	questions questions
 }
@@ -98,6 +99,7 @@ func New(cfg Config) (*Conductor, error) {
 		upkept: upkept{holder: s4t.NewID()}, questions: questions{of: map[s4t.ProjectID]int{}},
 	}
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
+	c.reports = &gather[wire.BoardReport, wire.Empty]{run: c.boardReports}
 	c.Register(cfg.Mux)
 	return c, nil
 }

@@ -165,47 +165,105 @@ func (c *Conductor) boardReport(ctx context.Context, req wire.BoardReport) (wire
 	if len(req.Resources) > wire.MaxResources {
 		return wire.Empty{}, s4t.Errorf(s4t.TooMany, op, "", "it speaks of %d resources, at most %d are possible", len(req.Resources), wire.MaxResources)
 	}
+	if len(req.Resources) == 0 { // of boards that have nothing many come at once
+		return c.reports.do(ctx, req)
+	}
 	return wire.Empty{}, c.change(ctx, func(ch *change) error {
 		b, err := ch.LockBoard(req.Board)
 		if err != nil {
 			return err
 		}
-		if err := current(op, &b, req.Epoch); err != nil || req.Seq != 0 && req.Seq < b.ReportSeq {
-			return err // one that was overtaken says nothing
-		}
 		rows, err := ch.RealizationsOfHolder(string(b.ID))
 		if err != nil {
 			return err
 		}
-		if _, err := ch.hear(boardOf(b.ID), rows, req.Resources); err != nil {
+		return ch.takeReport(b, rows, req)
+	})
+}
+
+// boardReports takes the reports of boards that have nothing, in one transaction;
+// where that fails, one by one.
+func (c *Conductor) boardReports(ctx context.Context, reqs []wire.BoardReport) []outcome[wire.Empty] {
+	out := make([]outcome[wire.Empty], len(reqs))
+	ids := make([]s4t.BoardID, len(reqs))
+	for i, r := range reqs {
+		ids[i] = r.Board
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	err := c.change(ctx, func(ch *change) error {
+		clear(out)
+		boards, err := ch.LockedBoards(ids)
+		if err != nil {
 			return err
 		}
-		if req.Recovered != "" {
-			ch.boardEvent("board.recovered", b, s4t.Line(req.Recovered, wire.MaxProblem))
+		rows, err := ch.RealizationsOfHolders(ids)
+		if err != nil {
+			return err
 		}
-		says := b.Info
-		if req.Info != nil {
-			says = req.Info.Clamp()
+		last := map[s4t.BoardID]int{} // a board that reported twice: the later report
+		for i, r := range reqs {
+			last[r.Board] = i
 		}
-		if problems := boundProblems(req.Problems); !slices.Equal(b.Problems, problems) || !reflect.DeepEqual(b.Info, says) {
-			b.Info, b.Problems, ch.heard[string(b.ID)] = says, problems, true
-			if err := ch.SetBoardSays(b); err != nil {
-				return err
+		for i, r := range reqs {
+			at := slices.IndexFunc(boards, func(b store.Board) bool { return b.ID == r.Board })
+			switch {
+			case at < 0:
+				out[i].err = s4t.Errorf(s4t.NotFound, "take the report of a board", "", "it does not exist")
+			case last[r.Board] == i:
+				if err := ch.takeReport(boards[at], rows[r.Board], r); s4t.KindOf(err) == s4t.Conflict {
+					out[i].err = err
+				} else if err != nil {
+					return err
+				}
 			}
 		}
-		if applied := min(req.Generation, b.Generation); applied != b.AppliedGeneration {
-			b.AppliedGeneration, ch.heard[string(b.ID)] = applied, true
-		} else if req.Seq <= b.ReportSeq && len(ch.heard) == 0 {
-			return nil
-		}
-		if len(ch.heard) > 0 && !req.Received.IsZero() {
-			if err := ch.noteAwaits(note{board: b.ID, generation: b.AppliedGeneration, told: req.Told, received: req.Received}); err != nil {
-				return err
-			}
-		}
-		b.ReportSeq, b.LastSeen = req.Seq, &ch.now
-		return ch.SetPresence(b)
+		return nil
 	})
+	for i := range reqs {
+		if err != nil && len(reqs) == 1 {
+			out[i].err = err
+		} else if err != nil {
+			out[i] = c.boardReports(ctx, reqs[i:i+1])[0]
+		}
+	}
+	return out
+}
+
+// takeReport takes one; rows are what is wanted of the board, which is locked.
+func (ch *change) takeReport(b store.Board, rows []store.Realization, req wire.BoardReport) error {
+	if err := current(fmt.Sprintf("take the report of board %q", b.ID), &b, req.Epoch); err != nil || req.Seq != 0 && req.Seq < b.ReportSeq {
+		return err // one that was overtaken says nothing
+	}
+	if _, err := ch.hear(boardOf(b.ID), rows, req.Resources); err != nil {
+		return err
+	}
+	if req.Recovered != "" {
+		ch.boardEvent("board.recovered", b, s4t.Line(req.Recovered, wire.MaxProblem))
+	}
+	heard := func() bool { return ch.heard[string(b.ID)] }
+	says := b.Info
+	if req.Info != nil {
+		says = req.Info.Clamp()
+	}
+	if problems := boundProblems(req.Problems); !slices.Equal(b.Problems, problems) || !reflect.DeepEqual(b.Info, says) {
+		b.Info, b.Problems, ch.heard[string(b.ID)] = says, problems, true
+		if err := ch.SetBoardSays(b); err != nil {
+			return err
+		}
+	}
+	if applied := min(req.Generation, b.Generation); applied != b.AppliedGeneration {
+		b.AppliedGeneration, ch.heard[string(b.ID)] = applied, true
+	} else if req.Seq <= b.ReportSeq && !heard() {
+		return nil
+	}
+	if heard() && !req.Received.IsZero() {
+		if err := ch.noteAwaits(note{board: b.ID, generation: b.AppliedGeneration, told: req.Told, received: req.Received}); err != nil {
+			return err
+		}
+	}
+	b.ReportSeq, b.LastSeen = req.Seq, &ch.now
+	return ch.SetPresence(b)
 }
 
 // boundProblems keeps at most 16 lines of at most 255 bytes.

@@ -15,6 +15,10 @@ const (
 	AdminUser      = "admin"
 )
 
+// defaultBoards is the quota of boards of [DefaultProject]: of who runs the
+// cloud, whose fleet is the whole one where there are no other projects.
+const defaultBoards = 100_000
+
 // First is what the first start made. Its secrets are shown nowhere else.
 type First struct {
 	Password string    // of [AdminUser]
@@ -48,7 +52,10 @@ func (i *Identity) Bootstrap(ctx context.Context, keep func(First) error) (bool,
 		p, err := tx.Project(DefaultProject)
 		if s4t.KindOf(err) == s4t.NotFound {
 			p = s4t.Project{ID: s4t.ProjectID(s4t.NewID()), Name: DefaultProject, Weight: 1, CreatedAt: now}
-			err = tx.InsertProject(p)
+			if err = tx.InsertProject(p); err == nil {
+				boards := int64(defaultBoards)
+				err = tx.SetQuota(p.ID, s4t.QuotaBoards, &boards)
+			}
 		}
 		if err != nil {
 			return err

@@ -388,7 +388,7 @@ func TestBoardsThatAreSentAwayComeBack(t *testing.T) {
 		n             int
 		most          time.Duration
 	}{
-		{12 * time.Second, 0, 1, 12 * time.Second}, {12 * time.Second, 40 * time.Second, 1, 40 * time.Second},
+		{12 * time.Second, 0, 1, firstBusy}, {12 * time.Second, 0, 4, 12 * time.Second}, {12 * time.Second, 40 * time.Second, 1, 40 * time.Second},
 		{12 * time.Second, 0, patientTries + 2, 48 * time.Second}, {12 * time.Second, 0, 1000, maxBusy}, {5 * time.Minute, time.Hour, 1, maxBusy},
 	} {
 		var early, late int

@@ -360,7 +360,7 @@ func rates(all []sample, n int) (peak, goodput float64) {
 	if to < 0 {
 		to, came = seconds(last), float64(last.online)-0.05*float64(n)
 	}
-	return peak, max(0, came/max(to-from, 0.25)/peak)
+	return peak, min(1, max(0, came/max(to-from, 0.25)/peak))
 }
 
 // cpuOf returns the CPU seconds that a process has used so far.

@@ -89,7 +89,7 @@ func tlsError(op, host string, err error) error {
 
 // busyRetry is when a cloud that has no room for a handshake is worth another
 // try: alerts carry no time.
-const busyRetry = 12 * time.Second
+const busyRetry = 45 * time.Second
 
 // isBusy reports whether the server ended the handshake with the alert
 // internal_error (RFC 8446 section 6.2): so the cloud sends boards away that it

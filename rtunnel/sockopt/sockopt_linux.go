@@ -73,6 +73,29 @@ func Unheard(c net.Conn) bool {
 	return info.Unacked > 0 && info.Backoff >= 2
 }
 
+// SetBacklog has at most n connections wait to be accepted (listen(2)); the
+// kernels of more try again by themselves, after a second first.
+func SetBacklog(l syscall.Conn, n int) error {
+	rc, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if cerr := rc.Control(func(fd uintptr) { err = unix.Listen(int(fd), n) }); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// Left reports whether the peer has closed c, or the connection is gone
+// (include/net/tcp_states.h: neither TCP_ESTABLISHED nor unknown), without
+// reading what it sent before.
+func Left(c net.Conn) bool {
+	state := tcpInfo(c).State
+	return state != 0 && state != tcpEstablished
+}
+
+const tcpEstablished = 1
+
 // tcpInfo is what the kernel knows of c (TCP_INFO), zero if it cannot
 // be had.
 func tcpInfo(c net.Conn) (info unix.TCPInfo) {

@@ -23,5 +23,11 @@ func SetCongestion(net.Conn, string) error { return nil }
 // RoundTrip knows nothing on this system.
 func RoundTrip(net.Conn) time.Duration { return 0 }
 
+// SetBacklog does nothing on this system.
+func SetBacklog(syscall.Conn, int) error { return nil }
+
+// Left knows nothing on this system.
+func Left(net.Conn) bool { return false }
+
 // Unheard knows nothing on this system.
 func Unheard(net.Conn) bool { return false }

@@ -9,6 +9,9 @@ CREATE TABLE project_quotas (
     PRIMARY KEY (project, key)
 );
 
+-- The project of who runs the cloud holds the fleet.
+INSERT INTO project_quotas (project, key, quota) SELECT id, 'boards', 100000 FROM projects WHERE name = 'default';
+
 -- What an agent says that it holds of a quota now. It may speak of a project
 -- that has just gone: no reference.
 CREATE TABLE project_use (
