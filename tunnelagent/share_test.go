@@ -167,9 +167,12 @@ func TestDescriptorsAreLeftForTheOnePort(t *testing.T) {
 		return strings.Contains(v.problem(wire.KindService, z.ID), "as many connections open as it can have")
 	})
 	for id := range r.agent.exposures.all {
-		if n := r.agent.exposures.all[id].visitors.all; n > 2*most {
-			t.Errorf("%d visitors are counted", n)
+		v := &r.agent.exposures.all[id].visitors
+		v.mu.Lock()
+		if v.all > 2*most {
+			t.Errorf("%d visitors are counted", v.all)
 		}
+		v.mu.Unlock()
 	}
 }
 
