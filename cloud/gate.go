@@ -60,6 +60,7 @@ type gate struct {
 	sources map[netip.Prefix]int      // how many those are
 	waiting []*waiter                 // who came first comes first
 	looking bool                      // look is to be called
+	turns   turns                     // of those that are sent away
 }
 
 // waiter is a board that waits in front of the gate.
@@ -71,13 +72,17 @@ type waiter struct {
 }
 
 func newGate() *gate {
-	return &gate{now: time.Now, limit: 4 * minBeginning, inside: map[net.Conn]netip.Prefix{}, sources: map[netip.Prefix]int{}}
+	return &gate{now: time.Now, limit: 4 * minBeginning, inside: map[net.Conn]netip.Prefix{}, sources: map[netip.Prefix]int{}, turns: newTurns()}
 }
 
-// errBusy is for who finds no room. It ends the handshake with the alert
-// internal_error (RFC 8446 section 6.2), which boards understand.
-func errBusy() error {
-	return s4t.Errorf(s4t.Unavailable, "begin TLS", "", "too many boards are on their way")
+// busy sends a board away that finds no room, with a turn, and is the error that
+// ends its handshake.
+func (g *gate) busy(c net.Conn, source netip.Prefix) error {
+	g.mu.Lock()
+	after := g.turns.give(g.now(), source)
+	g.mu.Unlock()
+	sendAway(c, after)
+	return s4t.Errorf(s4t.Unavailable, "begin TLS", "", "too many boards are on their way").After(after)
 }
 
 // enter returns when a board may begin its handshake, and an error where it is
@@ -87,7 +92,7 @@ func (g *gate) enter(ctx context.Context, c net.Conn, source netip.Prefix) error
 	g.mu.Lock()
 	if len(g.waiting) >= maxWaiting && !g.makeRoom(source) {
 		g.mu.Unlock()
-		return errBusy()
+		return g.busy(c, source)
 	}
 	g.waiting = append(g.waiting, w)
 	g.admit()
@@ -95,7 +100,7 @@ func (g *gate) enter(ctx context.Context, c net.Conn, source netip.Prefix) error
 	select {
 	case ok := <-w.enter:
 		if !ok {
-			return errBusy()
+			return g.busy(c, source)
 		}
 		return nil
 	case <-ctx.Done():
@@ -154,6 +159,7 @@ func (g *gate) admit() {
 			}
 			g.inside[w.conn] = w.source
 			g.sources[w.source]++
+			g.turns.came(g.now())
 			w.enter <- true
 		case g.now().Sub(w.since) >= waitTime:
 			w.enter <- false
