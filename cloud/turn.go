@@ -64,16 +64,18 @@ func (t *turns) came(now time.Time) {
 	t.admitted++
 }
 
-// count looks at the rate: while boards have to be sent away, but not so many that
-// this is what the time goes into, as many come in as can.
+// count looks at the rate: where boards have to be sent away, as many come in as
+// can, and the rate follows. It is never below the first: turns that come too
+// soon cost boards another one, turns that come too late leave the cloud idle,
+// and what is seen in a rush, when the time goes into sending away, is little.
 func (t *turns) count(now time.Time) {
 	passed := now.Sub(t.since)
 	if passed < countFor {
 		return
 	}
-	if t.sent > 0 && t.sent < t.admitted && passed < 2*countFor {
+	if t.sent > 0 && passed < 2*countFor {
 		seen := float64(t.admitted) / passed.Seconds()
-		t.rate = min(max(t.rate+(seen-t.rate)/4, t.first/4), t.first*16)
+		t.rate = max(t.rate+(seen-t.rate)/4, t.first)
 	}
 	t.since, t.admitted, t.sent = now, 0, 0
 }
