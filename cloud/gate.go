@@ -59,7 +59,9 @@ type gate struct {
 	inside  map[net.Conn]netip.Prefix // handshakes, with their sources
 	sources map[netip.Prefix]int      // how many those are
 	waiting []*waiter                 // who came first comes first
+	waits   map[netip.Prefix]int      // how many of each source those are
 	looking bool                      // look is to be called
+	turns   turns                     // of those that are sent away
 }
 
 // waiter is a board that waits in front of the gate.
@@ -71,13 +73,17 @@ type waiter struct {
 }
 
 func newGate() *gate {
-	return &gate{now: time.Now, limit: 4 * minBeginning, inside: map[net.Conn]netip.Prefix{}, sources: map[netip.Prefix]int{}}
+	return &gate{now: time.Now, limit: 4 * minBeginning, inside: map[net.Conn]netip.Prefix{}, sources: map[netip.Prefix]int{}, waits: map[netip.Prefix]int{}, turns: newTurns()}
 }
 
-// errBusy is for who finds no room. It ends the handshake with the alert
-// internal_error (RFC 8446 section 6.2), which boards understand.
-func errBusy() error {
-	return s4t.Errorf(s4t.Unavailable, "begin TLS", "", "too many boards are on their way")
+// busy sends a board away that finds no room, with a turn, and is the error that
+// ends its handshake.
+func (g *gate) busy(c net.Conn, source netip.Prefix) error {
+	g.mu.Lock()
+	after := g.turns.give(g.now(), source)
+	g.mu.Unlock()
+	sendAway(c, after)
+	return s4t.Errorf(s4t.Unavailable, "begin TLS", "", "too many boards are on their way").After(after)
 }
 
 // enter returns when a board may begin its handshake, and an error where it is
@@ -87,21 +93,23 @@ func (g *gate) enter(ctx context.Context, c net.Conn, source netip.Prefix) error
 	g.mu.Lock()
 	if len(g.waiting) >= maxWaiting && !g.makeRoom(source) {
 		g.mu.Unlock()
-		return errBusy()
+		return g.busy(c, source)
 	}
 	g.waiting = append(g.waiting, w)
+	g.waits[source]++
 	g.admit()
 	g.mu.Unlock()
 	select {
 	case ok := <-w.enter:
 		if !ok {
-			return errBusy()
+			return g.busy(c, source)
 		}
 		return nil
 	case <-ctx.Done():
 		g.mu.Lock()
 		if i := slices.Index(g.waiting, w); i >= 0 {
 			g.waiting = slices.Delete(g.waiting, i, i+1)
+			g.gone(w)
 		}
 		g.mu.Unlock()
 		g.leave(c)
@@ -113,25 +121,32 @@ func (g *gate) enter(ctx context.Context, c net.Conn, source netip.Prefix) error
 // that are more than another source has: one cannot keep the others out. g.mu is
 // held.
 func (g *gate) makeRoom(source netip.Prefix) bool {
-	n := map[netip.Prefix]int{}
-	for _, w := range g.waiting {
-		n[w.source]++
+	if len(g.waits) == len(g.waiting) { // one of each: in a crowd of many sources that is all that is looked at
+		return false
 	}
 	most := source
-	for s, k := range n {
-		if k > n[most] {
+	for s, k := range g.waits {
+		if k > g.waits[most] {
 			most = s
 		}
 	}
-	if n[most] <= n[source]+1 {
+	if g.waits[most] <= g.waits[source]+1 {
 		return false
 	}
 	for i := len(g.waiting) - 1; ; i-- {
 		if w := g.waiting[i]; w.source == most {
 			w.enter <- false
+			g.gone(w)
 			g.waiting = slices.Delete(g.waiting, i, i+1)
 			return true
 		}
+	}
+}
+
+// gone notes that somebody waits no longer. g.mu is held.
+func (g *gate) gone(w *waiter) {
+	if g.waits[w.source]--; g.waits[w.source] == 0 {
+		delete(g.waits, w.source)
 	}
 }
 
@@ -149,17 +164,20 @@ func (g *gate) admit() {
 		switch {
 		case n < g.limit, n < 2*g.limit && g.sources[w.source] == 0:
 			if sockopt.Left(w.conn) { // nothing is computed for who is gone
+				g.gone(w)
 				w.enter <- false
 				return true
 			}
 			g.inside[w.conn] = w.source
 			g.sources[w.source]++
+			g.turns.came(g.now())
 			w.enter <- true
 		case g.now().Sub(w.since) >= waitTime:
 			w.enter <- false
 		default:
 			return false
 		}
+		g.gone(w)
 		return true
 	})
 	if len(g.waiting) > 0 && !g.looking {

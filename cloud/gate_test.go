@@ -13,8 +13,18 @@ import (
 	"github.com/stack4things/s4t/rtunnel/dial"
 )
 
-// atGate is a connection of nobody.
-type atGate struct{ net.Conn }
+// atGate is a connection of nobody, that keeps what it is told.
+type atGate struct {
+	net.Conn
+	told []byte
+}
+
+func (c *atGate) SetWriteDeadline(time.Time) error { return nil }
+
+func (c *atGate) Write(b []byte) (int, error) {
+	c.told = append(c.told, b...)
+	return len(b), nil
+}
 
 func TestTheGateLetsInWhatIsFinished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -143,7 +153,7 @@ func TestABoardIsSentAwayForAlmostNothing(t *testing.T) {
 	}
 	url := "https://" + l.Addr().String()
 	_, err = d.Dial(t.Context(), url, "/wamp", "wamp.2.msgpack", "")
-	if e, ok := err.(*s4t.Error); !ok || e.Kind != s4t.Unavailable || e.RetryAfter == 0 {
+	if e, ok := err.(*s4t.Error); !ok || e.Kind != s4t.Unavailable || e.RetryAfter != time.Second {
 		t.Errorf("a board: %v", err)
 	}
 	_, err = d.Dial(t.Context(), url, "/rtunnel", "s4t.port.1", "ticket")

@@ -20,34 +20,23 @@ func sessionBackoff() backoff {
 func portBackoff() backoff { return backoff{min: 100 * time.Millisecond, max: 2 * time.Second} }
 
 // busyRetry is how long a board waits that the cloud sent away because too many
-// want the same, for the n-th time in a row: any moment within a window that grows
-// up to what the cloud said, or what it asked for in the last welcome (ReturnWithin), so that as many
-// come in each second as it can serve; longer when that was in vain many times.
-func busyRetry(after, within time.Duration, n int) time.Duration {
-	window := max(min(after, firstBusy<<min(3*(n-1), 9)), within)
-	for ; n > patientTries && window < maxBusy; n-- {
-		window *= 2
-	}
-	window = min(window, maxBusy)
-	return window/16 + rand.N(window*15/16+1)
+// want the same: until the turn that the cloud gave it, which is in whole
+// seconds.
+func busyRetry(after time.Duration) time.Duration {
+	return min(after, maxBusy) + rand.N(time.Second)
 }
 
-// firstBusy is the window at first: a crowd of a thousand is in by then. It grows
-// eightfold: being sent away costs both sides as much as a fifth of a session.
-const firstBusy = 4 * time.Second
-
-// patientTries is how often a board is sent away before it stays away for longer:
-// while a crowd goes in, the last of it are not to be the longest away.
-const patientTries = 8
-
 // maxBusy is the longest that a board stays away.
-const maxBusy = time.Minute
+const maxBusy = 3 * time.Minute
+
+// maxReturn is the longest window that a board spreads its return over.
+const maxReturn = time.Minute
 
 // returning is the first wait after a session that the cloud ended, or that
 // ended with it: many boards lost theirs at the same moment, and each comes back
 // at some moment of the window that the cloud asked for.
 func returning(within time.Duration) time.Duration {
-	return max(firstRetry(), rand.N(min(within, maxBusy)+1))
+	return max(firstRetry(), rand.N(min(within, maxReturn)+1))
 }
 
 // slowRetry is how long a board waits that the cloud refused for a reason

@@ -16,7 +16,6 @@ import (
 func (e *Engine) keepSession(ctx context.Context) {
 	retry := sessionBackoff()
 	flapping := false // the last session was a short one
-	busy := 0         // times in a row that the cloud had no room
 	for ctx.Err() == nil {
 		lived, cut, err := e.oneSession(ctx)
 		if ctx.Err() != nil {
@@ -26,12 +25,11 @@ func (e *Engine) keepSession(ctx context.Context) {
 			e.clearDesired()
 		}
 		wait := retry.wait()
-		busy++
 		switch after := retryAfter(err); {
 		case doctor.Refused(err):
 			wait = jitter(slowRetry)
 		case after > 0:
-			wait = busyRetry(after, e.returnWithin, busy)
+			wait = busyRetry(after)
 			flapping = false
 		case lived > 0 && !flapping && !cut && e.returnWithin > 0:
 			wait = returning(e.returnWithin)
@@ -41,9 +39,6 @@ func (e *Engine) keepSession(ctx context.Context) {
 			wait = firstRetry()
 		}
 		flapping = lived > 0 && lived < settledAfter
-		if retryAfter(err) == 0 {
-			busy = 0
-		}
 		e.mu.Lock()
 		e.trouble, e.cause = troubleOf(err), doctor.DiagnosisOf(err)
 		e.mu.Unlock()

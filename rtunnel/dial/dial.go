@@ -273,6 +273,10 @@ func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host s
 	if errors.Is(context.Cause(ctx), errStalled) {
 		return nil, errStalled
 	}
+	if after, ok := turnedAway(err, watched); ok {
+		e := s4t.Errorf(s4t.Unavailable, op, "it is tried again then", "the cloud takes no more boards at this moment").After(after)
+		return nil, diagnose(wire.CloudDown, e)
+	}
 	return nil, tlsError(op, host, err)
 }
 

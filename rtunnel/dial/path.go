@@ -79,12 +79,22 @@ type progressConn struct {
 	net.Conn
 	progress chan struct{}
 	quiet    atomic.Bool // the handshake is over
+
+	head [headKept]byte // what came first; the handshake's goroutine has it
+	kept int
 }
+
+// headKept is how many bytes are kept of what a server says first.
+const headKept = 64
+
+// said is what came first.
+func (c *progressConn) said() []byte { return c.head[:c.kept] }
 
 // Read implements net.Conn.
 func (c *progressConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && !c.quiet.Load() {
+		c.kept += copy(c.head[c.kept:], p[:n])
 		select {
 		case c.progress <- struct{}{}:
 		default:

@@ -1,12 +1,15 @@
 package dial
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -75,9 +78,6 @@ func tlsError(op, host string, err error) error {
 	case errors.As(err, &record):
 		diagnose(wire.NotTLS, e)
 		e.Msg, e.Hint = "the server does not speak TLS", "check the TCP port, or use http:// if TLS is off there"
-	case isBusy(err):
-		diagnose(wire.CloudDown, e)
-		e.Msg, e.Hint, e.RetryAfter = "the cloud takes no more boards at this moment", "try again in a moment", busyRetry
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), isReset(err):
 		diagnose(wire.TLSCut, e)
 		e.Msg, e.Hint = "the connection was cut during the TLS handshake", "a firewall may block TLS here, or the server is restarting"
@@ -87,16 +87,20 @@ func tlsError(op, host string, err error) error {
 	return e
 }
 
-// busyRetry is when a cloud that has no room for a handshake is worth another
-// try: alerts carry no time.
-const busyRetry = 45 * time.Second
-
-// isBusy reports whether the server ended the handshake with the alert
-// internal_error (RFC 8446 section 6.2): so the cloud sends boards away that it
-// has no room for, before it has computed anything.
-func isBusy(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "remote error" && op.Err.Error() == "tls: internal error"
+// turnedAway reports whether the server sent a board away in plain HTTP before
+// TLS, as a cloud does that has no room for it, and for how long.
+func turnedAway(err error, c *progressConn) (after time.Duration, ok bool) {
+	var record tls.RecordHeaderError
+	if !errors.As(err, &record) || !bytes.HasPrefix(c.said(), []byte("HTTP/")) {
+		return 0, false
+	}
+	c.SetReadDeadline(time.Now().Add(time.Second))
+	head, err := readHead(bufio.NewReader(io.MultiReader(bytes.NewReader(bytes.Clone(c.said())), c)))
+	if err != nil || head.code != http.StatusServiceUnavailable {
+		return 0, false
+	}
+	after = retryAfter(head)
+	return after, after > 0
 }
 
 // certificateError fills e for a certificate that was not accepted.

@@ -143,10 +143,18 @@ func refusal(op string, c net.Conn, br *bufio.Reader, head *responseHead) error 
 		id, hint = wire.CloudDown, "try again in a moment"
 	}
 	e := s4t.Errorf(kind, op, hint, "%s", why)
-	if s, err := strconv.Atoi(head.get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(min(s, maxRetryAfter)) * time.Second
-	}
+	e.RetryAfter = retryAfter(head)
 	return diagnose(id, e)
+}
+
+// retryAfter is what a response says of when to try again, in whole seconds; 0:
+// nothing.
+func retryAfter(head *responseHead) time.Duration {
+	s, err := strconv.Atoi(head.get("Retry-After"))
+	if err != nil || s < 0 {
+		return 0
+	}
+	return time.Duration(min(s, maxRetryAfter)) * time.Second
 }
 
 // maxRetryAfter is the longest Retry-After that is heeded, in seconds.
