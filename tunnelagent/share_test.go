@@ -166,8 +166,10 @@ func TestDescriptorsAreLeftForTheOnePort(t *testing.T) {
 	r.await("a problem", func(v view) bool {
 		return strings.Contains(v.problem(wire.KindService, z.ID), "as many connections open as it can have")
 	})
-	for id := range r.agent.exposures.all {
-		v := &r.agent.exposures.all[id].visitors
+	r.agent.exposures.mu.Lock()
+	defer r.agent.exposures.mu.Unlock()
+	for _, x := range r.agent.exposures.all {
+		v := &x.visitors
 		v.mu.Lock()
 		if v.all > 2*most {
 			t.Errorf("%d visitors are counted", v.all)
