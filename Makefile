@@ -49,9 +49,9 @@ e2e: build
 ## test-faults: kills, cuts and floods; writes docs/reliability.md
 test-faults: build
 	S4T_BIN=$(CURDIR)/bin S4T_RELIABILITY=$(CURDIR)/docs/reliability.md $(GO) test -v -count 1 -timeout 60m -run 'TestFault' ./e2e
-	S4T_P99=1 $(GO) test -v -count 1 -timeout 10m ./internal/cloudtest -run TestWhoTakesAll
 	$(GO) test -count 1 -timeout 20m ./internal/cloudtest -skip 'TestTwoOfEachRole|TestWhoTakesAll' -rapid.checks 50 -rapid.steps 50
 	S4T_NO_SKIPS=1 $(GO) test -count 1 -timeout 40m ./internal/cloudtest -run TestTwoOfEachRole -rapid.checks 25 -rapid.steps 50
+	S4T_P99=1 $(GO) test -v -count 1 -timeout 10m ./internal/cloudtest -run TestWhoTakesAll
 
 ## test-idle: what an idle layer-2 network of 50 boards costs each of them
 test-idle: build

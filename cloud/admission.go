@@ -18,6 +18,10 @@ const (
 	// answered, or kept idle. One more ends the one of its source that has been
 	// quiet for longest. Each costs some 20 KB, most of it the TLS handshake's.
 	maxGuests = 4096
+	// maxOfSource is how many of them one source may have that have spoken: one more
+	// ends the one that was quiet for longest. Boards of a site behind one address
+	// are none soon after their first word.
+	maxOfSource = 512
 	// silenceTimeout ends a connection on which no byte of HTTP has come: the TLS
 	// handshake counts too.
 	silenceTimeout = s4t.HandshakeTimeout
@@ -78,7 +82,11 @@ func (a *admission) state(c net.Conn, st http.ConnState) {
 		g.clock = time.AfterFunc(silenceTimeout, func() { c.Close() })
 	case g != nil:
 		g.spoke()
-		a.sources[g.source].MoveToBack(g.listed)
+		l := a.sources[g.source]
+		l.MoveToBack(g.listed)
+		if first := l.Front().Value.(*guest); l.Len() > maxOfSource && first.clock == nil {
+			a.end(first)
+		}
 	}
 }
 
@@ -149,7 +157,11 @@ func (a *admission) makeRoom() {
 			break
 		}
 	}
-	g := most.Front().Value.(*guest)
+	a.end(most.Front().Value.(*guest))
+}
+
+// end ends a connection. mu is held.
+func (a *admission) end(g *guest) {
 	a.forget(g)
 	go g.conn.Close() // TLS may take its time to say goodbye
 }

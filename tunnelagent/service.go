@@ -231,7 +231,7 @@ func (a *Agent) serveStream(ctx context.Context, t wire.Ticket, text string, con
 	opening, cancel := context.WithTimeout(ctx, boardTimeout)
 	defer cancel()
 	opened := false
-	end, err := a.streams.begin(t.Board)
+	end, err := a.streams.begin(t.Board, 0)
 	if err == nil {
 		defer end()
 		opened, err = a.opener.Connect(opening, ctx, stream.Asked{Board: t.Board, Ticket: text, Local: user, Admit: user.Admit})

@@ -52,10 +52,15 @@ func (s *streams) wanted(board s4t.BoardID) bool {
 	return ok
 }
 
+// sharedStreams is the quota from which on one source of visitors leaves a quarter
+// to others. Who gives a project fewer wants them used.
+const sharedStreams = 64
+
 // begin counts one more stream of a board for its project, unless the project
-// has as many as it may. end counts one less. A board that may have no rtunnels
+// has as many as it may, or the source that it is for has most of them: ofSource
+// is how many that has, with this one; 0 for a user's. end counts one less. A board that may have no rtunnels
 // here has no streams either.
-func (s *streams) begin(board s4t.BoardID) (end func(), err error) {
+func (s *streams) begin(board s4t.BoardID, ofSource int) (end func(), err error) {
 	const op = "open a stream on the board"
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,6 +71,9 @@ func (s *streams) begin(board s4t.BoardID) (end func(), err error) {
 	used := s.projects[of.Project]
 	if of.Limit != s4t.Unlimited && used >= of.Limit {
 		return nil, s4t.OverQuota(op, s4t.QuotaStreams, string(of.Project), s4t.Quota{Used: used, Limit: of.Limit}, 1)
+	}
+	if of.Limit >= sharedStreams && int64(ofSource) > of.Limit*3/4 {
+		return nil, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "one source has three quarters of the streams of project %q", of.Project).After(tryAgain)
 	}
 	if !s.agent.cfg.Descriptors.Fair(visitorCost * int(used)) {
 		return nil, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "project %q has a quarter of the cloud's descriptors for streams, and others want some", of.Project).After(tryAgain)

@@ -66,7 +66,11 @@ func (x *exposure) admit(source netip.Prefix) (leave func(), err error) {
 	if !x.visitors.enter(source, mayVisit) {
 		return nil, s4t.Errorf(s4t.TooMany, op, "", "it has %d connections, or %d from %v", maxVisitors, maxSource, source)
 	}
-	if !a.visitors.enter(source, func(_, ofSource int) bool { return a.cfg.Descriptors.Fair(visitorCost * ofSource) }) {
+	ofSource := 0
+	if !a.visitors.enter(source, func(_, n int) bool {
+		ofSource = n + 1
+		return a.cfg.Descriptors.Fair(visitorCost * n)
+	}) {
 		x.visitors.leave(source)
 		return nil, s4t.Errorf(s4t.TooMany, op, "", "%v has a quarter of the cloud's descriptors for public ports, and others want some", source)
 	}
@@ -74,7 +78,7 @@ func (x *exposure) admit(source netip.Prefix) (leave func(), err error) {
 		a.visitors.leave(source)
 		x.visitors.leave(source)
 	}
-	closed, err := a.streams.begin(x.board)
+	closed, err := a.streams.begin(x.board, ofSource)
 	if err != nil {
 		uncount()
 		return nil, err

@@ -116,17 +116,17 @@ func (g *greedy) forget() {
 	g.client.Close()
 }
 
-// many does something n times at once, again and again. Who is refused comes
-// again soon. It returns when each has begun.
+// many does something n times at once, again and again, each ten times a second:
+// the limit is to be reached, not the CPU that this process shares with the
+// cloud. It returns when each has begun.
 func (g *greedy) many(n int, do func() error) {
 	for range n {
 		g.doing.Go(func() {
 			for g.ctx.Err() == nil {
-				if do() != nil {
-					select {
-					case <-g.ctx.Done():
-					case <-time.After(50 * time.Millisecond):
-					}
+				do()
+				select {
+				case <-g.ctx.Done():
+				case <-time.After(100 * time.Millisecond):
 				}
 			}
 		})
