@@ -9,7 +9,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -96,7 +95,7 @@ func turnedAway(err error, c *progressConn) (after time.Duration, ok bool) {
 	}
 	c.SetReadDeadline(time.Now().Add(time.Second))
 	head, err := readHead(bufio.NewReader(io.MultiReader(bytes.NewReader(bytes.Clone(c.said())), c)))
-	if err != nil || head.code != http.StatusServiceUnavailable {
+	if err != nil || head.code != 503 {
 		return 0, false
 	}
 	after = retryAfter(head)
