@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/gammazero/nexus/v3/transport/serialize"
@@ -51,11 +50,10 @@ type peer struct {
 	leave   func()      // gives its place free: it is not on its way any more
 	silence *time.Timer // ends a session that does not begin; set when welcomed
 
-	since    time.Time    // when it came
-	heard    atomic.Int64 // when something came from it last, nanoseconds after since
-	welcomed bool         // guarded by r.mu, as are the next two
-	evicted  bool         // closed before it was welcomed, and not counted any more
-	session  Session      // valid once welcomed
+	since    time.Time // when it came
+	welcomed bool      // guarded by r.mu, as are the next two
+	evicted  bool      // closed before it was welcomed, and not counted any more
+	session  Session   // valid once welcomed
 }
 
 // newPeer starts the reader; run must be called.
@@ -82,11 +80,9 @@ func (p *peer) Close() {
 	p.ws.NetConn().SetWriteDeadline(time.Now().Add(closeWait)) // a write that hangs
 }
 
-// silent is how long nothing has come from the board.
-func (p *peer) silent() time.Duration { return time.Since(p.since) - time.Duration(p.heard.Load()) }
-
-// write sends what nexus queues, and pings a board that is quiet, until the
-// session is closed.
+// write sends what nexus queues, and pings, until the session is closed. The board
+// pings too, and that is not enough: where a NAT has lost its state only what
+// comes from here finds out that the board's other connections are dead.
 func (p *peer) write() {
 	ping := time.NewTicker(s4t.PresenceInterval)
 	defer ping.Stop()
@@ -97,9 +93,6 @@ func (p *peer) write() {
 				broken = p.send(m, writeWait) != nil
 			}
 		case <-ping.C:
-			if p.silent() < s4t.PresenceInterval { // boards ping too: each answer is a sign of life, for both
-				continue
-			}
 			if !broken {
 				broken = p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait)) != nil
 			}
@@ -190,7 +183,6 @@ func (p *peer) read() {
 func (p *peer) deliver() error {
 	n := 0 // messages so far; HELLO and AUTHENTICATE must come in time, after them any byte is a sign of life
 	sign := func() {
-		p.heard.Store(int64(time.Since(p.since)))
 		if n >= 2 {
 			_ = p.ws.SetReadDeadline(time.Now().Add(s4t.PresenceTimeout)) // fails only where reading does
 		}
