@@ -55,6 +55,27 @@ func (ch *change) touch(h holder) {
 func (ch *change) renew(h holder)  { ch.touched[h] = true }
 func (ch *change) forget(h holder) { delete(ch.touched, h); delete(ch.wants, h) }
 
+// rouse wakes the board whose half of an object a tunnel agent has lost: where a
+// NAT has forgotten a connection, its other end does not know that it is dead.
+func (ch *change) rouse(halves []store.Realization, agent holder) error {
+	for _, r := range halves {
+		if r.Holder == agent.id {
+			continue
+		}
+		b, err := ch.Board(s4t.BoardID(r.Holder))
+		if s4t.KindOf(err) == s4t.NotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if b.Status == s4t.BoardOnline {
+			ch.wakeBoard(store.Woken{Board: b.ID, Generation: b.Generation, WAMPAgent: b.WAMPAgent})
+		}
+	}
+	return nil
+}
+
 // apply writes what this change wants so far: every holder whose desired state
 // differs from before has a new generation, and is woken. Boards come before
 // agents, each by id: the lock order.
@@ -234,6 +255,11 @@ func (ch *change) hear(h holder, rows []store.Realization, states []wire.Resourc
 		sum = sum.Sub(own.State().Sum())
 		own.Up, own.ProblemID, own.Problem = says[k].Up, says[k].ProblemID, says[k].Problem
 		sum = sum.Add(own.State().Sum())
+		if before.Up && !own.Up && !h.onBoard {
+			if err := ch.rouse(halves, h); err != nil {
+				return 0, err
+			}
+		}
 		now := store.StatusOf(halves)
 		if now == s4t.PortUp && !own.WasUp {
 			for j := range halves {

@@ -48,6 +48,7 @@ type Engine struct {
 	instance string // made anew by every start; tells a clone
 	clock    cloudClock
 	kinds    kinds
+	streams  *streams // of kinds; set once
 	ssh      *sshServices
 	connect  func(ctx context.Context, urls []string) (cloud, error)
 	retrust  func(ca []byte, systemRoots bool) error // of the dialler, see [dial.Dialer.Trust]

@@ -50,6 +50,7 @@ func (e *Engine) register(dial rtunnelDialer) error {
 	policy := newStreamPolicy(e.id.Board, e.ticketKey, &e.clock, e.cfg.AllowTargets)
 	policy.perUser, policy.ssh, policy.changed = e.cfg.SourcePerUser, e.ssh, e.markDirty
 	streams, err := e.newStreams(dial, policy)
+	e.streams = streams
 	if err != nil {
 		return err
 	}

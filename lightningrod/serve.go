@@ -151,8 +151,12 @@ func (e *Engine) serve(ctx context.Context, c cloud, w wire.BoardWelcome, info s
 // hear notes a generation that the cloud spoke of.
 func (e *Engine) hear(generation int64) {
 	e.mu.Lock()
+	known := generation <= e.heard
 	e.heard = max(e.heard, generation)
 	e.mu.Unlock()
+	if known { // nothing new: the cloud misses something that this board has
+		e.pathLost()
+	}
 }
 
 // serving is what one session has been told so far.
