@@ -38,7 +38,6 @@ type portsConfig struct {
 	Sweep     func(keep func(name string) bool) error        // link.Sweep
 	Overlap   func(addresses []string) string                // what of the board's own a network would hide; empty: nothing
 	Watch     func(context.Context, func(link.Change)) error // link.Watch
-	Lost      func()                                         // called when a data rtunnel ended by itself: others of this path may be dead too; must not block
 	Moved     func(link.Change)                              // called for each change of the host's network; must not block
 	Allow     []string                                       // interfaces that may be bridged
 	Incapable string                                         // why no device can be made on this board; empty: they can
@@ -56,7 +55,7 @@ type ports struct {
 // newPorts makes the kind port of a board.
 func (e *Engine) newPorts(dial rtunnelDialer) *ports {
 	cfg := portsConfig{
-		Dial: dial, Ticket: e.portTicket, Online: e.isOnline, Changed: e.markDirty, Lost: e.pathLost,
+		Dial: dial, Ticket: e.portTicket, Online: e.isOnline, Changed: e.markDirty,
 		Open: e.cfg.Devices.Open, Apply: e.cfg.Devices.Apply, Sweep: e.cfg.Devices.Sweep, Log: e.cfg.Log,
 		Overlap: e.around.overlap, Watch: e.cfg.Devices.Watch, Moved: e.around.moved, Allow: e.cfg.AllowBridges,
 	}

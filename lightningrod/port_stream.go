@@ -41,9 +41,6 @@ func (p *port) keepStream(ctx context.Context, dev Device, encap *encap, want wi
 		if ctx.Err() != nil {
 			return
 		}
-		if lived > 0 && p.cfg.Lost != nil {
-			p.cfg.Lost()
-		}
 		wait := retry.wait()
 		if lived > 5*time.Second {
 			retry.reset()

@@ -154,8 +154,10 @@ func (e *Engine) hear(generation int64) {
 	known := generation <= e.heard
 	e.heard = max(e.heard, generation)
 	e.mu.Unlock()
-	if known { // nothing new: the cloud misses something that this board has
-		e.pathLost()
+	if known && e.streams != nil {
+		// Nothing new: the cloud misses something that this board has. Where a NAT has
+		// lost its state idle rtunnels are dead, and only the cloud's end knows.
+		e.streams.Retry()
 	}
 }
 

@@ -108,15 +108,6 @@ func (s *streams) States() (states []wire.ResourceState, settled bool) {
 // Retry implements retrier.
 func (s *streams) Retry() { s.pool.Wake() }
 
-// pathLost has the idle data rtunnels looked at, which nobody uses: where a NAT
-// has lost its state they are as dead as the connection that showed it, and only
-// the cloud, which has no way to tell, would find out.
-func (e *Engine) pathLost() {
-	if e.streams != nil {
-		e.streams.Retry()
-	}
-}
-
 // Run implements runner.
 func (s *streams) Run(ctx context.Context) error { return s.pool.Run(ctx) }
 
