@@ -22,6 +22,7 @@ const (
 	Unavailable     Kind = "unavailable"     // a part of the cloud is not there now; retry
 	Timeout         Kind = "timeout"         // not done in the time given; it may still get done
 	TooMany         Kind = "too_many"        // a limit is reached; the message says which
+	Stale           Kind = "stale"           // what one held has ended: a claim whose time is over, or that somebody took
 	Internal        Kind = "internal"        // our fault; details go to the log, not to the user
 )
 

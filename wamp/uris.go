@@ -23,11 +23,18 @@ const (
 	Report    = "cloud.report"    // wire.BoardReport -> wire.Empty
 	Ticket    = "cloud.ticket"    // wire.BoardTicket -> wire.BoardTickets
 	Leave     = "cloud.leave"     // wire.Empty -> wire.Empty
+	Pins      = "cloud.pins"      // wire.PinReport -> wire.Empty
+	Samples   = "cloud.samples"   // wire.PinSamples -> wire.Empty; answered when those who watch have them
+	Remote    = "cloud.remote"    // wire.PinRemote -> wire.PinRemoteAnswer: the pins of the project's other boards
 
 	Wake     = "wake"     // topic: wire.BoardWake
 	Ping     = "ping"     // wire.Empty -> wire.Empty
 	Doctor   = "doctor"   // wire.Empty -> wire.DoctorReport
 	HostKeys = "hostkeys" // wire.HostKeysAsk -> wire.HostKeys
+
+	PinsAsk     = "pins"     // wire.PinAsk -> wire.PinAnswer
+	PinsSamples = "samples"  // wire.PinSamples -> wire.Empty: of another board's pins, which this one watches
+	PinsNews    = "pinsnews" // topic: wire.PinNews: other boards or their pins may have changed
 )
 
 // Authentication methods.

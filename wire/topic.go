@@ -18,6 +18,10 @@ const (
 	TopicWAMPQuestions = "wamp-agent-questions" // questions that a board may hold
 	TopicTunnelAgent   = "tunnel-agent"
 
+	TopicPins     = "conductor-pins"  // what users and boards ask of pins: it waits for a board, and there is much of it
+	TopicWAMPPins = "wamp-agent-pins" // the same, at the board's WAMP agent; and samples for boards that watch
+	TopicAPIPins  = "api-pins"        // samples for an API process that watches; its server name is made anew by every start
+
 	TopicEvents = "events" // fan-out of [News], from every conductor to every API
 )
 
@@ -32,6 +36,8 @@ func TopicOf(method string) string {
 		return TopicBoards
 	case "agent", "tunnel":
 		return TopicAgents
+	case "pin":
+		return TopicPins
 	}
 	return TopicConductor
 }

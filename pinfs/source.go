@@ -1,0 +1,65 @@
+package pinfs
+
+import (
+	"context"
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+// Source is where the pins of a tree are: the board's own HAL, or the cloud.
+type Source interface {
+	// Tree returns what there is now, from memory. Its revision grows with each
+	// change. With a local source it is one board with an empty name, whose
+	// drivers are at the root of the tree.
+	Tree() Tree
+	// Changed is closed when Tree has another revision; ask anew for the next.
+	Changed() <-chan struct{}
+	// Open opens a pin, for values. It does not wait.
+	Open(board, pin string, by Holder) Pin
+	// Set changes a setting of a pin. It may wait.
+	Set(ctx context.Context, board, pin, key, value string, by Holder) error
+}
+
+// Holder is who uses a pin through a file.
+type Holder struct{ UID uint32 }
+
+// Tree is the boards and their pins. It is never changed once it is returned.
+type Tree struct {
+	Revision uint64
+	Boards   []Board // by name
+}
+
+// Board of a tree.
+type Board struct {
+	Name string
+	Pins []Node // by name
+}
+
+// Node is a pin of a tree. Of Value, At and Lease it says nothing current.
+type Node struct {
+	s4t.Pin
+	Mode     uint32 // permissions of value, where the owner set them; 0: 0444, or 0644 where the pin can be written
+	UID, GID uint32
+}
+
+// Pin is a pin in use by one open file.
+type Pin interface {
+	// Newest returns the newest sample where it is at hand; false where it has
+	// to be read.
+	Newest() (s4t.Sample, bool)
+	// Read reads the value. It may wait, for as long as ctx lasts.
+	Read(ctx context.Context) (s4t.Sample, error)
+	// Write writes a value. It may wait, as Read may.
+	Write(ctx context.Context, value float64) error
+	// Watch has wake called after each new sample, until the pin is closed. It
+	// does not wait. wake does not either.
+	Watch(wake func())
+	// Lease is who has the pin now, as far as it is known without waiting.
+	Lease() *s4t.PinLease
+	Close()
+}
+
+// RemoteTimeout is when an answer of a board that is far away is given up, with
+// EHOSTUNREACH.
+const RemoteTimeout = s4t.PinAnswerTime - 200*time.Millisecond
