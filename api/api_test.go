@@ -84,6 +84,7 @@ var listed = map[string]any{
 	wire.MethodPortList: listOf(s4t.Port{ID: "marker"}), wire.MethodOperationList: listOf(s4t.Operation{ID: "o1", Kind: "marker"}),
 	wire.MethodMetrics:   wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
 	wire.MethodAuditList: listOf(s4t.AuditRecord{User: "marker-user"}),
+	wire.MethodPinAll:    wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board"})},
 }
 
 func listOf[T any](items ...T) wire.List[T] { return wire.List[T]{Items: items, EventID: 4711} }
@@ -116,6 +117,11 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 	if method != wire.MethodEventFeed {
 		f.calls = append(f.calls, method+" by "+req.Caller.User)
 		f.ref = req.Ref + req.Board + req.ID
+		if method == wire.MethodPinAll {
+			var all wire.PinAll
+			json.Unmarshal(body, &all)
+			f.ref = strings.Join(all.Boards, ",")
+		}
 	}
 	if a, ok := f.answer[method]; ok {
 		v, err := a(body)
@@ -212,6 +218,7 @@ func newRig(t *testing.T) *rig {
 	var done sync.WaitGroup
 	done.Go(func() { r.q.Serve(ctx, wire.TopicConductor, "", 8, r.handle) })
 	done.Go(func() { r.q.Serve(ctx, wire.TopicQuestions, "", 8, r.handle) })
+	done.Go(func() { r.q.Serve(ctx, wire.TopicPins, "", 8, r.handle) })
 	done.Go(func() { a.Run(ctx) })
 	// Serve has no ready signal; a call that is answered is one.
 	for r.q.Call(ctx, wire.TopicConductor, wire.MethodVerify, wire.VerifyRequest{Secret: "admin-secret"}, nil) != nil {

@@ -188,7 +188,7 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 			}
 		}
 	}
-	if seen < 60 || pages != 13 {
+	if seen < 60 || pages != 14 {
 		t.Errorf("only %d bounds, %d lists", seen, pages)
 	}
 }
