@@ -71,6 +71,8 @@ func New(c Config) (*API, error) {
 	a.identityRoutes()
 	a.trustRoutes()
 	a.boardRoutes()
+	a.pinRoutes()
+
 	a.serviceRoutes()
 	a.bridgeRoutes()
 	a.uplinkRoutes()
