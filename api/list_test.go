@@ -184,6 +184,8 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 					is(what, p.Schema.MaxItems, s4t.MaxPinWatch)
 				case p.Name == "priority":
 					is(what, p.Schema.Maximum, s4t.MaxPriority)
+				case p.Name == "board" && p.Schema.MaxItems != nil:
+					is(what, p.Schema.MaxItems, s4t.MaxBridgePorts)
 				case p.In == "path" || p.Name == "board":
 					is(what, p.Schema.MaxLength, s4t.MaxName)
 				case p.Name == "limit":

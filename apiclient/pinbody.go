@@ -1,5 +1,11 @@
 package apiclient
 
+import (
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
 // PinWrite is the body of PUT /v1/boards/{board}/pins/{pin}; a bare number or
 // boolean is one, too.
 type PinWrite struct {
@@ -21,4 +27,17 @@ type PinsWrite struct {
 type PinHold struct {
 	For      string `json:"for,omitempty" maxLength:"32" example:"10m" doc:"How long the claim lasts, 10m by default, at most 24h; claim again to extend it"`
 	Priority int    `json:"priority,omitempty" minimum:"0" maximum:"100" doc:"A higher one takes the pin from who has it; 0 by default"`
+}
+
+// EventBoard is the name of an event that a stream of samples has besides the
+// samples: it is a [PinNotice].
+const EventBoard = "board"
+
+// PinNotice says why the samples of a board's pins do not come, or that they do
+// again.
+type PinNotice struct {
+	Board  string          `json:"board"`
+	Status s4t.BoardStatus `json:"status"`
+	Detail string          `json:"detail,omitempty"` // why not; none: they come
+	At     time.Time       `json:"at"`
 }
