@@ -26,10 +26,10 @@ func allow(caller wire.Caller, op string, needs s4t.Role) error {
 // process reads the events of all on its own account.
 func (c *Conductor) vouched(topic, method string, h queue.Handler) queue.Handler {
 	switch method {
-	case wire.MethodLogin, wire.MethodVerify, wire.MethodEventFeed:
+	case wire.MethodLogin, wire.MethodVerify, wire.MethodEventFeed, wire.MethodBoardRemote:
 		return h
 	}
-	if topic != wire.TopicConductor && topic != wire.TopicQuestions {
+	if topic != wire.TopicConductor && topic != wire.TopicQuestions && topic != wire.TopicPins {
 		return h
 	}
 	return func(ctx context.Context, method string, body []byte) ([]byte, error) {
