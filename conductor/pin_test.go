@@ -172,6 +172,7 @@ func TestWhatIsNoQuestionAboutPins(t *testing.T) {
 // pins is told with its age.
 func TestABoardThatIsAway(t *testing.T) {
 	l := newLab(t)
+	l.beats()
 	p := l.pins()
 	f := l.online("gate")
 	list := wire.PinAsk{Do: wire.PinList}
