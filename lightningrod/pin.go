@@ -21,27 +21,106 @@ const (
 	pinAskLimit = s4t.PinAnswerTime - 200*time.Millisecond
 )
 
-// What the owner lets the cloud do with a pin (`cloud` in the io-config).
-const (
-	cloudNone  = "none" // it does not see it
-	cloudRead  = "read"
-	cloudWrite = "write"
-)
-
-// pins joins the board's pins with the cloud.
-type pins struct {
-	hal   *hal.HAL
-	asks  chan struct{} // a slot for each question that is being answered
-	watch *pinWatch
-	log   *slog.Logger
+// boardPins are the board's pins: found and worked by the HAL, shown in a tree, and joined
+// with the cloud.
+type boardPins struct {
+	hal    *hal.HAL
+	tree   *pinTree
+	board  s4t.BoardID
+	online func() (c cloud, epoch int64, changed <-chan struct{})
+	asks   chan struct{} // a slot for each question that is being answered
+	watch  *pinWatch
+	log    *slog.Logger
 }
 
-func newPins(h *hal.HAL, log *slog.Logger) *pins {
-	return &pins{hal: h, asks: make(chan struct{}, maxPinAsks), watch: newPinWatch(h), log: log}
+// openPins finds the pins. Nothing of them runs yet. The lock of the state is held,
+// and the identity read.
+func (e *Engine) openPins() error {
+	var cfg hal.Config
+	if e.cfg.Pins != nil {
+		cfg = *e.cfg.Pins
+	}
+	cfg.File, cfg.State, cfg.Log = e.cfg.IOConfig, string(e.dir), e.cfg.Log
+	h, err := hal.New(cfg)
+	if err != nil {
+		return err
+	}
+	e.pins = newPins(h, e.cfg.IO, e.id.Board, e.online, e.cfg.Log)
+	e.remote = newRemotePins(e.id.Board, e.online, e.cfg.Log)
+	return nil
+}
+
+func newPins(h *hal.HAL, dir string, board s4t.BoardID, online func() (cloud, int64, <-chan struct{}), log *slog.Logger) *boardPins {
+	return &boardPins{
+		hal: h, tree: newPinTree(dir, h, log), board: board, online: online,
+		asks: make(chan struct{}, maxPinAsks), watch: newPinWatch(h), log: log,
+	}
+}
+
+// run works the pins until ctx ends. The tree goes first, then the outputs fall back.
+func (p *boardPins) run(ctx context.Context) {
+	working, fallBack := context.WithCancel(context.WithoutCancel(ctx))
+	var worker, users sync.WaitGroup
+	worker.Go(func() {
+		if err := p.hal.Run(working); err != nil {
+			p.log.Error("the board's pins are not worked any more", "err", err)
+		}
+	})
+	users.Go(func() { p.tree.run(ctx) })
+	users.Go(func() { p.follow(ctx) })
+	p.sessions(ctx)
+	users.Wait()
+	fallBack()
+	worker.Wait()
+}
+
+// follow keeps what is watched in step with the pins that are there.
+func (p *boardPins) follow(ctx context.Context) {
+	for {
+		changed := p.hal.Changed()
+		p.watch.refresh()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+// sessions tells each session's cloud of the pins, and sends what it watches.
+func (p *boardPins) sessions(ctx context.Context) {
+	for ctx.Err() == nil {
+		c, epoch, changed := p.online()
+		if c != nil {
+			var both sync.WaitGroup
+			both.Go(func() { p.report(ctx, c, epoch) })
+			both.Go(func() { p.watch.send(ctx, c, p.board, p.log) })
+			both.Wait()
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		}
+	}
+}
+
+// status says how they are.
+func (p *boardPins) status() *IOStatus {
+	dir, problem := p.tree.state()
+	return &IOStatus{Dir: dir, Pins: len(p.hal.Pins()), Problem: problem}
+}
+
+// problems lists what is wrong with them.
+func (p *boardPins) problems() []string {
+	var list []string
+	if _, problem := p.tree.state(); problem != "" {
+		list = append(list, problem)
+	}
+	return append(list, p.hal.Problems()...)
 }
 
 // answer answers the cloud's [wire.PinAsk], in JSON.
-func (p *pins) answer(ctx context.Context, question string) (string, error) {
+func (p *boardPins) answer(ctx context.Context, question string) (string, error) {
 	var ask wire.PinAsk
 	if err := json.Unmarshal([]byte(question), &ask); err != nil {
 		return "", s4t.Errorf(s4t.Invalid, "ask for pins", "", "the question is not understood: %w", err)
@@ -62,7 +141,7 @@ func (p *pins) answer(ctx context.Context, question string) (string, error) {
 }
 
 // do carries out one question or order of the cloud.
-func (p *pins) do(ctx context.Context, ask wire.PinAsk) (a wire.PinAnswer, err error) {
+func (p *boardPins) do(ctx context.Context, ask wire.PinAsk) (a wire.PinAnswer, err error) {
 	if n := len(ask.Pins) + len(ask.Values); n > s4t.MaxPins {
 		return a, s4t.Errorf(s4t.TooMany, "ask for pins", "ask for fewer", "%d pins are named, a board has %d at most", n, s4t.MaxPins)
 	}
@@ -84,7 +163,7 @@ func (p *pins) do(ctx context.Context, ask wire.PinAsk) (a wire.PinAnswer, err e
 	case wire.PinList:
 		return infoOf(list), nil
 	case wire.PinRead:
-		a.Samples, err = readAll(ctx, list)
+		a.Samples, err = readPins(ctx, list)
 		return a, err
 	case wire.PinHistory:
 		return history(list, ask), nil
@@ -113,19 +192,19 @@ func (p *pins) do(ctx context.Context, ask wire.PinAsk) (a wire.PinAnswer, err e
 }
 
 // list is what the cloud may see of all pins.
-func (p *pins) list() []s4t.Pin {
+func (p *boardPins) list() []s4t.Pin {
 	all := p.hal.Pins()
-	return slices.DeleteFunc(all, func(pin s4t.Pin) bool { return p.hal.Cloud(pin.Name) == cloudNone })
+	return slices.DeleteFunc(all, func(pin s4t.Pin) bool { return p.hal.Cloud(pin.Name) == hal.CloudNone })
 }
 
 // find finds pins by name or label. One that the owner hides is not there.
-func (p *pins) find(names []string) (list []*hal.Pin, err error) {
+func (p *boardPins) find(names []string) (list []*hal.Pin, err error) {
 	for _, name := range names {
 		pin, err := p.hal.Pin(name)
 		if err != nil {
 			return nil, err
 		}
-		if p.hal.Cloud(pin.Info().Name) == cloudNone {
+		if p.hal.Cloud(pin.Info().Name) == hal.CloudNone {
 			return nil, s4t.Errorf(s4t.NotFound, "find pin "+s4t.Line(name, s4t.MaxName), "`s4t pin list BOARD` shows those that are there", "the board has no such pin")
 		}
 		list = append(list, pin)
@@ -134,15 +213,15 @@ func (p *pins) find(names []string) (list []*hal.Pin, err error) {
 }
 
 // writable says whether the owner lets the cloud change a pin.
-func (p *pins) writable(do, name string) error {
-	if may := p.hal.Cloud(name); may != cloudWrite {
+func (p *boardPins) writable(do, name string) error {
+	if may := p.hal.Cloud(name); may != hal.CloudWrite {
 		return s4t.Errorf(s4t.Forbidden, do+" pin "+name, `the owner of the board can allow it: cloud = "write" of the pin in its io-config`, "the owner of the board lets the cloud only %s it", may)
 	}
 	return nil
 }
 
 // write writes the values of all pins or, where one is refused, of none.
-func (p *pins) write(ctx context.Context, ask wire.PinAsk) (a wire.PinAnswer, err error) {
+func (p *boardPins) write(ctx context.Context, ask wire.PinAsk) (a wire.PinAnswer, err error) {
 	names := make([]string, 0, len(ask.Values))
 	for name := range ask.Values {
 		names = append(names, name)
@@ -178,9 +257,9 @@ func infoOf(list []*hal.Pin) (a wire.PinAnswer) {
 	return a
 }
 
-// readAll reads the newest value of each pin. Those that must be asked are asked at
+// readPins reads the newest value of each pin. Those that must be asked are asked at
 // once: a slow one costs its own time only.
-func readAll(ctx context.Context, list []*hal.Pin) ([]s4t.Sample, error) {
+func readPins(ctx context.Context, list []*hal.Pin) ([]s4t.Sample, error) {
 	out := make([]s4t.Sample, len(list))
 	errs := make([]error, len(list))
 	var asking sync.WaitGroup

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/hal"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -20,13 +21,13 @@ const maxPinReport = s4t.MaxMessage * 7 / 8
 // report tells one session's cloud of the pins, at its begin and when they changed,
 // and of what ended, until it has heard. It returns when the session ends, or where the
 // cloud is too old to know pins.
-func (p *pins) report(ctx context.Context, c cloud, board s4t.BoardID, epoch int64) {
+func (p *boardPins) report(ctx context.Context, c cloud, epoch int64) {
 	var told []s4t.Pin // nil: nothing yet
 	wait := time.NewTimer(0)
 	defer wait.Stop()
 	for {
 		changed, ended := p.hal.Changed(), p.hal.EndedChanged()
-		r := wire.PinReport{Board: board, Epoch: epoch}
+		r := wire.PinReport{Board: p.board, Epoch: epoch}
 		if now := p.described(); told == nil || !reflect.DeepEqual(now, told) {
 			r.Pins = &now
 		}
@@ -82,7 +83,7 @@ func pause(ctx context.Context, c cloud, d time.Duration) bool {
 }
 
 // described are the pins as the cloud keeps them: without what is true of a moment.
-func (p *pins) described() []s4t.Pin {
+func (p *boardPins) described() []s4t.Pin {
 	list := p.list()
 	size := 0
 	for i := range list {
@@ -97,4 +98,15 @@ func (p *pins) described() []s4t.Pin {
 		list = []s4t.Pin{}
 	}
 	return list
+}
+
+// endedOf is what the cloud is told of actuations and claims that are over.
+func endedOf(list []hal.Ended) (out []wire.PinEnded) {
+	for _, e := range list {
+		out = append(out, wire.PinEnded{
+			Pin: e.Pin, Operation: s4t.OperationID(e.Tag), Fence: e.Fence, Outcome: e.Outcome,
+			Holder: e.Holder, By: e.By, Detail: s4t.Line(e.Detail, wire.MaxProblem),
+		})
+	}
+	return out
 }

@@ -2,12 +2,11 @@ package lightningrod
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
-
-	"encoding/json"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/hal"
@@ -101,7 +100,7 @@ func (w *pinWatch) resolve() {
 		}
 	}
 	for _, name := range names {
-		if pin, err := w.hal.Pin(name); err == nil && w.hal.Cloud(pin.Info().Name) != cloudNone {
+		if pin, err := w.hal.Pin(name); err == nil && w.hal.Cloud(pin.Info().Name) != hal.CloudNone {
 			want[pin.Info().Name] = pin
 		}
 	}
@@ -133,9 +132,6 @@ func (w *pinWatch) begin(name string, pin *hal.Pin) *watchedPin {
 	})
 	if !replay {
 		return p
-	}
-	if s, ok := pin.Newest(); ok && s.Seq < after {
-		after = 0 // it has started anew since
 	}
 	for more := true; more; {
 		var list []s4t.Sample
