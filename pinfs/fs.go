@@ -25,7 +25,7 @@ type FS struct {
 	byNum  map[uint64]*board
 	last   uint64             // number of a board
 	files  map[*file]struct{} // open files that have a pin
-	listed []Board            // what the last listing of the root began with
+	listed Tree               // what the last listing of the root began with
 }
 
 var _ fuse.FileSystem = (*FS)(nil)
