@@ -102,13 +102,7 @@ func (r *remotePins) serve(ctx context.Context, conn net.Conn, in *bufio.Reader)
 	defer stop()
 	working.Go(func() { defer cancel(); r.tell(ctx, m) })
 	slots := make(chan struct{}, maxMountAsks)
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, maxMountFrame)
-	for lines.Scan() {
-		var f mountFrame
-		if json.Unmarshal(lines.Bytes(), &f) != nil {
-			return
-		}
+	err := readMountFrames(in, func(f mountFrame) {
 		slots <- struct{}{} // each is answered within a time
 		working.Go(func() {
 			defer func() { <-slots }()
@@ -119,6 +113,9 @@ func (r *remotePins) serve(ctx context.Context, conn net.Conn, in *bufio.Reader)
 			}
 			m.write(out)
 		})
+	})
+	if err != nil && ctx.Err() == nil {
+		r.log.Debug("a mount of other boards' pins is closed", "err", err)
 	}
 }
 

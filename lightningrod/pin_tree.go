@@ -2,6 +2,7 @@ package lightningrod
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -10,6 +11,9 @@ import (
 	"github.com/stack4things/s4t/hal"
 	"github.com/stack4things/s4t/pinfs"
 )
+
+// DefaultIO is where the tree of a board's pins is.
+const DefaultIO = runtimeDir + "/io"
 
 // pinTree is the tree of the board's own pins.
 type pinTree struct {
@@ -26,9 +30,25 @@ func newPinTree(dir string, h *hal.HAL, log *slog.Logger) *pinTree {
 	return &pinTree{dir: dir, source: &localPins{hal: h}, log: log}
 }
 
-// run shows the tree until ctx ends. Without it all else works.
+// run shows the tree until ctx ends. Without it all else works: where it cannot be
+// mounted, or somebody unmounts it, that is told and not tried again.
 func (t *pinTree) run(ctx context.Context) {
-	<-ctx.Done()
+	if t.dir == "" {
+		return
+	}
+	err := showPins(ctx, t.dir, t.source, func() { t.set(true, "") }, t.log)
+	problem := ""
+	if err != nil && ctx.Err() == nil {
+		problem = err.Error() + "; all else works: only the files of the pins are not there"
+		t.log.Warn("the pins are not shown as files", "err", err)
+	}
+	t.set(false, problem)
+}
+
+func (t *pinTree) set(mounted bool, problem string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mounted, t.problem = mounted, problem
 }
 
 // state is where the tree is, and why not where it should be.
@@ -39,6 +59,23 @@ func (t *pinTree) state() (dir, problem string) {
 		dir = t.dir
 	}
 	return dir, t.problem
+}
+
+// errUnmounted says that somebody unmounted a tree.
+var errUnmounted = errors.New("somebody unmounted the files of the pins; start it again to have them back")
+
+// showPins mounts a tree and serves it until ctx ends, or somebody unmounts it. mounted
+// is called when it is there.
+func showPins(ctx context.Context, dir string, source pinfs.Source, mounted func(), log *slog.Logger) error {
+	m, err := pinfs.Mount(pinfs.Config{Dir: dir, Source: source, Name: "s4t", Log: log})
+	if err != nil {
+		return err
+	}
+	mounted()
+	if err := m.Serve(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	return errUnmounted
 }
 
 // localPins is the source of the board's own tree.
