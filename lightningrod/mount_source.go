@@ -124,7 +124,7 @@ func (s *remoteSource) got(f mountFrame) {
 	if f.Samples != nil {
 		var list []s4t.Sample
 		if json.Unmarshal(f.Samples.Samples, &list) == nil {
-			s.take(f.Samples.Board, list)
+			s.take(f.Samples.Board, list, false)
 		}
 	}
 	if f.News == nil {
@@ -255,9 +255,6 @@ func (s *remoteSource) tellWatch(ctx context.Context, b *remoteBoard) {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	a, err := s.link.ask(call, mountFrame{Watch: &w})
 	cancel()
-	if err == nil && a.Answer != nil {
-		s.take(b.id, a.Answer.Samples)
-	}
 	again := false
 	switch s4t.KindOf(err) {
 	case "", s4t.Offline, s4t.NotFound, s4t.Forbidden: // offline: news come when it is there again
@@ -273,21 +270,30 @@ func (s *remoteSource) tellWatch(ctx context.Context, b *remoteBoard) {
 	if b.due {
 		notify(s.due)
 	}
+	live := b.live
 	s.mu.Unlock()
+	if live && a.Answer != nil {
+		s.take(b.id, a.Answer.Samples, true)
+	}
 }
 
 // take takes samples of a board, and wakes the files that watch. What comes twice
-// is left out: a board sends again what may have been lost.
-func (s *remoteSource) take(id s4t.BoardID, list []s4t.Sample) {
+// is left out: a board sends again what may have been lost. begins: the watch begins,
+// and what was the newest before may be so still.
+func (s *remoteSource) take(id s4t.BoardID, list []s4t.Sample, begins bool) {
 	var wake []func()
 	s.mu.Lock()
 	if b := s.boards[id]; b != nil {
+		b.live = b.live || b.online && s.session != 0 && len(list) > 0
 		for _, sample := range list {
 			p := b.pins[sample.Pin]
-			if p == nil || p.has && sample.Seq <= p.newest.Seq && !sample.At.After(p.newest.At) {
+			again := p != nil && p.has && sample.Seq <= p.newest.Seq && !sample.At.After(p.newest.At)
+			if p == nil || again && !begins {
 				continue
 			}
-			p.newest, p.has, p.seen = sample, true, true
+			if !again {
+				p.newest, p.has, p.seen = sample, true, true
+			}
 			for _, w := range p.files {
 				wake = append(wake, w)
 			}
