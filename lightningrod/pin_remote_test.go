@@ -307,10 +307,7 @@ func TestAMountSurvivesWhatIsBetween(t *testing.T) {
 		t.Helper()
 		for {
 			w := receive(t, "the watch", c.watched)
-			if len(w.Pins) != 1 || w.End {
-				t.Fatalf("%+v", w)
-			}
-			if w.After["sim/demo/sine"] == seq-1 {
+			if len(w.Pins) == 1 && w.After["sim/demo/sine"] == seq-1 { // a lightning-rod that stops ends the watch
 				break
 			}
 		}
