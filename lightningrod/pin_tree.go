@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"strconv"
 	"sync"
 
@@ -40,6 +41,9 @@ func (t *pinTree) run(ctx context.Context) {
 	problem := ""
 	if err != nil && ctx.Err() == nil {
 		problem = err.Error() + "; all else works: only the files of the pins are not there"
+		if s4t.KindOf(err) == s4t.Unavailable && os.Getenv("INVOCATION_ID") != "" { // systemd.exec(5)
+			problem += ", which takes a unit made by `lightning-rod install --io " + t.dir + "`"
+		}
 		t.log.Warn("the pins are not shown as files", "err", err)
 	}
 	t.set(false, problem)
