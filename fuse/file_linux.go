@@ -90,6 +90,12 @@ func (s *Server) readFile(h header, body []byte) (int, syscall.Errno) {
 	if f == nil {
 		return 0, syscall.EBADF
 	}
+	if t.flags&readLockOwner == 0 {
+		// For the page cache, which sendfile(2) and splice(2) use in spite of
+		// direct I/O: it would keep an old value, and the end of a short one. With
+		// an error, and a size that is not 0, programs go back to read(2).
+		return 0, syscall.EINVAL
+	}
 	size := min(int(t.size), maxRead)
 	n, errno := f.Read(nil, s.out[sizeReply:][:size], t.offset)
 	if errno == syscall.EAGAIN {

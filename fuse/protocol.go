@@ -66,6 +66,7 @@ const (
 	capMaxPages      = 1 << 22
 	capNoOpendir     = 1 << 24 // ENOSYS to OPENDIR: none is sent, and the kernel keeps directories
 	capabilities     = capAtomicTrunc | capAutoInval | capReaddirplus | capReaddirAuto | capParallelDirs | capMaxPages | capNoOpendir
+	readLockOwner    = 1 << 1 // FUSE_READ_LOCKOWNER: set for read(2) past the page cache, never for the page cache
 	openDirectIO     = 1 << 0 // FOPEN_DIRECT_IO: the size means nothing, each read is a READ
 	pollScheduleWake = 1 << 0 // FUSE_POLL_SCHEDULE_NOTIFY
 )
@@ -143,13 +144,14 @@ type transfer struct {
 	fh     uint64
 	offset int64
 	size   uint32
+	flags  uint32 // read_flags, write_flags
 }
 
 func parseTransfer(body []byte) (t transfer, ok bool) {
 	if len(body) < sizeReadIn {
 		return t, false
 	}
-	t = transfer{fh: order.Uint64(body), offset: int64(order.Uint64(body[8:])), size: order.Uint32(body[16:])}
+	t = transfer{fh: order.Uint64(body), offset: int64(order.Uint64(body[8:])), size: order.Uint32(body[16:]), flags: order.Uint32(body[20:])}
 	return t, t.offset >= 0
 }
 
