@@ -88,7 +88,7 @@ func newHAL(c Config, wall func() time.Time, boot func() (string, time.Duration)
 		config: c, log: c.Log, wall: func() time.Time { return wall().Round(0) }, boot: boot, uevents: openUevents,
 		timers: newTimers(), samples: newHistories(s4t.MaxPinHistory), journal: journal{dir: c.State, dirty: make(chan struct{}, 1)},
 		scanNow: make(chan struct{}, 1), guardNews: make(chan struct{}, 1), over: make(chan struct{}), fallen: make(chan struct{}),
-		pins: map[string]*Pin{}, labels: map[string]*Pin{}, devices: map[string]*device{}, busy: map[string]bool{}, away: map[string]*kept{}, set: map[string]map[string]string{},
+		pins: map[string]*Pin{}, labels: map[string]*Pin{}, devices: map[string]*device{}, busy: map[int]bool{}, away: map[string]*kept{}, set: map[string]map[string]string{},
 		changed: make(chan struct{}), endNews: make(chan struct{}),
 	}
 	if h.log == nil {

@@ -16,7 +16,7 @@ import (
 func TestNoStaleWriteActs(t *testing.T) {
 	const schedules, steps = 100_000, 10
 	synctest.Test(t, func(t *testing.T) {
-		out := output("fake/a/out")
+		out := fakeOutput("fake/a/out")
 		h, _, stop := start(t, Config{}, out)
 		defer stop()
 		p, ctx := pin(t, h, "fake/a/out"), t.Context()
