@@ -63,7 +63,7 @@ type HAL struct {
 	labels  map[string]*Pin
 	list    []*Pin // by name; never changed in place
 	devices map[string]*device
-	busy    map[string]bool              // drivers that scan
+	busy    map[int]bool                 // drivers that scan, by their index
 	away    map[string]*kept             // pins that are not there, by name
 	set     map[string]map[string]string // what Set set, by pin; the maps are never changed in place
 	wrong   []string                     // of the configuration and the last scan
