@@ -248,3 +248,55 @@ func TestTooManyOrdersForOneDevice(t *testing.T) {
 		close(stuck.block)
 	})
 }
+
+// TestAWriteThatFailsDoesNotLeaveTheOneBefore: a pending value goes back also when what was
+// meant to be in its place could not be written.
+func TestAWriteThatFailsDoesNotLeaveTheOneBefore(t *testing.T) {
+	for _, term := range []time.Duration{0, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			out := fakeOutput("fake/a/out")
+			h, _, stop := start(t, Config{}, out)
+			defer stop()
+			p := pin(t, h, "fake/a/out")
+			if err := p.Write(t.Context(), Order{Value: 1, For: time.Minute, Holder: "a"}); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel() // it is given up before the device has it
+			p.Write(ctx, Order{Value: 1, For: term, Holder: "a"})
+			synctest.Wait()
+			if v, _ := out.now(); v != 0 || p.Lease() != nil {
+				t.Errorf("value %v, lease %+v", v, p.Lease())
+			}
+		})
+	}
+}
+
+// TestAPendingValueGoesBackAtTheEnd: and a restart drives it again for what is left of its time.
+func TestAPendingValueGoesBackAtTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	out := fakeOutput("fake/a/out")
+	h, _, stop := start(t, Config{State: dir}, out)
+	if err := pin(t, h, "fake/a/out").Write(t.Context(), Order{Value: 1, For: time.Hour, Holder: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if v, _ := out.now(); v != 0 {
+		t.Error("it is left as it was written")
+	}
+	h, _, stop = start(t, Config{State: dir}, out)
+	p := pin(t, h, "fake/a/out")
+	if _, err := p.Read(t.Context()); err != nil { // after what is driven at the start
+		t.Fatal(err)
+	}
+	if v, _ := out.now(); v != 1 || p.Lease() == nil {
+		t.Errorf("value %v, lease %+v", v, p.Lease())
+	}
+	if err := p.Release(t.Context(), "a", 0); err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := out.now(); v != 0 {
+		t.Error("it did not go back")
+	}
+	stop()
+}
