@@ -20,7 +20,7 @@ type Attr struct {
 	Mode     uint32 // S_IFDIR, S_IFREG or S_IFLNK, and permissions
 	UID, GID uint32
 	Size     uint64
-	Mtime    time.Time
+	Mtime    time.Time // of a directory: when its names changed; the kernel reads it anew then
 }
 
 // Entry of a directory.
@@ -38,8 +38,9 @@ type Caller struct{ UID, GID, PID uint32 }
 type FileSystem interface {
 	Lookup(parent Ino, name string) (Attr, syscall.Errno)
 	Getattr(ino Ino) (Attr, syscall.Errno)
-	// Readdir calls yield with the entries after the first skip ones, in an
-	// order that stays while the directory is open, until it returns false.
+	// Readdir calls yield with the entries after the first skip ones, until it
+	// returns false. Their order stays as it is, where the names do. . and .. are
+	// not among them.
 	Readdir(ino Ino, skip int, yield func(Entry) bool) syscall.Errno
 	Readlink(ino Ino) (string, syscall.Errno)
 	// Open opens a file. flags are those of open(2).
@@ -51,7 +52,7 @@ type File interface {
 	// Read reads at an offset. Where it would have to wait it returns EAGAIN
 	// with a nil ctx; the server then calls it again in a goroutine of its own,
 	// with a ctx that ends when the reader was interrupted (EINTR) or the mount
-	// is gone.
+	// is gone; it has to return soon then. p has at most 4,096 bytes in that case.
 	Read(ctx context.Context, p []byte, off int64) (int, syscall.Errno)
 	// Write writes at an offset; as with Read.
 	Write(ctx context.Context, p []byte, off int64) (int, syscall.Errno)
@@ -69,7 +70,7 @@ type Config struct {
 	Dir        string        // required: the mount point; made where it is not there
 	FileSystem FileSystem    // required
 	Name       string        // optional: of the file system, as mount(8) shows it; default "s4t"
-	Timeout    time.Duration // optional: how long the kernel may keep names and attributes; default 1 s
+	Timeout    time.Duration // optional: how long the kernel may keep names and attributes, unless they are invalidated; default 1 s
 	ReadOnly   bool          // optional
 	Log        *slog.Logger  // optional: default discards
 }

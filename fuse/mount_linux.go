@@ -1,0 +1,207 @@
+package fuse
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stack4things/s4t"
+)
+
+const devFuse = "/dev/fuse"
+
+// CanMount says, without mounting anything, whether this process can mount:
+// by itself, or by fusermount3 as a plain user. The error is Unavailable and says
+// what is missing.
+func CanMount() error {
+	fd, err := openDevice()
+	if err != nil {
+		return err
+	}
+	syscall.Close(fd)
+	if mayMount() {
+		return nil
+	}
+	_, err = helper()
+	return err
+}
+
+// openDevice opens /dev/fuse.
+func openDevice() (int, error) {
+	fd, err := syscall.Open(devFuse, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+	op := "open " + devFuse
+	switch {
+	case err == nil:
+		return fd, nil
+	case errors.Is(err, fs.ErrPermission):
+		return 0, s4t.Errorf(s4t.Unavailable, op, "run it as root, or in a container with --device "+devFuse, "this process may not: %w", err)
+	}
+	return 0, s4t.Errorf(s4t.Unavailable, op, "load the module fuse; in a container, run it with --device "+devFuse, "this system has no FUSE: %w", err)
+}
+
+// mayMount reports whether this process has CAP_SYS_ADMIN, over its own mounts.
+func mayMount() bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&head, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
+}
+
+// Mount mounts a file system, and has the kernel agree on the protocol.
+// [Server.Serve] has to be called then, soon: whoever touches the mount waits for it.
+// Without the right to mount it is done by fusermount3, and only this user sees
+// the files.
+//
+// The dead mount of a server that crashed at Dir is taken away. A mount that is
+// alive, or a folder that is not empty, is Conflict; no FUSE, or no right to use
+// it, Unavailable.
+func Mount(cfg Config) (*Server, error) {
+	if cfg.Name == "" {
+		cfg.Name = "s4t"
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	op := "mount files at " + cfg.Dir
+	if strings.ContainsAny(cfg.Name, ",\\") {
+		return nil, s4t.Errorf(s4t.Invalid, op, "", "%q cannot be the name of a file system", cfg.Name)
+	}
+	var err error
+	if cfg.Dir, err = clearDir(op, cfg.Dir); err != nil {
+		return nil, err
+	}
+	byHelper := !mayMount()
+	var fd int
+	if byHelper {
+		fd, err = mountByHelper(cfg)
+	} else {
+		fd, err = mount(op, cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := newServer(cfg, fd)
+	s.byHelper = byHelper
+	s.device = mountedAt(cfg.Dir).device
+	if err := s.agree(); err != nil {
+		s.cancel()
+		s.unmount()
+		syscall.Close(fd)
+		return nil, s4t.Errorf(s4t.Unavailable, op, "it takes Linux 3.15 or later", "agree with the kernel on the protocol: %w", err)
+	}
+	return s, nil
+}
+
+// mount mounts with mount(2), for every user of the machine.
+func mount(op string, cfg Config) (int, error) {
+	fd, err := openDevice()
+	if err != nil {
+		return 0, err
+	}
+	flags := uintptr(syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC | syscall.MS_NOATIME)
+	if cfg.ReadOnly {
+		flags |= syscall.MS_RDONLY
+	}
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=%d,allow_other,default_permissions", fd, os.Getuid(), os.Getgid())
+	if err := syscall.Mount(cfg.Name, cfg.Dir, "fuse."+cfg.Name, flags, options); err != nil {
+		syscall.Close(fd)
+		return 0, s4t.Errorf(s4t.Unavailable, op, "in a container it takes the right to mount (CAP_SYS_ADMIN)", "the kernel refuses: %w", err)
+	}
+	return fd, nil
+}
+
+// agree answers INIT, which the kernel asks first, and at once.
+func (s *Server) agree() error {
+	for range 2 { // once more where the kernel is of a later major version
+		n, err := syscall.Read(s.fd, s.in)
+		if err != nil {
+			return err
+		}
+		h, body, ok := parseHeader(s.in[:n])
+		if !ok || h.op != opInit || len(body) < sizeInitIn {
+			return syscall.EPROTO
+		}
+		reply := s.answer(s.in[:n])
+		s.reply(reply)
+		if errno := syscall.Errno(-int32(order.Uint32(reply[4:]))); errno != 0 {
+			return errno
+		}
+		if order.Uint32(body) == protocolMajor {
+			return nil
+		}
+	}
+	return syscall.EPROTO
+}
+
+// clearDir makes the mount point ready, and returns its path without links.
+func clearDir(op, dir string) (string, error) {
+	fail := func(err error) error {
+		return s4t.Errorf(s4t.Unavailable, op, "", "make the folder ready: %w", err)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fail(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", fail(err)
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
+	if err != nil {
+		return "", fail(err)
+	}
+	dir = filepath.Join(parent, filepath.Base(dir))
+	for range 64 { // dead mounts, one over the other
+		_, err := os.Lstat(dir)
+		if !errors.Is(err, syscall.ENOTCONN) {
+			break
+		}
+		if err := detach(dir, !mayMount()); err != nil {
+			return "", s4t.Errorf(s4t.Unavailable, op, "unmount it: umount -l "+dir, "the mount of a server that crashed is in the way: %w", err)
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fail(err)
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", fail(err)
+	}
+	if m := mountedAt(dir); m.device != "" {
+		return "", s4t.Errorf(s4t.Conflict, op, "choose another folder, or unmount it", "a file system (%s) is mounted there", s4t.Line(m.kind, s4t.MaxName))
+	}
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fail(err)
+	}
+	if len(list) > 0 {
+		return "", s4t.Errorf(s4t.Conflict, op, "choose an empty folder", "the folder is not empty")
+	}
+	return dir, nil
+}
+
+// unmount takes the mount away, whoever uses it, where it is still there.
+func (s *Server) unmount() {
+	if m := mountedAt(s.dir); m.device == "" || m.device != s.device {
+		return
+	}
+	if err := detach(s.dir, s.byHelper); err != nil {
+		s.log.Warn("could not unmount", "dir", s.dir, "error", err)
+	}
+}
+
+// detach unmounts the uppermost mount at dir.
+func detach(dir string, byHelper bool) error {
+	if byHelper {
+		return unmountByHelper(dir)
+	}
+	return syscall.Unmount(dir, syscall.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+}
