@@ -9,15 +9,19 @@ import (
 
 // Source is where the pins of a tree are: the board's own HAL, or the cloud.
 type Source interface {
-	// Tree returns what there is now, from memory. Its revision grows with each
-	// change. With a local source it is one board with an empty name, whose
-	// drivers are at the root of the tree.
+	// Tree returns what there is now, from memory, at little cost: it is made
+	// when something changes, not for each call. Its revision grows with each
+	// change of names, settings, access, or of who is online. With a local source
+	// it is one board with an empty name, whose drivers are at the root of the
+	// tree.
 	Tree() Tree
 	// Changed is closed when Tree has another revision; ask anew for the next.
 	Changed() <-chan struct{}
-	// Open opens a pin, for values. It does not wait.
+	// Open opens a pin, for values. It does not wait. Of a pin that is not there,
+	// or is no more, each call says NotFound.
 	Open(board, pin string, by Holder) Pin
-	// Set changes a setting of a pin. It may wait.
+	// Set changes a setting of a pin. It may wait, for as long as ctx lasts; when
+	// it returns nil, Tree has it.
 	Set(ctx context.Context, board, pin, key, value string, by Holder) error
 }
 
@@ -32,8 +36,10 @@ type Tree struct {
 
 // Board of a tree.
 type Board struct {
-	Name string
-	Pins []Node // by name
+	Name       string
+	Pins       []Node    // by name; where they are as before, best the same slice
+	Online     bool      // remote: it has a session with the cloud now
+	ReportedAt time.Time // remote: when it told the cloud of these pins; zero: never
 }
 
 // Node is a pin of a tree. Of Value, At and Lease it says nothing current.
@@ -46,14 +52,19 @@ type Node struct {
 // Pin is a pin in use by one open file.
 type Pin interface {
 	// Newest returns the newest sample where it is at hand; false where it has
-	// to be read.
+	// to be read. From the first sample that Watch told of it is at hand, and
+	// never an older one than Read returned.
 	Newest() (s4t.Sample, bool)
 	// Read reads the value. It may wait, for as long as ctx lasts.
 	Read(ctx context.Context) (s4t.Sample, error)
-	// Write writes a value. It may wait, as Read may.
-	Write(ctx context.Context, value float64) error
-	// Watch has wake called after each new sample, until the pin is closed. It
-	// does not wait. wake does not either.
+	// Write writes a value. It may wait, as Read may. fence is that of the claim
+	// under which this file wrote before, 0 if there was none: where it is not
+	// the present claim, the error is Stale. held is the fence of the claim that
+	// the holder has on the pin now, 0 if it has none.
+	Write(ctx context.Context, value float64, fence int64) (held int64, err error)
+	// Watch has wake called after each new sample, until the pin is closed; of a
+	// remote pin also after the newest that there was, when the watch begins. It
+	// is called once at most, and does not wait. wake does not either.
 	Watch(wake func())
 	// Lease is who has the pin now, as far as it is known without waiting.
 	Lease() *s4t.PinLease

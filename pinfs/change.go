@@ -1,0 +1,131 @@
+package pinfs
+
+import (
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/fuse"
+)
+
+// stale is what the kernel is to forget: a name in a directory, or, without a
+// name, the attributes of a node.
+type stale struct {
+	ino  fuse.Ino
+	name string
+}
+
+// follow shows the tree that the source has now. It tells the kernel what went,
+// which may wait for a request that is being answered: it is never called by who
+// answers them.
+func (f *FS) follow() {
+	tree := f.source.Tree()
+	f.mu.Lock()
+	if tree.Revision <= f.tree.Revision {
+		f.mu.Unlock()
+		return
+	}
+	forget := f.show(tree)
+	var gone []*file
+	for o := range f.files {
+		if b, _, _ := f.at(o.ino); b == nil {
+			gone = append(gone, o)
+			delete(f.files, o)
+		}
+	}
+	f.mu.Unlock()
+	for _, o := range gone {
+		o.leave()
+	}
+	if f.kernel == nil {
+		return
+	}
+	for _, s := range forget {
+		if s.name == "" {
+			f.kernel.InvalidateInode(s.ino)
+		} else {
+			f.kernel.InvalidateEntry(s.ino, s.name)
+		}
+	}
+}
+
+// show takes a tree as the one that is shown, and returns what the kernel may
+// still have of the one before. f.mu is held, or nobody has f yet.
+func (f *FS) show(tree Tree) (forget []stale) {
+	if f.last == 0 && !f.local {
+		f.last = 1
+	}
+	seen := make(map[string]*board, len(tree.Boards))
+	boards := tree.Boards[:0:0]
+	for i := range tree.Boards {
+		now := tree.Boards[i]
+		b := f.byName[now.Name]
+		switch {
+		case seen[now.Name] != nil, !f.local && s4t.ValidPinPart(now.Name) != nil, f.local && now.Name != "":
+			continue
+		case b == nil:
+			b = &board{Board: now, num: f.last}
+			f.last++
+		default:
+			forget = f.change(b, now, forget)
+		}
+		f.byNum[b.num] = b
+		seen[now.Name] = b
+		boards = append(boards, now)
+	}
+	for name, b := range f.byName {
+		if seen[name] == nil {
+			delete(f.byNum, b.num)
+			forget = append(forget, stale{fuse.Root, name})
+		}
+	}
+	tree.Boards = boards
+	f.tree, f.byName = tree, seen
+	return forget
+}
+
+// change makes a board what it is now.
+func (f *FS) change(b *board, now Board, forget []stale) []stale {
+	if b.slots == nil { // nobody has looked
+		b.Board = now
+		return forget
+	}
+	if len(b.given) == len(now.Pins) && (len(b.given) == 0 || &b.given[0] == &now.Pins[0]) {
+		now.Pins = b.Pins
+		b.Board = now
+		return forget
+	}
+	before := *b
+	b.Board = now
+	b.index(&before)
+	parents := [4]uint32{} // slots, by depth
+	for i := range before.places {
+		p := &before.places[i]
+		parents[p.depth] = p.slot
+		_, stays := b.slots[p.slot]
+		_, there := b.slots[parents[p.depth-1]]
+		switch {
+		case !stays && (p.depth == 1 || there):
+			forget = append(forget, stale{makeIno(b.num, parents[p.depth-1], codeDir), before.name(p)})
+		case stays && p.depth == 3:
+			forget = b.changed(p.slot, &before.Pins[p.pin], b.node(p.slot), forget)
+		}
+	}
+	for _, l := range before.links {
+		if _, stays := b.slots[l.slot]; !stays {
+			forget = append(forget, stale{makeIno(b.num, 0, codeByName), before.Pins[l.pin].Label})
+		}
+	}
+	return forget
+}
+
+// changed is what the kernel is to forget of the files of a pin.
+func (b *board) changed(slot uint32, was, is *Node, forget []stale) []stale {
+	for file, name := range pinFiles {
+		switch {
+		case !was.has(file):
+		case !is.has(file):
+			forget = append(forget, stale{makeIno(b.num, slot, codeDir), name})
+		case was.mode(file) != is.mode(file) || was.UID != is.UID || was.GID != is.GID:
+			forget = append(forget, stale{makeIno(b.num, slot, codeFile+uint8(file)), ""})
+		}
+	}
+	return forget
+}

@@ -1,0 +1,241 @@
+package pinfs
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/fuse"
+)
+
+// What poll(2) sees (asm-generic/poll.h). Of a new sample it is POLLPRI, as with
+// sysfs GPIO, and POLLIN, which select(2) and event loops can wait for; not
+// POLLERR, which sysfs adds, and which most programs take for an error.
+const (
+	pollIn  = 0x1 | 0x40  // POLLIN, POLLRDNORM
+	pollOut = 0x4 | 0x100 // POLLOUT, POLLWRNORM
+	pollPri = 0x2
+	pollErr = 0x8 | 0x10 // POLLERR, POLLHUP: the pin has gone
+)
+
+// Bounds of what is written to a file.
+const (
+	maxValue   = 64
+	maxSetting = 256
+)
+
+// file is an open file of a pin's newest sample: value or at, or of its lease.
+type file struct {
+	fs     *FS
+	ino    fuse.Ino
+	what   int
+	remote bool
+	write  bool
+	pin    Pin
+
+	mu       sync.Mutex
+	line     [64]byte  // what is read from the beginning: a reader that takes it in pieces gets pieces of one sample
+	lease    string    // the same, of lease
+	n        int       // bytes of line
+	read     bool      // it was read once
+	seen     uint64    // the sample that was read last
+	seenAt   time.Time // its time
+	fence    int64     // of the claim under which it wrote
+	watching bool
+	gone     bool
+	wake     func() // of the poll that waits
+}
+
+var _ fuse.File = (*file)(nil)
+
+// Read reads the newest sample, or what is left of the one before.
+func (o *file) Read(ctx context.Context, p []byte, off int64) (int, syscall.Errno) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if off == 0 {
+		if o.gone {
+			return 0, syscall.ENODEV
+		}
+		if o.what == fileLease {
+			o.lease = leaseText(o.pin.Lease())
+			return copy(p, o.lease), 0
+		}
+		s, ok := o.pin.Newest()
+		if !ok {
+			if ctx == nil {
+				return 0, syscall.EAGAIN
+			}
+			var err syscall.Errno
+			if s, err = o.ask(ctx); err != 0 {
+				return 0, err
+			}
+		}
+		o.take(s)
+	}
+	rest := o.line[:o.n]
+	if o.what == fileLease {
+		if off < int64(len(o.lease)) {
+			return copy(p, o.lease[off:]), 0
+		}
+		return 0, 0
+	}
+	if off >= int64(len(rest)) {
+		return 0, 0
+	}
+	return copy(p, rest[off:]), 0
+}
+
+// take keeps a sample as the one that was read. o.mu is held.
+func (o *file) take(s s4t.Sample) {
+	o.read, o.seen, o.seenAt = true, s.Seq, s.At
+	line := o.line[:0]
+	if o.what == fileAt {
+		line = s.At.UTC().AppendFormat(line, time.RFC3339Nano)
+	} else {
+		line = strconv.AppendFloat(line, s.Value, 'g', -1, 64) // s4t.FormatPinValue, without garbage
+	}
+	o.n = len(append(line, '\n'))
+}
+
+// ask reads the pin itself. o.mu is held, but not while it waits.
+func (o *file) ask(ctx context.Context) (s s4t.Sample, e syscall.Errno) {
+	o.mu.Unlock()
+	err := o.fs.within(ctx, func(ctx context.Context) (err error) {
+		s, err = o.pin.Read(ctx)
+		return err
+	})
+	o.mu.Lock()
+	if o.gone {
+		return s, syscall.ENODEV
+	}
+	return s, err
+}
+
+// within calls what may wait, for as long as somebody at a file should.
+func (f *FS) within(ctx context.Context, call func(context.Context) error) syscall.Errno {
+	limit := s4t.PinAnswerTime
+	if !f.local {
+		limit = RemoteTimeout
+	}
+	inner, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := call(inner)
+	if err != nil && ctx.Err() != nil {
+		return syscall.EINTR
+	}
+	return errno(err, !f.local)
+}
+
+// Write writes a value. Where in the file does not matter, as with sysfs: each
+// write is one value.
+func (o *file) Write(ctx context.Context, p []byte, off int64) (int, syscall.Errno) {
+	if len(p) > maxValue {
+		return 0, syscall.EINVAL
+	}
+	v, err := s4t.ParsePinValue(string(p))
+	if err != nil {
+		return 0, errno(err, o.remote)
+	}
+	o.mu.Lock()
+	gone, fence := o.gone, o.fence
+	o.mu.Unlock()
+	if gone {
+		return 0, syscall.ENODEV
+	}
+	if ctx == nil {
+		return 0, syscall.EAGAIN
+	}
+	e := o.fs.within(ctx, func(ctx context.Context) error {
+		held, err := o.pin.Write(ctx, v, fence)
+		if err == nil && held != 0 {
+			o.mu.Lock()
+			o.fence = held
+			o.mu.Unlock()
+		}
+		return err
+	})
+	if e != 0 {
+		return 0, e
+	}
+	return len(p), 0
+}
+
+// Poll says whether there is a newer sample than the one that was read last.
+// Before the first read there is one, as with sysfs: so nobody misses what came
+// between open and poll.
+func (o *file) Poll(wake func()) uint32 {
+	if o.what == fileLease {
+		return pollIn
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if wake != nil {
+		o.wake = wake
+	}
+	if !o.watching && !o.gone {
+		// Outside the lock: a source may have wake called at once.
+		o.watching = true
+		o.mu.Unlock()
+		o.pin.Watch(o.news)
+		o.mu.Lock()
+	}
+	var events uint32
+	if o.write {
+		events = pollOut
+	}
+	if o.gone {
+		return events | pollIn | pollPri | pollErr
+	}
+	newer := !o.read
+	if !newer {
+		// After a restart of its board a pin counts from 1 again.
+		s, ok := o.pin.Newest()
+		newer = ok && (s.Seq > o.seen || s.Seq < o.seen && s.At.After(o.seenAt))
+	}
+	if newer {
+		events |= pollIn | pollPri
+	}
+	return events
+}
+
+// news wakes who polls.
+func (o *file) news() {
+	o.mu.Lock()
+	wake := o.wake
+	o.wake = nil
+	o.mu.Unlock()
+	if wake != nil {
+		wake()
+	}
+}
+
+// leave makes the file one of a pin that has gone, for ever: a pin of the same
+// name that comes later is another one.
+func (o *file) leave() {
+	o.mu.Lock()
+	o.gone = true
+	o.mu.Unlock()
+	o.news()
+}
+
+// Release closes the pin.
+func (o *file) Release() {
+	o.fs.mu.Lock()
+	delete(o.fs.files, o)
+	o.fs.mu.Unlock()
+	o.mu.Lock()
+	o.wake = nil
+	o.mu.Unlock()
+	o.pin.Close()
+}
+
+func leaseText(l *s4t.PinLease) string {
+	if l == nil {
+		return ""
+	}
+	return fmt.Sprintf("priority=%d fence=%d until=%s holder=%s\n", l.Priority, l.Fence, l.Until.UTC().Format(time.RFC3339), s4t.Line(l.Holder, maxSetting))
+}
