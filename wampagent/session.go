@@ -23,6 +23,7 @@ type session struct {
 	gone  chan struct{} // closed when it has ended
 
 	tickets *rate.Limiter // that the board may ask for
+	pins    *pinSession
 }
 
 // Tickets of one session: at once, as many as a board may have ports and
@@ -64,7 +65,7 @@ func newSessions() sessions {
 func (s sessions) joined(who router.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live[who.ID] = &session{Session: who, gone: make(chan struct{}), tickets: rate.NewLimiter(ticketRate, ticketBurst)}
+	s.live[who.ID] = &session{Session: who, gone: make(chan struct{}), tickets: rate.NewLimiter(ticketRate, ticketBurst), pins: newPinSession()}
 }
 
 // left is told by the router that a session has ended.
