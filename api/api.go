@@ -37,6 +37,7 @@ type API struct {
 	mux     *http.ServeMux
 	huma    huma.API
 	feed    *feed
+	pins    *pinHub
 	waiters waiters
 	gate    gate
 
@@ -65,12 +66,17 @@ func New(c Config) (*API, error) {
 		waiters:  waiters{polls: map[s4t.OperationID]map[chan struct{}]bool{}},
 		stopping: make(chan struct{}),
 	}
+	a.pins = newPinHub(a)
+	a.feed.heard = a.pins.heard
 	a.gate.init()
 	a.huma = humago.New(a.mux, openAPIConfig(c.Version))
 	a.huma.UseMiddleware(speakProblem, a.authenticate, a.admitBody)
 	a.identityRoutes()
 	a.trustRoutes()
 	a.boardRoutes()
+	a.pinRoutes()
+	a.pinStreamRoutes()
+	a.pinAllRoutes()
 	a.serviceRoutes()
 	a.bridgeRoutes()
 	a.uplinkRoutes()
@@ -91,8 +97,14 @@ func (a *API) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var reading sync.WaitGroup
 	reading.Go(func() { a.feed.run(ctx) })
+	reading.Go(func() {
+		if err := a.pins.run(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("samples of pins cannot be taken", "err", err)
+		}
+	})
 	defer func() {
 		close(a.stopping)
+		a.pins.close()
 		cancel()
 		reading.Wait()
 	}()
