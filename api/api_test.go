@@ -85,6 +85,7 @@ var listed = map[string]any{
 	wire.MethodPinAll:    wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
 	wire.MethodMetrics:   wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
 	wire.MethodAuditList: listOf(s4t.AuditRecord{User: "marker-user"}),
+	wire.MethodPinAll:    wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board"})},
 }
 
 func listOf[T any](items ...T) wire.List[T] { return wire.List[T]{Items: items, EventID: 4711} }
@@ -118,6 +119,11 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 	if method != wire.MethodEventFeed && method != wire.MethodPinWatch { // the API asks these by itself
 		f.calls = append(f.calls, method+" by "+req.Caller.User)
 		f.ref = req.Ref + req.Board + req.ID
+		if method == wire.MethodPinAll {
+			var all wire.PinAll
+			json.Unmarshal(body, &all)
+			f.ref = strings.Join(all.Boards, ",")
+		}
 	}
 	if a, ok := f.answer[method]; ok {
 		v, err := a(body)
