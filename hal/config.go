@@ -4,6 +4,7 @@ import (
 	"os/user"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/internal/tomlfile"
@@ -145,6 +146,11 @@ func parseConfig(file string, text []byte) (config, error) {
 			return config{}, s4t.Errorf(s4t.Invalid, op, hint, "[[pin]] %d: write name as DRIVER/DEVICE/PIN or a pattern of it, not %q", i+1, s4t.Line(r.Name, 3*s4t.MaxName))
 		}
 	}
+	for i := range c.Sim {
+		if c.Sim[i].Period == "" {
+			c.Sim[i].Period = c.Defaults.Period
+		}
+	}
 	return c, checkWaves(op, c.Sim)
 }
 
@@ -166,7 +172,7 @@ func (r *rule) settings() map[string]string {
 // of returns what the file says of a pin, and the settings, those of all its rules together.
 func (c *config) of(pin s4t.Pin) (all rule, settings map[string]string) {
 	settings = map[string]string{}
-	if c.Defaults.Period != "" && pin.Kind != s4t.PinDigital && pin.Direction == s4t.PinIn {
+	if c.Defaults.Period != "" && pin.Kind != s4t.PinDigital && pin.Direction == s4t.PinIn && !strings.HasPrefix(pin.Name, "sim/") {
 		settings[s4t.PinKeyPeriod] = string(c.Defaults.Period)
 	}
 	if c.Defaults.Fallback != "" {

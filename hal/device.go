@@ -132,6 +132,9 @@ func (d *device) stuck() string {
 // is still waiting then is not done.
 func (p *Pin) do(ctx context.Context, op string, work func(Line) error) error {
 	done := make(chan error, 1)
+	if p.isGone() {
+		return p.failed(op, unix.ENODEV)
+	}
 	if !p.dev.room(1) {
 		return p.busy(op)
 	}

@@ -160,6 +160,7 @@ func (h *HAL) guardOnce(ctx context.Context) error {
 				return err
 			}
 			told = list
+			h.guarding.Store(len(list) > 0)
 		}
 		select {
 		case err := <-died:

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,6 +44,7 @@ type HAL struct {
 	drivers []Driver
 	wall    func() time.Time
 	boot    func() (string, time.Duration)
+	uevents func() (*os.File, error)
 	timers  *timers
 	samples *histories
 	journal journal
@@ -52,6 +54,7 @@ type HAL struct {
 	guardNews chan struct{} // cap 1
 	over      chan struct{} // closed when Run ends
 	fallen    chan struct{} // closed when the outputs have fallen back
+	guarding  atomic.Bool   // a guard knows what to do
 	work      sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows; before orders and Pin.mu
@@ -82,7 +85,7 @@ func New(c Config) (*HAL, error) { return newHAL(c, time.Now, bootTime) }
 
 func newHAL(c Config, wall func() time.Time, boot func() (string, time.Duration)) (*HAL, error) {
 	h := &HAL{
-		config: c, log: c.Log, wall: func() time.Time { return wall().Round(0) }, boot: boot,
+		config: c, log: c.Log, wall: func() time.Time { return wall().Round(0) }, boot: boot, uevents: openUevents,
 		timers: newTimers(), samples: newHistories(s4t.MaxPinHistory), journal: journal{dir: c.State, dirty: make(chan struct{}, 1)},
 		scanNow: make(chan struct{}, 1), guardNews: make(chan struct{}, 1), over: make(chan struct{}), fallen: make(chan struct{}),
 		pins: map[string]*Pin{}, labels: map[string]*Pin{}, devices: map[string]*device{}, busy: map[string]bool{}, away: map[string]*kept{}, set: map[string]map[string]string{},

@@ -2,7 +2,6 @@ package hal
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -11,17 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/stack4things/s4t"
 )
 
 // maxProblem bounds what a pin says of its driver's error, in bytes.
 const maxProblem = 200
-
-// reopenAfter is when a line that could not be opened is tried again: nobody tells
-// when another program gives it back.
-const reopenAfter = 10 * time.Second
 
 // Pin is a pin of a HAL, for as long as it is there: one that went and came
 // again is another.
@@ -77,12 +70,6 @@ type pendingValue struct {
 
 type watcher struct{ fn func(s4t.Sample) }
 
-// pump carries what a line tells, until its channel is closed.
-type pump struct {
-	events <-chan Event
-	stop   chan struct{}
-}
-
 // Info is the pin as it is now.
 func (p *Pin) Info() s4t.Pin {
 	lease := p.Lease()
@@ -128,7 +115,7 @@ func (p *Pin) Read(ctx context.Context) (s4t.Sample, error) {
 	err := p.do(ctx, "read", func(line Line) error {
 		raw, err := line.Read()
 		if err == nil {
-			s, err = p.measured(p.hal.wall(), raw, 0, false)
+			s, err = p.measured(p.hal.wall(), raw, 0, asked)
 		}
 		return err
 	})
@@ -164,173 +151,17 @@ func (p *Pin) History(after uint64, since time.Time, limit int) (list []s4t.Samp
 	return p.history.list(p.name, after, since, limit)
 }
 
-// work opens the line where it is not open, and works it; nil: only opens it. It is
-// called on the device's goroutine.
-func (p *Pin) work(f func(Line) error) error {
-	if p.isGone() {
-		return unix.ENODEV
-	}
-	err := p.open()
-	if err == nil && f != nil {
-		err = f(p.line)
-	}
-	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) {
-		p.shut()
-		p.hal.rescan()
-	}
-	return err
-}
-
-// isGone reports whether the pin went away.
-func (p *Pin) isGone() bool {
-	select {
-	case <-p.gone:
-		return true
-	default:
-		return false
-	}
-}
-
-// open opens the line. It is called on the device's goroutine.
-func (p *Pin) open() error {
-	if p.line != nil {
-		return nil
-	}
-	p.mu.Lock()
-	open := p.found.Open
-	p.mu.Unlock()
-	line, err := open()
-	if err != nil {
-		return err
-	}
-	p.line = line
-	if len(p.apply) > 0 {
-		if err := line.Set(p.apply); err != nil {
-			p.shut()
-			return err
-		}
-	}
-	p.listen()
-	p.toGuard()
-	if raw, err := line.Read(); err == nil && p.told.Load() {
-		p.measured(p.hal.wall(), raw, 0, false) // what is wrong with it the pin says
-	}
-	return nil
-}
-
-// shut closes the line. It is called on the device's goroutine.
-func (p *Pin) shut() {
-	p.fresh.Store(false)
-	if p.line == nil {
-		return
-	}
-	p.line.Close() // it is not used again, whatever the device says
-	p.line = nil
-	if p.pump != nil {
-		close(p.pump.stop)
-		p.pump = nil
-	}
-	p.told.Store(false)
-}
-
-// listen follows what the line tells. It is called on the device's goroutine,
-// after Open and after a Set.
-func (p *Pin) listen() {
-	events := p.line.Events()
-	p.mu.Lock()
-	edge, hasEdge := p.settings.text[s4t.PinKeyEdge]
-	p.mu.Unlock()
-	p.told.Store(events != nil && (!hasEdge || edge == "both"))
-	if !p.told.Load() {
-		p.fresh.Store(false)
-	}
-	if p.pump != nil {
-		if p.pump.events == events {
-			return
-		}
-		close(p.pump.stop)
-		p.pump = nil
-	}
-	if events == nil {
-		return
-	}
-	p.pump = &pump{events, make(chan struct{})}
-	p.hal.work.Add(1)
-	go p.carry(p.pump)
-}
-
-// carry takes the events of a pump. At its end none that is there is left.
-func (p *Pin) carry(from *pump) {
-	defer p.hal.work.Done()
-	for {
-		select {
-		case e, ok := <-from.events:
-			if !ok || !p.event(e) {
-				return
-			}
-		case <-from.stop:
-			for {
-				select {
-				case e, ok := <-from.events:
-					if !ok || !p.event(e) {
-						return
-					}
-				default:
-					return
-				}
-			}
-		}
-	}
-}
-
-// event takes one; false: it was the last.
-func (p *Pin) event(e Event) bool {
-	if e.Err != nil {
-		p.fail(e.Err)
-		p.dev.put(p.shut)
-		p.hal.rescan()
-		return false
-	}
-	p.measured(e.At, e.Value, e.Lost, true) // what is wrong with it the pin says
-	return true
-}
-
-// sample reads the pin at its time. It is called on the device's goroutine.
-func (p *Pin) sample() {
-	p.mu.Lock()
-	periodic := p.settings.period > 0
-	p.mu.Unlock()
-	var f func(Line) error
-	if periodic {
-		f = func(line Line) error {
-			raw, err := line.Read()
-			if err == nil {
-				_, err = p.measured(p.hal.wall(), raw, 0, true)
-			}
-			return err
-		}
-	}
-	err := p.work(f)
-	if err == nil {
-		return
-	}
-	p.fail(err)
-	if !periodic && !p.isGone() {
-		p.hal.timers.set(p.tick, p.hal.timers.now()+reopenAfter)
-	}
-}
-
-// fail keeps why the pin has no value.
-func (p *Pin) fail(err error) {
-	p.fresh.Store(false)
-	p.mu.Lock()
-	p.problem = s4t.Line(p.failed("read", err).Error(), maxProblem)
-	p.mu.Unlock()
-}
+// Where a value comes from.
+const (
+	asked   = iota // somebody reads it now: it is no sample
+	sampled        // read at its time
+	event          // told by the device
+	written
+)
 
 // measured takes a raw value of the device. It is a sample where it is meant to
 // be one and the settings of the pin let it.
-func (p *Pin) measured(at time.Time, raw float64, lost uint64, meant bool) (s4t.Sample, error) {
+func (p *Pin) measured(at time.Time, raw float64, lost uint64, from int) (s4t.Sample, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v := raw * p.settings.scale
@@ -342,18 +173,19 @@ func (p *Pin) measured(at time.Time, raw float64, lost uint64, meant bool) (s4t.
 	}
 	p.problem = ""
 	p.lost += lost
-	if meant && p.settings.debounce > 0 && !math.IsNaN(p.last) {
-		if v == p.last {
-			p.pending = nil
-		} else if p.pending == nil || p.pending.value != v {
+	if p.settings.debounce > 0 && (from == sampled || from == event) && !math.IsNaN(p.last) {
+		switch {
+		case v == p.last:
+			p.pending = nil // it bounced back
+		case p.pending == nil || p.pending.value != v:
 			p.pending = &pendingValue{at, v, p.hal.timers.now() + p.settings.debounce}
 			p.hal.timers.set(p.settle, p.pending.due)
-			return *p.newest.Load(), nil
-		} else {
+		}
+		if v != p.last || from == event {
 			return *p.newest.Load(), nil
 		}
 	}
-	return p.take(at, v, meant), nil
+	return p.take(at, v, from != asked), nil
 }
 
 // settled takes the value that has lasted.

@@ -159,23 +159,23 @@ func (h *HAL) add(f Found) (wrong []string, added bool) {
 	p.tick, p.settle, p.lease = newTimer(p.due), newTimer(p.settled), newTimer(p.expired)
 	p.keys = keysOf(f.Pin)
 	text := defaultSettings(f, p.keys)
-	asked := map[string]string{}
+	wish := map[string]string{}
 	for _, from := range []map[string]string{fromFile, h.set[name]} {
 		for k, v := range from {
 			if slices.Contains(p.keys, k) {
-				asked[k] = v
+				wish[k] = v
 			}
 		}
 	}
-	if label := asked[s4t.PinKeyLabel]; label != "" && h.labels[label] != nil {
+	if label := wish[s4t.PinKeyLabel]; label != "" && h.labels[label] != nil {
 		wrong = append(wrong, "pin "+name+" does not get the label "+label+": "+h.labels[label].name+" has it")
-		delete(asked, s4t.PinKeyLabel)
+		delete(wish, s4t.PinKeyLabel)
 	}
-	maps.Copy(text, asked)
+	maps.Copy(text, wish)
 	if h.labels[text[s4t.PinKeyLabel]] != nil || s4t.ValidPinPart(text[s4t.PinKeyLabel]) != nil {
 		text[s4t.PinKeyLabel] = ""
 	}
-	p.apply = forDriver(asked, p.driver)
+	p.apply = forDriver(wish, p.driver)
 	p.settings = parseSettings(text, p.driver)
 	if d := text[s4t.PinKeyDirection]; d != "" {
 		p.writable = d == s4t.PinOut
@@ -194,7 +194,7 @@ func (h *HAL) add(f Found) (wrong []string, added bool) {
 	h.orders.Lock()
 	p.resume(k)
 	h.orders.Unlock()
-	edge := asked[s4t.PinKeyEdge]
+	edge := wish[s4t.PinKeyEdge]
 	if p.settings.period > 0 || f.Eager || edge != "" && edge != "none" || len(p.apply) > 0 {
 		h.timers.set(p.tick, h.timers.now())
 	}

@@ -56,7 +56,7 @@ func openUevents() (*os.File, error) {
 // follow scans again when that is worth it, until ctx ends.
 func (h *HAL) follow(ctx context.Context) {
 	every := scanBlind
-	if events, err := openUevents(); err == nil {
+	if events, err := h.uevents(); err == nil {
 		every = scanSeldom
 		stop := context.AfterFunc(ctx, func() { events.Close() })
 		defer stop()
