@@ -142,7 +142,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	e.recall()
-	c, err := newConnector(connectorConfig{Identity: e.id, Trust: e.trust, Doctor: e.doctor, HostKeys: e.ssh.answer, Pins: e.pins.answer, Log: e.cfg.Log})
+	c, err := newConnector(connectorConfig{Identity: e.id, Trust: e.trust, Doctor: e.doctor, HostKeys: e.ssh.answer, Pins: e.pins.handler, Log: e.cfg.Log})
 	if err != nil {
 		return err
 	}

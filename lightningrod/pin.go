@@ -11,6 +11,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/hal"
+	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -119,8 +120,13 @@ func (p *boardPins) problems() []string {
 	return append(list, p.hal.Problems()...)
 }
 
+// handler answers what one session asks.
+func (p *boardPins) handler(of cloud) wamp.Handler {
+	return func(ctx context.Context, question string) (string, error) { return p.answer(ctx, of, question) }
+}
+
 // answer answers the cloud's [wire.PinAsk], in JSON.
-func (p *boardPins) answer(ctx context.Context, question string) (string, error) {
+func (p *boardPins) answer(ctx context.Context, of cloud, question string) (string, error) {
 	var ask wire.PinAsk
 	if err := json.Unmarshal([]byte(question), &ask); err != nil {
 		return "", s4t.Errorf(s4t.Invalid, "ask for pins", "", "the question is not understood: %w", err)
@@ -133,7 +139,7 @@ func (p *boardPins) answer(ctx context.Context, question string) (string, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, pinAskLimit)
 	defer cancel()
-	a, err := p.do(ctx, ask)
+	a, err := p.do(ctx, of, ask)
 	if err != nil {
 		return "", err
 	}
@@ -141,13 +147,13 @@ func (p *boardPins) answer(ctx context.Context, question string) (string, error)
 }
 
 // do carries out one question or order of the cloud.
-func (p *boardPins) do(ctx context.Context, ask wire.PinAsk) (a wire.PinAnswer, err error) {
+func (p *boardPins) do(ctx context.Context, of cloud, ask wire.PinAsk) (a wire.PinAnswer, err error) {
 	if n := len(ask.Pins) + len(ask.Values); n > s4t.MaxPins {
 		return a, s4t.Errorf(s4t.TooMany, "ask for pins", "ask for fewer", "%d pins are named, a board has %d at most", n, s4t.MaxPins)
 	}
 	switch ask.Do {
 	case wire.PinWatched:
-		return p.watch.set(ask)
+		return p.watch.set(of, ask)
 	case wire.PinList:
 		if len(ask.Pins) == 0 {
 			return wire.PinAnswer{Pins: p.list()}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ type pinWatch struct {
 	change chan struct{} // cap 1: until may be another
 
 	mu      sync.Mutex // guards what follows; taken before the locks of the HAL
+	of      cloud      // whose session it is: it ends with that
 	names   []string   // what is to be watched, as the cloud named it
 	all     bool
 	after   map[string]uint64 // where what begins to be watched begins
@@ -49,9 +51,13 @@ func newPinWatch(h *hal.HAL) *pinWatch {
 
 // set watches exactly what ask says, until its term is over, and answers the newest
 // sample of each. A pin that is not there (yet) is watched from when it comes.
-func (w *pinWatch) set(ask wire.PinAsk) (a wire.PinAnswer, err error) {
+func (w *pinWatch) set(of cloud, ask wire.PinAsk) (a wire.PinAnswer, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.of != of {
+		w.clear()
+		w.of = of
+	}
 	w.names, w.all, w.after = ask.Pins, ask.All, ask.After
 	w.until = time.Now().Add(min(max(ask.Term, 0), wire.PinWatchTerm))
 	if !ask.All && len(ask.Pins) == 0 {
@@ -73,13 +79,20 @@ func (w *pinWatch) set(ask wire.PinAsk) (a wire.PinAnswer, err error) {
 	return a, err
 }
 
-// stop watches nothing any more.
-func (w *pinWatch) stop() {
+// stop ends the watch, if it is of that session still.
+func (w *pinWatch) stop(of cloud) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.names, w.all, w.after, w.until = nil, false, nil, time.Time{}
+	if w.of == of {
+		w.clear()
+	}
+}
+
+// clear watches nothing any more, and forgets what is unsent. Caller holds mu.
+func (w *pinWatch) clear() {
+	w.of, w.names, w.all, w.after, w.until = nil, nil, false, nil, time.Time{}
 	w.resolve()
-	w.queue.Take(maxUnsent * 2)
+	w.queue.Take(math.MaxInt)
 }
 
 // refresh looks again which pins there are, after they changed.
@@ -165,7 +178,7 @@ func (w *pinWatch) wait() time.Duration {
 // order. So a link carries [wire.MaxSamples] samples a round trip; what is more is
 // merged.
 func (w *pinWatch) send(ctx context.Context, c cloud, board s4t.BoardID, log *slog.Logger) {
-	defer w.stop()
+	defer w.stop(c)
 	end := time.NewTimer(time.Hour)
 	defer end.Stop()
 	for {
@@ -183,7 +196,7 @@ func (w *pinWatch) send(ctx context.Context, c cloud, board s4t.BoardID, log *sl
 			continue
 		case <-end.C:
 			if w.wait() <= 1 {
-				w.stop()
+				w.stop(c)
 			}
 			continue
 		case <-w.queue.Ready():
@@ -210,11 +223,11 @@ func (w *pinWatch) deliver(ctx context.Context, c cloud, batch wire.PinSamples, 
 		case "":
 			return true
 		case s4t.NotFound:
-			w.stop()
+			w.stop(c)
 			return true
 		}
 		if wamp.ReasonOf(err) == wamp.NoSuchProcedure {
-			w.stop()
+			w.stop(c)
 			return true
 		}
 		wait := max(retryAfter(err), retryCall)

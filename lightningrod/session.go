@@ -48,7 +48,7 @@ type connectorConfig struct {
 	Trust    wire.Trust                                                 // optional: what the cloud announced
 	Doctor   func(ctx context.Context) wire.DoctorReport                // optional: answers the cloud's doctor; default: not registered
 	HostKeys func(ctx context.Context, question string) (string, error) // optional: answers which host keys an SSH service of the board has; default: not registered
-	Pins     func(ctx context.Context, question string) (string, error) // optional: answers what is asked of the board's pins; default: not registered
+	Pins     func(of cloud) wamp.Handler                                // optional: makes what answers a session's questions about the board's pins; default: not registered
 	Log      *slog.Logger                                               // required
 }
 
@@ -158,7 +158,7 @@ func (s *session) offer(ctx context.Context, cfg connectorConfig) error {
 		procedures[wamp.HostKeys] = cfg.HostKeys
 	}
 	if cfg.Pins != nil {
-		procedures[wamp.PinsAsk] = cfg.Pins
+		procedures[wamp.PinsAsk] = cfg.Pins(s)
 	}
 	if cfg.Doctor != nil {
 		procedures[wamp.Doctor] = func(ctx context.Context, _ string) (string, error) {
