@@ -89,10 +89,14 @@ func (f *pinFeed) end(err error, caller *wire.Caller) {
 }
 
 // fresh reports whether a sample is newer than those that are known. A lower
-// Seq at a later time is of a lightning-rod that began anew. Caller holds mu.
+// Seq at a later time is of a lightning-rod that began anew. What no board has,
+// more pins than may be, is not taken. Caller holds mu.
 func (f *pinFeed) fresh(s s4t.Sample) bool {
 	known := f.newest[s.Pin]
-	return known == nil || s.Seq > known.Seq || s.At.After(known.At)
+	if known == nil {
+		return len(f.newest) < s4t.MaxPins && s4t.ValidPinName(s.Pin) == nil
+	}
+	return s.Seq > known.Seq || s.At.After(known.At)
 }
 
 // take hands samples to the clients, each once.
@@ -142,7 +146,7 @@ func (f *pinFeed) answered(list []s4t.Sample) {
 	defer f.mu.Unlock()
 	var first []waiting
 	for _, s := range list {
-		if known := f.newest[s.Pin]; known == nil || s.Seq < known.Seq && s.At.After(known.At) {
+		if known := f.newest[s.Pin]; f.fresh(s) && (known == nil || s.Seq < known.Seq) {
 			w := waiting{tell(s), s.Merged}
 			f.newest[s.Pin] = w.toldSample
 			first = append(first, w)
