@@ -85,7 +85,6 @@ var listed = map[string]any{
 	wire.MethodPinAll:    wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
 	wire.MethodMetrics:   wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
 	wire.MethodAuditList: listOf(s4t.AuditRecord{User: "marker-user"}),
-	wire.MethodPinAll:    wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board"})},
 }
 
 func listOf[T any](items ...T) wire.List[T] { return wire.List[T]{Items: items, EventID: 4711} }

@@ -85,7 +85,7 @@ func (a *API) pinRoutes() {
 	register(a, guarded, "PUT /v1/boards/{board}/pins", "pin.write-many", "Write several pins", "All, or, where one is refused, none.", a.writePins, manyPins)
 	register(a, guarded, "GET /v1/boards/{board}/pins/{pin}", "pin.show", "Show a pin", "A pin that is not sampled is read now.", a.showPin)
 	register(a, guarded, "PUT /v1/boards/{board}/pins/{pin}", "pin.write", "Write a pin", "The answer comes when it is done. The body is an object, or the bare value.", a.writePin, onePin)
-	register(a, guarded, "GET /v1/boards/{board}/pins/{pin}/value", "pin.value", "Read a pin", "The bare value.", a.pinValue)
+	register(a, guarded, "GET /v1/boards/{board}/pins/{pin}/value", "pin.value", "Read a pin", "The bare value. With wait: a long poll, which answers at the next sample, and when the time is over with the newest; HEAD answers at once.", a.pinValue)
 	register(a, guarded, "PUT /v1/boards/{board}/pins/{pin}/value", "pin.put-value", "Write a pin's value", "The same as a PUT of the pin.", a.writePin, onePin)
 	register(a, guarded, "PATCH /v1/boards/{board}/pins/{pin}", "pin.set", "Change settings of a pin", "What is absent stays as it is.",
 		func(ctx context.Context, in *struct {
@@ -200,17 +200,6 @@ func (a *API) showPin(ctx context.Context, in *PinRef) (*answered[s4t.Pin], erro
 		return nil, err
 	}
 	return &answered[s4t.Pin]{p}, nil
-}
-
-func (a *API) pinValue(ctx context.Context, in *PinRef) (*answered[float64], error) {
-	got, err := a.askPins(ctx, in.Board, wire.PinAsk{Do: wire.PinRead, Pins: []string{in.Pin}})
-	if err != nil {
-		return nil, err
-	}
-	if len(got.Samples) == 0 {
-		return nil, a.answer("pin.value", s4t.Errorf(s4t.NotFound, "read pin "+strconv.Quote(in.Pin)+" of board "+strconv.Quote(in.Board), "", "it has no value yet"))
-	}
-	return &answered[float64]{got.Samples[0].Value}, nil
 }
 
 // actuation reads how long a value or a claim lasts; 0: it was not said.
