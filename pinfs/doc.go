@@ -19,8 +19,8 @@
 // else from the device or the board; a read further on gets the rest of that
 // sample. So who keeps a file open reads it with pread(2), or seeks to 0 first,
 // as with sysfs. Sizes say 4096, as there, and mean nothing. sendfile(2) and
-splice(2) fail with EINVAL, and programs go back to read(2): the page cache, which
-they go through, would keep old values.
+// splice(2) fail with EINVAL, and programs go back to read(2): the page cache, which
+// they go through, would keep old values.
 //
 // Each write(2) is one value, wherever in the file it is written, and has acted
 // when it returns. Truncating, closing and opening do nothing. A file that wrote
