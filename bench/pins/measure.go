@@ -142,7 +142,7 @@ func measureRemote(ctx context.Context, r *report, bin string, rounds int) error
 		var one []float64
 		for i := range 1000 + warm {
 			at := time.Now()
-			if _, err := f.api.PinValue(ctx, "a", "sim/demo/out"); err != nil {
+			if _, err := f.api.ReadPin(ctx, "a", "sim/demo/out"); err != nil {
 				return err
 			}
 			if i >= warm {
