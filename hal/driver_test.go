@@ -195,8 +195,8 @@ func put(t *testing.T, path, text string) {
 	}
 }
 
-// number reads a file of a twin, times scale.
-func number(t *testing.T, path string, scale float64) float64 {
+// attributeOf reads a file of a twin, times scale.
+func attributeOf(t *testing.T, path string, scale float64) float64 {
 	t.Helper()
 	v, err := readNumber(path)
 	if err != nil {
@@ -284,14 +284,14 @@ func ledRig(t *testing.T, steps string, values ...float64) rig {
 		"class/leds/broken/brightness":    "0\n",
 	})
 	dir := filepath.Join(root, "class/leds/green:status")
-	scale := number(t, filepath.Join(dir, "max_brightness"), 1)
+	scale := attributeOf(t, filepath.Join(dir, "max_brightness"), 1)
 	return rig{
 		driver: newLEDs(root), pin: "led/green:status/brightness", values: values, wrong: []float64{-1, 0.5, 2},
 		level: func(t *testing.T) float64 {
 			if text, err := readAttribute(filepath.Join(dir, "trigger")); err != nil || text != "none" {
 				t.Errorf("the LED still has its trigger: %q, %v", text, err)
 			}
-			return number(t, filepath.Join(dir, "brightness"), 1/scale)
+			return attributeOf(t, filepath.Join(dir, "brightness"), 1/scale)
 		},
 		garbage: func(t *testing.T, text string) { put(t, filepath.Join(dir, "brightness"), text) },
 		remove:  func(t *testing.T) { os.RemoveAll(dir) },
@@ -311,10 +311,10 @@ func pwmTwin(t *testing.T) rig {
 	return rig{
 		driver: newPWM(root), pin: "pwm/fe20c000.pwm/1", values: []float64{0.25, 0, 1}, wrong: []float64{-0.1, 1.5}, near: 1e-6,
 		level: func(t *testing.T) float64 {
-			if number(t, filepath.Join(dir, "enable"), 1) != 1 {
+			if attributeOf(t, filepath.Join(dir, "enable"), 1) != 1 {
 				t.Error("the output is off")
 			}
-			return number(t, filepath.Join(dir, "duty_cycle"), 1) / number(t, filepath.Join(dir, "period"), 1)
+			return attributeOf(t, filepath.Join(dir, "duty_cycle"), 1) / attributeOf(t, filepath.Join(dir, "period"), 1)
 		},
 		garbage: func(t *testing.T, text string) { put(t, filepath.Join(dir, "duty_cycle"), text) },
 		remove:  func(t *testing.T) { os.RemoveAll(filepath.Dir(dir)) },
@@ -331,7 +331,7 @@ func TestPWMKeepsThePeriodThatItFinds(t *testing.T) {
 	if err := l.Write(0.075); err != nil {
 		t.Fatal(err)
 	}
-	if duty := number(t, filepath.Join(dir, "duty_cycle"), 1); duty != 1_500_000 {
+	if duty := attributeOf(t, filepath.Join(dir, "duty_cycle"), 1); duty != 1_500_000 {
 		t.Errorf("duty cycle %v ns", duty)
 	}
 	if g := l.(Guarded).Guarded(1); g != (GuardOrder{Path: filepath.Join(dir, "duty_cycle"), Text: "20000000"}) {

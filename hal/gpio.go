@@ -98,7 +98,7 @@ func (d gpioDriver) chip(file string) (list []Found) {
 		if err != nil {
 			return list
 		}
-		p := input("gpio", filepath.Base(file), strconv.Itoa(offset), s4t.PinDigital, "")
+		p := inputPin("gpio", filepath.Base(file), strconv.Itoa(offset), s4t.PinDigital, "")
 		if li.Flags.IsOutput() {
 			p.Direction, p.Writable = s4t.PinOut, true
 		}
@@ -114,7 +114,7 @@ func (d gpioDriver) chip(file string) (list []Found) {
 
 // gpioSettings are the settings of a line as the kernel tells them.
 func gpioSettings(li uapi.LineInfoV2) map[string]string {
-	set := map[string]string{s4t.PinKeyDirection: s4t.PinIn, s4t.PinKeyEdge: "none", s4t.PinKeyBias: "as-is", s4t.PinKeyDebounce: "0"}
+	set := map[string]string{s4t.PinKeyDirection: s4t.PinIn, s4t.PinKeyEdge: "none", s4t.PinKeyBias: "as-is", s4t.PinKeyDebounce: "0s"}
 	if li.Flags.IsOutput() {
 		set[s4t.PinKeyDirection] = s4t.PinOut
 	}
@@ -153,9 +153,7 @@ func (d gpioDriver) openLine(file string, offset int) (Line, error) {
 	if err != nil {
 		return nil, gone(err)
 	}
-	ask := uapi.LineRequest{Lines: 1, EventBufferSize: gpioEvents}
-	ask.Offsets[0] = uint32(offset)
-	copy(ask.Consumer[:len(ask.Consumer)-1], gpioConsumer)
+	ask := lineRequest(offset)
 	request, err := chip.request(&ask)
 	if errors.Is(err, syscall.EBUSY) {
 		who, _ := chip.line(offset)
@@ -167,6 +165,14 @@ func (d gpioDriver) openLine(file string, offset int) (Line, error) {
 	return &gpioLine{
 		request: request, output: before.Flags.IsOutput(), bias: before.Flags & uapi.LineFlagV2BiasMask, done: make(chan struct{}),
 	}, nil
+}
+
+// lineRequest asks for a line as it is.
+func lineRequest(offset int) uapi.LineRequest {
+	r := uapi.LineRequest{Lines: 1, EventBufferSize: gpioEvents}
+	r.Offsets[0] = uint32(offset)
+	copy(r.Consumer[:len(r.Consumer)-1], gpioConsumer)
+	return r
 }
 
 // gpioLine is the Line of a GPIO line.

@@ -54,7 +54,7 @@ func (d hwmonDriver) Scan(context.Context) (list []Found, err error) {
 				continue
 			}
 			q := hwmonUnits[m[1]]
-			p := input("sensor", device, m[1]+m[2], s4t.PinSensor, q.unit)
+			p := inputPin("sensor", device, m[1]+m[2], s4t.PinSensor, q.unit)
 			p.Label, _ = readAttribute(filepath.Join(paths[i], m[1]+m[2]+"_label"))
 			list = append(list, Found{Pin: p, Open: openAttribute(file, q.scale)})
 		}

@@ -77,9 +77,9 @@ func (d iioDriver) Scan(context.Context) (list []Found, err error) {
 				q.scale = 1
 			}
 			name := m[2] + m[3]
-			p := input(d.driver, device, part(name), kind, q.unit)
+			p := inputPin(d.driver, device, part(name), kind, q.unit)
 			if m[1] == "out" {
-				p = output(d.driver, device, part("out-"+name), kind, q.unit, "the converter stays at its value when lightning-rod dies")
+				p = outputPin(d.driver, device, part("out-"+name), kind, q.unit, "the converter stays at its value when lightning-rod dies")
 			}
 			p.Label, _ = readAttribute(filepath.Join(paths[i], m[1]+"_"+name+"_label"))
 			l := iio{dir: paths[i], dev: filepath.Join(d.dev, numbers[i]), direction: m[1], kind: m[2], name: name, raw: m[4] == "raw", writes: m[1] == "out"}

@@ -69,7 +69,7 @@ func dacTwin(t *testing.T) rig {
 	file := iioFile(root, "out_voltage0_raw")
 	return rig{
 		driver: newIIO(root, root, "adc"), pin: "adc/iio:device0/out-voltage0", values: []float64{0, 1.5, 3.3}, near: 0.001, wrong: []float64{1e300, -1e12},
-		level:   func(t *testing.T) float64 { return number(t, file, 0.002) },
+		level:   func(t *testing.T) float64 { return attributeOf(t, file, 0.002) },
 		garbage: func(t *testing.T, text string) { put(t, file, text) },
 		remove:  iioRemove(root),
 	}

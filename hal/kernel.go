@@ -202,14 +202,14 @@ func onceLabelled(list []Found) []Found {
 	return list
 }
 
-// input makes a pin that is only read.
-func input(driver, device, name string, kind s4t.PinKind, unit string) s4t.Pin {
+// inputPin makes a pin that is only read.
+func inputPin(driver, device, name string, kind s4t.PinKind, unit string) s4t.Pin {
 	return s4t.Pin{Name: driver + "/" + device + "/" + name, Driver: driver, Device: device, Kind: kind, Direction: s4t.PinIn, Unit: unit}
 }
 
-// output makes a pin that is always an output.
-func output(driver, device, name string, kind s4t.PinKind, unit, guarantee string) s4t.Pin {
-	p := input(driver, device, name, kind, unit)
+// outputPin makes a pin that is always an output.
+func outputPin(driver, device, name string, kind s4t.PinKind, unit, guarantee string) s4t.Pin {
+	p := inputPin(driver, device, name, kind, unit)
 	p.Direction, p.Writable, p.Guarantee = s4t.PinOut, true, guarantee
 	return p
 }

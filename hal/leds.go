@@ -38,7 +38,7 @@ func (d ledDriver) Scan(context.Context) (list []Found, err error) {
 			kind, guarantee = s4t.PinPWM, fmt.Sprintf("%s; %.0f steps from 0 to 1", guarantee, steps)
 		}
 		dir := paths[i]
-		list = append(list, Found{Pin: output("led", name, "brightness", kind, "", guarantee), Open: func() (Line, error) {
+		list = append(list, Found{Pin: outputPin("led", name, "brightness", kind, "", guarantee), Open: func() (Line, error) {
 			if !exists(dir) {
 				return nil, syscall.ENODEV
 			}

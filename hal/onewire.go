@@ -43,7 +43,7 @@ func (d oneWireDriver) Scan(context.Context) (list []Found, err error) {
 		if !oneWireFamilies.MatchString(name) || !exists(file) {
 			continue
 		}
-		list = append(list, Found{Pin: input("onewire", name, "temperature", s4t.PinSensor, "degC"), Period: oneWirePeriod, Open: func() (Line, error) {
+		list = append(list, Found{Pin: inputPin("onewire", name, "temperature", s4t.PinSensor, "degC"), Period: oneWirePeriod, Open: func() (Line, error) {
 			if !exists(file) {
 				return nil, syscall.ENODEV
 			}

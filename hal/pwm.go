@@ -46,7 +46,7 @@ func (d pwmDriver) Scan(context.Context) (list []Found, err error) {
 		}
 		for channel := range min(int(n), pwmChannels) {
 			chip, number := paths[i], strconv.Itoa(channel)
-			pin := output("pwm", device, number, s4t.PinPWM, "", "the output goes on with its duty cycle when lightning-rod dies")
+			pin := outputPin("pwm", device, number, s4t.PinPWM, "", "the output goes on with its duty cycle when lightning-rod dies")
 			list = append(list, Found{Pin: pin, Open: func() (Line, error) { return openPWM(chip, number) }})
 		}
 	}

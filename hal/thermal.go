@@ -32,7 +32,7 @@ func (d thermalDriver) Scan(context.Context) (list []Found, err error) {
 	}
 	for i, device := range different(types, numbers) {
 		list = append(list, Found{
-			Pin:  input("sensor", device, "temp", s4t.PinSensor, "degC"),
+			Pin:  inputPin("sensor", device, "temp", s4t.PinSensor, "degC"),
 			Open: openAttribute(filepath.Join(paths[i], "temp"), 1e-3),
 		})
 	}
