@@ -41,7 +41,7 @@ const (
 func (g *gate) init() {
 	g.calls = shares{each: 8, all: 64, waiting: 256, patience: 5 * time.Second}
 	g.questions = shares{each: 8, all: 48, waiting: 64, patience: 5 * time.Second}
-	g.pins = shares{each: 16, all: 64, waiting: 256, patience: 5 * time.Second}
+	g.pins = shares{each: 32, all: 128, waiting: 256, patience: 5 * time.Second}
 	g.strangers = shares{each: 8, all: 32, waiting: 64, patience: 5 * time.Second}
 	g.bodies = shares{each: 2 << 20, all: 8 << 20, waiting: 256, patience: 5 * time.Second}
 	g.logins = shares{each: 64 << 10, all: 1 << 20, waiting: 32, patience: 2 * time.Second}

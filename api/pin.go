@@ -85,6 +85,14 @@ func (a *API) pinRoutes() {
 	register(a, guarded, "PUT /v1/boards/{board}/pins", "pin.write-many", "Write several pins", "All, or, where one is refused, none.", a.writePins, manyPins)
 	register(a, guarded, "GET /v1/boards/{board}/pins/{pin}", "pin.show", "Show a pin", "A pin that is not sampled is read now.", a.showPin)
 	register(a, guarded, "PUT /v1/boards/{board}/pins/{pin}", "pin.write", "Write a pin", "The answer comes when it is done. The body is an object, or the bare value.", a.writePin, onePin)
+	register(a, guarded, "GET /v1/boards/{board}/pins/{pin}/sample", "pin.sample", "Read a pin, with time and number", "The newest sample; a pin that is not sampled is read now.",
+		func(ctx context.Context, in *PinRef) (*answered[s4t.Sample], error) {
+			s, err := a.readPin(ctx, *in)
+			if err != nil {
+				return nil, err
+			}
+			return &answered[s4t.Sample]{s}, nil
+		})
 	register(a, guarded, "GET /v1/boards/{board}/pins/{pin}/value", "pin.value", "Read a pin", "The bare value. With wait: a long poll, which answers at the next sample, and when the time is over with the newest; HEAD answers at once.", a.pinValue)
 	register(a, guarded, "PUT /v1/boards/{board}/pins/{pin}/value", "pin.put-value", "Write a pin's value", "The same as a PUT of the pin.", a.writePin, onePin)
 	register(a, guarded, "PATCH /v1/boards/{board}/pins/{pin}", "pin.set", "Change settings of a pin", "What is absent stays as it is.",
@@ -212,8 +220,8 @@ func actuation(text string) (time.Duration, error) {
 
 // order writes values, and answers with what one makes of the pins, or with the
 // operation.
-func (a *API) order(ctx context.Context, board string, w apiclient.PinsWrite, body func([]s4t.Pin) (any, error)) (*pinWritten, error) {
-	term, err := actuation(w.For)
+func (a *API) order(ctx context.Context, board string, w apiclient.PinsWrite, period string, body func([]s4t.Pin) (any, error)) (*pinWritten, error) {
+	term, err := actuation(period)
 	if err != nil {
 		return nil, a.answer("pin.write", err)
 	}
@@ -236,7 +244,7 @@ func (a *API) writePin(ctx context.Context, in *struct {
 	Body pinWrite
 }) (*pinWritten, error) {
 	w := in.Body
-	return a.order(ctx, in.Board, apiclient.PinsWrite{Values: map[string]float64{in.Pin: w.Value}, For: w.For, Priority: w.Priority, Fence: w.Fence},
+	return a.order(ctx, in.Board, apiclient.PinsWrite{Values: map[string]float64{in.Pin: w.Value}, Priority: w.Priority, Fence: w.Fence}, w.For,
 		func(pins []s4t.Pin) (any, error) { return a.onePin(in.PinRef, pins) })
 }
 
@@ -244,7 +252,7 @@ func (a *API) writePins(ctx context.Context, in *struct {
 	Board string `path:"board" maxLength:"63" doc:"Name or id"`
 	Body  apiclient.PinsWrite
 }) (*pinWritten, error) {
-	return a.order(ctx, in.Board, in.Body, func(pins []s4t.Pin) (any, error) {
+	return a.order(ctx, in.Board, in.Body, "", func(pins []s4t.Pin) (any, error) {
 		if pins == nil {
 			pins = []s4t.Pin{}
 		}

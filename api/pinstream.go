@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -75,29 +76,32 @@ func (a *API) watchPins(ctx context.Context, ref string, pins []string, in Strea
 	if err != nil {
 		return nil, err
 	}
-	if len(pins) > 0 { // what they are called, and that they are there
+	names := pins // of the samples
+	if len(pins) > 0 || !past.Since.IsZero() {
 		got, err := a.askPins(ctx, string(board.ID), wire.PinAsk{Do: wire.PinList, Pins: pins})
 		if err != nil {
 			return nil, err
 		}
-		pins = nil
+		names = nil
 		for _, p := range got.Pins {
-			pins = append(pins, p.Name)
+			names = append(names, p.Name)
 		}
+		past.Pins = names
 		if len(pins) == 0 {
-			_, err := a.onePin(PinRef{Board: ref}, nil)
+			names = nil // also those that come
+		} else if len(names) == 0 {
+			_, err := a.onePin(PinRef{Board: ref, Pin: pins[0]}, nil)
 			return nil, err
 		}
 	}
-	past.Pins = pins
-	if seq, err := strconv.ParseUint(last, 10, 64); err == nil && len(pins) == 1 {
-		past.After = map[string]uint64{pins[0]: seq}
+	if seq, err := strconv.ParseUint(last, 10, 64); err == nil && len(names) == 1 {
+		past.After = map[string]uint64{names[0]: seq}
 	}
 	place, err := a.watch(ctx)
 	if err != nil {
 		return nil, a.answer("pin.watch", err)
 	}
-	client := newPinClient(callerOf(ctx), pins)
+	client := newPinClient(callerOf(ctx), names)
 	if err := a.pins.join(board, client); err != nil {
 		a.watchers.leave(place)
 		return nil, a.answer("pin.watch", err)
@@ -223,19 +227,31 @@ func (s *pinStream) history(ctx context.Context) error {
 		return nil
 	}
 	s.shown = map[string]s4t.Sample{}
+	for names := range slices.Chunk(s.past.Pins, s4t.MaxPinWatch) {
+		if err := s.historyOf(ctx, names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// historyOf sends what the board kept of some pins.
+func (s *pinStream) historyOf(ctx context.Context, names []string) error {
+	ask := s.past
+	ask.Pins = names
 	for {
 		var got wire.PinAnswer
-		err := s.api.ask(ctx, wire.MethodPinAsk, wire.PinRequest{Caller: callerOf(ctx), Board: string(s.board.ID), Ask: s.past}, &got)
+		err := s.api.ask(ctx, wire.MethodPinAsk, wire.PinRequest{Caller: callerOf(ctx), Board: string(s.board.ID), Ask: ask}, &got)
 		if err != nil { // the board is away: it is told, and the stream goes on
 			s.tellBoard(err)
 			return s.flush()
 		}
-		if s.past.After == nil {
-			s.past.After = map[string]uint64{}
+		if ask.After == nil {
+			ask.After = map[string]uint64{}
 		}
 		for _, sample := range got.Samples {
 			s.buf.Write(sampleText(sample))
-			s.shown[sample.Pin], s.past.After[sample.Pin] = sample, sample.Seq
+			s.shown[sample.Pin], ask.After[sample.Pin] = sample, sample.Seq
 		}
 		if err := s.flush(); err != nil || !got.More || len(got.Samples) == 0 {
 			return err

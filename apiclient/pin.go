@@ -61,9 +61,9 @@ func pinQuery(path string, pins []string, since string) string {
 	return path + "?" + q.Encode()
 }
 
-// PinValue reads a pin.
-func (c *Client) PinValue(ctx context.Context, board, pin string) (v float64, err error) {
-	return v, c.do(ctx, "read pin "+pin+" of board "+board, "GET", path("boards", board, "pins", pin, "value"), nil, &v)
+// ReadPin reads a pin.
+func (c *Client) ReadPin(ctx context.Context, board, pin string) (s s4t.Sample, err error) {
+	return s, c.do(ctx, "read pin "+pin+" of board "+board, "GET", path("boards", board, "pins", pin, "sample"), nil, &s)
 }
 
 // WritePin writes a pin, and returns it as it is after it. A value that is
@@ -78,11 +78,10 @@ func (c *Client) WritePin(ctx context.Context, board, pin string, w PinWrite) (*
 	return &p, nil, nil
 }
 
-// WritePins writes several pins of a board, all or none, as WritePin does one.
-func (c *Client) WritePins(ctx context.Context, board string, w PinsWrite) ([]s4t.Pin, *s4t.Operation, error) {
-	var l []s4t.Pin
-	op, err := c.write(ctx, "write pins of board "+board, path("boards", board, "pins"), w, &l)
-	return l, op, err
+// WritePins writes several pins of a board, all or none, and returns them.
+func (c *Client) WritePins(ctx context.Context, board string, w PinsWrite) (l []s4t.Pin, err error) {
+	_, err = c.write(ctx, "write pins of board "+board, path("boards", board, "pins"), w, &l)
+	return l, err
 }
 
 // write sends an order, and decodes pins or the operation. It is not sent again

@@ -18,7 +18,6 @@ type PinWrite struct {
 // PinsWrite is the body of PUT /v1/boards/{board}/pins.
 type PinsWrite struct {
 	Values   map[string]float64 `json:"values" minProperties:"1" maxProperties:"256" doc:"By pin. All are written, or, where one is refused, none"`
-	For      string             `json:"for,omitempty" maxLength:"32" example:"10s" doc:"Then the pins go back to the values before; at most 24h"`
 	Priority int                `json:"priority,omitempty" minimum:"0" maximum:"100" doc:"A higher one takes the pins from who has them; 0 by default"`
 	Fence    int64              `json:"fence,omitempty" minimum:"0" doc:"Write under this claim only"`
 }

@@ -47,9 +47,7 @@ type FileSystem interface {
 	Open(ino Ino, flags uint32, caller Caller) (File, syscall.Errno)
 }
 
-// File is an open file: direct I/O. Its size means nothing, but sendfile(2) of a
-// file of 0 bytes sends nothing: busybox cat. With another size it fails, and
-// programs read.
+// File is an open file: direct I/O, its size means nothing.
 type File interface {
 	// Read reads at an offset. Where it would have to wait it returns EAGAIN
 	// with a nil ctx; the server then calls it again in a goroutine of its own,

@@ -43,7 +43,6 @@ const (
 	opInterrupt   = 36
 	opDestroy     = 38
 	opPoll        = 40
-	opNotifyReply = 41
 	opBatchForget = 42
 	opReaddirplus = 44
 )
@@ -53,7 +52,6 @@ const (
 	notifyPoll       = 1
 	notifyInvalInode = 2
 	notifyInvalEntry = 3
-	notifyRetrieve   = 5
 )
 
 // Flags of INIT that are wanted where the kernel has them.
@@ -66,8 +64,8 @@ const (
 	capMaxPages      = 1 << 22
 	capNoOpendir     = 1 << 24 // ENOSYS to OPENDIR: none is sent, and the kernel keeps directories
 	capabilities     = capAtomicTrunc | capAutoInval | capReaddirplus | capReaddirAuto | capParallelDirs | capMaxPages | capNoOpendir
-	readLockOwner    = 1 << 1 // FUSE_READ_LOCKOWNER: set for read(2) past the page cache, never for the page cache
 	openDirectIO     = 1 << 0 // FOPEN_DIRECT_IO: the size means nothing, each read is a READ
+	readByProgram    = 1 << 1 // FUSE_READ_LOCKOWNER: of each read(2) with direct I/O, and of no read of the page cache
 	pollScheduleWake = 1 << 0 // FUSE_POLL_SCHEDULE_NOTIFY
 )
 
@@ -155,8 +153,13 @@ func parseTransfer(body []byte) (t transfer, ok bool) {
 	return t, t.offset >= 0
 }
 
-// putAttr writes a fuse_attr of 88 bytes.
+// putAttr writes a fuse_attr of 88 bytes. A file has at least a size of 4,096, as
+// in sysfs: sendfile(2), and with it busybox, takes one of 0 for empty and does
+// not even ask.
 func putAttr(b []byte, a Attr) {
+	if a.Mode&syscall.S_IFMT == syscall.S_IFREG {
+		a.Size = max(a.Size, 4096)
+	}
 	clear(b[:sizeAttr])
 	order.PutUint64(b, uint64(a.Ino))
 	order.PutUint64(b[8:], a.Size)
