@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/pinfs"
 )
@@ -46,14 +45,16 @@ func (a *app) mount(ctx context.Context, c *apiclient.Client, dir string, boards
 	var lost error
 	following.Go(func() {
 		defer stop()
-		lost = source.follow()
+		if err := source.follow(); ctx.Err() == nil {
+			lost = err
+		}
 	})
 	err = server.Serve(ctx)
 	stop()
 	following.Wait()
 	source.done.Wait()
-	if err == nil && s4t.KindOf(lost) != "" {
-		return lost
+	if err == nil {
+		err = lost
 	}
 	return err
 }

@@ -216,7 +216,7 @@ type mountPin struct {
 	board  string
 	name   string
 
-	mu       sync.Mutex // guards what follows; taken before a watch's
+	mu       sync.Mutex  // guards what follows; taken before a watch's
 	watch    *mountWatch // nil: nobody polls the file
 	read     s4t.Sample  // by Read
 	haveRead bool
