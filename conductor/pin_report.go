@@ -13,7 +13,7 @@ import (
 )
 
 // maxPinReport bounds the cloud's copy of a board's pins, in bytes of JSON.
-const maxPinReport = 512 << 10
+const maxPinReport = s4t.MaxMessage * 15 / 16
 
 // boardPins takes what a board says of its pins by itself. A report of what the
 // cloud knows writes nothing.

@@ -248,7 +248,7 @@ func TestAnUnchangedReportWritesNothing(t *testing.T) {
 	}
 	large := make([]s4t.Pin, s4t.MaxPins)
 	for i := range large {
-		large[i] = s4t.Pin{Name: fmt.Sprintf("sim/demo/%d", i), Guarantee: strings.Repeat("x", wire.MaxProblem), Problem: strings.Repeat("x", wire.MaxProblem), Unit: strings.Repeat("x", s4t.MaxName)}
+		large[i] = s4t.Pin{Name: fmt.Sprintf("sim/demo/%d", i), Guarantee: strings.Repeat("x", wire.MaxProblem), Problem: strings.Repeat("x", wire.MaxProblem), Settings: map[string]string{"scale": strings.Repeat("1", s4t.MaxLabelText), "label": strings.Repeat("x", s4t.MaxLabelText)}}
 	}
 	if err := report(f.epoch, large...); s4t.KindOf(err) != s4t.TooMany {
 		t.Errorf("more than is kept of one board: %v", err)
