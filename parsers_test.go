@@ -49,6 +49,7 @@ var parsers = []struct{ reads, target string }{
 	{"the kernel's tables of what listens", "lightningrod FuzzListeners"},
 	{"the configuration of lightning-rod", "cmd/lightning-rod FuzzReadConfig"},
 	{"the DNS servers of a board", "lightningrod FuzzResolvers"},
+	{"the names of the pins of other boards", "pinfs FuzzTree"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
