@@ -49,6 +49,8 @@ var parsers = []struct{ reads, target string }{
 	{"the kernel's tables of what listens", "lightningrod FuzzListeners"},
 	{"the configuration of lightning-rod", "cmd/lightning-rod FuzzReadConfig"},
 	{"the DNS servers of a board", "lightningrod FuzzResolvers"},
+	{"a request of the kernel on /dev/fuse", "fuse FuzzRequest"},
+	{"the kernel's table of mounts", "fuse FuzzMounts"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
