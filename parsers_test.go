@@ -53,6 +53,9 @@ var parsers = []struct{ reads, target string }{
 	{"what a board keeps of its pins", "hal FuzzJournal"},
 	{"a recording that sim plays", "hal FuzzRecording"},
 	{"what the kernel tells of devices", "hal FuzzUevent"},
+	{"the names of the pins of other boards", "pinfs FuzzTree"},
+	{"a request of the kernel on /dev/fuse", "fuse FuzzRequest"},
+	{"the kernel's table of mounts", "fuse FuzzMounts"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)

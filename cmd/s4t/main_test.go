@@ -22,6 +22,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/fuse"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -63,6 +64,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each program of a test with -race ends a second late
 			env.Setenv("AGO", ago(longAgo, time.Now()))
 			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "fuse" {
+				return false, fmt.Errorf("there is no condition %q", cond)
+			}
+			return fuse.CanMount() == nil, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": statusCommand},
 	})
@@ -166,7 +173,7 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 		refuse(401, s4t.Unauthenticated, "authenticate: the token is not valid", "log in with `s4t login`")
 		return
 	}
-	if strings.Contains(path, "/pins") && cannedPins(w, r, path, say, refuse) {
+	if strings.Contains("/"+path, "/pins") && cannedPins(w, r, path, say, refuse) {
 		return
 	}
 	switch r.Method + " " + path {

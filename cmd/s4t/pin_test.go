@@ -6,9 +6,11 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/wire"
 )
 
 var (
@@ -53,6 +55,34 @@ func cannedPins(w http.ResponseWriter, r *http.Request, path string, say func(in
 		}
 		w.Header().Set("X-Reported-At", longAgo.Format("2006-01-02T15:04:05Z"))
 		say(200, []s4t.Pin{{Name: "sim/demo/sine", Kind: s4t.PinSensor, Direction: s4t.PinIn}})
+	case "GET pins":
+		if ids := r.URL.Query()["board"]; len(ids) == 1 && ids[0] == "nobody" {
+			refuse(404, s4t.NotFound, `list the pins of boards: board "nobody" does not exist`, "see `s4t board list`")
+			return true
+		}
+		say(200, []wire.PinBoard{
+			{ID: kitchenID, Name: "kitchen", Status: s4t.BoardOnline, ReportedAt: &longAgo, Pins: thePins},
+			{ID: gardenID, Name: "garden", Status: s4t.BoardOffline, ReportedAt: &longAgo, Pins: thePins},
+		})
+	case "GET boards/" + kitchenID + "/pins/" + tempPin.Name + "/sample":
+		say(200, s4t.Sample{Pin: tempPin.Name, Seq: 3, At: longAgo, Value: half})
+	case "PUT boards/" + kitchenID + "/pins/" + lampPin.Name:
+		if string(body) != `{"value":1}` {
+			refuse(409, s4t.Conflict, "write the lamp: user paul has it", "")
+			return true
+		}
+		say(200, lampPin)
+	case "GET boards/" + kitchenID + "/pins/stream":
+		w.Header().Set("Content-Type", "text/event-stream")
+		for seq := uint64(10); r.Context().Err() == nil; seq++ { // an edge now and then
+			b, _ := json.Marshal(s4t.Sample{Pin: lampPin.Name, Seq: seq, At: longAgo.Add(time.Duration(seq)), Value: float64(seq)})
+			fmt.Fprintf(w, "data: %s\n\n", b)
+			http.NewResponseController(w).Flush()
+			select {
+			case <-r.Context().Done():
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
 	case "PUT boards/kitchen/pins/lamp", "PATCH boards/kitchen/pins/lamp", "POST boards/kitchen/pins/lamp/claim", "DELETE boards/kitchen/pins/lamp/claim":
 		say(200, lampPin)
 	case "PUT boards/kitchen/pins/sensor/hwmon0/x":
