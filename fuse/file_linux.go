@@ -43,9 +43,13 @@ func (s *Server) openFile(h header, body []byte) (int, syscall.Errno) {
 	if s.open >= maxFiles {
 		return 0, syscall.ENFILE
 	}
-	opened, errno := s.fs.Open(h.node, order.Uint32(body), h.caller)
+	flags := order.Uint32(body)
+	opened, errno := s.fs.Open(h.node, flags, h.caller)
 	if errno != 0 {
 		return 0, errno
+	}
+	if flags&syscall.O_TRUNC != 0 {
+		s.forgetInode(h.node, -1) // the kernel takes the size for 0 now
 	}
 	f := &file{File: opened}
 	f.refs.Store(1)
@@ -80,7 +84,9 @@ func (s *Server) releaseFile(body []byte) syscall.Errno {
 }
 
 // readFile answers READ in place. A reply longer than what was asked for would
-// make the read fail with EIO.
+// make the read fail with EIO. What would fill the page cache (sendfile(2),
+// mmap(2)) is refused, as it would be old the next time: programs that get EINVAL from
+// sendfile(2) read(2) instead.
 func (s *Server) readFile(h header, body []byte) (int, syscall.Errno) {
 	t, ok := parseTransfer(body)
 	if !ok {
@@ -89,6 +95,9 @@ func (s *Server) readFile(h header, body []byte) (int, syscall.Errno) {
 	f := s.file(t.fh)
 	if f == nil {
 		return 0, syscall.EBADF
+	}
+	if t.flags&readByProgram == 0 {
+		return 0, syscall.EINVAL
 	}
 	size := min(int(t.size), maxRead)
 	n, errno := f.Read(nil, s.out[sizeReply:][:size], t.offset)

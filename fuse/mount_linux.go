@@ -90,13 +90,16 @@ func Mount(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newServer(cfg, fd)
+	s, err := newServer(cfg, fd)
+	if err != nil {
+		_ = detach(cfg.Dir, byHelper)
+		return nil, s4t.Errorf(s4t.Unavailable, op, "", "make an eventfd: %w", err)
+	}
 	s.byHelper = byHelper
 	s.device = mountedAt(cfg.Dir).device
 	if err := s.agree(); err != nil {
-		s.cancel()
 		s.unmount()
-		syscall.Close(fd)
+		s.close()
 		return nil, s4t.Errorf(s4t.Unavailable, op, "it takes Linux 3.15 or later", "agree with the kernel on the protocol: %w", err)
 	}
 	return s, nil
@@ -123,15 +126,15 @@ func mount(op string, cfg Config) (int, error) {
 // agree answers INIT, which the kernel asks first, and at once.
 func (s *Server) agree() error {
 	for range 2 { // once more where the kernel is of a later major version
-		n, err := syscall.Read(s.fd, s.in)
+		msg, err := s.next()
 		if err != nil {
 			return err
 		}
-		h, body, ok := parseHeader(s.in[:n])
+		h, body, ok := parseHeader(msg)
 		if !ok || h.op != opInit || len(body) < sizeInitIn {
 			return syscall.EPROTO
 		}
-		reply := s.answer(s.in[:n])
+		reply := s.answer(msg)
 		s.reply(reply)
 		if errno := syscall.Errno(-int32(order.Uint32(reply[4:]))); errno != 0 {
 			return errno
@@ -161,8 +164,8 @@ func clearDir(op, dir string) (string, error) {
 	}
 	dir = filepath.Join(parent, filepath.Base(dir))
 	for range 64 { // dead mounts, one over the other
-		_, err := os.Lstat(dir)
-		if !errors.Is(err, syscall.ENOTCONN) {
+		var unused syscall.Statfs_t // stat(2) may be answered by what the kernel keeps
+		if syscall.Statfs(dir, &unused) != syscall.ENOTCONN {
 			break
 		}
 		if err := detach(dir, !mayMount()); err != nil {

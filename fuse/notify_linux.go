@@ -51,12 +51,15 @@ func (s *Server) InvalidateInode(ino Ino) {
 		return
 	}
 	defer s.busy.Done()
-	s.forgetInode(ino)
+	s.forgetInode(ino, 0)
 }
 
-func (s *Server) forgetInode(ino Ino) {
-	var b [sizeReply + 24]byte // fuse_notify_inval_inode_out: all of it
+// forgetInode has the kernel forget attributes, and pages from an offset on; -1:
+// no pages, and then it does not block.
+func (s *Server) forgetInode(ino Ino, from int64) {
+	var b [sizeReply + 24]byte // fuse_notify_inval_inode_out; a length of 0: to the end
 	order.PutUint64(b[sizeReply:], uint64(ino))
+	order.PutUint64(b[sizeReply+8:], uint64(from))
 	s.tell(b[:], notifyInvalInode)
 }
 
@@ -72,7 +75,7 @@ func (s *Server) InvalidateEntry(parent Ino, name string) {
 		return
 	}
 	defer s.busy.Done()
-	s.forgetInode(parent)
+	s.forgetInode(parent, 0)
 	b := make([]byte, sizeReply+16+len(name)+1) // fuse_notify_inval_entry_out
 	order.PutUint64(b[sizeReply:], uint64(parent))
 	order.PutUint32(b[sizeReply+8:], uint32(len(name)))

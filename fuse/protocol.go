@@ -43,7 +43,6 @@ const (
 	opInterrupt   = 36
 	opDestroy     = 38
 	opPoll        = 40
-	opNotifyReply = 41
 	opBatchForget = 42
 	opReaddirplus = 44
 )
@@ -53,7 +52,6 @@ const (
 	notifyPoll       = 1
 	notifyInvalInode = 2
 	notifyInvalEntry = 3
-	notifyRetrieve   = 5
 )
 
 // Flags of INIT that are wanted where the kernel has them.
@@ -67,6 +65,7 @@ const (
 	capNoOpendir     = 1 << 24 // ENOSYS to OPENDIR: none is sent, and the kernel keeps directories
 	capabilities     = capAtomicTrunc | capAutoInval | capReaddirplus | capReaddirAuto | capParallelDirs | capMaxPages | capNoOpendir
 	openDirectIO     = 1 << 0 // FOPEN_DIRECT_IO: the size means nothing, each read is a READ
+	readByProgram    = 1 << 1 // FUSE_READ_LOCKOWNER: of each read(2) with direct I/O, and of no read of the page cache
 	pollScheduleWake = 1 << 0 // FUSE_POLL_SCHEDULE_NOTIFY
 )
 
@@ -143,18 +142,24 @@ type transfer struct {
 	fh     uint64
 	offset int64
 	size   uint32
+	flags  uint32 // read_flags, write_flags
 }
 
 func parseTransfer(body []byte) (t transfer, ok bool) {
 	if len(body) < sizeReadIn {
 		return t, false
 	}
-	t = transfer{fh: order.Uint64(body), offset: int64(order.Uint64(body[8:])), size: order.Uint32(body[16:])}
+	t = transfer{fh: order.Uint64(body), offset: int64(order.Uint64(body[8:])), size: order.Uint32(body[16:]), flags: order.Uint32(body[20:])}
 	return t, t.offset >= 0
 }
 
-// putAttr writes a fuse_attr of 88 bytes.
+// putAttr writes a fuse_attr of 88 bytes. A file has at least a size of 4,096, as
+// in sysfs: sendfile(2), and with it busybox, takes one of 0 for empty and does
+// not even ask.
 func putAttr(b []byte, a Attr) {
+	if a.Mode&syscall.S_IFMT == syscall.S_IFREG {
+		a.Size = max(a.Size, 4096)
+	}
 	clear(b[:sizeAttr])
 	order.PutUint64(b, uint64(a.Ino))
 	order.PutUint64(b[8:], a.Size)

@@ -2,9 +2,12 @@ package fuse
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rawio"
@@ -23,11 +26,13 @@ type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	fd       int    // /dev/fuse: open until the last one who uses it is gone
+	wake     int    // eventfd(2)
 	device   string // MAJOR:MINOR of the mount
 	byHelper bool   // fusermount3 mounted it, and unmounts it
 
 	// Of the reader alone:
-	in, out   []byte // a request and its reply
+	in, out   []byte         // a request and its reply
+	polled    [2]unix.PollFd // fd and wake
 	files     []*file
 	free      []uint64 // places in files
 	open      int
@@ -42,13 +47,31 @@ type Server struct {
 	busy    sync.WaitGroup // who waits, and messages under way
 }
 
-// newServer returns a server of a descriptor of /dev/fuse.
-func newServer(cfg Config, fd int) *Server {
-	s := &Server{fs: cfg.FileSystem, dir: cfg.Dir, cfg: cfg, log: cfg.Log, fd: fd,
+// newServer returns a server of a descriptor of /dev/fuse, which is its own from
+// here on.
+func newServer(cfg Config, fd int) (*Server, error) {
+	err := syscall.SetNonblock(fd, true)
+	wake := -1
+	if err == nil {
+		wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	}
+	if err != nil {
+		syscall.Close(fd)
+		return nil, err
+	}
+	s := &Server{fs: cfg.FileSystem, dir: cfg.Dir, cfg: cfg, log: cfg.Log, fd: fd, wake: wake,
 		in: make([]byte, requestBytes), out: make([]byte, sizeReply+maxRead),
 		waiting: make(map[uint64]context.CancelFunc)}
+	s.polled = [2]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
 	s.base, s.cancel = context.WithCancel(context.Background())
-	return s
+	return s, nil
+}
+
+// close closes its descriptors; what is still asked is aborted: ECONNABORTED.
+func (s *Server) close() {
+	s.cancel()
+	syscall.Close(s.fd)
+	syscall.Close(s.wake)
 }
 
 // Serve answers requests until ctx ends or somebody unmounts. It unmounts then,
@@ -65,10 +88,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	if !unhook() {
 		<-stopped
 	}
-	s.cancel()
 	s.quiet()
-	syscall.Close(s.fd) // aborts what is still asked: ECONNABORTED
-	s.unmount()         // dead now, where another process forced it
+	s.close()
+	s.unmount() // it is dead, and still there, where another process forced it
 	for _, f := range s.files {
 		if f != nil {
 			f.unref()
@@ -80,22 +102,42 @@ func (s *Server) Serve(ctx context.Context) error {
 // read answers requests until the mount is gone, or stop wakes it.
 func (s *Server) read() error {
 	for {
-		n, err := syscall.Read(s.fd, s.in)
+		msg, err := s.next()
 		switch err {
 		case nil:
-		case syscall.EINTR, syscall.EAGAIN, syscall.ENOENT: // ENOENT: given up before it was read
-			continue
-		case syscall.ENODEV, syscall.ECONNABORTED: // unmounted
+		case syscall.ENODEV, syscall.ECONNABORTED, errStopped: // unmounted
 			return nil
 		default:
-			return s4t.Errorf(s4t.Internal, "serve the files at "+s.dir, "", "read /dev/fuse: %w", err)
-		}
-		msg := s.in[:n]
-		if h, _, ok := parseHeader(msg); ok && h.op == opNotifyReply {
-			return nil
+			return s4t.Errorf(s4t.Internal, "serve the files at "+s.dir, "", "read %s: %w", devFuse, err)
 		}
 		if reply := s.answer(msg); reply != nil {
 			s.reply(reply)
+		}
+	}
+}
+
+// errStopped is what next returns once stop was called.
+var errStopped = errors.New("stopped")
+
+// next waits for a request, which lies in s.in until the next one. A read(2) that
+// waits is ended by nothing while somebody has a file open, so it waits in
+// poll(2), on the device and on what stop writes to.
+func (s *Server) next() ([]byte, error) {
+	for {
+		s.polled[0].Revents, s.polled[1].Revents = 0, 0
+		if _, err := unix.Poll(s.polled[:], -1); err != nil && err != syscall.EINTR {
+			return nil, err
+		}
+		if s.polled[1].Revents != 0 {
+			return nil, errStopped
+		}
+		n, err := rawio.Read(s.fd, s.in)
+		switch err {
+		case nil:
+			return s.in[:n], nil
+		case syscall.EAGAIN, syscall.ENOENT: // ENOENT: given up before it was read
+		default:
+			return nil, err
 		}
 	}
 }
@@ -108,13 +150,11 @@ func (s *Server) reply(b []byte) {
 	}
 }
 
-// stop unmounts, and ends read, which may be in a read(2) that nothing else
-// ends while somebody has a file open: a NOTIFY_RETRIEVE of no bytes of the root
-// has the kernel send a request of its own.
+// stop unmounts, and ends read: after the messages that are under way, which may
+// wait for it to answer.
 func (s *Server) stop() {
 	s.unmount()
 	s.quiet()
-	var b [sizeReply + 40]byte // fuse_notify_retrieve_out
-	order.PutUint64(b[sizeReply+8:], uint64(Root))
-	s.tell(b[:sizeReply+32], notifyRetrieve) // ENOENT: nobody has a file open, and read ended by itself
+	one := []byte{7: 1} // in either order of bytes it is not 0
+	_, _ = rawio.Write(s.wake, one)
 }

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -159,14 +158,15 @@ func (t *tree) Open(ino Ino, flags uint32, _ Caller) (File, syscall.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.open++
-	return &opened{tree: t, name: name, seen: t.seq}, 0
+	return &opened{tree: t, name: name}, 0
 }
 
 // opened is an open file of a tree.
 type opened struct {
 	tree *tree
 	name string
-	seen uint64
+	seen uint64 // of what was read to its end
+	news uint64 // of text
 	text string
 }
 
@@ -197,12 +197,13 @@ func (o *opened) Read(ctx context.Context, p []byte, off int64) (int, syscall.Er
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if off == 0 {
-		o.text, o.seen = t.value+"\n", t.seq
+		o.text, o.news = t.value+"\n", t.seq
 	}
-	if off >= int64(len(o.text)) {
-		return 0, 0
+	n := copy(p, o.text[min(off, int64(len(o.text))):])
+	if off+int64(n) == int64(len(o.text)) {
+		o.seen = o.news
 	}
-	return copy(p, o.text[off:]), 0
+	return n, 0
 }
 
 func (o *opened) Write(ctx context.Context, p []byte, _ int64) (int, syscall.Errno) {
@@ -231,7 +232,7 @@ func (o *opened) Poll(wake func()) uint32 {
 	if wake != nil {
 		t.wakes[o] = wake
 	}
-	if o.seen != t.seq {
+	if o.text == "" || o.seen != t.seq {
 		return unix.POLLIN | unix.POLLPRI | unix.POLLOUT
 	}
 	return unix.POLLOUT
@@ -312,7 +313,7 @@ func (m *mounting) wait(t testing.TB) error {
 // sh runs a shell in the mount and returns what it prints, errors too.
 func (m *mounting) sh(t testing.TB, script string) string {
 	t.Helper()
-	return run(t, exec.Command("sh", "-c", "cd "+m.dir+" || exit 1\n"+script))
+	return run(t, exec.Command("sh", "-c", "T="+t.TempDir()+"; cd "+m.dir+" || exit 1\n"+script))
 }
 
 // python runs Python in the mount.
@@ -347,11 +348,4 @@ func run(t testing.TB, cmd *exec.Cmd) string {
 		fmt.Fprintf(&out, "(%v)", err)
 	}
 	return strings.TrimRight(out.String(), "\n")
-}
-
-func TestMain(m *testing.M) {
-	if role := os.Getenv("S4T_FUSE_TEST"); role != "" {
-		os.Exit(roles[role]())
-	}
-	os.Exit(verify(m))
 }

@@ -5,14 +5,14 @@ import (
 	"github.com/stack4things/s4t/fuse"
 )
 
-// stale is what the kernel is to forget: a name in a directory, or, without a
-// name, the attributes of a node.
+// stale is what the kernel is to forget: a name in a directory (also that there
+// is none), or, without a name, the attributes of a node.
 type stale struct {
 	ino  fuse.Ino
 	name string
 }
 
-// follow shows the tree that the source has now. It tells the kernel what went,
+// follow shows the tree that the source has now. It tells the kernel what changed,
 // which may wait for a request that is being answered: it is never called by who
 // answers them.
 func (f *FS) follow() {
@@ -63,6 +63,7 @@ func (f *FS) show(tree Tree) (forget []stale) {
 		case b == nil:
 			b = &board{Board: now, num: f.last}
 			f.last++
+			forget = append(forget, stale{fuse.Root, now.Name})
 		default:
 			forget = f.change(b, now, forget)
 		}
@@ -95,22 +96,34 @@ func (f *FS) change(b *board, now Board, forget []stale) []stale {
 	before := *b
 	b.Board = now
 	b.index(&before)
-	parents := [4]uint32{} // slots, by depth
-	for i := range before.places {
-		p := &before.places[i]
-		parents[p.depth] = p.slot
-		_, stays := b.slots[p.slot]
-		_, there := b.slots[parents[p.depth-1]]
-		switch {
-		case !stays && (p.depth == 1 || there):
-			forget = append(forget, stale{makeIno(b.num, parents[p.depth-1], codeDir), before.name(p)})
-		case stays && p.depth == 3:
-			forget = b.changed(p.slot, &before.Pins[p.pin], b.node(p.slot), forget)
+	forget = b.differs(&before, forget)
+	forget = before.differs(b, forget)
+	for i := range b.places {
+		if p := &b.places[i]; p.depth == 3 {
+			if was := before.node(p.slot); was != nil {
+				forget = b.changed(p.slot, was, b.node(p.slot), forget)
+			}
 		}
 	}
-	for _, l := range before.links {
-		if _, stays := b.slots[l.slot]; !stays {
-			forget = append(forget, stale{makeIno(b.num, 0, codeByName), before.Pins[l.pin].Label})
+	return forget
+}
+
+// differs adds the names that the board has, and that it has not in another state
+// of it; not what is in a folder that is not there either.
+func (b *board) differs(other *board, forget []stale) []stale {
+	parents := [4]uint32{} // slots, by depth
+	for i := range b.places {
+		p := &b.places[i]
+		parents[p.depth] = p.slot
+		_, stays := other.slots[p.slot]
+		_, there := other.slots[parents[p.depth-1]]
+		if !stays && (p.depth == 1 || there) {
+			forget = append(forget, stale{makeIno(b.num, parents[p.depth-1], codeDir), b.name(p)})
+		}
+	}
+	for _, l := range b.links {
+		if _, stays := other.slots[l.slot]; !stays {
+			forget = append(forget, stale{makeIno(b.num, 0, codeByName), b.Pins[l.pin].Label})
 		}
 	}
 	return forget
@@ -120,8 +133,7 @@ func (f *FS) change(b *board, now Board, forget []stale) []stale {
 func (b *board) changed(slot uint32, was, is *Node, forget []stale) []stale {
 	for file, name := range pinFiles {
 		switch {
-		case !was.has(file):
-		case !is.has(file):
+		case was.has(file) != is.has(file):
 			forget = append(forget, stale{makeIno(b.num, slot, codeDir), name})
 		case was.mode(file) != is.mode(file) || was.UID != is.UID || was.GID != is.GID:
 			forget = append(forget, stale{makeIno(b.num, slot, codeFile+uint8(file)), ""})

@@ -18,7 +18,9 @@
 // A read at offset 0 takes the newest sample, from memory where it is at hand,
 // else from the device or the board; a read further on gets the rest of that
 // sample. So who keeps a file open reads it with pread(2), or seeks to 0 first,
-// as with sysfs. Sizes say 0.
+// as with sysfs. Sizes say 4096, as there, and mean nothing. sendfile(2) and
+// splice(2) fail with EINVAL, and programs go back to read(2): the page cache, which
+// they go through, would keep old values.
 //
 // Each write(2) is one value, wherever in the file it is written, and has acted
 // when it returns. Truncating, closing and opening do nothing. A file that wrote
@@ -43,12 +45,15 @@
 // newest sample, whoever else reads. A file that was just opened is ready until
 // its first read, as with sysfs, so nothing is missed between open and poll.
 //
-// Of a new sample poll says POLLIN and POLLPRI. sysfs says POLLERR too, which
-// poll(2) cannot be told to leave out; here it is kept for what is an error:
-// POLLERR and POLLHUP, when the pin has gone. Programs that wait for POLLPRI, or
-// for POLLPRI|POLLERR as with sysfs, work unchanged. POLLOUT is always said of a
-// file that is open for writing. All other files can always be read. A board
-// that goes offline wakes nobody; its next sample does.
+// Of a new sample poll says POLLPRI and POLLIN. POLLIN is also said until the
+// reader has seen the end of what it reads (a read that returned less than it
+// asked for), as shells poll before each byte: who waits for samples by POLLIN
+// gives read more room than a line. sysfs says POLLERR too, which poll(2) cannot be
+// told to leave out; here it is kept for what is an error: POLLERR and POLLHUP,
+// when the pin has gone. Programs that wait for POLLPRI, or for POLLPRI|POLLERR as
+// with sysfs, work unchanged. POLLOUT is always said of a file that is open for
+// writing. All other files can always be read. A board that goes offline wakes
+// nobody; its next sample does.
 //
 // Samples that come faster than a file is read are not kept for it: it reads the
 // newest. A file that nobody polls is not watched, and costs nothing.

@@ -2,7 +2,6 @@ package pinfs
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"sync"
 	"syscall"
@@ -28,7 +27,7 @@ const (
 	maxSetting = 256
 )
 
-// file is an open file of a pin's newest sample: value or at, or of its lease.
+// file is an open file of a pin's newest sample: value or at.
 type file struct {
 	fs     *FS
 	ino    fuse.Ino
@@ -39,9 +38,9 @@ type file struct {
 
 	mu       sync.Mutex
 	line     [64]byte  // what is read from the beginning: a reader that takes it in pieces gets pieces of one sample
-	lease    string    // the same, of lease
 	n        int       // bytes of line
 	read     bool      // it was read once
+	ended    bool      // the reader has seen the end of the line
 	seen     uint64    // the sample that was read last
 	seenAt   time.Time // its time
 	fence    int64     // of the claim under which it wrote
@@ -60,10 +59,6 @@ func (o *file) Read(ctx context.Context, p []byte, off int64) (int, syscall.Errn
 		if o.gone {
 			return 0, syscall.ENODEV
 		}
-		if o.what == fileLease {
-			o.lease = leaseText(o.pin.Lease())
-			return copy(p, o.lease), 0
-		}
 		s, ok := o.pin.Newest()
 		if !ok {
 			if ctx == nil {
@@ -77,16 +72,9 @@ func (o *file) Read(ctx context.Context, p []byte, off int64) (int, syscall.Errn
 		o.take(s)
 	}
 	rest := o.line[:o.n]
-	if o.what == fileLease {
-		if off < int64(len(o.lease)) {
-			return copy(p, o.lease[off:]), 0
-		}
-		return 0, 0
-	}
-	if off >= int64(len(rest)) {
-		return 0, 0
-	}
-	return copy(p, rest[off:]), 0
+	n := copy(p, rest[min(off, int64(o.n)):])
+	o.ended = n < len(p)
+	return n, 0
 }
 
 // take keeps a sample as the one that was read. o.mu is held.
@@ -166,11 +154,9 @@ func (o *file) Write(ctx context.Context, p []byte, off int64) (int, syscall.Err
 
 // Poll says whether there is a newer sample than the one that was read last.
 // Before the first read there is one, as with sysfs: so nobody misses what came
-// between open and poll.
+// between open and poll. What is left of a line can be read, too, and its end:
+// the shell of busybox polls before each byte.
 func (o *file) Poll(wake func()) uint32 {
-	if o.what == fileLease {
-		return pollIn
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if wake != nil {
@@ -196,8 +182,11 @@ func (o *file) Poll(wake func()) uint32 {
 		s, ok := o.pin.Newest()
 		newer = ok && (s.Seq > o.seen || s.Seq < o.seen && s.At.After(o.seenAt))
 	}
+	if newer || !o.ended {
+		events |= pollIn
+	}
 	if newer {
-		events |= pollIn | pollPri
+		events |= pollPri
 	}
 	return events
 }
@@ -231,11 +220,4 @@ func (o *file) Release() {
 	o.wake = nil
 	o.mu.Unlock()
 	o.pin.Close()
-}
-
-func leaseText(l *s4t.PinLease) string {
-	if l == nil {
-		return ""
-	}
-	return fmt.Sprintf("priority=%d fence=%d until=%s holder=%s\n", l.Priority, l.Fence, l.Until.UTC().Format(time.RFC3339), s4t.Line(l.Holder, maxSetting))
 }

@@ -3,7 +3,6 @@ package pinfs
 import (
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -157,6 +156,10 @@ func (f *FS) Readlink(ino fuse.Ino) (string, syscall.Errno) {
 	return "../" + b.Pins[b.links[^b.slots[slot]].pin].Name, 0
 }
 
+// fileSize is what a file says its size is, as in sysfs. With 0 sendfile(2) sends
+// nothing.
+const fileSize = 4096
+
 // attr returns the attributes of a node of a board; nil: the root of a tree of
 // boards. f.mu is held.
 func (f *FS) attr(b *board, slot uint32, code uint8) fuse.Attr {
@@ -168,13 +171,13 @@ func (f *FS) attr(b *board, slot uint32, code uint8) fuse.Attr {
 	case codeDir, codeByName:
 		a.Mode = syscall.S_IFDIR | 0o555
 	case codeStatus:
-		a.Mode = syscall.S_IFREG | 0o444
+		a.Mode, a.Size = syscall.S_IFREG|0o444, fileSize
 	case codeLink:
 		a.Mode = syscall.S_IFLNK | 0o777
 		a.Size = uint64(len("../") + len(b.Pins[b.links[^b.slots[slot]].pin].Name))
 	default:
 		n := b.node(slot)
-		a.Mode = syscall.S_IFREG | n.mode(int(code-codeFile))
+		a.Mode, a.Size = syscall.S_IFREG|n.mode(int(code-codeFile)), fileSize
 		if n.UID != 0 {
 			a.UID = n.UID
 		}
@@ -210,9 +213,10 @@ func (f *FS) Open(ino fuse.Ino, flags uint32, caller fuse.Caller) (fuse.File, sy
 		return nil, syscall.EACCES
 	}
 	switch what {
-	case fileValue, fileAt, fileLease:
-		// The name is cut from the tree, and would keep all of it.
-		o := &file{fs: f, ino: ino, what: what, remote: !f.local, write: write, pin: f.source.Open(b.Name, strings.Clone(n.Name), by)}
+	case fileLease:
+		return &text{fs: f, ino: ino, pin: f.source.Open(b.Name, n.Name, by)}, 0
+	case fileValue, fileAt:
+		o := &file{fs: f, ino: ino, what: what, remote: !f.local, write: write, pin: f.source.Open(b.Name, n.Name, by)}
 		f.files[o] = struct{}{}
 		return o, 0
 	}

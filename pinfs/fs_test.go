@@ -142,8 +142,8 @@ func (k *told) InvalidateEntry(parent fuse.Ino, name string) {
 }
 func (k *told) InvalidateInode(ino fuse.Ino) { *k = append(*k, fmt.Sprint(ino)) }
 
-// What stays keeps its number; of what went, and of modes, the kernel is told,
-// and of nothing else.
+// What stays keeps its number; of names that came and went, and of modes, the
+// kernel is told, and of nothing else.
 func TestChanges(t *testing.T) {
 	a, b, c := input("gpio/c/1", s4t.PinKeyDirection, s4t.PinKeyEdge), labelled(input("gpio/c/2"), "two"), input("gpio/d/1")
 	for _, test := range []struct {
@@ -154,11 +154,13 @@ func TestChanges(t *testing.T) {
 	}{
 		{"nothing", []Board{{Name: "x", Pins: []Node{a, b, c}}, {Name: "y"}}, nil, nil},
 		{"online", []Board{{Name: "x", Online: true, Pins: []Node{a, b, c}}, {Name: "y"}}, nil, nil},
-		{"a pin comes", []Board{{Name: "x", Pins: []Node{input("adc/0/0"), a, b, c}}, {Name: "y"}}, nil, nil},
+		{"a pin comes", []Board{{Name: "x", Pins: []Node{input("adc/0/0"), a, b, c}}, {Name: "y"}}, nil, []string{"x/adc"}},
+		{"a board comes", []Board{{Name: "w"}, {Name: "x", Pins: []Node{a, b, c}}, {Name: "y"}}, nil, []string{"w"}},
+		{"a setting comes", []Board{{Name: "x", Pins: []Node{a, labelled(input("gpio/c/2", s4t.PinKeyEdge), "two"), c}}, {Name: "y"}}, nil, []string{"x/gpio/c/2/edge"}},
 		{"a pin goes", []Board{{Name: "x", Pins: []Node{a, b}}, {Name: "y"}}, []string{"x/gpio/d"}, []string{"x/gpio/d"}},
 		{"all pins go", []Board{{Name: "x"}, {Name: "y"}}, []string{"x/gpio", "x/by-name/two"}, []string{"x/gpio", "x/by-name/two"}},
 		{"a board goes", []Board{{Name: "y"}}, []string{"x"}, []string{"x"}},
-		{"a label moves", []Board{{Name: "x", Pins: []Node{labelled(a, "two"), input("gpio/c/2"), c}}, {Name: "y"}}, []string{"x/by-name/two"}, []string{"x/by-name/two"}},
+		{"a label moves", []Board{{Name: "x", Pins: []Node{labelled(a, "two"), input("gpio/c/2"), c}}, {Name: "y"}}, []string{"x/by-name/two"}, []string{"x/by-name/two", "x/by-name/two"}},
 		{"an output", []Board{{Name: "x", Pins: []Node{output("gpio/c/1", s4t.PinKeyDirection), b, c}}, {Name: "y"}}, []string{"x/gpio/c/1/edge"}, []string{"!x/gpio/c/1/value", "x/gpio/c/1/edge"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package pinfs
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"syscall"
@@ -12,11 +13,12 @@ import (
 )
 
 // text is an open file of what is said of a pin or a board: its settings, its
-// unit, whether it is there.
+// unit, who has it, whether it is there.
 type text struct {
 	fs  *FS
 	ino fuse.Ino
 	by  Holder
+	pin Pin // of lease, else nil
 
 	mu   sync.Mutex
 	line string // what is read from the beginning
@@ -84,6 +86,9 @@ func (o *text) Read(ctx context.Context, p []byte, off int64) (int, syscall.Errn
 		if !ok {
 			return 0, syscall.ENODEV
 		}
+		if o.pin != nil {
+			line = leaseText(o.pin.Lease())
+		}
 		o.line = line
 	}
 	if off >= int64(len(o.line)) {
@@ -122,5 +127,16 @@ func (o *text) Write(ctx context.Context, p []byte, off int64) (int, syscall.Err
 // Poll: nothing is told of these; they can always be read.
 func (o *text) Poll(func()) uint32 { return pollIn | pollOut }
 
-// Release has nothing to give back.
-func (o *text) Release() {}
+// Release closes the pin.
+func (o *text) Release() {
+	if o.pin != nil {
+		o.pin.Close()
+	}
+}
+
+func leaseText(l *s4t.PinLease) string {
+	if l == nil {
+		return ""
+	}
+	return fmt.Sprintf("priority=%d fence=%d until=%s holder=%s\n", l.Priority, l.Fence, l.Until.UTC().Format(time.RFC3339), s4t.Line(l.Holder, maxSetting))
+}
