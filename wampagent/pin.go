@@ -84,18 +84,19 @@ func (p *pinSession) enter(ctx context.Context, op string) (leave func(), err er
 
 // pinsOfBoard asks a board.
 func (a *Agent) pinsOfBoard(ctx context.Context, req wire.BoardPins) (json.RawMessage, error) {
-	s, ok := a.sessions.of(req.Board)
+	ctx, cancel := context.WithTimeout(ctx, pinAskTime)
+	defer cancel()
+	s, ok := a.sessions.soon(ctx, req.Board)
 	if !ok {
 		return nil, offline(req.Board)
 	}
 	return a.askPins(ctx, s, req.Ask)
 }
 
-// askPins asks a board in a session. One that does not answer in time is Offline.
+// askPins asks a board in a session. One that does not answer until ctx ends is
+// Offline.
 func (a *Agent) askPins(ctx context.Context, s session, ask wire.PinAsk) (json.RawMessage, error) {
 	op := fmt.Sprintf("%s pins of board %s", ask.Do, s.Board)
-	ctx, cancel := context.WithTimeout(ctx, pinAskTime)
-	defer cancel()
 	leave, err := s.pins.enter(ctx, op)
 	var reply string
 	if err == nil {
@@ -171,13 +172,13 @@ func (p *pinSession) union(now time.Time) wire.PinAsk {
 // pinsWatch has the samples of a board sent to a sink. The board is told what all
 // sinks together watch: it samples, and sends, once.
 func (a *Agent) pinsWatch(ctx context.Context, req wire.BoardPinsWatch) (json.RawMessage, error) {
-	s, ok := a.sessions.of(req.Board)
+	ctx, cancel := context.WithTimeout(ctx, pinAskTime)
+	defer cancel()
+	s, ok := a.sessions.soon(ctx, req.Board)
 	if !ok {
 		return nil, offline(req.Board)
 	}
 	p := s.pins
-	ctx, cancel := context.WithTimeout(ctx, pinAskTime)
-	defer cancel()
 	select { // of two unions the later one is told later
 	case p.telling <- struct{}{}:
 		defer func() { <-p.telling }()
