@@ -156,10 +156,6 @@ func (f *FS) Readlink(ino fuse.Ino) (string, syscall.Errno) {
 	return "../" + b.Pins[b.links[^b.slots[slot]].pin].Name, 0
 }
 
-// fileSize is what a file says its size is, as in sysfs. With 0 sendfile(2) sends
-// nothing.
-const fileSize = 4096
-
 // attr returns the attributes of a node of a board; nil: the root of a tree of
 // boards. f.mu is held.
 func (f *FS) attr(b *board, slot uint32, code uint8) fuse.Attr {
@@ -171,13 +167,13 @@ func (f *FS) attr(b *board, slot uint32, code uint8) fuse.Attr {
 	case codeDir, codeByName:
 		a.Mode = syscall.S_IFDIR | 0o555
 	case codeStatus:
-		a.Mode, a.Size = syscall.S_IFREG|0o444, fileSize
+		a.Mode = syscall.S_IFREG | 0o444
 	case codeLink:
 		a.Mode = syscall.S_IFLNK | 0o777
 		a.Size = uint64(len("../") + len(b.Pins[b.links[^b.slots[slot]].pin].Name))
 	default:
 		n := b.node(slot)
-		a.Mode, a.Size = syscall.S_IFREG|n.mode(int(code-codeFile)), fileSize
+		a.Mode = syscall.S_IFREG | n.mode(int(code-codeFile))
 		if n.UID != 0 {
 			a.UID = n.UID
 		}
