@@ -49,6 +49,8 @@ var parsers = []struct{ reads, target string }{
 	{"the kernel's tables of what listens", "lightningrod FuzzListeners"},
 	{"the configuration of lightning-rod", "cmd/lightning-rod FuzzReadConfig"},
 	{"the DNS servers of a board", "lightningrod FuzzResolvers"},
+	{"what the cloud asks of pins", "lightningrod FuzzPinAsk"},
+	{"what mounts of other boards' pins and lightning-rod say to each other", "lightningrod FuzzMountFrames"},
 	{"the owner's configuration of a board's pins", "hal FuzzConfig"},
 	{"what a board keeps of its pins", "hal FuzzJournal"},
 	{"a recording that sim plays", "hal FuzzRecording"},

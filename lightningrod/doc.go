@@ -18,6 +18,10 @@
 //	streams.go  kind streams: the data rtunnels on which streams come
 //	target.go   whether something listens there; listener.go reads the kernel's tables
 //	source.go   from which address a service sees whom; hostkey.go, its SSH keys
+//	pin.go      what the cloud asks of the board's pins; pin_report.go, what it is told of them
+//	pin_watch.go   samples on their way to the cloud, while somebody watches
+//	pin_tree.go    the pins as files; pin_remote.go, the way of mounts to other boards' pins
+//	mount.go    the process that mounts those, and mount_source.go what it shows
 //	status.go   the Unix socket behind `lightning-rod status` and `leave`
 //	lock.go     where lock and socket are, also on a read-only disk
 //	doctor.go   what package doctor is told of the board

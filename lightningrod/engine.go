@@ -36,7 +36,7 @@ type Config struct {
 	Devices       *Devices                             // optional: where devices are made; default the kernel
 	IO            string                               // optional: where the tree of the board's pins is mounted; default: nowhere
 	IOConfig      string                               // optional: the file with what the owner says of pins (io-config); default: none
-	Pins          *hal.Config                          // optional: drivers of pins and where they look; File, State and Log are set here; default those of the kernel
+	Pins          *hal.Config                          // optional: drivers of pins and where they look; File, State and Log are set here; default those of the kernel where IO or IOConfig is set, else the board has no pins
 	Ready         func(board string, generation int64) // optional: called each time the board is connected and has applied its desired state
 	Log           *slog.Logger                         // optional: default discards
 }
@@ -59,7 +59,7 @@ type Engine struct {
 	dirty    chan struct{}                           // a state of a resource may have changed
 	trial    *trial
 	around   *around
-	pins     *boardPins  // set by Run
+	pins     *boardPins  // set by Run; nil: it has none
 	remote   *remotePins // set by Run
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
@@ -142,7 +142,11 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	e.recall()
-	c, err := newConnector(connectorConfig{Identity: e.id, Trust: e.trust, Doctor: e.doctor, HostKeys: e.ssh.answer, Pins: e.pins.handler, Log: e.cfg.Log})
+	cfg := connectorConfig{Identity: e.id, Trust: e.trust, Doctor: e.doctor, HostKeys: e.ssh.answer, Log: e.cfg.Log}
+	if e.pins != nil {
+		cfg.Pins = e.pins.handler
+	}
+	c, err := newConnector(cfg)
 	if err != nil {
 		return err
 	}
@@ -168,7 +172,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }, e.remote.serve)
 		})
 	}
-	background.Go(func() { e.pins.run(ctx) })
+	if e.pins != nil {
+		background.Go(func() { e.pins.run(ctx) })
+	}
 	background.Go(func() { e.judge(ctx) })
 	background.Go(func() { e.around.Run(ctx) })
 	e.kinds.run(ctx, &background)

@@ -91,13 +91,18 @@ type mountLink struct {
 // run keeps the connection until ctx ends. tried is called after each try, with why it
 // ended.
 func (l *mountLink) run(ctx context.Context, tried func(error)) {
+	told := slog.LevelWarn
 	for ctx.Err() == nil {
-		err := l.once(ctx)
+		was, err := l.once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		tried(err)
-		l.log.Warn("no connection to the lightning-rod of this board", "err", err, "retry_in", retryCall)
+		if was {
+			told = slog.LevelWarn
+		}
+		l.log.Log(ctx, told, "no connection to the lightning-rod of this board", "err", err, "retry_in", retryCall)
+		told = slog.LevelDebug // the same is told once
 		select {
 		case <-ctx.Done():
 		case <-time.After(retryCall):
@@ -105,16 +110,17 @@ func (l *mountLink) run(ctx context.Context, tried func(error)) {
 	}
 }
 
-func (l *mountLink) once(ctx context.Context) error {
+// once connects, and reads until that ends. was: there was a connection.
+func (l *mountLink) once(ctx context.Context) (was bool, err error) {
 	conn, err := l.dir.reach(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	if _, err := io.WriteString(conn, askMount+"\n"); err != nil {
-		return err
+		return false, err
 	}
 	l.mu.Lock()
 	l.conn = conn
@@ -146,11 +152,11 @@ func (l *mountLink) once(ctx context.Context) error {
 	})
 	switch {
 	case refused != nil:
-		return refused
+		return false, refused
 	case err == nil:
-		return errors.New("it ended")
+		err = errors.New("it ended")
 	}
-	return err
+	return true, err
 }
 
 // ask asks the cloud, by way of the lightning-rod that runs.

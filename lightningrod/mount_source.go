@@ -14,6 +14,10 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
+// mountInterest is how often a mount asks whether something changed, as the cloud tells
+// news to boards only that asked within the last two minutes.
+const mountInterest = 45 * time.Second
+
 // remoteSource is the source of a tree of other boards' pins: what the cloud tells
 // of them, by way of the lightning-rod that runs on this board.
 type remoteSource struct {
@@ -76,6 +80,8 @@ func (s *remoteSource) run(ctx context.Context, first func(error)) {
 	})
 	renew := time.NewTicker(wire.PinWatchTerm / 3)
 	defer renew.Stop()
+	interest := time.NewTicker(mountInterest)
+	defer interest.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -90,6 +96,8 @@ func (s *remoteSource) run(ctx context.Context, first func(error)) {
 			} else {
 				first(nil)
 			}
+		case <-interest.C:
+			notify(s.news)
 		case <-renew.C:
 			s.mu.Lock()
 			for _, b := range s.boards {

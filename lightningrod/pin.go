@@ -37,9 +37,13 @@ type boardPins struct {
 // openPins finds the pins. Nothing of them runs yet. The lock of the state is held,
 // and the identity read.
 func (e *Engine) openPins() error {
+	e.remote = newRemotePins(e.id.Board, e.online, e.cfg.Log)
 	var cfg hal.Config
-	if e.cfg.Pins != nil {
+	switch {
+	case e.cfg.Pins != nil:
 		cfg = *e.cfg.Pins
+	case e.cfg.IO == "" && e.cfg.IOConfig == "":
+		return nil
 	}
 	cfg.File, cfg.State, cfg.Log = e.cfg.IOConfig, string(e.dir), e.cfg.Log
 	h, err := hal.New(cfg)
@@ -47,7 +51,6 @@ func (e *Engine) openPins() error {
 		return err
 	}
 	e.pins = newPins(h, e.cfg.IO, e.id.Board, e.online, e.cfg.Log)
-	e.remote = newRemotePins(e.id.Board, e.online, e.cfg.Log)
 	return nil
 }
 

@@ -50,12 +50,9 @@ func TestTheUnitRunsWhatWasGiven(t *testing.T) {
 	}
 }
 
-// TestTheEndOfALoginEndsNothing: neither SIGHUP nor a log that nobody reads any
-// more; SIGTERM does.
-func TestTheEndOfALoginEndsNothing(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root for a network namespace")
-	}
+// joinedState is the state of a board that has joined a cloud that is not there.
+func joinedState(t *testing.T) string {
+	t.Helper()
 	state := t.TempDir()
 	id, err := json.Marshal(lightningrod.Identity{
 		Board: "3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c11", Name: "kitchen", Key: make([]byte, 32), URLs: []string{"https://127.0.0.1:1"},
@@ -67,6 +64,16 @@ func TestTheEndOfALoginEndsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return state
+}
+
+// TestTheEndOfALoginEndsNothing: neither SIGHUP nor a log that nobody reads any
+// more; SIGTERM does.
+func TestTheEndOfALoginEndsNothing(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root for a network namespace")
+	}
+	state := joinedState(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
