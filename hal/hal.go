@@ -163,6 +163,7 @@ func readBounded(file string, n int64) ([]byte, error) {
 
 // Run works the pins until ctx ends. Then the outputs fall back as they are set to.
 func (h *HAL) Run(ctx context.Context) error {
+	relieve(h.config.State)
 	h.mu.Lock()
 	h.running = true
 	for _, d := range h.devices {

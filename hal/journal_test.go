@@ -203,22 +203,6 @@ func TestTheGuardLetsPinsFallBackWhenTheBoardIsKilled(t *testing.T) {
 	becomes(t, out, "1")
 }
 
-func TestTheGuardDoesNothingAfterGoodbye(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "out")
-	order := `[{"path":"` + file + `","text":"1"}]` + "\n"
-	if err := guard(strings.NewReader(order + "goodbye\n")); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(file); err == nil {
-		t.Error("it wrote")
-	}
-	os.WriteFile(file, nil, 0o600)
-	if err := guard(strings.NewReader(order + `[{"path`)); err != nil { // died in the middle of a line
-		t.Error(err)
-	}
-	becomes(t, file, "1")
-}
-
 func TestOutputsFallBackAtTheEnd(t *testing.T) {
 	dir, out := newBoard(t)
 	c := onFile(dir)
