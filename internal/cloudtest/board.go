@@ -17,8 +17,9 @@ import (
 // Board is a real board but for its devices. Its methods are for one
 // goroutine, but [Board.Devices].
 type Board struct {
-	Name  string
-	Proxy *Proxy
+	Name     string
+	Proxy    *Proxy
+	IOConfig string // optional, before Start: the file with its pins; default: it has none
 
 	state string
 	stop  func() // nil while it does not run
@@ -53,7 +54,7 @@ func (b *Board) Reachable() bool { return b.Running() && !b.Proxy.isCut() }
 
 // Start starts its lightning-rod.
 func (b *Board) Start() error {
-	e, err := lightningrod.New(lightningrod.Config{State: b.state, Devices: &lightningrod.Devices{
+	e, err := lightningrod.New(lightningrod.Config{State: b.state, IOConfig: b.IOConfig, Devices: &lightningrod.Devices{
 		Capabilities: func() link.Capabilities { return link.Capabilities{Networks: true} },
 		Open:         b.open,
 		Apply:        func([]vnet.Op) (link.Outcome, error) { return link.Outcome{}, nil },
