@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "pin-board" {
 		board(os.Args[2])
 	}
+	if len(os.Args) > 2 && os.Args[1] == "pin-gpio" {
+		runGPIOBoard(os.Args[2])
+	}
 	goleak.VerifyTestMain(m)
 }
 
