@@ -49,6 +49,10 @@ var parsers = []struct{ reads, target string }{
 	{"the kernel's tables of what listens", "lightningrod FuzzListeners"},
 	{"the configuration of lightning-rod", "cmd/lightning-rod FuzzReadConfig"},
 	{"the DNS servers of a board", "lightningrod FuzzResolvers"},
+	{"the owner's configuration of a board's pins", "hal FuzzConfig"},
+	{"what a board keeps of its pins", "hal FuzzJournal"},
+	{"a recording that sim plays", "hal FuzzRecording"},
+	{"what the kernel tells of devices", "hal FuzzUevent"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)

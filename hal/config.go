@@ -111,7 +111,7 @@ func (t *owner) UnmarshalText(b []byte) error {
 	if err == nil {
 		b = []byte(u.Uid)
 	}
-	return number(&t.id, "user", b)
+	return parseID(&t.id, "user", b)
 }
 
 // UnmarshalText looks up a group.
@@ -120,11 +120,11 @@ func (t *group) UnmarshalText(b []byte) error {
 	if err == nil {
 		b = []byte(g.Gid)
 	}
-	return number(&t.id, "group", b)
+	return parseID(&t.id, "group", b)
 }
 
-// number reads an id that is, or was found as, a number.
-func number(to *uint32, what string, b []byte) error {
+// parseID reads an id that is, or was found as, a number.
+func parseID(to *uint32, what string, b []byte) error {
 	n, err := strconv.ParseUint(string(b), 10, 32)
 	if err != nil {
 		return s4t.Errorf(s4t.Invalid, "", "make it, or write a number", "this board has no %s %q", what, s4t.Line(string(b), s4t.MaxName))

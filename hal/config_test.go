@@ -45,7 +45,7 @@ unit = "A"
 period = "10ms"
 `
 	h, err := New(Config{File: ioConfig(t, text), Drivers: []Driver{&fakeDriver{lines: []*fakeLine{
-		sensor("fake/a/t", 0), sensor("fake/a/secret", 0), output("fake/b/out")}}}})
+		fakeSensor("fake/a/t", 0), fakeSensor("fake/a/secret", 0), fakeOutput("fake/b/out")}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func FuzzJournal(f *testing.F) {
 		h.last = b
 		d := &fakeDriver{}
 		for name := range b.Pins {
-			out := output(name)
+			out := fakeOutput(name)
 			out.pin.Keys = s4t.PinKeys
 			d.lines = append(d.lines, out)
 		}

@@ -68,7 +68,7 @@ func (gpioDriver) Name() string { return "gpio" }
 // gpioKeys are the settings of a line.
 var gpioKeys = []string{s4t.PinKeyDirection, s4t.PinKeyEdge, s4t.PinKeyBias, s4t.PinKeyDebounce}
 
-const gpioGuarantee = "driven while lightning-rod runs; when it dies the chip decides: most keep the level, some let it fall to the bias"
+const gpioGuarantee = "driven while lightning-rod runs; when it is killed: low and high within milliseconds, until then and with hold as the chip does (most keep the level, some fall to the bias)"
 
 // Scan lists the lines of all chips.
 func (d gpioDriver) Scan(context.Context) (list []Found, err error) {
@@ -163,7 +163,7 @@ func (d gpioDriver) openLine(file string, offset int) (Line, error) {
 		return nil, gone(err)
 	}
 	return &gpioLine{
-		request: request, output: before.Flags.IsOutput(), bias: before.Flags & uapi.LineFlagV2BiasMask, done: make(chan struct{}),
+		file: file, offset: offset, request: request, output: before.Flags.IsOutput(), bias: before.Flags & uapi.LineFlagV2BiasMask, done: make(chan struct{}),
 	}, nil
 }
 
@@ -177,6 +177,8 @@ func lineRequest(offset int) uapi.LineRequest {
 
 // gpioLine is the Line of a GPIO line.
 type gpioLine struct {
+	file     string // of the chip
+	offset   int
 	request  gpioRequest
 	output   bool
 	edge     uapi.LineFlagV2
@@ -204,6 +206,11 @@ func (l *gpioLine) Write(v float64) error {
 		return syscall.EINVAL
 	}
 	return gone(l.request.setValue(int(v)))
+}
+
+// Guarded has the guard take the line.
+func (l *gpioLine) Guarded(v float64) GuardOrder {
+	return GuardOrder{Path: l.file, GPIO: true, Offset: l.offset, Text: s4t.FormatPinValue(v)}
 }
 
 // Set changes settings. A line that becomes an output drives the level that is on it.

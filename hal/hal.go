@@ -27,7 +27,7 @@ const maxEnded = 1024
 
 // Config of a HAL.
 type Config struct {
-	File    string           // the io-config; "", or not there: there is none
+	File    string           // the io-config; "": there is none
 	State   string           // directory of the journal; "": nothing is kept
 	Drivers []Driver         // nil: Kernel(Sys, Dev); sim is added to both where it has pins
 	Sys     string           // root of sysfs; "": /sys
@@ -63,7 +63,7 @@ type HAL struct {
 	labels  map[string]*Pin
 	list    []*Pin // by name; never changed in place
 	devices map[string]*device
-	busy    map[string]bool              // drivers that scan
+	busy    map[int]bool                 // drivers that scan, by their index
 	away    map[string]*kept             // pins that are not there, by name
 	set     map[string]map[string]string // what Set set, by pin; the maps are never changed in place
 	wrong   []string                     // of the configuration and the last scan
@@ -88,7 +88,7 @@ func newHAL(c Config, wall func() time.Time, boot func() (string, time.Duration)
 		config: c, log: c.Log, wall: func() time.Time { return wall().Round(0) }, boot: boot, uevents: openUevents,
 		timers: newTimers(), samples: newHistories(s4t.MaxPinHistory), journal: journal{dir: c.State, dirty: make(chan struct{}, 1)},
 		scanNow: make(chan struct{}, 1), guardNews: make(chan struct{}, 1), over: make(chan struct{}), fallen: make(chan struct{}),
-		pins: map[string]*Pin{}, labels: map[string]*Pin{}, devices: map[string]*device{}, busy: map[string]bool{}, away: map[string]*kept{}, set: map[string]map[string]string{},
+		pins: map[string]*Pin{}, labels: map[string]*Pin{}, devices: map[string]*device{}, busy: map[int]bool{}, away: map[string]*kept{}, set: map[string]map[string]string{},
 		changed: make(chan struct{}), endNews: make(chan struct{}),
 	}
 	if h.log == nil {
@@ -163,6 +163,7 @@ func readBounded(file string, n int64) ([]byte, error) {
 
 // Run works the pins until ctx ends. Then the outputs fall back as they are set to.
 func (h *HAL) Run(ctx context.Context) error {
+	relieve(h.config.State)
 	h.mu.Lock()
 	h.running = true
 	for _, d := range h.devices {
@@ -193,8 +194,9 @@ func (h *HAL) end() {
 	h.running = false
 	h.devices = map[string]*device{}
 	h.mu.Unlock()
+	h.save() // before they fall back: a restart drives what they were
 	for _, p := range list {
-		if v, falls := p.falls(); falls {
+		if v, falls := p.atEnd(); falls {
 			p.dev.put(func() {
 				if err := p.drive(v, nil); err != nil {
 					h.log.Error("a pin did not fall back", "pin", p.name, "error", err)
@@ -205,24 +207,18 @@ func (h *HAL) end() {
 	patience := time.NewTimer(endPatience)
 	defer patience.Stop()
 	all := true
-	finished := func() {
-		for name, d := range devices {
-			done := make(chan struct{})
-			if !d.put(func() { close(done) }) {
-				continue
-			}
-			select {
-			case <-done:
-			case <-patience.C:
-				patience.Reset(0)
-				all = false
-				h.log.Error("a device does not answer; it is left", "device", name)
-			}
+	for name, d := range devices {
+		done := make(chan struct{})
+		d.put(func() { close(done) })
+		select {
+		case <-done:
+		case <-patience.C:
+			patience.Reset(0)
+			all = false
+			h.log.Error("a device does not answer; it is left", "device", name)
 		}
 	}
-	finished()
 	close(h.fallen)
-	h.save()
 	close(h.over)
 	for _, p := range list {
 		p.dev.put(p.shut)

@@ -148,11 +148,11 @@ func (l *fakeLine) fail(err error) {
 	l.err = err
 }
 
-func output(name string) *fakeLine {
+func fakeOutput(name string) *fakeLine {
 	return &fakeLine{pin: s4t.Pin{Name: name, Kind: s4t.PinDigital, Direction: s4t.PinOut, Writable: true}}
 }
 
-func sensor(name string, period time.Duration) *fakeLine {
+func fakeSensor(name string, period time.Duration) *fakeLine {
 	return &fakeLine{pin: s4t.Pin{Name: name, Kind: s4t.PinSensor, Direction: s4t.PinIn, Unit: "degC"}, period: period}
 }
 

@@ -34,6 +34,7 @@ type history struct {
 	of     *histories
 	chunks []*chunk // the oldest first
 	next   uint64   // Seq of the next sample
+	closed bool     // nothing is kept any more
 }
 
 func newHistories(bytes int) *histories {
@@ -53,7 +54,7 @@ func (s *histories) open(seq uint64) *history {
 func (h *history) close() {
 	h.of.mu.Lock()
 	h.of.chunks -= len(h.chunks)
-	h.chunks = nil
+	h.chunks, h.closed = nil, true
 	delete(h.of.all, h)
 	h.of.mu.Unlock()
 }
@@ -63,6 +64,10 @@ func (h *history) add(at time.Time, value float64, lost uint64) uint64 {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
 	now := at.UnixNano()
+	if h.closed {
+		h.next += lost + 1
+		return h.next - 1
+	}
 	if lost > 0 && len(h.chunks) > 0 {
 		h.put(now, int64(min(lost, math.MaxInt64)), math.NaN())
 	}

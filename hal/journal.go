@@ -117,6 +117,11 @@ func parseJournal(text []byte) (book, error) {
 		if s4t.ValidPinName(name) != nil {
 			return book{}, errors.New("it has a pin without a name")
 		}
+		for _, l := range []*keptLease{k.Claim, k.Act} {
+			if l != nil && (l.Priority < 0 || l.Priority > s4t.MaxPriority || l.Holder == "") {
+				return book{}, errors.New("it has a lease of nobody")
+			}
+		}
 		for key, value := range k.Settings {
 			if _, err := checkSetting(key, value); err != nil {
 				return book{}, errors.New("it has a setting that does not exist")

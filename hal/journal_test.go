@@ -45,7 +45,7 @@ func (d fileDriver) Scan(context.Context) ([]Found, error) {
 
 // onFile is the configuration of a board whose pin fake/a/out is the file out in dir.
 func onFile(dir string) Config {
-	line := &fileLine{fakeLine: output("fake/a/out"), file: filepath.Join(dir, "out")}
+	line := &fileLine{fakeLine: fakeOutput("fake/a/out"), file: filepath.Join(dir, "out")}
 	line.guard = line.file
 	return Config{State: dir, Drivers: []Driver{fileDriver{line}}, Guard: func() *exec.Cmd { return exec.Command(os.Args[0], "pin-guard") }}
 }
@@ -203,22 +203,6 @@ func TestTheGuardLetsPinsFallBackWhenTheBoardIsKilled(t *testing.T) {
 	becomes(t, out, "1")
 }
 
-func TestTheGuardDoesNothingAfterGoodbye(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "out")
-	order := `[{"path":"` + file + `","text":"1"}]` + "\n"
-	if err := guard(strings.NewReader(order + "goodbye\n")); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(file); err == nil {
-		t.Error("it wrote")
-	}
-	os.WriteFile(file, nil, 0o600)
-	if err := guard(strings.NewReader(order + `[{"path`)); err != nil { // died in the middle of a line
-		t.Error(err)
-	}
-	becomes(t, file, "1")
-}
-
 func TestOutputsFallBackAtTheEnd(t *testing.T) {
 	dir, out := newBoard(t)
 	c := onFile(dir)
@@ -239,7 +223,7 @@ func TestSettingsSurviveARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		file := ioConfig(t, "[[pin]]\nname = \"fake/a/t\"\nperiod = \"5s\"\nlabel = \"oven\"\n")
-		h, _, stop := start(t, Config{State: dir, File: file}, sensor("fake/a/t", time.Second))
+		h, _, stop := start(t, Config{State: dir, File: file}, fakeSensor("fake/a/t", time.Second))
 		p := pin(t, h, "oven")
 		if ms := p.Info().PeriodMS; ms != 5000 {
 			t.Errorf("the io-config's period is %v ms", ms)
@@ -248,7 +232,7 @@ func TestSettingsSurviveARestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		stop()
-		h, _, stop = start(t, Config{State: dir, File: file}, sensor("fake/a/t", time.Second))
+		h, _, stop = start(t, Config{State: dir, File: file}, fakeSensor("fake/a/t", time.Second))
 		defer stop()
 		if info := pin(t, h, "oven").Info(); info.PeriodMS != 2000 {
 			t.Errorf("what was set is lost: %+v", info)
@@ -277,7 +261,7 @@ func TestADamagedJournalIsBegunAnew(t *testing.T) {
 }
 
 func TestADirectoryThatCannotBeWrittenIsTold(t *testing.T) {
-	h, _, _ := start(t, Config{State: filepath.Join(t.TempDir(), "none")}, output("fake/a/out"))
+	h, _, _ := start(t, Config{State: filepath.Join(t.TempDir(), "none")}, fakeOutput("fake/a/out"))
 	p := pin(t, h, "fake/a/out")
 	if err := p.Claim(t.Context(), Claim{Holder: "a", Fence: 1}); err != nil {
 		t.Error(err)

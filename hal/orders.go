@@ -156,17 +156,35 @@ func (p *Pin) order(ctx context.Context, o Order) chan error {
 		if err == nil {
 			err = p.drive(o.Value, before)
 		}
-		if err != nil && act != nil {
-			p.hal.orders.Lock()
-			if p.seat.act == act {
-				p.seat.act = nil
-				p.hal.tell(p.ended(act, Failed, p.failed("write", err).Error()))
-			}
-			p.hal.orders.Unlock()
+		if err != nil {
+			p.miss(act, before, err)
 		}
 		done <- err
 	})
 	return done
+}
+
+// miss ends an order that did not act, and goes back from the one in whose place it
+// was meant to be. It is called on the device's goroutine.
+func (p *Pin) miss(act *lease, before *past, err error) {
+	h := p.hal
+	h.orders.Lock()
+	if act != nil && p.seat.act == act {
+		p.seat.act = nil
+		h.tell(p.ended(act, Failed, p.failed("write", err).Error()))
+		p.arm()
+	}
+	back := before != nil && before.known && (p.output == nil || *p.output != before.value)
+	var value float64
+	if back {
+		value = before.value
+	}
+	h.orders.Unlock()
+	if back {
+		if err := p.drive(value, nil); err != nil {
+			p.fail(err)
+		}
+	}
 }
 
 // present refuses an order of who does not have the pin any more.
@@ -355,6 +373,20 @@ func (p *Pin) falls() (float64, bool) {
 		return 1, true
 	}
 	return 0, true
+}
+
+// atEnd is the value that the pin has when lightning-rod ends; false: it stays. A
+// value that was written for a time does not last longer than who takes it back.
+func (p *Pin) atEnd() (float64, bool) {
+	if v, falls := p.falls(); falls {
+		return v, true
+	}
+	p.hal.orders.Lock()
+	defer p.hal.orders.Unlock()
+	if p.seat.act == nil || !p.seat.act.before.known {
+		return 0, false
+	}
+	return p.seat.act.before.value, true
 }
 
 // expire ends leases whose time is over. Caller holds orders.

@@ -14,7 +14,7 @@ import (
 
 func TestAValueForATimeGoesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := output("fake/a/out")
+		out := fakeOutput("fake/a/out")
 		out.value = 1
 		h, _, stop := start(t, Config{}, out)
 		defer stop()
@@ -44,7 +44,7 @@ func TestAValueForATimeGoesBack(t *testing.T) {
 
 func TestANewerValueOfTheHolderIsInThePlaceOfTheOlder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := output("fake/a/out")
+		out := fakeOutput("fake/a/out")
 		h, _, stop := start(t, Config{}, out)
 		defer stop()
 		p, ctx := pin(t, h, "fake/a/out"), t.Context()
@@ -85,7 +85,7 @@ func TestANewerValueOfTheHolderIsInThePlaceOfTheOlder(t *testing.T) {
 
 func TestAHigherPriorityReaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := output("fake/a/out")
+		out := fakeOutput("fake/a/out")
 		h, _, stop := start(t, Config{}, out)
 		defer stop()
 		p, ctx := pin(t, h, "fake/a/out"), t.Context()
@@ -127,7 +127,7 @@ func TestAPinFallsBackWhenItsClaimEnds(t *testing.T) {
 		{"low", func(p *Pin) error { return p.Claim(context.Background(), Claim{Holder: "b", Priority: 1, Fence: 2}) }, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			out := output("fake/a/out")
+			out := fakeOutput("fake/a/out")
 			h, _, stop := start(t, Config{}, out)
 			defer stop()
 			p, ctx := pin(t, h, "fake/a/out"), t.Context()
@@ -151,7 +151,7 @@ func TestAPinFallsBackWhenItsClaimEnds(t *testing.T) {
 }
 
 func TestAllOrNoneIsWritten(t *testing.T) {
-	a, b := output("fake/a/out"), output("fake/b/out")
+	a, b := fakeOutput("fake/a/out"), fakeOutput("fake/b/out")
 	h, _, _ := start(t, Config{}, a, b)
 	pa, pb := pin(t, h, "fake/a/out"), pin(t, h, "fake/b/out")
 	if err := pb.Claim(t.Context(), Claim{Holder: "b", Fence: 1}); err != nil {
@@ -176,13 +176,13 @@ func TestAllOrNoneIsWritten(t *testing.T) {
 }
 
 func TestAnInputIsNotWritten(t *testing.T) {
-	h, _, _ := start(t, Config{}, sensor("fake/a/t", 0))
+	h, _, _ := start(t, Config{}, fakeSensor("fake/a/t", 0))
 	wantKind(t, pin(t, h, "fake/a/t").Write(t.Context(), Order{Value: 1}), s4t.Forbidden)
 }
 
 // TestAnActuationThatCannotActIsOver: a device that refuses leaves no lease.
 func TestAnActuationThatCannotActIsOver(t *testing.T) {
-	out := output("fake/a/out")
+	out := fakeOutput("fake/a/out")
 	h, _, _ := start(t, Config{}, out)
 	p := pin(t, h, "fake/a/out")
 	for _, x := range []struct {
@@ -201,7 +201,7 @@ func TestAnActuationThatCannotActIsOver(t *testing.T) {
 // is not done later, and other devices go on.
 func TestABlockedDeviceHoldsUpNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		stuck, free := output("fake/a/out"), output("fake/b/out")
+		stuck, free := fakeOutput("fake/a/out"), fakeOutput("fake/b/out")
 		stuck.block = make(chan struct{})
 		h, _, stop := start(t, Config{}, stuck, free)
 		defer stop()
@@ -233,7 +233,7 @@ func TestABlockedDeviceHoldsUpNobodyElse(t *testing.T) {
 
 func TestTooManyOrdersForOneDevice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		stuck := output("fake/a/out")
+		stuck := fakeOutput("fake/a/out")
 		stuck.block = make(chan struct{})
 		h, _, stop := start(t, Config{}, stuck)
 		defer stop()
@@ -247,4 +247,56 @@ func TestTooManyOrdersForOneDevice(t *testing.T) {
 		wantKind(t, p.Write(ctx, Order{Value: 1}), s4t.TooMany)
 		close(stuck.block)
 	})
+}
+
+// TestAWriteThatFailsDoesNotLeaveTheOneBefore: a pending value goes back also when what was
+// meant to be in its place could not be written.
+func TestAWriteThatFailsDoesNotLeaveTheOneBefore(t *testing.T) {
+	for _, term := range []time.Duration{0, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			out := fakeOutput("fake/a/out")
+			h, _, stop := start(t, Config{}, out)
+			defer stop()
+			p := pin(t, h, "fake/a/out")
+			if err := p.Write(t.Context(), Order{Value: 1, For: time.Minute, Holder: "a"}); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel() // it is given up before the device has it
+			p.Write(ctx, Order{Value: 1, For: term, Holder: "a"})
+			synctest.Wait()
+			if v, _ := out.now(); v != 0 || p.Lease() != nil {
+				t.Errorf("value %v, lease %+v", v, p.Lease())
+			}
+		})
+	}
+}
+
+// TestAPendingValueGoesBackAtTheEnd: and a restart drives it again for what is left of its time.
+func TestAPendingValueGoesBackAtTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	out := fakeOutput("fake/a/out")
+	h, _, stop := start(t, Config{State: dir}, out)
+	if err := pin(t, h, "fake/a/out").Write(t.Context(), Order{Value: 1, For: time.Hour, Holder: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if v, _ := out.now(); v != 0 {
+		t.Error("it is left as it was written")
+	}
+	h, _, stop = start(t, Config{State: dir}, out)
+	p := pin(t, h, "fake/a/out")
+	if _, err := p.Read(t.Context()); err != nil { // after what is driven at the start
+		t.Fatal(err)
+	}
+	if v, _ := out.now(); v != 1 || p.Lease() == nil {
+		t.Errorf("value %v, lease %+v", v, p.Lease())
+	}
+	if err := p.Release(t.Context(), "a", 0); err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := out.now(); v != 0 {
+		t.Error("it did not go back")
+	}
+	stop()
 }

@@ -189,10 +189,10 @@ func (p *Pin) measured(at time.Time, raw float64, lost uint64, from int) (s4t.Sa
 }
 
 // settled takes the value that has lasted.
-func (p *Pin) settled(now time.Duration) {
+func (p *Pin) settled(at time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.pending != nil && p.pending.due <= now {
+	if p.pending != nil && p.pending.due <= at {
 		v := p.pending
 		p.pending = nil
 		p.take(v.at, v.value, true)
@@ -224,14 +224,19 @@ func (p *Pin) take(at time.Time, v float64, meant bool) s4t.Sample {
 }
 
 // due has the pin sampled, and again after its period. Pins of one period are
-// sampled together, so that the board wakes up once for all.
-func (p *Pin) due(now time.Duration) {
+// sampled together, so that the board wakes up once for all. What is late by less than
+// a period is made up for, what is late by more is left out.
+func (p *Pin) due(at time.Duration) {
 	p.hal.clock()
 	p.dev.sample(p)
 	p.mu.Lock()
 	period := p.settings.period
 	p.mu.Unlock()
-	if period > 0 && !p.isGone() {
-		p.hal.timers.set(p.tick, (now/period+1)*period)
+	if period == 0 || p.isGone() {
+		return
 	}
+	if late := p.hal.timers.now() - at; late >= 2*period {
+		at += late
+	}
+	p.hal.timers.set(p.tick, (at/period+1)*period)
 }

@@ -43,8 +43,8 @@ func (h *HAL) scan(ctx context.Context) {
 	silent := map[string]bool{} // drivers whose pins stay as they are
 	ctx, cancel := context.WithTimeout(ctx, scanPatience)
 	defer cancel()
-	for _, d := range h.drivers {
-		if h.scanning(d.Name(), true) {
+	for i, d := range h.drivers {
+		if h.scanning(i, true) {
 			silent[d.Name()] = true
 			wrong = append(wrong, "the driver "+d.Name()+" still looks for pins: a device does not answer")
 			continue
@@ -52,7 +52,7 @@ func (h *HAL) scan(ctx context.Context) {
 		got := make(chan result, 1)
 		go func() {
 			found, err := d.Scan(ctx)
-			h.scanning(d.Name(), false)
+			h.scanning(i, false)
 			got <- result{found, err}
 		}()
 		select {
@@ -112,8 +112,8 @@ func (h *HAL) scan(ctx context.Context) {
 	}
 }
 
-// scanning notes that a driver begins or ends to scan, and returns what was before.
-func (h *HAL) scanning(driver string, begin bool) bool {
+// scanning notes that a driver, by its index, begins or ends to scan, and returns what was before.
+func (h *HAL) scanning(driver int, begin bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	was := h.busy[driver]

@@ -40,7 +40,7 @@ func values(list []s4t.Sample) []float64 {
 
 func TestAPinIsSampledAtItsPeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		temp := sensor("fake/a/t", 100*time.Millisecond)
+		temp := fakeSensor("fake/a/t", 100*time.Millisecond)
 		temp.value = 20
 		h, _, stop := start(t, Config{}, temp)
 		defer stop()
@@ -104,7 +104,7 @@ func TestSettingsThatMakeSamples(t *testing.T) {
 		{nil, []float64{1, math.NaN(), math.Inf(1), 2}, []float64{1, 2}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			temp := sensor("fake/a/t", time.Second)
+			temp := fakeSensor("fake/a/t", time.Second)
 			i := -1
 			temp.read = func() float64 { i++; return x.in[min(max(i, 0), len(x.in)-1)] }
 			h, err := New(Config{Drivers: []Driver{&fakeDriver{lines: []*fakeLine{temp}}}})
@@ -130,7 +130,7 @@ func TestSettingsThatMakeSamples(t *testing.T) {
 // TestNoNumberIsAProblemAndNoSample: and the next good value ends it.
 func TestNoNumberIsAProblemAndNoSample(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		temp := sensor("fake/a/t", time.Second)
+		temp := fakeSensor("fake/a/t", time.Second)
 		temp.value = math.NaN()
 		h, _, stop := start(t, Config{}, temp)
 		defer stop()
@@ -250,7 +250,7 @@ func TestLostEdgesLeaveAGap(t *testing.T) {
 // one that comes again is another, whose samples go on counting.
 func TestADeviceThatVanishes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		temp, out := sensor("fake/a/t", time.Second), output("fake/a/out")
+		temp, out := fakeSensor("fake/a/t", time.Second), fakeOutput("fake/a/out")
 		h, d, stop := start(t, Config{}, temp, out)
 		defer stop()
 		p, po := pin(t, h, "fake/a/t"), pin(t, h, "fake/a/out")
@@ -292,7 +292,7 @@ func TestADeviceThatVanishes(t *testing.T) {
 			t.Errorf("ended %+v", e)
 		}
 		d.mu.Lock()
-		d.lines = []*fakeLine{sensor("fake/a/t", time.Second), output("fake/a/out")}
+		d.lines = []*fakeLine{fakeSensor("fake/a/t", time.Second), fakeOutput("fake/a/out")}
 		d.mu.Unlock()
 		h.rescan()
 		time.Sleep(time.Minute)
@@ -311,7 +311,7 @@ func TestADeviceThatVanishes(t *testing.T) {
 // TestADeviceThatSaysItIsGone is looked for at once.
 func TestADeviceThatSaysItIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		temp := sensor("fake/a/t", time.Second)
+		temp := fakeSensor("fake/a/t", time.Second)
 		h, d, stop := start(t, Config{}, temp)
 		defer stop()
 		p := pin(t, h, "fake/a/t")
@@ -357,7 +357,7 @@ func TestAClockThatIsSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var off time.Duration
-		temp, out := sensor("fake/a/t", time.Second), output("fake/a/out")
+		temp, out := fakeSensor("fake/a/t", time.Second), fakeOutput("fake/a/out")
 		wall := func() time.Time {
 			mu.Lock()
 			defer mu.Unlock()
@@ -402,7 +402,7 @@ func TestAClockThatIsSet(t *testing.T) {
 }
 
 func TestLabelsAreUnique(t *testing.T) {
-	h, _, _ := start(t, Config{File: ioConfig(t, "[[pin]]\nname = \"fake/*/t\"\nlabel = \"oven\"\n")}, sensor("fake/a/t", 0), sensor("fake/b/t", 0))
+	h, _, _ := start(t, Config{File: ioConfig(t, "[[pin]]\nname = \"fake/*/t\"\nlabel = \"oven\"\n")}, fakeSensor("fake/a/t", 0), fakeSensor("fake/b/t", 0))
 	if p := pin(t, h, "oven"); p.name != "fake/a/t" {
 		t.Errorf("oven is %s", p.name)
 	}

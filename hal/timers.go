@@ -17,14 +17,15 @@ type timers struct {
 	heap timerHeap
 }
 
-// timer calls fire once each time it is set. fire does not wait.
+// timer calls fire once each time it is set, with the time that it was set to. fire
+// does not wait.
 type timer struct {
-	fire  func(now time.Duration)
+	fire  func(at time.Duration)
 	at    time.Duration // since the start of timers
 	index int           // in the heap; -1: not set
 }
 
-func newTimer(fire func(now time.Duration)) *timer { return &timer{fire: fire, index: -1} }
+func newTimer(fire func(at time.Duration)) *timer { return &timer{fire: fire, index: -1} }
 
 func newTimers() *timers { return &timers{start: time.Now(), wake: make(chan struct{}, 1)} }
 
@@ -63,12 +64,17 @@ func (t *timers) stop(x *timer) {
 func (t *timers) run(ctx context.Context) {
 	alarm := time.NewTimer(time.Hour)
 	defer alarm.Stop()
-	var due []*timer
+	type call struct {
+		fire func(at time.Duration)
+		at   time.Duration
+	}
+	var due []call
 	for {
 		now, wait := t.now(), time.Hour
 		t.mu.Lock()
 		for len(t.heap) > 0 && t.heap[0].at <= now {
-			due = append(due, heap.Pop(&t.heap).(*timer))
+			x := heap.Pop(&t.heap).(*timer)
+			due = append(due, call{x.fire, x.at})
 		}
 		if len(t.heap) > 0 {
 			wait = t.heap[0].at - now
@@ -76,7 +82,7 @@ func (t *timers) run(ctx context.Context) {
 		t.mu.Unlock()
 		if len(due) > 0 {
 			for _, x := range due {
-				x.fire(now)
+				x.fire(x.at)
 			}
 			clear(due)
 			due = due[:0]
