@@ -62,7 +62,7 @@ test-vm: build
 	@scripts/deps vm
 	@scripts/vm-kernel bin/vm
 	@scripts/vm-modules bin/vm
-	S4T_BIN=$(CURDIR)/bin S4T_VM=$(CURDIR)/bin/vm S4T_GRE_GOLDEN=$(if $(GOLDEN),$(abspath $(GOLDEN))) $(GO) test -v -count 1 -timeout 5m -run TestVM ./e2e
+	S4T_BIN=$(CURDIR)/bin S4T_VM=$(CURDIR)/bin/vm S4T_GRE_GOLDEN=$(if $(GOLDEN),$(abspath $(GOLDEN))) $(GO) test -v -count 1 -timeout 15m -run TestVM ./e2e
 
 ## fuzz: every fuzz target for 60 s (FUZZTIME=10s for less)
 fuzz:

@@ -58,6 +58,8 @@ var parsers = []struct{ reads, target string }{
 	{"the names of the pins of other boards", "pinfs FuzzTree"},
 	{"a request of the kernel on /dev/fuse", "fuse FuzzRequest"},
 	{"the kernel's table of mounts", "fuse FuzzMounts"},
+	{"what devices answer in sysfs", "hal FuzzDeviceText"},
+	{"edges of GPIO lines", "hal FuzzEdges"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)

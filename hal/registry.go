@@ -154,7 +154,7 @@ func (h *HAL) add(f Found) (wrong []string, added bool) {
 	}
 	p := &Pin{
 		hal: h, dev: dev, name: name, kind: f.Pin.Kind, driver: f.Pin.Keys, rule: rule, gone: make(chan struct{}), setting: make(chan struct{}, 1),
-		found: f, writable: f.Pin.Writable, last: math.NaN(), counted: math.NaN(),
+		found: f, writable: f.Pin.Writable, problem: f.Pin.Problem, last: math.NaN(), counted: math.NaN(),
 	}
 	p.tick, p.settle, p.lease = newTimer(p.due), newTimer(p.settled), newTimer(p.expired)
 	p.keys = keysOf(f.Pin)

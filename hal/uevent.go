@@ -58,6 +58,7 @@ func (h *HAL) follow(ctx context.Context) {
 	every := scanBlind
 	if events, err := h.uevents(); err == nil {
 		every = scanSeldom
+		h.rescan() // what came between the scan of New and here was told to nobody
 		stop := context.AfterFunc(ctx, func() { events.Close() })
 		defer stop()
 		h.work.Add(1)
