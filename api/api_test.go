@@ -118,6 +118,11 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 	if method != wire.MethodEventFeed && method != wire.MethodPinWatch { // the API asks these by itself
 		f.calls = append(f.calls, method+" by "+req.Caller.User)
 		f.ref = req.Ref + req.Board + req.ID
+		if method == wire.MethodPinAll {
+			var all wire.PinAll
+			json.Unmarshal(body, &all)
+			f.ref = strings.Join(all.Boards, ",")
+		}
 	}
 	if a, ok := f.answer[method]; ok {
 		v, err := a(body)

@@ -93,7 +93,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	bridge := must(c.Bridge(ctx, "lab"))(t)
 	network := must(c.Network(ctx, string(bridge.Network)))(t)
 	ids := map[string]string{
-		"{board}": string(board.ID), "{pin}": "kitchen-pin", "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{token}": string(member.ID),
+		"{board}": string(board.ID), "{pin}": "kitchen-pin", "{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{token}": string(member.ID),
 		"/v1/operations/{id}": string(op.ID), "/v1/networks/{id}": string(network.ID), "/v1/subnets/{id}": string(network.Subnets[0].ID), "/v1/ports/{id}": string(bridge.Ports[0].ID),
 	}
 	secrets := []string{"kitchen", "garden", "lab", "maria", home.Name + `"`}

@@ -87,13 +87,13 @@ func (a *API) pinRoutes() {
 	register(a, guarded, "PUT /v1/boards/{board}/pins/{pin}", "pin.write", "Write a pin", "The answer comes when it is done. The body is an object, or the bare value.", a.writePin, onePin)
 	register(a, guarded, "GET /v1/boards/{board}/pins/{pin}/sample", "pin.sample", "Read a pin, with time and number", "The newest sample; a pin that is not sampled is read now.",
 		func(ctx context.Context, in *PinRef) (*answered[s4t.Sample], error) {
-			s, err := a.readSample(ctx, *in)
+			s, err := a.readPin(ctx, *in)
 			if err != nil {
 				return nil, err
 			}
 			return &answered[s4t.Sample]{s}, nil
 		})
-	register(a, guarded, "GET /v1/boards/{board}/pins/{pin}/value", "pin.value", "Read a pin", "The bare value.", a.pinValue)
+	register(a, guarded, "GET /v1/boards/{board}/pins/{pin}/value", "pin.value", "Read a pin", "The bare value. With wait: a long poll, which answers at the next sample, and when the time is over with the newest; HEAD answers at once.", a.pinValue)
 	register(a, guarded, "PUT /v1/boards/{board}/pins/{pin}/value", "pin.put-value", "Write a pin's value", "The same as a PUT of the pin.", a.writePin, onePin)
 	register(a, guarded, "PATCH /v1/boards/{board}/pins/{pin}", "pin.set", "Change settings of a pin", "What is absent stays as it is.",
 		func(ctx context.Context, in *struct {
@@ -208,26 +208,6 @@ func (a *API) showPin(ctx context.Context, in *PinRef) (*answered[s4t.Pin], erro
 		return nil, err
 	}
 	return &answered[s4t.Pin]{p}, nil
-}
-
-// readSample reads one pin.
-func (a *API) readSample(ctx context.Context, ref PinRef) (s4t.Sample, error) {
-	got, err := a.askPins(ctx, ref.Board, wire.PinAsk{Do: wire.PinRead, Pins: []string{ref.Pin}})
-	if err != nil {
-		return s4t.Sample{}, err
-	}
-	if len(got.Samples) == 0 {
-		return s4t.Sample{}, a.answer("pin.sample", s4t.Errorf(s4t.NotFound, "read pin "+strconv.Quote(ref.Pin)+" of board "+strconv.Quote(ref.Board), "", "it has no value yet"))
-	}
-	return got.Samples[0], nil
-}
-
-func (a *API) pinValue(ctx context.Context, in *PinRef) (*answered[float64], error) {
-	s, err := a.readSample(ctx, *in)
-	if err != nil {
-		return nil, err
-	}
-	return &answered[float64]{s.Value}, nil
 }
 
 // actuation reads how long a value or a claim lasts; 0: it was not said.
