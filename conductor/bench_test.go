@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -29,6 +30,30 @@ func BenchmarkBridge(b *testing.B) {
 				b.StopTimer()
 				l.done(call[s4t.Operation](l, wire.MethodBridgeDelete, wire.RefRequest{Caller: l.member, Ref: name}))
 				b.StartTimer()
+			}
+		})
+	}
+}
+
+// BenchmarkPinRead is a read of a pin whose board answers at once: what the
+// conductor and the queue take of it.
+func BenchmarkPinRead(b *testing.B) {
+	l := newLab(b)
+	p := l.pins()
+	f := l.online("gate")
+	l.beats()
+	p.answers(func(context.Context, wire.BoardPins) (wire.PinAnswer, error) {
+		p.mu.Lock()
+		p.asked = p.asked[:0]
+		p.mu.Unlock()
+		return wire.PinAnswer{Samples: []s4t.Sample{{Pin: "sim/demo/out", Seq: 1, Value: 0.5}}}, nil
+	})
+	for name, board := range map[string]string{"name": "gate", "id": string(f.id)} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := l.c.pinAsk(b.Context(), wire.PinRequest{Caller: l.reader, Board: board, Ask: readOut}); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

@@ -251,8 +251,8 @@ func (c *Conductor) boardDelete(ctx context.Context, req wire.RefRequest) (wire.
 	})
 }
 
-// clearBoard removes the ports and services of a board, and its place at a
-// tunnel agent unless it is still enrolled.
+// clearBoard removes the ports and services of a board, what is written to its pins
+// for a time, and its place at a tunnel agent unless it is still enrolled.
 func (ch *change) clearBoard(b store.Board) error {
 	ports, err := ch.PortsOfBoard(b.ID)
 	if err != nil {
@@ -272,5 +272,6 @@ func (ch *change) clearBoard(b store.Board) error {
 			return err
 		}
 	}
+	ch.endPinWrites(b)
 	return ch.wantStreams(b)
 }

@@ -17,8 +17,10 @@ func FuzzMessage(f *testing.F) {
 		wire.MethodBridgeRemove, wire.MethodServiceExpose, wire.MethodServiceHide, wire.MethodStreamOpen, wire.MethodAuditList, wire.MethodEventList,
 		wire.MethodBoardJoin, wire.MethodBoardAuthenticate, wire.MethodBoardConnected, wire.MethodBoardReport, wire.MethodBoardDesired, wire.MethodBoardTicket,
 		wire.MethodTunnelReport, wire.MethodTunnelEvent, wire.MethodAgentBeat,
+		wire.MethodPinAsk, wire.MethodPinAll, wire.MethodPinWatch, wire.MethodBoardPins, wire.MethodBoardRemote,
 	}
 	l := newLab(f)
+	l.pins()
 	k := l.online("kitchen")
 	for i := range methods {
 		f.Add(uint8(i), `{}`)
@@ -38,6 +40,12 @@ func FuzzMessage(f *testing.F) {
 		{15, `{"board":"` + string(k.id) + `","epoch":1,"generation":9,"ports":[{"id":"x","up":true}],"problems":["a","a"],"recovered":"x"}`},
 		{17, `{"board":"` + string(k.id) + `","epoch":1,"purpose":"port","count":1,"port":"x"}`},
 		{18, `{"agent":"tunnel-agent-1","incarnation":"t1","seq":18446744073709551615,"problems":{"x":"y"}}`},
+		{21, `{"board":"kitchen","ask":{"do":"write","values":{"a/b/c":1e308},"for":1,"priority":100}}`},
+		{21, `{"board":"kitchen","ask":{"do":"history","pins":["x"],"after":{"":18446744073709551615},"since":"0001-01-01T00:00:00Z"}}`},
+		{22, `{"boards":["kitchen"],"known":-1,"page":{"after":"WyJhIiwiYiJd"}}`},
+		{23, `{"board":"kitchen","pins":["x"],"sink":{"topic":"api-pins.1"},"end":true}`},
+		{24, `{"board":"` + string(k.id) + `","epoch":1,"pins":[{"name":"a/b/c","label":"..","settings":{"scale":"\u0000"},"unit":"\u0000"}],"ended":[{"pin":"a/b/c","operation":"x","outcome":"reaped"}]}`},
+		{25, `{"board":"` + string(k.id) + `","epoch":1,"ask":{"board":"kitchen","ask":{"do":"set","pins":["x"],"settings":{"label":""}}}}`},
 	} {
 		f.Add(s.m, s.body)
 	}

@@ -111,11 +111,11 @@ func (ch *change) beginPinWrite(op string, r store.Route, lasts time.Duration, r
 	if _, err := ch.LockBoard(r.ID); err != nil {
 		return nil, err
 	}
-	n, err := ch.RunningPinWrites(r.ID)
+	running, err := ch.RunningPinWrites(r.ID)
 	if err != nil {
 		return nil, err
 	}
-	if n >= s4t.MaxPins {
+	if n := len(running); n >= s4t.MaxPins {
 		return nil, s4t.Errorf(s4t.TooMany, op, "wait until some of them are over", "%d values are written to the board for a time already", n).After(time.Second)
 	}
 	o := store.Operation{
@@ -128,6 +128,23 @@ func (ch *change) beginPinWrite(op string, r store.Route, lasts time.Duration, r
 	ch.operationEvent("operation.started", o, "")
 	ch.moved = append(ch.moved, o.ID)
 	return &o, ch.InsertOperation(o, lasts+operationTimeout)
+}
+
+// endPinWrites ends what runs of a board that goes, when the rest of it has gone.
+func (ch *change) endPinWrites(b store.Board) {
+	ch.later(func() error {
+		running, err := ch.RunningPinWrites(b.ID)
+		for _, id := range running {
+			if err != nil {
+				break
+			}
+			var op store.Operation
+			if op, err = ch.LockOperation(id); err == nil {
+				err = ch.end(op, assessment{}, s4t.Offline, "the board has left, or was deleted")
+			}
+		}
+		return err
+	})
 }
 
 // ordered records how an order went: in the audit, and as an event. The operation

@@ -334,6 +334,14 @@ func TestAValueWrittenForATimeIsAnOperation(t *testing.T) {
 	if op := l.ended(s4t.Operation{ID: p.last().Operation}); op.ErrorKind != s4t.Conflict {
 		t.Errorf("its operation: %+v", op)
 	}
+	p.answers(func(context.Context, wire.BoardPins) (wire.PinAnswer, error) { return wire.PinAnswer{}, nil })
+	defer func() {
+		op := begin()
+		call[wire.Empty](l, wire.MethodBoardDelete, wire.RefRequest{Caller: l.member, Ref: "gate"})
+		if op = l.ended(op); op.ErrorKind != s4t.Offline {
+			t.Errorf("its board was deleted: %+v", op)
+		}
+	}()
 	call[wire.Empty](l, wire.MethodBoardPins, wire.PinReport{Board: f.id, Epoch: f.epoch, Ended: []wire.PinEnded{{Pin: "sim/demo/out", Fence: 3, Outcome: wire.PinOver, Holder: "user mia"}}})
 	l.await("pin.released", "gate")
 }

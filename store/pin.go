@@ -100,11 +100,11 @@ func (tx *Tx) NextFence(id s4t.BoardID, known int64) (int64, error) {
 		ON CONFLICT (board) DO UPDATE SET fence = CASE WHEN board_pins.fence >= excluded.fence THEN board_pins.fence + 1 ELSE excluded.fence END RETURNING fence`, id, known+1)
 }
 
-// RunningPinWrites returns how many values that were written to a board for a time
-// have it still.
-func (tx *Tx) RunningPinWrites(id s4t.BoardID) (int, error) {
-	return one(tx, fmt.Sprintf("count what is written for a time on board %q", id), value[int],
-		`SELECT COUNT(*) FROM operations WHERE object = ? AND kind = 'pin.write' AND status = 'running'`, id)
+// RunningPinWrites returns the operations of values that were written to a board for
+// a time and have it still.
+func (tx *Tx) RunningPinWrites(id s4t.BoardID) ([]s4t.OperationID, error) {
+	return many(tx, fmt.Sprintf("list what is written for a time on board %q", id), value[s4t.OperationID],
+		`SELECT id FROM operations WHERE object = ? AND kind = 'pin.write' AND status = 'running' ORDER BY id`, id)
 }
 
 // PinBoard is a board with the copy of its pins. It encodes as [wire.PinBoard].

@@ -322,6 +322,45 @@ func (g *greedy) session(doctor bool, then ...func(*wamp.Session)) {
 	}
 }
 
+// pinSession opens a session of the silent board in which it answers questions about
+// its pins, after hold where that is there.
+func (g *greedy) pinSession(hold func(ctx context.Context), then func(*wamp.Session)) {
+	registered := make(chan error, 1)
+	g.session(false, func(s *wamp.Session) {
+		registered <- s.Register(g.ctx, wamp.BoardURI(g.id, wamp.PinsAsk), func(ctx context.Context, _ string) (string, error) {
+			if hold != nil {
+				hold(ctx)
+			}
+			return "{}", ctx.Err()
+		})
+		if then != nil {
+			then(s)
+		}
+	})
+	if err := <-registered; err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// caller is who its token is of.
+func (g *greedy) caller() (c wire.Caller) {
+	g.t.Helper()
+	if err := g.cloud.Queue.Call(g.ctx, wire.TopicOf(wire.MethodVerify), wire.MethodVerify, wire.VerifyRequest{Secret: g.token}, &c); err != nil && g.ctx.Err() == nil {
+		g.t.Error(err)
+	}
+	return c
+}
+
+// askPins is what it asks of the silent board's pins.
+func (g *greedy) askPins(ask wire.PinAsk) wire.PinRequest {
+	return wire.PinRequest{Caller: g.caller(), Board: g.board, Ask: ask}
+}
+
+// conduct asks the conductor, past the API, which has shares of its own.
+func (g *greedy) conduct(method string, req any) error {
+	return g.cloud.Queue.Call(g.ctx, wire.TopicOf(method), method, req, nil)
+}
+
 // rtunnels opens one with each ticket, and keeps them.
 func (g *greedy) rtunnels(text string) error {
 	var tickets wire.BoardTickets

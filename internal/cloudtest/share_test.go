@@ -15,6 +15,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/wamp"
+	"github.com/stack4things/s4t/wire"
 )
 
 // shares takes each row of the table of docs/security.md to its limit, and
@@ -108,6 +109,41 @@ var shares = map[string]func(g *greedy){
 		g.session(false, func(s *wamp.Session) {
 			g.many(64, func() error { _, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Desired), "{}"); return err })
 		})
+	},
+	"questions about pins": func(g *greedy) {
+		g.pinSession(func(ctx context.Context) { <-ctx.Done() }, nil)
+		ask := g.askPins(wire.PinAsk{Do: wire.PinRead, Pins: []string{"sim/demo/out"}})
+		g.many(200, func() error { return g.conduct(wire.MethodPinAsk, ask) })
+	},
+	"watchers of a board": func(g *greedy) {
+		g.pinSession(nil, nil)
+		g.many(32, func() error {
+			w := wire.PinWatch{Caller: g.caller(), Board: g.board, Sink: wire.Sink{Topic: wire.TopicAPIPins + "." + s4t.NewID()}}
+			return g.conduct(wire.MethodPinWatch, w)
+		})
+	},
+	"samples": func(g *greedy) {
+		g.pinSession(nil, func(s *wamp.Session) {
+			text := `{"samples":["` + strings.Repeat("x", 900<<10) + `"]}`
+			g.many(16, func() error { _, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Samples), text); return err })
+		})
+	},
+	"pins": func(g *greedy) {
+		g.session(false, func(s *wamp.Session) {
+			g.many(4, func() error {
+				pins := make([]s4t.Pin, s4t.MaxPins)
+				for i := range pins {
+					pins[i] = s4t.Pin{Name: fmt.Sprintf("sim/demo/%d", i), Guarantee: s4t.NewID()}
+				}
+				_, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Pins), string(wire.Encode(wire.PinReport{Pins: &pins})))
+				return err
+			})
+		})
+	},
+	"values written for a time": func(g *greedy) {
+		g.pinSession(nil, nil)
+		ask := g.askPins(wire.PinAsk{Do: wire.PinWrite, Values: map[string]float64{"sim/demo/out": 1}, For: time.Hour})
+		g.many(16, func() error { return g.conduct(wire.MethodPinAsk, ask) })
 	},
 	"rtunnels": func(g *greedy) {
 		g.session(false, func(s *wamp.Session) {
