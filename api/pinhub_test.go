@@ -54,6 +54,9 @@ func (q *pinQueue) Call(ctx context.Context, topic, method string, req, reply an
 		ask := req.(wire.PinRequest).Ask
 		a := reply.(*wire.PinAnswer)
 		if ask.Do == wire.PinHistory {
+			if q.fail != nil {
+				return q.fail
+			}
 			for _, s := range q.history {
 				if s.Seq > ask.After[s.Pin] && len(a.Samples) < 2 {
 					a.Samples = append(a.Samples, s)
@@ -397,6 +400,23 @@ func TestAStreamMayBeginWithTheHistory(t *testing.T) {
 		w := watch(t, a, wire.PinAsk{Since: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)}, "sim/demo/a")
 		q.send(t, sample("a", 6))
 		wantLines(t, "all of it", w, "a=1", "a=2", "a=3", "a=4", "a=5", "a=6")
+		w.end(t)
+	})
+}
+
+func TestTheHistoryOfABoardThatIsAwayComesBeforeWhatItSendsWhenItIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newPinQueue()
+		a := startPins(t, q)
+		q.fail = s4t.Errorf(s4t.Offline, "watch", "", "it is offline")
+		q.history = []s4t.Sample{sample("a", 1), sample("a", 2), sample("a", 3)}
+		w := watch(t, a, wire.PinAsk{Since: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)}, "sim/demo/a")
+		wantLines(t, "away", w, "offline")
+		q.set(func() { q.fail = nil })
+		q.happen(s4t.Event{ID: 1, Kind: "board.online", Project: "p", Object: string(testBoard)})
+		a.tellNews(t, 1)
+		q.send(t, sample("a", 3), sample("a", 4))
+		wantLines(t, "back", w, "offline", "online", "a=1", "a=2", "a=3", "a=4")
 		w.end(t)
 	})
 }
