@@ -56,6 +56,8 @@ var parsers = []struct{ reads, target string }{
 	{"what a board keeps of its pins", "hal FuzzJournal"},
 	{"a recording that sim plays", "hal FuzzRecording"},
 	{"what the kernel tells of devices", "hal FuzzUevent"},
+	{"what devices answer in sysfs", "hal FuzzDeviceText"},
+	{"edges of GPIO lines", "hal FuzzEdges"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
