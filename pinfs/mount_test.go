@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/fuse"
 )
 
 // mounted serves a source at a folder. Only other processes may use it.
@@ -388,6 +389,80 @@ func TestPinThatGoes(t *testing.T) {
 	})
 	a.does("1", "read", "again")
 	a.does("ENODEV", "read", "value")
+}
+
+// A device that is pulled while somebody waits for it.
+func TestPinThatGoesInTheMiddle(t *testing.T) {
+	src := local(output("adc/usb/0"))
+	dir, s := mounted(t, src)
+	p := src.pin("", "adc/usb/0")
+	p.do(func() { p.slow, p.hang = true, true })
+	a, b := newAgent(t), newAgent(t)
+	for i, line := range [][]string{{"read", "v"}, {"write", "v", "1"}} {
+		agent := []*agent{a, b}[i]
+		agent.does("ok", "open", "v", dir+"/adc/usb/0/value", "O_RDWR")
+		agent.begin(line...)
+		p.begins(t)
+	}
+	src.show(Board{})
+	eventually(t, "the files are of a pin that has gone", func() bool {
+		s.fs.mu.Lock()
+		defer s.fs.mu.Unlock()
+		return len(s.fs.files) == 0
+	})
+	for _, agent := range []*agent{a, b} {
+		if got := agent.result(); got != "ENODEV" {
+			t.Errorf("%q, want ENODEV", got)
+		}
+	}
+}
+
+// Who polls and never reads is woken once, and costs nothing more.
+func TestPollThatIsNeverRead(t *testing.T) {
+	src := local(input("gpio/c/1"))
+	f := newFS(src)
+	_, inos := walk(t, f)
+	opened, err := f.Open(inos["gpio/c/1/value"], 0, fuse.Caller{})
+	if err != 0 {
+		t.Fatal(err)
+	}
+	woken := 0
+	if got := opened.Poll(func() { woken++ }); got != pollIn|pollPri {
+		t.Errorf("before it was read: %#x", got)
+	}
+	for range 1000 {
+		src.pin("", "gpio/c/1").edge(1)
+	}
+	if woken != 1 {
+		t.Errorf("woken %d times, want once", woken)
+	}
+	opened.Release()
+	src.pin("", "gpio/c/1").edge(1)
+	if woken != 1 || src.open() != 0 {
+		t.Errorf("after it was closed: woken %d times, %d open", woken, src.open())
+	}
+}
+
+func TestReadAllocatesNothing(t *testing.T) {
+	src := local(input("gpio/c/1"))
+	f := newFS(src)
+	_, inos := walk(t, f)
+	var inline context.Context // nil: from memory
+	buf := make([]byte, 64)
+	for _, file := range []string{"value", "at"} {
+		opened, err := f.Open(inos["gpio/c/1/"+file], 0, fuse.Caller{})
+		if err != 0 {
+			t.Fatal(err)
+		}
+		if n := testing.AllocsPerRun(100, func() {
+			if n, err := opened.Read(inline, buf, 0); n == 0 || err != 0 {
+				t.Fatal(n, err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations, want none", file, n)
+		}
+		opened.Release()
+	}
 }
 
 // A user sees what the owner of the board gave him, and no more.
