@@ -50,6 +50,8 @@ var parsers = []struct{ reads, target string }{
 	{"the configuration of lightning-rod", "cmd/lightning-rod FuzzReadConfig"},
 	{"the DNS servers of a board", "lightningrod FuzzResolvers"},
 	{"the names of the pins of other boards", "pinfs FuzzTree"},
+	{"a request of the kernel on /dev/fuse", "fuse FuzzRequest"},
+	{"the kernel's table of mounts", "fuse FuzzMounts"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)

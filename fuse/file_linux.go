@@ -158,6 +158,8 @@ func (s *Server) wait(h header, f *file, do func(context.Context) ([]byte, sysca
 		delete(s.waiting, h.unique)
 		s.mu.Unlock()
 		switch {
+		case errno != 0 && s.base.Err() != nil:
+			errno = syscall.ECONNABORTED
 		case errno != 0 && ctx.Err() != nil:
 			errno = syscall.EINTR
 		case errno == syscall.EAGAIN: // it had its ctx

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stack4things/s4t"
 )
@@ -215,10 +216,18 @@ func TestInvalidate(t *testing.T) {
 		t.Errorf("added: %q", got)
 	}
 	tr.mu.Lock()
+	tr.names = append(tr.names, "newer")
+	tr.mtime = time.Unix(2, 0)
+	tr.mu.Unlock()
+	m.InvalidateInode(Root)
+	if got := m.sh(t, "ls | tr '\\n' ' '"); got != "far link many new newer value " {
+		t.Errorf("with another mtime: %q", got)
+	}
+	tr.mu.Lock()
 	tr.names[0] = ""
 	tr.mu.Unlock()
 	m.InvalidateEntry(Root, "value")
-	if got := m.sh(t, "ls; cat value"); !strings.HasPrefix(got, "far\nlink\nmany\nnew\ncat: value: No such file") {
+	if got := m.sh(t, "ls; cat value"); !strings.HasPrefix(got, "far\nlink\nmany\nnew\nnewer\ncat: value: No such file") {
 		t.Errorf("removed: %q", got)
 	}
 }

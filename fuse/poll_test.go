@@ -67,6 +67,7 @@ const poller = `
 how = sys.argv[1]
 fd = os.open("value", os.O_RDONLY)
 def say(*a): print(*a, flush=True)
+os.pread(fd, 100, 0)
 def waits(wait):
     while True:
         if not wait(0): say("asleep")
@@ -120,6 +121,7 @@ func TestEdgeTriggeredPollTellsEachValueOnce(t *testing.T) {
 	m := mountTree(t, tr)
 	k := talking(t, m.pythonCommand(t, `
 fd = os.open("value", os.O_RDONLY)
+os.pread(fd, 100, 0)
 p = select.epoll(); p.register(fd, select.EPOLLPRI | select.EPOLLET)
 def say(*a): print(*a, flush=True)
 say("ready", p.poll(0))
@@ -162,6 +164,7 @@ func TestTwoPollersOfOneOpenFile(t *testing.T) {
 	m := mountTree(t, tr)
 	k := talking(t, m.pythonCommand(t, `
 fd = os.open("value", os.O_RDONLY)
+os.pread(fd, 100, 0)
 r, w = os.pipe()
 for i in range(2):
     if os.fork() == 0:

@@ -28,7 +28,8 @@ const limit = 60 * time.Second
 //	errNNN   reading and writing fails with errno NNN
 //	link     a link to value
 type tree struct {
-	boards int // folders in many
+	boards int       // folders in many
+	mtime  time.Time // of folders; changed with mu held
 
 	mu    sync.Mutex // guards the fields below
 	value string
@@ -42,7 +43,7 @@ type tree struct {
 }
 
 func newTree() *tree {
-	return &tree{value: "0", wakes: make(map[*opened]func()), names: []string{"value", "far", "link", "many"},
+	return &tree{value: "0", mtime: time.Unix(1, 0), wakes: make(map[*opened]func()), names: []string{"value", "far", "link", "many"},
 		freed: make(chan struct{}, 1<<16), far: make(chan string), asked: make(chan struct{}, 2*maxWaiting)}
 }
 
@@ -62,7 +63,9 @@ func (t *tree) set(value string) {
 }
 
 func (t *tree) attrOf(ino Ino) (Attr, string, syscall.Errno) {
-	dir := Attr{Ino: ino, Mode: syscall.S_IFDIR | 0o755, Mtime: time.Unix(int64(len(t.names)), 0)}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	dir := Attr{Ino: ino, Mode: syscall.S_IFDIR | 0o755, Mtime: t.mtime}
 	reg := Attr{Ino: ino, Mode: syscall.S_IFREG | 0o666, Mtime: time.Unix(1700000000, 5)}
 	if ino == Root {
 		return dir, "", 0
@@ -73,9 +76,7 @@ func (t *tree) attrOf(ino Ino) (Attr, string, syscall.Errno) {
 		}
 		return dir, "", 0
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if int(ino-2) >= len(t.names) {
+	if ino < 2 || ino-2 >= Ino(len(t.names)) {
 		return Attr{}, "", syscall.ENOENT
 	}
 	switch name := t.names[ino-2]; name {
@@ -107,7 +108,13 @@ func (t *tree) children(ino Ino) (names []string, number func(i int) Ino) {
 	case ino == Root:
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		return append([]string(nil), t.names...), func(i int) Ino { return Ino(i) + 2 }
+		var numbers []Ino
+		for i, name := range t.names {
+			if name != "" { // "" was removed
+				names, numbers = append(names, name), append(numbers, Ino(i)+2)
+			}
+		}
+		return names, func(i int) Ino { return numbers[i] }
 	case name == "many":
 		return count(t.boards, manyBase, 8)
 	case ino >= manyBase && ino&0xff == 0:
@@ -131,9 +138,6 @@ func (t *tree) Lookup(parent Ino, name string) (Attr, syscall.Errno) {
 func (t *tree) Readdir(ino Ino, skip int, yield func(Entry) bool) syscall.Errno {
 	names, number := t.children(ino)
 	for i := skip; i < len(names); i++ {
-		if names[i] == "" {
-			continue
-		}
 		a, errno := t.Getattr(number(i))
 		if errno != 0 {
 			return errno

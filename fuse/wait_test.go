@@ -72,5 +72,5 @@ except OSError as e: print(errno.errorcode[e.errno], flush=True)
 	if err := m.wait(t); err != nil {
 		t.Error(err)
 	}
-	k.hear("EINTR")
+	k.hear("ECONNABORTED")
 }
