@@ -24,6 +24,7 @@ type measure struct {
 // measures are all that there is, in the order of the page.
 var measures = []measure{
 	{"read", measureReads},
+	{"tree", measureTree},
 }
 
 // page is what is written, and how often each thing is measured.
@@ -41,17 +42,21 @@ func (p *page) line(format string, args ...any) {
 func main() {
 	var (
 		rounds = flag.Int("rounds", 5, "rounds of each measure; medians are reported")
-		only   = flag.String("only", "", "comma-separated: read")
+		only   = flag.String("only", "", "comma-separated: read, tree")
 		out    = flag.String("out", "docs", "directory of performance-pins.md; empty: only print")
 		serve  = flag.String("serve", "", "internal: mount a file there")
+		tree   = flag.String("serve-tree", "", "internal: mount the tree of many boards there")
 	)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if *serve != "" {
+	switch {
+	case *serve != "":
 		err = serveFile(ctx, *serve)
-	} else {
+	case *tree != "":
+		err = serveTree(ctx, *tree)
+	default:
 		err = run(ctx, *only, *out, *rounds)
 	}
 	if err != nil {

@@ -1,73 +1,48 @@
-// Command tree measures the tree of the pins of many boards as programs see it:
-// ls and find, and the memory of who serves it. It needs root, or fusermount3.
 package main
 
 import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/pinfs"
 )
 
-func main() {
-	boards := flag.Int("boards", 1000, "boards of the tree")
-	pins := flag.Int("pins", 8, "pins of each")
-	rounds := flag.Int("rounds", 5, "rounds, each with a new mount; medians are reported")
-	serve := flag.String("serve", "", "serve the tree at this folder; for the program itself")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := error(nil)
-	if *serve != "" {
-		err = served(ctx, *serve, *boards, *pins)
-	} else {
-		err = measured(ctx, *boards, *pins, *rounds)
-	}
-	if err != nil {
-		stop()
-		fmt.Fprintln(os.Stderr, "tree:", err)
-		os.Exit(1)
-	}
-}
+// Boards of the tree, and pins of each.
+const treeBoards, treePins = 1000, 8
 
-// source is a tree that does not change.
-type source struct{ tree pinfs.Tree }
+// still is a tree that does not change.
+type still struct{ tree pinfs.Tree }
 
-func (s *source) Tree() pinfs.Tree         { return s.tree }
-func (s *source) Changed() <-chan struct{} { return nil }
+func (s *still) Tree() pinfs.Tree         { return s.tree }
+func (s *still) Changed() <-chan struct{} { return nil }
 
-func (s *source) Open(board, pin string, by pinfs.Holder) pinfs.Pin { panic("no file is opened") }
+func (s *still) Open(board, pin string, by pinfs.Holder) pinfs.Pin { panic("no file is opened") }
 
-func (s *source) Set(ctx context.Context, board, pin, key, value string, by pinfs.Holder) error {
+func (s *still) Set(ctx context.Context, board, pin, key, value string, by pinfs.Holder) error {
 	return errors.ErrUnsupported
 }
 
-// served serves the tree until standard input ends.
-func served(ctx context.Context, dir string, boards, pins int) error {
+// serveTree serves the tree until standard input ends.
+func serveTree(ctx context.Context, dir string) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	list := make([]pinfs.Board, boards)
+	list := make([]pinfs.Board, treeBoards)
 	for i := range list {
-		list[i] = pinfs.Board{Name: fmt.Sprintf("board-%04d", i), Online: true, Pins: make([]pinfs.Node, pins)}
+		list[i] = pinfs.Board{Name: fmt.Sprintf("board-%04d", i), Online: true, Pins: make([]pinfs.Node, treePins)}
 		for j := range list[i].Pins {
 			list[i].Pins[j].Pin = s4t.Pin{Name: fmt.Sprintf("gpio/gpiochip0/%d", j), Driver: "gpio", Device: "gpiochip0", Kind: s4t.PinDigital, Direction: s4t.PinIn}
 		}
 	}
-	tree, err := pinfs.Mount(pinfs.Config{Dir: dir, Source: &source{pinfs.Tree{Revision: 1, Boards: list}}})
+	tree, err := pinfs.Mount(pinfs.Config{Dir: dir, Source: &still{pinfs.Tree{Revision: 1, Boards: list}}})
 	if err != nil {
 		return err
 	}
@@ -88,39 +63,43 @@ var commands = []struct{ says, target, program, flag string }{
 	{"`ls -lR`", "", "ls", "-lR"},
 }
 
-func measured(ctx context.Context, boards, pins, rounds int) error {
+// measureTree lists a new mount in each round.
+func measureTree(ctx context.Context, p *page) error {
 	took := make([][]float64, len(commands))
-	var before, after []float64
+	var before, more []float64
 	nodes := 0
-	for range rounds {
-		b, a, n, err := round(ctx, boards, pins, took)
+	for range p.rounds {
+		b, a, n, err := treeRound(ctx, took)
 		if err != nil {
 			return err
 		}
-		before, after, nodes = append(before, b), append(after, a), n
+		before, more, nodes = append(before, b), append(more, a-b), n
 	}
-	fmt.Printf("| tree of %d boards with %d pins each, %d nodes | median | target |\n|---|---|---|\n", boards, pins, nodes)
+	p.line("\n## The tree of many boards\n")
+	p.line("%d boards with %d pins each: %d nodes. Each round is a new mount.\n", treeBoards, treePins, nodes)
+	p.line("| measure | figure | target |\n|---|---|---|")
 	for i, c := range commands {
-		fmt.Printf("| %s | %.0f ms | %s |\n", c.says, median(took[i]), c.target)
+		p.line("| %s | %.0f ms | %s |", c.says, median(took[i]), c.target)
 	}
-	fmt.Printf("| resident before | %.1f MB | |\n| more after `find` | %.1f MB | 12 MB |\n", median(before), median(after)-median(before))
+	p.line("| resident before | %.1f MB | |", median(before))
+	p.line("| more after `find` | %.1f MB | 12 MB |", median(more))
 	return nil
 }
 
-// round measures one mount: it adds to took, and returns what is resident before
-// and after it, in MB, and how many nodes find saw.
-func round(ctx context.Context, boards, pins int, took [][]float64) (before, after float64, nodes int, err error) {
+// treeRound measures one mount: it adds to took, and returns what is resident
+// before and after find, in MB, and how many nodes that saw.
+func treeRound(ctx context.Context, took [][]float64) (before, after float64, nodes int, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	tmp, err := os.MkdirTemp("", "tree")
+	tmp, err := os.MkdirTemp("", "s4t-bench-pins-")
 	if err != nil {
 		return 0, 0, 0, err
 	}
 	defer os.RemoveAll(tmp)
 	dir := filepath.Join(tmp, "io")
-	server := exec.CommandContext(ctx, self, "-serve", dir, "-boards", strconv.Itoa(boards), "-pins", strconv.Itoa(pins))
+	server := exec.CommandContext(ctx, self, "-serve-tree", dir)
 	server.Stderr = os.Stderr
 	in, err := server.StdinPipe()
 	if err != nil {
@@ -178,12 +157,4 @@ func resident(pid int) (float64, error) {
 		return 0, err
 	}
 	return kib * 1024 / 1e6, nil
-}
-
-func median(list []float64) float64 {
-	list = slices.Sorted(slices.Values(list))
-	if len(list) == 0 {
-		return 0
-	}
-	return list[len(list)/2]
 }
