@@ -1,5 +1,5 @@
-// Command pins measures the tree of pins beside others on this machine, and writes
-// docs/performance-pins.md. It needs root, and FUSE.
+// Command tree measures the tree of pins beside others on this machine, and writes
+// docs/performance-tree.md. It needs root, and FUSE.
 package main
 
 import (
@@ -43,7 +43,7 @@ func main() {
 	var (
 		rounds = flag.Int("rounds", 5, "rounds of each measure; medians are reported")
 		only   = flag.String("only", "", "comma-separated: read, tree")
-		out    = flag.String("out", "docs", "directory of performance-pins.md; empty: only print")
+		out    = flag.String("out", "docs", "directory of performance-tree.md; empty: only print")
 		serve  = flag.String("serve", "", "internal: mount a file there")
 		tree   = flag.String("serve-tree", "", "internal: mount the tree of many boards there")
 	)
@@ -60,7 +60,7 @@ func main() {
 		err = run(ctx, *only, *out, *rounds)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "pins:", err)
+		fmt.Fprintln(os.Stderr, "tree:", err)
 		os.Exit(1)
 	}
 }
@@ -68,8 +68,8 @@ func main() {
 // run measures what is asked for and writes the page.
 func run(ctx context.Context, only, out string, rounds int) error {
 	p := &page{rounds: rounds}
-	p.line("# Performance of pins\n")
-	p.line("Written by `make bench-pins` on %s. Medians of %d rounds; what is compared was measured in turn, in the same run.", time.Now().UTC().Format("2006-01-02"), rounds)
+	p.line("# Performance of the tree of pins\n")
+	p.line("Written by `go run ./bench/tree` on %s. Medians of %d rounds; what is compared was measured in turn, in the same run.", time.Now().UTC().Format("2006-01-02"), rounds)
 	for _, m := range measures {
 		if only != "" && !slices.Contains(strings.Split(only, ","), m.name) {
 			continue
@@ -81,7 +81,7 @@ func run(ctx context.Context, only, out string, rounds int) error {
 	if out == "" {
 		return nil
 	}
-	return os.WriteFile(filepath.Join(out, "performance-pins.md"), []byte(p.String()), 0o644)
+	return os.WriteFile(filepath.Join(out, "performance-tree.md"), []byte(p.String()), 0o644)
 }
 
 // median of some figures.
