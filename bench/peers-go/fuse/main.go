@@ -1,5 +1,5 @@
-// Command fuse mounts a folder with one file, value, by go-fuse: what `make
-// bench-pins` has beside the server of this project. It is a module of its own, so
+// Command fuse mounts a folder with one file, value, by go-fuse: what
+// bench/tree has beside the server of this project. It is a module of its own, so
 // that go-fuse stays out of ours. It says "ready", and serves until its input ends.
 package main
 
