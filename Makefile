@@ -57,10 +57,11 @@ test-faults: build
 test-idle: build
 	S4T_BIN=$(CURDIR)/bin S4T_IDLE_BOARDS=50 $(GO) test -v -count 1 -run 'TestAnIdleNetworkCostsLittle' ./e2e
 
-## test-vm: a kernel's gretap in a virtual machine against a board (installs qemu; GOLDEN=gre/testdata keeps its packets)
+## test-vm: in a virtual machine a kernel's gretap against a board, and its pins and sensors (installs qemu; GOLDEN=gre/testdata keeps its packets)
 test-vm: build
 	@scripts/deps vm
 	@scripts/vm-kernel bin/vm
+	@scripts/vm-modules bin/vm
 	S4T_BIN=$(CURDIR)/bin S4T_VM=$(CURDIR)/bin/vm S4T_GRE_GOLDEN=$(if $(GOLDEN),$(abspath $(GOLDEN))) $(GO) test -v -count 1 -timeout 5m -run TestVM ./e2e
 
 ## fuzz: every fuzz target for 60 s (FUZZTIME=10s for less)

@@ -1,6 +1,9 @@
 package s4t
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Board is a hardware-constrained unit with pins that runs lightning-rod.
 type Board struct {
@@ -53,6 +56,15 @@ func (l Location) Validate() error {
 		return Errorf(Invalid, "place a board", "use LAT,LON[,ALT] in degrees and metres", "location %v,%v,%v is out of range", l.Latitude, l.Longitude, l.Altitude)
 	}
 	return nil
+}
+
+// Kilometres is the distance along a great circle of a sphere: half a per cent off
+// at most.
+func (l Location) Kilometres(to Location) float64 {
+	const radius, rad = 6371.0, math.Pi / 180
+	dLat, dLon := (to.Latitude-l.Latitude)*rad/2, (to.Longitude-l.Longitude)*rad/2
+	h := math.Pow(math.Sin(dLat), 2) + math.Cos(l.Latitude*rad)*math.Cos(to.Latitude*rad)*math.Pow(math.Sin(dLon), 2)
+	return 2 * radius * math.Asin(math.Sqrt(min(h, 1)))
 }
 
 // BoardInfo is what a board reports about itself when it connects. Nothing in

@@ -52,6 +52,10 @@ var parsers = []struct{ reads, target string }{
 	{"the names of the pins of other boards", "pinfs FuzzTree"},
 	{"a request of the kernel on /dev/fuse", "fuse FuzzRequest"},
 	{"the kernel's table of mounts", "fuse FuzzMounts"},
+	{"the owner's configuration of a board's pins", "hal FuzzConfig"},
+	{"what a board keeps of its pins", "hal FuzzJournal"},
+	{"a recording that sim plays", "hal FuzzRecording"},
+	{"what the kernel tells of devices", "hal FuzzUevent"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)

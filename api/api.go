@@ -24,6 +24,7 @@ type Queue interface {
 type Config struct {
 	Queue   Queue
 	Version string            // of iotronic; "dev" by default
+	URL     string            // what others are told of the API, for Thing Descriptions; https://127.0.0.1:8812 by default
 	Trust   func() wire.Trust // optional: what users are told to trust as the cloud's certificate, now
 	Log     *slog.Logger      // discards by default
 }
@@ -32,11 +33,13 @@ type Config struct {
 type API struct {
 	queue   Queue
 	version string
+	url     string
 	trust   func() wire.Trust
 	log     *slog.Logger
 	mux     *http.ServeMux
 	huma    huma.API
 	feed    *feed
+	pins    *pinHub
 	waiters waiters
 	gate    gate
 
@@ -56,21 +59,29 @@ func New(c Config) (*API, error) {
 	if c.Trust == nil {
 		c.Trust = func() wire.Trust { return wire.Trust{} }
 	}
+	if c.URL == "" {
+		c.URL = "https://127.0.0.1:8812"
+	}
 	if c.Version == "" {
 		c.Version = "dev"
 	}
 	a := &API{
-		queue: c.Queue, version: c.Version, trust: c.Trust, log: c.Log, mux: http.NewServeMux(),
+		queue: c.Queue, version: c.Version, url: c.URL, trust: c.Trust, log: c.Log, mux: http.NewServeMux(),
 		feed:     newFeed(c.Queue, c.Log),
 		waiters:  waiters{polls: map[s4t.OperationID]map[chan struct{}]bool{}},
 		stopping: make(chan struct{}),
 	}
+	a.pins = newPinHub(a)
+	a.feed.heard = a.pins.heard
 	a.gate.init()
 	a.huma = humago.New(a.mux, openAPIConfig(c.Version))
 	a.huma.UseMiddleware(speakProblem, a.authenticate, a.admitBody)
 	a.identityRoutes()
 	a.trustRoutes()
 	a.boardRoutes()
+	a.pinRoutes()
+	a.pinStreamRoutes()
+	a.pinAllRoutes()
 	a.serviceRoutes()
 	a.bridgeRoutes()
 	a.uplinkRoutes()
@@ -78,6 +89,7 @@ func New(c Config) (*API, error) {
 	a.metricsRoutes()
 	a.operationRoutes()
 	a.eventRoutes()
+	a.tdRoutes()
 	finishOpenAPI(a.huma.OpenAPI())
 	if err := a.documentRoutes(); err != nil {
 		return nil, err
@@ -91,8 +103,14 @@ func (a *API) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var reading sync.WaitGroup
 	reading.Go(func() { a.feed.run(ctx) })
+	reading.Go(func() {
+		if err := a.pins.run(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("samples of pins cannot be taken", "err", err)
+		}
+	})
 	defer func() {
 		close(a.stopping)
+		a.pins.close()
 		cancel()
 		reading.Wait()
 	}()

@@ -82,6 +82,7 @@ var listed = map[string]any{
 	wire.MethodServiceList: listOf(s4t.Service{ID: "s1", Board: "marker-board"}), wire.MethodBridgeList: listOf(s4t.Bridge{ID: "br1", Name: "marker-bridge"}),
 	wire.MethodNetworkList: listOf(s4t.Network{ID: "n1", Name: "marker-network"}), wire.MethodSubnetList: listOf(s4t.Subnet{ID: "marker"}),
 	wire.MethodPortList: listOf(s4t.Port{ID: "marker"}), wire.MethodOperationList: listOf(s4t.Operation{ID: "o1", Kind: "marker"}),
+	wire.MethodPinAll:    wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
 	wire.MethodMetrics:   wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
 	wire.MethodAuditList: listOf(s4t.AuditRecord{User: "marker-user"}),
 }
@@ -99,6 +100,7 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 		Ref      string
 		Board    string
 		ID       string
+		Ask      wire.PinAsk
 	}
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, err
@@ -113,9 +115,14 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 		}
 		return json.Marshal(c)
 	}
-	if method != wire.MethodEventFeed {
+	if method != wire.MethodEventFeed && method != wire.MethodPinWatch { // the API asks these by itself
 		f.calls = append(f.calls, method+" by "+req.Caller.User)
 		f.ref = req.Ref + req.Board + req.ID
+		if method == wire.MethodPinAll {
+			var all wire.PinAll
+			json.Unmarshal(body, &all)
+			f.ref = strings.Join(all.Boards, ",")
+		}
 	}
 	if a, ok := f.answer[method]; ok {
 		v, err := a(body)
@@ -131,6 +138,12 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 		return json.Marshal(s4t.Token{ID: "t1", Secret: "member-secret"})
 	}
 	sees := req.Caller.Project == home || req.Caller.Role == s4t.RoleAdmin
+	if method == wire.MethodPinWatch {
+		return json.Marshal(wire.PinAnswer{})
+	}
+	if method == wire.MethodPinAsk {
+		return f.pins(req.Caller, req.Ask, sees)
+	}
 	if v, ok := changing[method]; ok {
 		switch {
 		case !req.Caller.Role.Covers(s4t.RoleMember):
@@ -212,9 +225,12 @@ func newRig(t *testing.T) *rig {
 	var done sync.WaitGroup
 	done.Go(func() { r.q.Serve(ctx, wire.TopicConductor, "", 8, r.handle) })
 	done.Go(func() { r.q.Serve(ctx, wire.TopicQuestions, "", 8, r.handle) })
+	done.Go(func() { r.q.Serve(ctx, wire.TopicPins, "", 8, r.handle) })
 	done.Go(func() { a.Run(ctx) })
 	// Serve has no ready signal; a call that is answered is one.
 	for r.q.Call(ctx, wire.TopicConductor, wire.MethodVerify, wire.VerifyRequest{Secret: "admin-secret"}, nil) != nil {
+	}
+	for r.q.Call(ctx, wire.TopicPins, wire.MethodPinAll, wire.PinAll{Caller: callers["admin-secret"]}, nil) != nil {
 	}
 	for r.q.Call(ctx, wire.TopicEvents, wire.MethodNews, wire.News{}, nil) != nil {
 	}
@@ -234,7 +250,7 @@ func (r *rig) do(t *testing.T, method, path, token, body string) (*http.Response
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	if path == "/v1/events" {
+	if path == "/v1/events" || strings.HasSuffix(path, "/stream") {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond) // a stream does not end by itself
 		defer cancel()
 		req = req.WithContext(ctx)
@@ -347,7 +363,7 @@ func TestTheRestOfABodyIsNoRequest(t *testing.T) {
 func TestEveryKindHasItsStatus(t *testing.T) {
 	r := newRig(t)
 	for kind, want := range map[s4t.Kind]int{
-		s4t.Invalid: 400, s4t.Unauthenticated: 401, s4t.Forbidden: 403, s4t.NotFound: 404, s4t.Conflict: 409, s4t.Offline: 503,
+		s4t.Invalid: 400, s4t.Unauthenticated: 401, s4t.Forbidden: 403, s4t.NotFound: 404, s4t.Conflict: 409, s4t.Stale: 409, s4t.Offline: 503,
 		s4t.Unavailable: 503, s4t.Timeout: 504, s4t.TooMany: 429, s4t.Internal: 500,
 	} {
 		r.mu.Lock()

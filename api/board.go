@@ -61,19 +61,32 @@ func (a *API) boardRoutes() {
 }
 
 func (a *API) listBoards(ctx context.Context, in *boardFilter) (*listed[s4t.Board], error) {
-	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status, Page: in.page()}
-	for _, l := range in.Label {
+	labels, possible, err := parseLabels("list boards", in.Label)
+	if err != nil {
+		return nil, a.answer("board.list", err)
+	}
+	if !possible {
+		return &listed[s4t.Board]{Body: []s4t.Board{}}, nil
+	}
+	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status, Labels: labels, Page: in.page()}
+	return list[s4t.Board](ctx, a, &in.PageQuery, wire.MethodBoardList, req)
+}
+
+// parseLabels reads labels of a filter, K=V. It is not possible that a board has
+// them where they say two values of one label.
+func parseLabels(op string, list []string) (labels map[string]string, possible bool, err error) {
+	for _, l := range list {
 		k, v, ok := strings.Cut(l, "=")
 		if !ok || k == "" {
-			return nil, a.answer("board.list", s4t.Errorf(s4t.Invalid, "list boards", "write it as K=V", "label %q has no value", l))
+			return nil, false, s4t.Errorf(s4t.Invalid, op, "write it as K=V", "label %q has no value", l)
 		}
-		if old, ok := req.Labels[k]; ok && old != v {
-			return &listed[s4t.Board]{Body: []s4t.Board{}}, nil // no board has two values of one label
+		if old, ok := labels[k]; ok && old != v {
+			return nil, false, nil
 		}
-		if req.Labels == nil {
-			req.Labels = map[string]string{}
+		if labels == nil {
+			labels = map[string]string{}
 		}
-		req.Labels[k] = v
+		labels[k] = v
 	}
-	return list[s4t.Board](ctx, a, &in.PageQuery, wire.MethodBoardList, req)
+	return labels, true, nil
 }

@@ -256,17 +256,21 @@ func (s *eventStream) reset(ctx context.Context, more <-chan struct{}) (<-chan s
 	return atOnce, s.write(eventText(e))
 }
 
-func (s *eventStream) write(text string) error {
-	if err := s.rc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+func (s *eventStream) write(text string) error { return writeStream(s.w, s.rc, []byte(text)) }
+
+// writeStream writes to a stream at once, or fails where the client does not
+// read.
+func writeStream(w io.Writer, rc *http.ResponseController, text []byte) error {
+	if err := rc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
-	if _, err := io.WriteString(s.w, text); err != nil {
+	if _, err := w.Write(text); err != nil {
 		return err
 	}
-	if err := s.rc.Flush(); err != nil {
+	if err := rc.Flush(); err != nil {
 		return err
 	}
 	// HTTP/2 resets a stream whose deadline passes, also when nothing waits to
 	// be written.
-	return s.rc.SetWriteDeadline(time.Time{})
+	return rc.SetWriteDeadline(time.Time{})
 }

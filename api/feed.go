@@ -35,8 +35,9 @@ const (
 type feed struct {
 	queue   Queue
 	log     *slog.Logger
-	news    chan struct{} // cap 1: there is something to read
-	reading chan struct{} // cap 1: full while event.list is asked. Taken before mu, never while mu is held
+	news    chan struct{}     // cap 1: there is something to read
+	heard   func([]s4t.Event) // is told what came, in order; nil: not all is known. It does not wait
+	reading chan struct{}     // cap 1: full while event.list is asked. Taken before mu, never while mu is held
 
 	mu     sync.Mutex    // guards what follows; a leaf: nothing else is locked while it is held
 	ring   []*told       // ids grow: every event after floor, up to newest
@@ -53,7 +54,7 @@ type told struct {
 }
 
 func newFeed(q Queue, log *slog.Logger) *feed {
-	return &feed{queue: q, log: log, news: make(chan struct{}, 1), reading: make(chan struct{}, 1), newest: -1, more: make(chan struct{})}
+	return &feed{queue: q, log: log, news: make(chan struct{}, 1), reading: make(chan struct{}, 1), newest: -1, more: make(chan struct{}), heard: func([]s4t.Event) {}}
 }
 
 // wake makes the feed read what is new.
@@ -100,6 +101,7 @@ func (f *feed) read(ctx context.Context) error {
 		switch {
 		case s4t.KindOf(err) == s4t.NotFound: // too long without the conductor: begin anew
 			f.begin(-1)
+			f.heard(nil)
 		case err != nil:
 			return err
 		case after == newestOnly:
@@ -107,9 +109,11 @@ func (f *feed) read(ctx context.Context) error {
 			return nil
 		case len(l.Items) == 0 && l.EventID < after: // the database is an older one: a backup
 			f.begin(l.EventID)
+			f.heard(nil)
 			return nil
 		default:
 			f.add(l.Items)
+			f.heard(l.Items)
 			if len(l.Items) < wire.MaxEvents {
 				return nil
 			}

@@ -16,7 +16,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 // bodies are the schemas that belong to the API itself.
-var bodies = regexp.MustCompile("(Create|Update|Change|Open|Expose|Password)$|^(Login|Problem|Version|StreamGrant)$")
+var bodies = regexp.MustCompile("(Create|Update|Change|Open|Expose|Password|Write|Hold)$|^(Login|Problem|Version|StreamGrant)$")
 
 // TestRoutesAreAContract shows each change of a route, of its parameters or of
 // the body of a request in review. `go test ./api -update` writes the file.

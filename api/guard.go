@@ -39,6 +39,7 @@ func (a *API) guard() http.Handler {
 			}
 			a.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", seen.status, "took", time.Since(start))
 		}()
+		r = joinPinPath(r)
 		r.Body = http.MaxBytesReader(seen, r.Body, s4t.MaxMessage)
 		if handler, pattern := a.mux.Handler(r); pattern == "" {
 			writeProblem(seen, noRoute(handler, seen, r))

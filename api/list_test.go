@@ -163,6 +163,8 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 			case "weight":
 				is(what, b.Minimum, 1)
 				is(what, b.Maximum, s4t.MaxWeight)
+			case "priority":
+				is(what, b.Maximum, s4t.MaxPriority)
 			case "mtu":
 				is(what, b.Minimum, s4t.MinMTU)
 				is(what, b.Maximum, s4t.MaxMTU)
@@ -176,6 +178,14 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 				what := path + " " + p.Name
 				seen++
 				switch {
+				case p.In == "path" && p.Name == "pin":
+					is(what, p.Schema.MaxLength, 3*s4t.MaxName+2)
+				case p.Name == "pin":
+					is(what, p.Schema.MaxItems, s4t.MaxPinWatch)
+				case p.Name == "priority":
+					is(what, p.Schema.Maximum, s4t.MaxPriority)
+				case p.Name == "board" && p.Schema.MaxItems != nil:
+					is(what, p.Schema.MaxItems, s4t.MaxBridgePorts)
 				case p.In == "path" || p.Name == "board":
 					is(what, p.Schema.MaxLength, s4t.MaxName)
 				case p.Name == "limit":
@@ -188,7 +198,7 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 			}
 		}
 	}
-	if seen < 60 || pages != 13 {
+	if seen < 60 || pages != 17 {
 		t.Errorf("only %d bounds, %d lists", seen, pages)
 	}
 }

@@ -82,7 +82,7 @@ func finishOpenAPI(doc *huma.OpenAPI) {
 	schema := schemas.Schema(typeOf[apiclient.Problem](), true, "")
 	body := map[string]*huma.MediaType{"application/problem+json": {Schema: schema}}
 	kinds := map[int][]string{}
-	for _, k := range []s4t.Kind{s4t.Invalid, s4t.Unauthenticated, s4t.Forbidden, s4t.NotFound, s4t.Conflict, s4t.TooMany, s4t.Offline, s4t.Unavailable, s4t.Timeout, s4t.Internal} {
+	for _, k := range []s4t.Kind{s4t.Invalid, s4t.Unauthenticated, s4t.Forbidden, s4t.NotFound, s4t.Conflict, s4t.Stale, s4t.TooMany, s4t.Offline, s4t.Unavailable, s4t.Timeout, s4t.Internal} {
 		kinds[wire.HTTPStatus(k)] = append(kinds[wire.HTTPStatus(k)], string(k))
 	}
 	for _, item := range doc.Paths {

@@ -61,8 +61,10 @@ func (p *pollRig) Call(ctx context.Context, topic, method string, req, reply any
 	return direct{p.fakeConductor}.Call(ctx, topic, method, req, reply)
 }
 
-func (p *pollRig) Serve(ctx context.Context, _, _ string, _ int, h queue.Handler) error {
-	p.news = h
+func (p *pollRig) Serve(ctx context.Context, topic, _ string, _ int, h queue.Handler) error {
+	if topic == wire.TopicEvents {
+		p.news = h
+	}
 	<-ctx.Done()
 	return nil
 }

@@ -37,6 +37,10 @@ type schema struct {
 	Properties map[string]schema
 	Required   []string
 	Items      *schema
+
+	OneOf                []schema
+	MinProperties        int
+	AdditionalProperties json.RawMessage // of a map: the schema of its values
 }
 
 // example makes a value that the schema allows, with what is required only.
@@ -47,6 +51,9 @@ func (d *openAPI) example(s schema) any {
 	if len(s.Enum) > 0 {
 		return s.Enum[0]
 	}
+	if len(s.OneOf) > 0 {
+		return d.example(s.OneOf[0])
+	}
 	t, _ := s.Type.(string)
 	if l, ok := s.Type.([]any); ok {
 		t = l[0].(string)
@@ -56,6 +63,10 @@ func (d *openAPI) example(s schema) any {
 		m := map[string]any{}
 		for _, r := range s.Required {
 			m[r] = d.example(s.Properties[r])
+		}
+		var values schema
+		if s.MinProperties > 0 && json.Unmarshal(s.AdditionalProperties, &values) == nil {
+			m["key"] = d.example(values)
 		}
 		return m
 	case "array":
@@ -164,7 +175,8 @@ func TestNoRouteGivesAnythingToTheWrongCaller(t *testing.T) {
 		if !strings.Contains(rt.path, "marker") || strings.HasPrefix(rt.path, "/v1/users") && rt.method == "GET" {
 			continue // it names no object, or it is found in a list
 		}
-		if got := r.about(); got != "marker-user" {
+		// A stream asks about the board that was found by that name.
+		if got := r.about(); got != "marker-user" && !(strings.HasSuffix(rt.path, "/stream") && got == "b1") {
 			t.Errorf("%s asked the conductor about %q", name, got)
 		}
 	}

@@ -149,7 +149,8 @@ const maxAnswer = 32 << 20
 // maxRetries is how often a request is sent again at most.
 const maxRetries = 2
 
-// open sends a request and returns an answer of the 200s, its body unread. Where
+// open sends a request and returns an answer of the 200s, or that nothing has
+// changed, its body unread. Where
 // the cloud says when to come again, what may be done twice is, while ctx lasts.
 func (c *Client) open(ctx context.Context, what, method, path string, body any, header http.Header) (*http.Response, error) {
 	for tries := 0; ; tries++ {
@@ -192,7 +193,7 @@ func (c *Client) openOnce(ctx context.Context, what, method, path string, body a
 		return nil, c.unreachable(ctx, what, err)
 	}
 	c.heard(res.Header.Get(TrustHeader))
-	if res.StatusCode/100 == 2 {
+	if res.StatusCode/100 == 2 || res.StatusCode == http.StatusNotModified {
 		return res, nil
 	}
 	defer res.Body.Close()

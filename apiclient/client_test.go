@@ -433,15 +433,20 @@ func TestWaitOperationDoesNotSpin(t *testing.T) {
 	}
 }
 
-// FuzzEvents holds that no stream makes the reader panic or run on.
+// FuzzEvents holds that no stream, of events or of samples, makes the reader
+// panic or run on.
 func FuzzEvents(f *testing.F) {
-	for _, s := range []string{"id: 1\ndata: {\"id\":1}\n\n", ": x\n\n", "data\n\n", "data:\n\n", "data: [\n\n", "\n\n\n", "data: {\"id\":9223372036854775807}\r\n\r\n", "id: 7\n\n", "id: x\nid: -1\nevent: reset\ndata: {\"kind\":\"reset\"}\n\n"} {
+	for _, s := range []string{"id: 1\ndata: {\"id\":1}\n\n", ": x\n\n", "data\n\n", "data:\n\n", "data: [\n\n", "\n\n\n", "data: {\"id\":9223372036854775807}\r\n\r\n", "id: 7\n\n", "event: board\ndata: {\"status\":\"offline\"}\n\nid: 3\ndata: {\"pin\":\"a/b/c\",\"seq\":3,\"value\":1}\n\n", "id: x\nid: -1\nevent: reset\ndata: {\"kind\":\"reset\"}\n\n"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		ctx, cancel := context.WithCancel(context.Background())
-		s := &EventStream{c: &Client{}, ctx: ctx, cancel: cancel, hangUp: cancel, once: true, body: body{strings.NewReader(text)}}
-		for range s.All() {
+		open := func() stream {
+			return stream{c: &Client{}, ctx: ctx, cancel: cancel, hangUp: cancel, once: true, body: body{strings.NewReader(text)}}
+		}
+		for range (&EventStream{stream: open()}).All() {
+		}
+		for range (&PinStream{stream: open(), last: map[string]s4t.Sample{}}).All() {
 		}
 	})
 }

@@ -93,7 +93,7 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 }
 
 func (c *Cloud) addAPI(_ context.Context, p *parts) error {
-	rest, err := api.New(api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, Trust: c.at.certs.trust, Log: c.cfg.Log})
+	rest, err := api.New(api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, URL: c.at.url, Trust: c.at.certs.trust, Log: c.cfg.Log})
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,7 @@ func (hs handlers) routes() http.Handler {
 	mux := http.NewServeMux()
 	if hs.api != nil {
 		mux.Handle("/v1/", noteStreams(hs.api))
+		mux.Handle("/.well-known/wot", hs.api) // where a directory of Thing Descriptions is looked for
 	}
 	if hs.wamp != nil {
 		mux.Handle(wamp.Path, hs.wamp)

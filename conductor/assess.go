@@ -132,6 +132,12 @@ func (ch *change) assessOne(id s4t.OperationID, overdue bool) error {
 	if err != nil {
 		return err
 	}
+	if op.Kind == opPinWrite { // its board ends it
+		if !overdue {
+			return nil
+		}
+		return ch.end(op, assessment{}, s4t.Timeout, "the board did not tell how it ended; it takes the value back by its own clock")
+	}
 	awaits, err := ch.Awaits(id)
 	if err != nil {
 		return err

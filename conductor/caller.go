@@ -23,13 +23,13 @@ func allow(caller wire.Caller, op string, needs s4t.Role) error {
 
 // vouched wraps a method that a user can reach: a caller that no conductor has
 // resolved gets nothing. Login and verify are where callers come from; an API
-// process reads the events of all on its own account.
+// process reads the events of all on its own account, and a board asks for itself.
 func (c *Conductor) vouched(topic, method string, h queue.Handler) queue.Handler {
 	switch method {
-	case wire.MethodLogin, wire.MethodVerify, wire.MethodEventFeed:
+	case wire.MethodLogin, wire.MethodVerify, wire.MethodEventFeed, wire.MethodBoardRemote:
 		return h
 	}
-	if topic != wire.TopicConductor && topic != wire.TopicQuestions {
+	if topic != wire.TopicConductor && topic != wire.TopicQuestions && topic != wire.TopicPins {
 		return h
 	}
 	return func(ctx context.Context, method string, body []byte) ([]byte, error) {

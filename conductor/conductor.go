@@ -52,7 +52,9 @@ type Conductor struct {
 	connects  *gather[connecting, welcomed]
 	reports   *gather[wire.BoardReport, wire.Empty]
 	fleet     fleet
-	questions questions
+	questions *questions
+
+	pinQuestions *questions // about pins
 }
 
 const (
@@ -62,7 +64,7 @@ const (
 
 // lanes are the topics, and how many requests of each are handled at a time.
 // Most take a millisecond of the database; questions wait for others.
-var lanes = map[string]int{wire.TopicConductor: 128, wire.TopicQuestions: 64, wire.TopicBoards: 128, wire.TopicAgents: 32}
+var lanes = map[string]int{wire.TopicConductor: 128, wire.TopicQuestions: 64, wire.TopicBoards: 128, wire.TopicAgents: 32, wire.TopicPins: pinWorkers}
 
 // New checks cfg and adds the conductor's methods to cfg.Mux. It does nothing
 // else until Run.
@@ -96,7 +98,7 @@ func New(cfg Config) (*Conductor, error) {
 	}
 	c := &Conductor{
 		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
-		upkept: upkept{holder: s4t.NewID()}, questions: questions{of: map[s4t.ProjectID]int{}},
+		upkept: upkept{holder: s4t.NewID()}, questions: newQuestions(maxQuestions), pinQuestions: newQuestions(maxPinQuestions),
 	}
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.reports = &gather[wire.BoardReport, wire.Empty]{run: c.boardReports}
@@ -124,6 +126,12 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodBoardTicket:       queue.Handle(c.boardTicket),
 		wire.MethodBoardLeave:        queue.Handle(c.boardLeave),
 		wire.MethodBoardWoken:        queue.Handle(c.boardWoken),
+
+		wire.MethodBoardPins:   queue.Handle(c.boardPins),
+		wire.MethodBoardRemote: queue.Handle(c.boardRemote),
+		wire.MethodPinAsk:      queue.Handle(c.pinAsk),
+		wire.MethodPinAll:      queue.Handle(c.pinAll),
+		wire.MethodPinWatch:    queue.Handle(c.pinWatch),
 
 		wire.MethodProjectUpdate: queue.Handle(c.projectUpdate),
 

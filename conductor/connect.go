@@ -198,6 +198,8 @@ func (ch *change) beginSession(b *store.Board, req wire.BoardConnected) error {
 	}
 	if b.Status != s4t.BoardOnline {
 		ch.boardEvent("board.online", *b, "")
+	} else { // who watches its pins asks again
+		ch.boardEvent("board.online", *b, "in a new session")
 	}
 	first := b.Status == s4t.BoardRegistered
 	b.Epoch++

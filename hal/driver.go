@@ -24,6 +24,7 @@ type Found struct {
 	Pin    s4t.Pin
 	Open   func() (Line, error) // opens it for use; called again after the line was closed
 	Period time.Duration        // optional: of sampling, where nobody says otherwise
+	Eager  bool                 // it is opened at once: that changes nothing and takes it from nobody
 }
 
 // Line is an open pin. Its methods are called one at a time, and may block for as

@@ -175,7 +175,7 @@ func TestDoctorGoesWhereTheBoardGoes(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		sock.serve(ctx, func(context.Context, string) any { return Status{Connected: true, URL: "https://second.test"} })
+		sock.serve(ctx, func(context.Context, string) any { return Status{Connected: true, URL: "https://second.test"} }, nil)
 	}()
 	if got := goes(); got != "https://second.test" {
 		t.Errorf("while it is connected elsewhere: %s", got)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/hal"
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/wamp"
@@ -33,6 +34,9 @@ type Config struct {
 	Version       string                               // optional: of lightning-rod, as the cloud is told it
 	SSHDir        string                               // optional: where the configuration and the public host keys of sshd are; default /etc/ssh
 	Devices       *Devices                             // optional: where devices are made; default the kernel
+	IO            string                               // optional: where the tree of the board's pins is mounted; default: nowhere
+	IOConfig      string                               // optional: the file with what the owner says of pins (io-config); default: none
+	Pins          *hal.Config                          // optional: drivers of pins and where they look; File, State and Log are set here; default those of the kernel
 	Ready         func(board string, generation int64) // optional: called each time the board is connected and has applied its desired state
 	Log           *slog.Logger                         // optional: default discards
 }
@@ -55,6 +59,8 @@ type Engine struct {
 	dirty    chan struct{}                           // a state of a resource may have changed
 	trial    *trial
 	around   *around
+	pins     *boardPins  // set by Run
+	remote   *remotePins // set by Run
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
 
@@ -132,8 +138,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	if !e.caps.Networks {
 		e.cfg.Log.Warn("virtual networks are not possible here; tunnels and commands work", "err", e.caps.Reason)
 	}
+	if err := e.openPins(); err != nil {
+		return err
+	}
 	e.recall()
-	c, err := newConnector(connectorConfig{Identity: e.id, Trust: e.trust, Doctor: e.doctor, HostKeys: e.ssh.answer, Log: e.cfg.Log})
+	c, err := newConnector(connectorConfig{Identity: e.id, Trust: e.trust, Doctor: e.doctor, HostKeys: e.ssh.answer, Pins: e.pins.handler, Log: e.cfg.Log})
 	if err != nil {
 		return err
 	}
@@ -155,8 +164,11 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.cfg.Log.Warn(readOnly, "state", string(e.dir))
 	}
 	if sock != nil {
-		background.Go(func() { sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }) })
+		background.Go(func() {
+			sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, cancel) }, e.remote.serve)
+		})
 	}
+	background.Go(func() { e.pins.run(ctx) })
 	background.Go(func() { e.judge(ctx) })
 	background.Go(func() { e.around.Run(ctx) })
 	e.kinds.run(ctx, &background)
@@ -402,5 +414,9 @@ func (e *Engine) Status() Status {
 		s.URL = e.session.URL()
 	}
 	s.Problems, s.ReadOnly = append(s.Problems, problems...), e.dir.isReadOnly()
+	if e.pins != nil {
+		s.IO = e.pins.status()
+		s.Problems = append(s.Problems, e.pins.problems()...)
+	}
 	return s
 }

@@ -70,6 +70,9 @@ func (c *fakeCloud) Call(_ context.Context, procedure string, arg, reply any) er
 	return json.Unmarshal(wire.Encode(answer), reply)
 }
 
+func (c *fakeCloud) Serve(context.Context, string, wamp.Handler) error  { return nil }
+func (c *fakeCloud) Follow(context.Context, string, func(string)) error { return nil }
+
 func (c *fakeCloud) Wake() <-chan int64    { return c.wake }
 func (c *fakeCloud) Done() <-chan struct{} { return c.done }
 func (c *fakeCloud) Err() error            { return c.err }

@@ -315,7 +315,7 @@ func TestSocketInADeepDirectory(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, func() {}) })
+		sock.serve(ctx, func(ctx context.Context, q string) any { return e.answer(ctx, q, func() {}) }, nil)
 	}()
 	var s Status
 	if err := dir.ask(t.Context(), askStatus, &s); err != nil || s.ID != boardA {

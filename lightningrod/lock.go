@@ -51,7 +51,7 @@ func (d stateDir) lock() (*os.File, error) {
 	}
 	f, err := os.OpenFile(d.path(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if readOnlyError(err) {
-		if os.MkdirAll(runtimeDir, 0o700) == nil {
+		if os.MkdirAll(runtimeDir, 0o755) == nil {
 			f, err = os.OpenFile(d.runtimePath(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 		}
 		if err != nil {

@@ -24,6 +24,11 @@ type cloud interface {
 	// Call sends arg to the cloud's procedure under this board's URI and
 	// decodes the answer into reply, unless that is nil.
 	Call(ctx context.Context, procedure string, arg, reply any) error
+	// Serve serves a procedure under this board's URI, for the rest of the session.
+	Serve(ctx context.Context, procedure string, h wamp.Handler) error
+	// Follow receives what is published on a topic under this board's URI, for the
+	// rest of the session. h must not block.
+	Follow(ctx context.Context, topic string, h func(arg string)) error
 	// Wake receives after the cloud said that there is a new generation.
 	Wake() <-chan int64
 	// Done is closed when the session has ended; Err says why after it.
@@ -43,6 +48,7 @@ type connectorConfig struct {
 	Trust    wire.Trust                                                 // optional: what the cloud announced
 	Doctor   func(ctx context.Context) wire.DoctorReport                // optional: answers the cloud's doctor; default: not registered
 	HostKeys func(ctx context.Context, question string) (string, error) // optional: answers which host keys an SSH service of the board has; default: not registered
+	Pins     func(of cloud) wamp.Handler                                // optional: makes what answers a session's questions about the board's pins; default: not registered
 	Log      *slog.Logger                                               // required
 }
 
@@ -142,42 +148,59 @@ type session struct {
 	err     error // valid when done is closed
 }
 
-// offer subscribes and registers what the cloud may use of the board.
+// offer subscribes and registers what the cloud may use of the board, in one round
+// trip.
 func (s *session) offer(ctx context.Context, cfg connectorConfig) error {
-	err := s.ws.Subscribe(ctx, wamp.BoardURI(s.board, wamp.Wake), func(arg string) {
-		var w wire.BoardWake
-		if json.Unmarshal([]byte(arg), &w) != nil {
-			return
-		}
-		select {
-		case <-s.wake: // an older wake that nobody heeded yet
-		default:
-		}
-		select {
-		case s.wake <- w.Generation:
-		default:
-		}
-	})
-	if err != nil {
-		return err
-	}
-	err = s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.Ping), func(context.Context, string) (string, error) {
-		return "{}", nil
-	})
-	if err != nil {
-		return err
+	procedures := map[string]wamp.Handler{
+		wamp.Ping: func(context.Context, string) (string, error) { return "{}", nil },
 	}
 	if cfg.HostKeys != nil {
-		if err := s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.HostKeys), cfg.HostKeys); err != nil {
-			return err
+		procedures[wamp.HostKeys] = cfg.HostKeys
+	}
+	if cfg.Pins != nil {
+		procedures[wamp.PinsAsk] = cfg.Pins(s)
+	}
+	if cfg.Doctor != nil {
+		procedures[wamp.Doctor] = func(ctx context.Context, _ string) (string, error) {
+			return string(wire.Encode(cfg.Doctor(ctx))), nil
 		}
 	}
-	if cfg.Doctor == nil {
-		return nil
+	errs := make(chan error, 1+len(procedures))
+	go func() { errs <- s.Follow(ctx, wamp.Wake, s.woken) }()
+	for name, h := range procedures {
+		go func() { errs <- s.Serve(ctx, name, h) }()
 	}
-	return s.ws.Register(ctx, wamp.BoardURI(s.board, wamp.Doctor), func(ctx context.Context, _ string) (string, error) {
-		return string(wire.Encode(cfg.Doctor(ctx))), nil
-	})
+	var failed error
+	for range cap(errs) {
+		if err := <-errs; failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// woken takes a [wire.BoardWake].
+func (s *session) woken(arg string) {
+	var w wire.BoardWake
+	if json.Unmarshal([]byte(arg), &w) != nil {
+		return
+	}
+	select {
+	case <-s.wake: // an older wake that nobody heeded yet
+	default:
+	}
+	select {
+	case s.wake <- w.Generation:
+	default:
+	}
+}
+
+func (s *session) Serve(ctx context.Context, procedure string, h wamp.Handler) error {
+	return s.ws.Register(ctx, wamp.BoardURI(s.board, procedure), h)
+}
+
+func (s *session) Follow(ctx context.Context, topic string, h func(arg string)) error {
+	return s.ws.Subscribe(ctx, wamp.BoardURI(s.board, topic), h)
 }
 
 func (s *session) Call(ctx context.Context, procedure string, arg, reply any) error {

@@ -26,6 +26,7 @@ type Status struct {
 	AppliedGeneration int64           `json:"applied_generation"` //
 	Ports             []PortStatus    `json:"ports"`
 	Services          []ServiceStatus `json:"services"`
+	IO                *IOStatus       `json:"io,omitempty"` // nil: no lightning-rod runs
 	Problems          []string        `json:"problems"`
 	ReadOnly          bool            `json:"state_read_only,omitempty"` // the state directory cannot be written: what is there is used
 	Trouble           string          `json:"trouble,omitempty"`         // the one of the problems that is why there is no session
@@ -51,6 +52,13 @@ type ServiceStatus struct {
 	TCPPort   int           `json:"port"`
 	Problem   string        `json:"problem,omitempty"`    // why streams do not reach it
 	ProblemID string        `json:"problem_id,omitempty"` // of a [wire.Diagnosis]
+}
+
+// IOStatus is how the board's pins are.
+type IOStatus struct {
+	Dir     string `json:"dir"`  // where the tree is mounted; "": it is not
+	Pins    int    `json:"pins"` // that were found
+	Problem string `json:"problem,omitempty"`
 }
 
 // statusOf builds what identity and desired state tell, with the states of the
@@ -123,6 +131,10 @@ type leaveAnswer struct {
 	Reason string `json:"reason,omitempty"` // why it was not told
 }
 
+// maxQuestion bounds a question, in bytes; nothing longer than a buffer of bufio is
+// read for it.
+const maxQuestion = 64
+
 // askTimeout bounds a question, on both sides. It holds a call to the cloud.
 const askTimeout = 8 * time.Second
 
@@ -152,7 +164,8 @@ type socket struct {
 }
 
 // serve answers until ctx ends; every question under way has ended then too.
-func (s *socket) serve(ctx context.Context, answer func(ctx context.Context, question string) any) {
+// A mount has the connection for as long as it likes, and none of the slots.
+func (s *socket) serve(ctx context.Context, answer func(ctx context.Context, question string) any, mount func(ctx context.Context, conn net.Conn, in *bufio.Reader)) {
 	stop := context.AfterFunc(ctx, func() { s.listener.Close() })
 	defer func() { stop(); s.listener.Close(); s.serving.Wait(); s.release() }()
 	for {
@@ -170,17 +183,33 @@ func (s *socket) serve(ctx context.Context, answer func(ctx context.Context, que
 			return
 		}
 		s.serving.Go(func() {
-			defer func() { conn.Close(); <-s.slots }()
-			conn.SetDeadline(time.Now().Add(askTimeout))
-			unhook := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
-			defer unhook()
-			line, err := bufio.NewReader(io.LimitReader(conn, 64)).ReadString('\n')
-			if err != nil {
-				return
-			}
-			if a := answer(ctx, line[:len(line)-1]); a != nil {
-				conn.Write(wire.Encode(a)) // who went away does not want the answer
+			defer conn.Close()
+			in, mounts := s.question(ctx, conn, answer)
+			<-s.slots
+			if mounts && mount != nil {
+				conn.SetDeadline(time.Time{})
+				mount(ctx, conn, in)
 			}
 		})
 	}
+}
+
+// question answers one question, but for that of a mount, whose frames in has.
+func (s *socket) question(ctx context.Context, conn net.Conn, answer func(ctx context.Context, question string) any) (in *bufio.Reader, mounts bool) {
+	conn.SetDeadline(time.Now().Add(askTimeout))
+	unhook := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
+	defer unhook()
+	in = bufio.NewReader(conn)
+	line, err := in.ReadSlice('\n')
+	if err != nil || len(line) > maxQuestion {
+		return nil, false
+	}
+	question := string(line[:len(line)-1])
+	if question == askMount {
+		return in, true
+	}
+	if a := answer(ctx, question); a != nil {
+		conn.Write(wire.Encode(a)) // who went away does not want the answer
+	}
+	return nil, false
 }

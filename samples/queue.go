@@ -8,26 +8,38 @@ import (
 	"github.com/stack4things/s4t"
 )
 
-// Queue holds samples for one reader, in order. Where the reader is too slow for
-// all of them the newest of each pin wins, and says how many it stands for. Its
-// methods may be called from several goroutines.
-type Queue struct {
-	size  int
-	ready chan struct{} // cap 1: there is something to take
-
-	mu      sync.Mutex // guards what follows; a leaf
-	waiting []s4t.Sample
-	merged  uint64
-}
+// Queue holds samples for one reader.
+type Queue = Of[s4t.Sample]
 
 // NewQueue returns an empty queue that holds about size samples, and always one
 // of each pin.
 func NewQueue(size int) *Queue {
-	return &Queue{size: max(size, 1), ready: make(chan struct{}, 1)}
+	return NewOf(size, func(s *s4t.Sample) string { return s.Pin }, func(s *s4t.Sample) *uint64 { return &s.Merged })
+}
+
+// Of holds samples, in any form, for one reader, in order. Where the reader is
+// too slow for all of them the newest of each pin wins, and says how many it
+// stands for. Its methods may be called from several goroutines.
+type Of[T any] struct {
+	size  int
+	ready chan struct{} // cap 1: there is something to take
+	pin   func(*T) string
+	count func(*T) *uint64
+
+	mu      sync.Mutex // guards what follows; a leaf
+	waiting []T
+	merged  uint64
+}
+
+// NewOf returns an empty queue that holds about size samples, and always one of
+// each pin. pin says of which pin a sample is, merged where it counts those that
+// it stands for (s4t.Sample.Merged).
+func NewOf[T any](size int, pin func(*T) string, merged func(*T) *uint64) *Of[T] {
+	return &Of[T]{size: max(size, 1), ready: make(chan struct{}, 1), pin: pin, count: merged}
 }
 
 // Put adds samples.
-func (q *Queue) Put(list ...s4t.Sample) {
+func (q *Of[T]) Put(list ...T) {
 	if len(list) == 0 {
 		return
 	}
@@ -41,10 +53,10 @@ func (q *Queue) Put(list ...s4t.Sample) {
 }
 
 // Ready receives when there may be something to take.
-func (q *Queue) Ready() <-chan struct{} { return q.ready }
+func (q *Of[T]) Ready() <-chan struct{} { return q.ready }
 
 // Take returns up to n of the oldest samples, which are the caller's.
-func (q *Queue) Take(n int) []s4t.Sample {
+func (q *Of[T]) Take(n int) []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.waiting) <= n {
@@ -52,21 +64,21 @@ func (q *Queue) Take(n int) []s4t.Sample {
 		q.waiting = nil
 		return out
 	}
-	out := append([]s4t.Sample(nil), q.waiting[:n]...)
+	out := append([]T(nil), q.waiting[:n]...)
 	q.waiting = q.waiting[:copy(q.waiting, q.waiting[n:])]
 	q.wake()
 	return out
 }
 
 // Merged is how many samples were merged into newer ones so far.
-func (q *Queue) Merged() uint64 {
+func (q *Of[T]) Merged() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.merged
 }
 
 // wake tells the reader.
-func (q *Queue) wake() {
+func (q *Of[T]) wake() {
 	select {
 	case q.ready <- struct{}{}:
 	default:
@@ -74,24 +86,26 @@ func (q *Queue) wake() {
 }
 
 // merge leaves the newest sample of each pin. Caller holds mu.
-func (q *Queue) merge() {
+func (q *Of[T]) merge() {
 	type pin struct {
 		last   int
 		merged uint64
 	}
 	pins := make(map[string]pin)
-	for i, s := range q.waiting {
-		p, seen := pins[s.Pin]
+	for i := range q.waiting {
+		name := q.pin(&q.waiting[i])
+		p, seen := pins[name]
 		if seen {
-			p.merged += 1 + q.waiting[p.last].Merged
+			p.merged += 1 + *q.count(&q.waiting[p.last])
 			q.merged++
 		}
-		pins[s.Pin] = pin{i, p.merged}
+		pins[name] = pin{i, p.merged}
 	}
 	kept := q.waiting[:0]
-	for i, s := range q.waiting {
-		if p := pins[s.Pin]; p.last == i {
-			s.Merged += p.merged
+	for i := range q.waiting {
+		s := q.waiting[i]
+		if p := pins[q.pin(&s)]; p.last == i {
+			*q.count(&s) += p.merged
 			kept = append(kept, s)
 		}
 	}

@@ -87,10 +87,10 @@ func (tx *Tx) OverdueOperations(all bool) ([]s4t.OperationID, error) {
 }
 
 // ExtendOperations gives every running operation this much time from now: the
-// clock has jumped.
+// clock has jumped. A value that is written for longer keeps its own.
 func (tx *Tx) ExtendOperations(timeout time.Duration) error {
 	now := tx.Now()
-	_, err := tx.exec("give operations their time again", `UPDATE operations SET deadline = ? WHERE status = 'running'`, micros(now.Add(timeout)))
+	_, err := tx.exec("give operations their time again", `UPDATE operations SET deadline = ? WHERE status = 'running' AND (kind <> 'pin.write' OR deadline < ?)`, micros(now.Add(timeout)), micros(now.Add(timeout)))
 	return err
 }
 

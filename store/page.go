@@ -54,18 +54,23 @@ func (f filter) where() string {
 // committed later is told by events after that. A page that is none of 1 to
 // [wire.MaxPage] rows, or begins after what is no cursor, is Invalid.
 func page[T any](tx *Tx, op string, p wire.Page, by order[T], scan func(scanner) (T, error), query string, f filter) (wire.List[T], error) {
+	return pageOf(tx, op, p, wire.MaxPage, by, scan, query, f)
+}
+
+// pageOf is page for a list whose pages have another bound.
+func pageOf[T any](tx *Tx, op string, p wire.Page, most int, by order[T], scan func(scanner) (T, error), query string, f filter) (wire.List[T], error) {
 	limit := p.Limit
 	if limit == 0 {
-		limit = wire.MaxPage
+		limit = most
 	}
-	if limit < 0 || limit > wire.MaxPage {
-		return wire.List[T]{}, s4t.Errorf(s4t.Invalid, op, fmt.Sprintf("ask for 1 to %d", wire.MaxPage), "a page cannot have %d entries", limit)
+	if limit < 0 || limit > most {
+		return wire.List[T]{}, s4t.Errorf(s4t.Invalid, op, fmt.Sprintf("ask for 1 to %d", most), "a page cannot have %d entries", limit)
 	}
 	if p.After != "" {
 		var zero T
 		keys, ok := parseCursor(p.After, by.key(zero))
 		if !ok {
-			return wire.List[T]{}, s4t.Errorf(s4t.Invalid, op, "give the cursor as the page before had it, or none to begin anew", "%.40q is no cursor of this list", p.After)
+			return wire.List[T]{}, badCursor(op, p.After)
 		}
 		f = f.and("("+by.columns+") > (?"+strings.Repeat(", ?", len(keys)-1)+")", keys...)
 	}
@@ -81,6 +86,11 @@ func page[T any](tx *Tx, op string, p wire.Page, by order[T], scan func(scanner)
 	}
 	list.EventID, err = tx.LastEvent()
 	return list, err
+}
+
+// badCursor is the error of what is no cursor.
+func badCursor(op, text string) error {
+	return s4t.Errorf(s4t.Invalid, op, "give the cursor as the page before had it, or none to begin anew", "%.40q is no cursor of this list", text)
 }
 
 // maxCursor bounds a cursor: no list is ordered by text longer than a name or

@@ -83,6 +83,8 @@ type Service struct {
 	Reads        []string // optional: files that it reads and that may be under /home, absolute
 	Capabilities []string // optional: that it keeps, like CAP_NET_ADMIN; none: none
 	TUN          bool     // it makes TUN and TAP devices
+	Devices      []string // optional: other devices that it opens, as DeviceAllow= of systemd.resource-control(5) names them
+	Mounts       bool     // it mounts file systems that others see: it cannot have a mount namespace of its own
 	Reload       bool     // SIGHUP has it read its configuration again
 	Files        int      // optional: descriptors that it may have open; default what the manager gives
 	Hopeless     []string // optional: exit statuses after which trying again does not help

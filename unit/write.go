@@ -46,11 +46,18 @@ func (s Service) systemd() string {
 	if len(s.Hopeless) > 0 {
 		line("# Trying again does not help after these.\nRestartPreventExitStatus=%s", strings.Join(s.Hopeless, " "))
 	}
-	line("# For what need not survive a boot: the socket of a state that is read-only.\nRuntimeDirectory=%s\nRuntimeDirectoryMode=0700", s.Name)
+	runtimeMode := "0700"
+	if s.Mounts {
+		runtimeMode = "0755" // what is mounted there is for others
+	}
+	line("# For what need not survive a boot: the socket of a state that is read-only.\nRuntimeDirectory=%s\nRuntimeDirectoryMode=%s", s.Name, runtimeMode)
 	writes := s.Writes
+	if s.Mounts {
+		writes = nil
+	}
 	if s.State == Systemd.StateDir(s.Name) {
 		line("StateDirectory=%s\nStateDirectoryMode=0700", s.Name)
-	} else {
+	} else if !s.Mounts {
 		writes = append([]string{s.State}, writes...)
 	}
 	for _, w := range writes {
@@ -67,7 +74,28 @@ func (s Service) systemd() string {
 	if s.TUN {
 		line("DeviceAllow=/dev/net/tun rw")
 	}
-	line("NoNewPrivileges=yes\nProtectSystem=strict")
+	for _, d := range s.Devices {
+		line("DeviceAllow=%s rw", d)
+	}
+	line("NoNewPrivileges=yes")
+	calls := "@system-service"
+	if s.Mounts {
+		calls += " @mount"
+		line("# Nothing that gives it a mount namespace of its own (ProtectSystem and the like):\n# others are to see what it mounts.")
+	} else {
+		s.isolate(line, paths)
+	}
+	line("ProtectClock=yes\nProtectHostname=yes")
+	line("RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK\nRestrictNamespaces=yes\nRestrictRealtime=yes\nRestrictSUIDSGID=yes\nLockPersonality=yes")
+	line("MemoryDenyWriteExecute=yes\nSystemCallArchitectures=native\nSystemCallFilter=%s\nUMask=0077", calls)
+	line("\n[Install]\nWantedBy=multi-user.target")
+	return b.String()
+}
+
+// isolate has it see the machine's files as far as it needs to, in a mount namespace of
+// its own. paths are those that it uses.
+func (s Service) isolate(line func(format string, args ...any), paths []string) {
+	line("ProtectSystem=strict")
 	switch {
 	case s.under(paths, "/home", "/root", "/run/user"):
 		line("ProtectHome=read-only")
@@ -77,16 +105,12 @@ func (s Service) systemd() string {
 	if !s.under(paths, "/tmp", "/var/tmp") {
 		line("PrivateTmp=yes")
 	}
-	line("ProtectClock=yes\nProtectHostname=yes\nProtectKernelLogs=yes\nProtectKernelModules=yes\nProtectControlGroups=yes\nProtectProc=invisible")
+	line("ProtectKernelLogs=yes\nProtectKernelModules=yes\nProtectControlGroups=yes\nProtectProc=invisible")
 	if !s.TUN {
 		line("ProtectKernelTunables=yes")
 	} else {
 		line("# Not ProtectKernelTunables: the ARP and router advertisement settings of a\n# device are in /proc/sys.")
 	}
-	line("RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK\nRestrictNamespaces=yes\nRestrictRealtime=yes\nRestrictSUIDSGID=yes\nLockPersonality=yes")
-	line("MemoryDenyWriteExecute=yes\nSystemCallArchitectures=native\nSystemCallFilter=@system-service\nUMask=0077")
-	line("\n[Install]\nWantedBy=multi-user.target")
-	return b.String()
 }
 
 // openRC is the script of the service: openrc-run(8), supervise-daemon(8).

@@ -50,7 +50,7 @@ func kindOf(uri string) (kind s4t.Kind, hint string) {
 		return s4t.Unauthenticated, ""
 	case "wamp.error.not_authorized", "wamp.error.authorization_failed":
 		return s4t.Forbidden, ""
-	case "wamp.error.no_such_procedure", "wamp.error.network_failure", "wamp.error.no_eligible_callee",
+	case NoSuchProcedure, "wamp.error.network_failure", "wamp.error.no_eligible_callee",
 		ReasonShutdown, ReasonAck, ReasonClosed, "wamp.close.close_realm":
 		return s4t.Unavailable, "try again in a moment"
 	case "wamp.error.canceled", "wamp.error.timeout":

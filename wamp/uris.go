@@ -57,6 +57,10 @@ const (
 	ReasonAck      = "wamp.close.goodbye_and_out" // answer to a GOODBYE
 )
 
+// NoSuchProcedure is the error of a call that the cloud does not serve: it is older
+// than the board.
+const NoSuchProcedure = "wamp.error.no_such_procedure"
+
 const (
 	boardPrefix = "s4t.board."
 	errorPrefix = "s4t.error."

@@ -56,6 +56,8 @@ type Agent struct {
 	sessions     sessions
 	questions    *questions
 	check        chan struct{} // the conductor may have forgotten sessions: capacity 1
+	mounts       *mounts
+	sending      sync.WaitGroup // samples to boards that watch others
 	ready        chan struct{}
 
 	mu    sync.Mutex      // guards the fields below; nothing is called with it held
@@ -71,7 +73,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.Log = cfg.Log.With("agent", cfg.ID)
-	a := &Agent{cfg: cfg, incarnation: s4t.NewID(), sessions: newSessions(), questions: newQuestions(), check: make(chan struct{}, 1), ready: make(chan struct{})}
+	a := &Agent{cfg: cfg, incarnation: s4t.NewID(), sessions: newSessions(), questions: newQuestions(), mounts: newMounts(), check: make(chan struct{}, 1), ready: make(chan struct{})}
 	var err error
 	a.registration, err = registration.New(registration.Config{
 		Hello: wire.AgentHello{ID: cfg.ID, Kind: wire.AgentWAMP, Incarnation: a.incarnation, URL: cfg.URL},
@@ -84,7 +86,8 @@ func New(cfg Config) (*Agent, error) {
 		Identify:   a.identify,
 		Join:       a.join,
 		Check:      a.checkCode,
-		Procedures: []string{wamp.Connected, wamp.Desired, wamp.Report, wamp.Ticket, wamp.Leave},
+		Procedures: []string{wamp.Connected, wamp.Desired, wamp.Report, wamp.Ticket, wamp.Leave, wamp.Pins, wamp.Samples, wamp.Remote},
+		InOrder:    []string{wamp.Samples},
 		Serve:      a.serve,
 		Joined:     a.sessions.joined,
 		Left:       a.sessions.left,
@@ -123,6 +126,16 @@ func (a *Agent) Run(ctx context.Context) error {
 		}.Serve)
 	})
 	group.Go(func() error {
+		return a.cfg.Queue.Serve(ctx, wire.TopicWAMPPins, string(a.cfg.ID), pinWorkers, queue.Mux{
+			wire.MethodPinsOfBoard: queue.Handle(a.pinsOfBoard),
+			wire.MethodPinsWatch:   queue.Handle(a.pinsWatch),
+			wire.MethodPinsSamples: queue.Handle(a.pinsSamples),
+		}.Serve)
+	})
+	group.Go(func() error {
+		return a.cfg.Queue.Serve(ctx, wire.TopicEvents, "", 1, queue.Mux{wire.MethodNews: queue.Handle(a.news)}.Serve)
+	})
+	group.Go(func() error {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -132,6 +145,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { a.checkSessions(ctx); return nil })
 	group.Go(func() error { a.tellEnds(ctx); return nil })
+	group.Go(func() error { a.tellNews(ctx); return nil })
+	defer a.sending.Wait() // the router has stopped: they end
 	return group.Wait()
 }
 

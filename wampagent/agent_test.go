@@ -35,6 +35,7 @@ type conductor struct {
 	disconnected chan wire.BoardDisconnected
 	woken        chan wire.BoardWake
 	reports      chan wire.BoardReport
+	pins         chan wire.PinReport
 	hold         chan struct{} // connected waits for it, when set
 	entered      chan struct{} // connected waits now; capacity 1
 }
@@ -127,6 +128,10 @@ func (c *conductor) mux() queue.Mux {
 			c.reports <- req
 			return wire.Empty{}, nil
 		}),
+		wire.MethodBoardPins: queue.Handle(func(_ context.Context, req wire.PinReport) (wire.Empty, error) {
+			c.pins <- req
+			return wire.Empty{}, nil
+		}),
 		wire.MethodBoardTicket: queue.Handle(func(_ context.Context, req wire.BoardTicket) (wire.BoardTickets, error) {
 			return wire.BoardTickets{Tickets: []string{string(req.Board)}}, nil
 		}),
@@ -161,7 +166,7 @@ func newWorld(t *testing.T) *world {
 		keys:  map[s4t.BoardID][]byte{w.board: w.key.Public().(ed25519.PublicKey)},
 		epoch: map[s4t.BoardID]int64{}, online: map[s4t.BoardID]bool{},
 		connected: make(chan wire.BoardConnected, 64), disconnected: make(chan wire.BoardDisconnected, 64),
-		woken: make(chan wire.BoardWake, 64), entered: make(chan struct{}, 1), reports: make(chan wire.BoardReport, 64),
+		woken: make(chan wire.BoardWake, 64), entered: make(chan struct{}, 1), reports: make(chan wire.BoardReport, 64), pins: make(chan wire.PinReport, 64),
 	}
 	w.conduct = func() func() {
 		agents := background(t, func(ctx context.Context) error { return w.q.Serve(ctx, wire.TopicAgents, "", 4, w.c.mux().Serve) })

@@ -72,6 +72,29 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 		var reply wire.BoardTickets
 		err := a.conduct(ctx, callTimeout, wire.MethodBoardTicket, req, &reply)
 		return encode(reply, err)
+	case wamp.Pins:
+		var req wire.PinReport
+		if err := decode(op, arg, &req); err != nil {
+			return "", err
+		}
+		req.Board, req.Epoch = from.Board, epoch
+		if err := now.pins.reports.Wait(ctx); err != nil {
+			return "", s4t.Errorf(s4t.Unavailable, op, "", "the WAMP agent stops")
+		}
+		return a.pass(ctx, from, wire.MethodBoardPins, req)
+	case wamp.Samples:
+		var req wire.PinSamples
+		if err := decode(op, arg, &req); err != nil {
+			return "", err
+		}
+		return a.takeSamples(ctx, from, now.pins, req)
+	case wamp.Remote:
+		var req wire.PinRemote
+		if err := decode(op, arg, &req); err != nil {
+			return "", err
+		}
+		req.Board, req.Epoch = from.Board, epoch
+		return a.remote(ctx, from, now.pins, req)
 	}
 	return "", s4t.Errorf(s4t.NotFound, op, "bring both sides to the same version", "the cloud has no such procedure")
 }

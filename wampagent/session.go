@@ -20,9 +20,11 @@ type session struct {
 	router.Session
 	epoch int64         // 0 until the conductor took it in
 	woken time.Time     // when it was last told of a new generation; zero: it was not
+	begun chan struct{} // closed when the conductor took it in
 	gone  chan struct{} // closed when it has ended
 
 	tickets *rate.Limiter // that the board may ask for
+	pins    *pinSession
 }
 
 // Tickets of one session: at once, as many as a board may have ports and
@@ -35,12 +37,13 @@ const (
 // sessions knows the live ones, and the ends that the conductor has not heard
 // of yet.
 type sessions struct {
-	mu    *sync.Mutex              // guards the maps; never held while anything is called
-	live  map[uint64]*session      // by WAMP session id
-	board map[s4t.BoardID]*session // the one of the highest epoch
-	ended map[s4t.BoardID]int64    // epochs to tell the conductor of
-	waits map[s4t.BoardID]*delay   // of those that it did not take
-	tell  chan struct{}            // something is in ended: capacity 1
+	mu     *sync.Mutex              // guards the maps; never held while anything is called
+	live   map[uint64]*session      // by WAMP session id
+	board  map[s4t.BoardID]*session // the one of the highest epoch
+	coming map[s4t.BoardID]*session // the newest that the conductor did not take in yet
+	ended  map[s4t.BoardID]int64    // epochs to tell the conductor of
+	waits  map[s4t.BoardID]*delay   // of those that it did not take
+	tell   chan struct{}            // something is in ended: capacity 1
 }
 
 // delay is when the conductor is told of an end that it did not take.
@@ -51,12 +54,13 @@ type delay struct {
 
 func newSessions() sessions {
 	return sessions{
-		mu:    new(sync.Mutex),
-		live:  make(map[uint64]*session),
-		board: make(map[s4t.BoardID]*session),
-		ended: make(map[s4t.BoardID]int64),
-		waits: make(map[s4t.BoardID]*delay),
-		tell:  make(chan struct{}, 1),
+		mu:     new(sync.Mutex),
+		live:   make(map[uint64]*session),
+		board:  make(map[s4t.BoardID]*session),
+		coming: make(map[s4t.BoardID]*session),
+		ended:  make(map[s4t.BoardID]int64),
+		waits:  make(map[s4t.BoardID]*delay),
+		tell:   make(chan struct{}, 1),
 	}
 }
 
@@ -64,7 +68,8 @@ func newSessions() sessions {
 func (s sessions) joined(who router.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live[who.ID] = &session{Session: who, gone: make(chan struct{}), tickets: rate.NewLimiter(ticketRate, ticketBurst)}
+	l := &session{Session: who, begun: make(chan struct{}), gone: make(chan struct{}), tickets: rate.NewLimiter(ticketRate, ticketBurst), pins: newPinSession()}
+	s.live[who.ID], s.coming[who.Board] = l, l
 }
 
 // left is told by the router that a session has ended.
@@ -77,6 +82,9 @@ func (s sessions) left(who router.Session) {
 		return
 	}
 	close(was.gone)
+	if s.coming[who.Board] == was {
+		delete(s.coming, who.Board)
+	}
 	if s.board[who.Board] == was {
 		delete(s.board, who.Board)
 	}
@@ -134,6 +142,22 @@ func (s sessions) of(board s4t.BoardID) (session, bool) {
 	return session{}, false
 }
 
+// soon returns the session of a board. Where one is about to begin it waits for that,
+// as long as ctx lasts: who heard of it from the conductor may be faster.
+func (s sessions) soon(ctx context.Context, board s4t.BoardID) (session, bool) {
+	s.mu.Lock()
+	c := s.coming[board]
+	s.mu.Unlock()
+	if c != nil {
+		select {
+		case <-c.begun:
+		case <-c.gone:
+		case <-ctx.Done():
+		}
+	}
+	return s.of(board)
+}
+
 // all returns the live ones.
 func (s sessions) all() (all []router.Session) {
 	s.mu.Lock()
@@ -164,6 +188,12 @@ func (s sessions) begin(who router.Session, epoch int64) (goes router.Session, s
 	if l == nil {
 		s.end(who.Board, epoch)
 		return goes, false, false
+	}
+	if l.epoch == 0 {
+		close(l.begun)
+	}
+	if s.coming[who.Board] == l {
+		delete(s.coming, who.Board)
 	}
 	l.epoch = epoch
 	old := s.board[who.Board]

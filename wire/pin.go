@@ -72,6 +72,7 @@ type PinAnswer struct {
 	Samples   []s4t.Sample   `json:"samples,omitempty"`
 	More      bool           `json:"more,omitempty"`      // PinHistory: ask again, after these
 	Operation *s4t.Operation `json:"operation,omitempty"` // from the conductor, where it began one
+	Fence     int64          `json:"fence,omitempty"`     // instead of Pins: the board refused a PinClaim, as it knows this number, which is higher
 
 	// Of the cloud's copy, where the board did not answer PinList itself.
 	ReportedAt *time.Time `json:"reported_at,omitempty"`

@@ -16,7 +16,7 @@ func HTTPStatus(kind s4t.Kind) int {
 		return 403
 	case s4t.NotFound:
 		return 404
-	case s4t.Conflict:
+	case s4t.Conflict, s4t.Stale:
 		return 409
 	case s4t.TooMany:
 		return 429

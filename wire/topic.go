@@ -30,6 +30,8 @@ func TopicOf(method string) string {
 	switch method {
 	case MethodBoardDoctor, MethodStreamOpen, MethodMetrics, MethodPortGet:
 		return TopicQuestions
+	case MethodBoardRemote: // it waits for another board
+		return TopicPins
 	}
 	switch noun, _, _ := strings.Cut(method, "."); noun {
 	case "session":

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/hal"
 	"github.com/stack4things/s4t/lightningrod"
 )
 
@@ -40,7 +41,7 @@ type command struct {
 }
 
 // runFlags are those of a board at work.
-var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "source-per-user", "verbose"}
+var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "source-per-user", "io", "io-config", "verbose"}
 
 func commands() []command {
 	return []command{
@@ -51,7 +52,11 @@ func commands() []command {
 		{name: "run", run: serve,
 			flags:   runFlags,
 			short:   "be the board's service",
-			example: "lightning-rod run\n  lightning-rod run --allow-target 192.168.1.0/24"},
+			example: "lightning-rod run\n  lightning-rod run --allow-target 192.168.1.0/24\n  lightning-rod run --io /run/pins --io-config /etc/lightning-rod/io.toml"},
+		{name: "mount", args: "DIR", min: 1, max: 1, run: mount,
+			flags:   []string{"state", "board", "verbose"},
+			short:   "show the pins of the project's other boards as files, until unmounted or SIGTERM",
+			example: "lightning-rod mount /mnt/boards\n  lightning-rod mount /mnt/gate --board gate && cat /mnt/gate/gate/sim/demo/sine/value"},
 		{name: "install", run: install,
 			flags:   append([]string{"manager", "print", "start"}, runFlags...),
 			short:   "have this machine run it as a service: systemd, OpenRC or procd",
@@ -88,6 +93,9 @@ type options struct {
 	bridges   []string
 	runProxy  string // of --proxy-file, for a board that has joined
 	perUser   string // on, off, or empty: of SSH only
+	io        string // none: the tree of pins is nowhere
+	ioConfig  string
+	boards    []string
 	output    string
 	verbose   bool
 	help      bool
@@ -114,6 +122,9 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.StringArrayVar(&o.allow, "allow-target", nil, "`CIDR` on the board's LAN that streams may reach besides the board itself; repeat it for more")
 	f.StringArrayVar(&o.bridges, "allow-bridge", nil, "`interface` of the board that networks may be bridged to (s4t bridge add --bridge-to); repeat it for more")
 	f.StringVar(&o.perUser, "source-per-user", "", "`on` or off: services of the board see an address of 127.64.0.0/10 for each user; default for SSH only")
+	f.StringVar(&o.io, "io", lightningrod.DefaultIO, "`directory` where the board's pins are shown as files, or none")
+	f.StringVar(&o.ioConfig, "io-config", "", "`file` with names, settings and access of pins (TOML)")
+	f.StringArrayVar(&o.boards, "board", nil, "`name` or id of a board; repeat it for more; default is all others of the project")
 	f.StringVar(&o.manager, "manager", "", "`name` of the service manager: systemd, openrc or procd; default is what runs here")
 	f.BoolVar(&o.print, "print", false, "show the unit only")
 	f.BoolVar(&o.start, "start", false, "start the service too, and at each boot")
@@ -138,6 +149,9 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		}
 		overview(stderr, all)
 		return usagef("name a command")
+	}
+	if flags.Arg(0) == guardCommand {
+		return hal.RunGuard(os.Stdin)
 	}
 	i := slices.IndexFunc(all, func(c command) bool { return c.name == flags.Arg(0) })
 	if i < 0 {
@@ -283,6 +297,7 @@ func serve(ctx context.Context, o options) error {
 	}
 	e, err := lightningrod.New(lightningrod.Config{
 		State: o.state, AllowTargets: allow, AllowBridges: o.bridges, SourcePerUser: perUser(o.perUser), Proxy: o.runProxy, Version: version, Log: o.log(),
+		IO: o.ioDir(), IOConfig: o.ioConfig, Pins: &hal.Config{Guard: pinGuard},
 		Ready: func(board string, generation int64) {
 			fmt.Fprintf(o.stdout, "ready %s %d\n", s4t.Line(board, maxLine), generation)
 		},

@@ -24,12 +24,14 @@ type config struct {
 	AllowBridges  []string `toml:"allow_bridges"`   // --allow-bridge
 	SourcePerUser string   `toml:"source_per_user"` // --source-per-user
 	ProxyFile     string   `toml:"proxy_file"`      // --proxy-file
+	IO            string   `toml:"io"`              // --io
+	IOConfig      string   `toml:"io_config"`       // --io-config
 }
 
 // readConfig reads a file. The default one need not be there.
 func readConfig(path string, named bool) (cfg config, err error) {
 	op := "read the configuration " + path
-	const hint = "its keys are allow_targets, allow_bridges, source_per_user and proxy_file"
+	const hint = "its keys are allow_targets, allow_bridges, source_per_user, proxy_file, io and io_config"
 	text, err := readBounded(path, tomlfile.MaxFile)
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return cfg, nil
@@ -57,6 +59,12 @@ func (o *options) configure(flags *pflag.FlagSet) error {
 	}
 	if !flags.Changed("proxy-file") && !flags.Changed("proxy") {
 		o.proxyFile = cfg.ProxyFile
+	}
+	if !flags.Changed("io") && cfg.IO != "" {
+		o.io = cfg.IO
+	}
+	if !flags.Changed("io-config") {
+		o.ioConfig = cfg.IOConfig
 	}
 	if o.perUser != "" && o.perUser != "on" && o.perUser != "off" {
 		return usagef("--source-per-user is on or off, not %q", o.perUser)

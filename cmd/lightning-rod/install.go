@@ -38,6 +38,9 @@ func install(ctx context.Context, o options) error {
 	if _, err := os.Stat(service.Needs); err != nil {
 		fmt.Fprintf(o.stderr, "this board has not joined yet: `lightning-rod join JOIN-STRING --no-run --state %s` first\n", service.State)
 	}
+	if manager == unit.Systemd && !service.Mounts {
+		fmt.Fprintln(o.stderr, "the unit keeps it from mounting: the pins are not there as files; `lightning-rod install --io "+lightningrod.DefaultIO+"` makes one that may")
+	}
 	if o.start {
 		return u.Start(ctx)
 	}
@@ -74,7 +77,7 @@ func (o options) service(manager unit.Manager) (unit.Service, error) {
 	given := func(flag string) bool { return slices.Contains(o.given, flag) }
 	s := unit.Service{
 		Name: "lightning-rod", Description: "Stack4Things board (lightning-rod)", Command: []string{self, "run"},
-		State: manager.StateDir("lightning-rod"), Capabilities: []string{"CAP_NET_ADMIN"}, TUN: true, Hopeless: []string{"2", "3"},
+		State: manager.StateDir("lightning-rod"), Capabilities: []string{"CAP_NET_ADMIN"}, TUN: true, Devices: []string{"char-gpiochip", "char-iio"}, Hopeless: []string{"2", "3"},
 	}
 	if given("state") {
 		s.State = absolute(o.state)
@@ -84,7 +87,7 @@ func (o options) service(manager unit.Manager) (unit.Service, error) {
 	if s.State != lightningrod.DefaultState {
 		add("state", s.State)
 	}
-	for _, f := range []struct{ flag, path string }{{"config", o.config}, {"proxy-file", o.proxyFile}} {
+	for _, f := range []struct{ flag, path string }{{"config", o.config}, {"proxy-file", o.proxyFile}, {"io-config", o.ioConfig}} {
 		if given(f.flag) {
 			path := absolute(f.path)
 			add(f.flag, path)
@@ -103,6 +106,13 @@ func (o options) service(manager unit.Manager) (unit.Service, error) {
 	}
 	if given("source-per-user") {
 		add("source-per-user", o.perUser)
+	}
+	if given("io") {
+		if o.io != noIO {
+			o.io = absolute(o.io)
+			s.Mounts, s.Capabilities, s.Devices = true, append(s.Capabilities, "CAP_SYS_ADMIN"), append(s.Devices, "/dev/fuse")
+		}
+		add("io", o.io)
 	}
 	if o.verbose {
 		s.Command = append(s.Command, "--verbose")

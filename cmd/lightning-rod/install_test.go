@@ -32,6 +32,17 @@ func TestTheUnitRunsWhatWasGiven(t *testing.T) {
 	if status != exitDone || !strings.Contains(stdout, " run\n") || !strings.Contains(stdout, "RuntimeDirectory=lightning-rod") {
 		t.Errorf("without flags: %d\n%s", status, stdout)
 	}
+	status, stdout, _ = lightningRod(t, "install", "--print", "--manager", "systemd", "--io", "/run/lightning-rod/io", "--io-config", "/etc/io.toml", "--state", "/data")
+	for _, want := range []string{"--io-config /etc/io.toml --io /run/lightning-rod/io\n", "CapabilityBoundingSet=CAP_NET_ADMIN CAP_SYS_ADMIN", "DeviceAllow=/dev/fuse rw", "RuntimeDirectoryMode=0755", "SystemCallFilter=@system-service @mount"} {
+		if status != exitDone || !strings.Contains(stdout, want) {
+			t.Errorf("with a tree: %d, no %q in\n%s", status, want, stdout)
+		}
+	}
+	for _, no := range []string{"ProtectSystem", "ProtectHome", "PrivateTmp", "ProtectKernel", "ProtectControl", "ProtectProc", "ReadWritePaths"} {
+		if strings.Contains(stdout, no+"=") {
+			t.Errorf("with a tree: %s gives it a mount namespace of its own\n%s", no, stdout)
+		}
+	}
 	for _, args := range [][]string{{"--manager", "upstart"}, {"--manager", "systemd", "--allow-target", "lan"}} {
 		if status, _, stderr := lightningRod(t, append([]string{"install", "--print"}, args...)...); status != exitUsage {
 			t.Errorf("%q: %d, %s", args, status, stderr)
@@ -60,7 +71,7 @@ func TestTheEndOfALoginEndsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", "-n", self, "run", "--state", state, "--verbose")
+	cmd := exec.CommandContext(t.Context(), "unshare", "-n", self, "run", "--state", state, "--io", "none", "--verbose")
 	cmd.Env = append(os.Environ(), "S4T_TEST_PROGRAM=1")
 	logs, err := cmd.StderrPipe()
 	if err == nil {

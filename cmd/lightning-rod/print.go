@@ -59,6 +59,13 @@ func status(ctx context.Context, o options) error {
 		}
 		t.row("service", net.JoinHostPort(v.Target, strconv.Itoa(v.TCPPort))+state)
 	}
+	if s.IO != nil {
+		where := "no tree of files"
+		if s.IO.Dir != "" {
+			where = "at " + s.IO.Dir
+		}
+		t.row("pins", fmt.Sprintf("%d, %s", s.IO.Pins, where))
+	}
 	for _, p := range s.Problems {
 		t.row("problem", p)
 	}

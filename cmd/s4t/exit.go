@@ -22,7 +22,7 @@ func exitStatus(err error) int {
 		return 4
 	case s4t.Offline:
 		return 5
-	case s4t.Conflict:
+	case s4t.Conflict, s4t.Stale:
 		return 6
 	}
 	return 1

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -105,6 +107,7 @@ var (
 		"operations/o1":            s4t.Operation{ID: "o1", Kind: "bridge.create", Object: "br1", Status: s4t.OperationSucceeded, Steps: steps, CreatedAt: longAgo, EndedAt: &longAgo},
 		"operations/o2":            s4t.Operation{ID: "o2", Kind: "service.expose", Object: "s1", Status: s4t.OperationSucceeded, Steps: steps, CreatedAt: longAgo},
 		"operations/o3":            s4t.Operation{ID: "o3", Kind: "bridge.create", Object: "br1", Status: s4t.OperationFailed, Error: `create bridge "bad": board "garden" did not answer`, ErrorKind: s4t.Timeout, CreatedAt: longAgo},
+		"operations/o7":            s4t.Operation{ID: "o7", Kind: "pin.write", Object: kitchenID, Status: s4t.OperationFailed, Error: "write pin reaped of board kitchen: user paul took it", ErrorKind: s4t.Conflict, CreatedAt: longAgo},
 		"ports/po1":                s4t.Port{ID: "po1", Board: "kitchen", Status: s4t.PortUp, Interface: "s4t1", Addresses: []string{"10.77.0.2/24"}, MTU: 1500, Counters: &s4t.PortCounters{RxFrames: 7, RxBytes: 1234567, Dropped: s4t.PortDropped{SpoofedMAC: 3, Loop: 1}}},
 		"networks/n1":              s4t.Network{ID: "n1", Name: "lab", Layer: 2, Encapsulation: s4t.EncapEthernet, MTU: 1500, Uplink: &s4t.Uplink{Bridge: "br0", Status: s4t.PortDown, Problem: "no br0"}, CreatedAt: longAgo},
 		"operations/o6":            s4t.Operation{ID: "o6", Kind: "network.uplink", Object: "n1", Status: s4t.OperationSucceeded, CreatedAt: longAgo},
@@ -144,7 +147,9 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 		RequireOnline                          bool `json:"require_online"`
 		NewCode                                bool `json:"new_code"`
 	}
-	json.NewDecoder(r.Body).Decode(&body)
+	text, _ := io.ReadAll(r.Body)
+	json.Unmarshal(text, &body)
+	r.Body = io.NopCloser(bytes.NewReader(text))
 	if path == "version" {
 		say(200, cannedOne[path])
 		return
@@ -159,6 +164,9 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Header.Get("Authorization") != "Bearer member" {
 		refuse(401, s4t.Unauthenticated, "authenticate: the token is not valid", "log in with `s4t login`")
+		return
+	}
+	if strings.Contains(path, "/pins") && cannedPins(w, r, path, say, refuse) {
 		return
 	}
 	switch r.Method + " " + path {

@@ -18,12 +18,13 @@ import (
 
 // Config says what is in a machine.
 type Config struct {
-	Dir     string   // required: where scripts/vm-kernel has put the kernel
-	Modules []string // names of kernel modules; what they need comes along
-	Tools   []string // programs of this machine, found in PATH; in the guest they are /tools/NAME
-	Script  string   // for busybox sh, run as root; its end powers the machine off
-	TAP     string   // required: the TAP that eth0 is joined to
-	MAC     string   // required: of eth0
+	Dir     string            // required: where scripts/vm-kernel has put the kernel
+	Modules []string          // names of kernel modules; what they need comes along
+	Tools   []string          // programs of this machine, found in PATH; in the guest they are /tools/NAME
+	Files   map[string]string // programs by their name in the guest's /tools; files of this machine
+	Script  string            // for busybox sh, run as root; its end powers the machine off
+	TAP     string            // the TAP that eth0 is joined to; "": there is no eth0
+	MAC     string            // of eth0
 }
 
 // programs that must be there.
@@ -70,14 +71,16 @@ func Command(cfg Config, initrd string) ([]string, error) {
 	if err := pack(cfg, version, initrd); err != nil {
 		return nil, fmt.Errorf("pack the file system of a virtual machine: %w", err)
 	}
-	return []string{
+	argv := []string{
 		"qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "256",
 		"-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-kernel", filepath.Join(cfg.Dir, "boot", "vmlinuz-"+version), "-initrd", initrd,
 		"-append", "console=ttyS0 quiet panic=-1 net.ifnames=0",
-		"-netdev", "tap,id=n0,ifname=" + cfg.TAP + ",script=no,downscript=no",
-		"-device", "virtio-net-pci,netdev=n0,romfile=,mac=" + cfg.MAC,
-	}, nil
+	}
+	if cfg.TAP != "" {
+		argv = append(argv, "-netdev", "tap,id=n0,ifname="+cfg.TAP+",script=no,downscript=no", "-device", "virtio-net-pci,netdev=n0,romfile=,mac="+cfg.MAC)
+	}
+	return argv, nil
 }
 
 // first is the first process of the guest.
@@ -116,6 +119,13 @@ func pack(cfg Config, version, initrd string) error {
 		if err := a.program(t, "tools"); err != nil {
 			return err
 		}
+	}
+	for name, file := range cfg.Files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		a.add("tools/"+name, 0o755, content)
 	}
 	order, err := a.modules(filepath.Join(cfg.Dir, "lib", "modules", version), append(always[:len(always):len(always)], cfg.Modules...))
 	if err != nil {

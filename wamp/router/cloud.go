@@ -26,24 +26,28 @@ type cloud struct {
 	closed chan struct{}      // the router let go of the session
 	once   sync.Once
 	serve  func(context.Context, *nwamp.Invocation) (string, error)
+	order  func(*nwamp.Invocation) bool // it is served after those before it of the same caller
 	done   sync.WaitGroup
 
 	mu      sync.Mutex // guards the fields below
 	next    nwamp.ID
 	pending map[nwamp.ID]chan nwamp.Message
-	serving map[nwamp.ID]int // calls under way, by caller
+	serving map[nwamp.ID]int           // calls under way, by caller
+	newest  map[nwamp.ID]chan struct{} // of those that are served in order: closed when the newest of the caller has been
 }
 
 // newCloud attaches the session. Each invocation is served in a goroutine.
-func newCloud(ctx context.Context, nx nexus.Router, serve func(context.Context, *nwamp.Invocation) (string, error)) (*cloud, error) {
+func newCloud(ctx context.Context, nx nexus.Router, serve func(context.Context, *nwamp.Invocation) (string, error), order func(*nwamp.Invocation) bool) (*cloud, error) {
 	c := &cloud{
 		ctx:     ctx,
 		in:      make(chan nwamp.Message),
 		out:     make(chan nwamp.Message, cloudQueue),
 		closed:  make(chan struct{}),
 		serve:   serve,
+		order:   order,
 		pending: make(map[nwamp.ID]chan nwamp.Message),
 		serving: make(map[nwamp.ID]int),
+		newest:  make(map[nwamp.ID]chan struct{}),
 	}
 	attached := make(chan error, 1)
 	c.done.Go(func() { attached <- nx.Attach(c) })
@@ -181,14 +185,28 @@ func (c *cloud) invoke(inv *nwamp.Invocation) {
 	c.mu.Lock()
 	n := c.serving[caller]
 	c.serving[caller]++
+	var before, own chan struct{}
+	if n < maxServing && c.order(inv) {
+		before, own = c.newest[caller], make(chan struct{})
+		c.newest[caller] = own
+	}
 	c.mu.Unlock()
 	c.done.Go(func() {
 		var result string
 		err := error(s4t.Errorf(s4t.TooMany, "call the cloud", "try again in a moment", "%d calls of this board are being served already", n))
+		if before != nil {
+			<-before
+		}
 		if n < maxServing {
 			result, err = c.serve(c.ctx, inv)
 		}
 		c.mu.Lock()
+		if own != nil {
+			close(own)
+			if c.newest[caller] == own {
+				delete(c.newest, caller)
+			}
+		}
 		if c.serving[caller]--; c.serving[caller] == 0 {
 			delete(c.serving, caller)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/gammazero/nexus/v3/transport/serialize"
@@ -26,6 +27,8 @@ const (
 	messageRate  = rate.Limit(200)     // messages a second that are read from a board; the rest waits in its socket
 	maxHandshake = 16 << 10            // bytes of a HELLO or AUTHENTICATE
 	messageRush  = 400                 // messages that may come at once
+	answerRate   = rate.Limit(2000)    // the same of answers to what the cloud asks, and of samples: there is much of it, and little to do for each
+	answerRush   = 4000
 )
 
 // peer is a board's end of a session as nexus sees it: its Peer over a
@@ -194,7 +197,7 @@ func (p *peer) deliver() error {
 		sign()
 		return p.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(closeWait))
 	})
-	limit := rate.NewLimiter(messageRate, messageRush)
+	limit, answers := rate.NewLimiter(messageRate, messageRush), rate.NewLimiter(answerRate, answerRush)
 	var last nwamp.ID
 	for {
 		kind, from, err := p.ws.NextReader()
@@ -222,7 +225,11 @@ func (p *peer) deliver() error {
 			p.ws.SetReadLimit(s4t.MaxMessage)
 			sign()
 		}
-		if limit.Wait(p.ctx) != nil {
+		of := limit
+		if isAnswer(m) {
+			of = answers
+		}
+		if of.Wait(p.ctx) != nil {
 			return p.ctx.Err()
 		}
 		select {
@@ -231,6 +238,19 @@ func (p *peer) deliver() error {
 			return p.ctx.Err()
 		}
 	}
+}
+
+// isAnswer reports whether a message answers the cloud, or brings samples.
+func isAnswer(m nwamp.Message) bool {
+	switch m := m.(type) {
+	case *nwamp.Yield:
+		return true
+	case *nwamp.Error:
+		return true
+	case *nwamp.Call:
+		return strings.HasSuffix(string(m.Procedure), "."+wamp.Samples)
+	}
+	return false
 }
 
 // refuse tells the board what is wrong with what it said.

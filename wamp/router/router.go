@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,9 @@ type Config struct {
 	Check func(ctx context.Context, code string, key ed25519.PublicKey, name string) error
 	// Procedures that the cloud serves: names with wamp.CloudPrefix. Required.
 	Procedures []string
+	// InOrder are those of them that are served one at a time for each session, in
+	// the order in which it called. Optional.
+	InOrder []string
 	// Serve serves them. ctx ends with Run, not with the session. Required.
 	Serve func(ctx context.Context, from Session, procedure, arg string) (string, error)
 	// Joined is called for each session before the board is told that it is
@@ -152,7 +156,7 @@ func (r *Router) start(ctx context.Context) (*running, error) {
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
 	}
-	c, err := newCloud(ctx, nx, r.serve)
+	c, err := newCloud(ctx, nx, r.serve, r.inOrder)
 	if err != nil {
 		nx.Close()
 		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
@@ -181,6 +185,13 @@ func (r *Router) serve(ctx context.Context, inv *nwamp.Invocation) (string, erro
 		r.peer(Session{ID: uint64(session)}).said()
 	}
 	return r.cfg.Serve(ctx, Session{ID: uint64(session), Board: board}, name, argument(inv.Arguments))
+}
+
+// inOrder reports whether a call is of Config.InOrder.
+func (r *Router) inOrder(inv *nwamp.Invocation) bool {
+	uri, _ := nwamp.AsString(inv.Details[nwamp.OptProcedure])
+	_, name, _ := wamp.ParseBoardURI(uri)
+	return slices.Contains(r.cfg.InOrder, name)
 }
 
 // argument is the payload: the first positional argument.

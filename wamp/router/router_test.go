@@ -76,7 +76,8 @@ func newWorld(t *testing.T) *world {
 			}
 			return j, nil
 		},
-		Procedures: []string{wamp.Connected, wamp.Desired},
+		Procedures: []string{wamp.Connected, wamp.Desired, wamp.Samples},
+		InOrder:    []string{wamp.Samples},
 		Serve: func(ctx context.Context, from Session, procedure, arg string) (string, error) {
 			return w.serve(ctx, from, procedure, arg)
 		},

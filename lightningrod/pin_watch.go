@@ -1,0 +1,243 @@
+package lightningrod
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/hal"
+	"github.com/stack4things/s4t/samples"
+	"github.com/stack4things/s4t/wamp"
+	"github.com/stack4things/s4t/wire"
+)
+
+// maxUnsent is about how many samples wait for the link to the cloud; of more the
+// newest of each pin stays.
+const maxUnsent = 8192
+
+// pinWatch has the samples that somebody at the cloud watches on their way there.
+type pinWatch struct {
+	hal    *hal.HAL
+	queue  *samples.Queue
+	change chan struct{} // cap 1: until may be another
+
+	mu      sync.Mutex // guards what follows; taken before the locks of the HAL
+	of      cloud      // whose session it is: it ends with that
+	names   []string   // what is to be watched, as the cloud named it
+	all     bool
+	after   map[string]uint64 // where what begins to be watched begins
+	until   time.Time
+	watched map[string]*watchedPin // by name
+}
+
+// watchedPin is one pin that is watched.
+type watchedPin struct {
+	pin    *hal.Pin
+	cancel func()
+
+	mu      sync.Mutex // guards what follows; a leaf but for the queue's
+	held    bool       // what comes waits until what the ring has is in the queue
+	waiting []s4t.Sample
+}
+
+func newPinWatch(h *hal.HAL) *pinWatch {
+	return &pinWatch{hal: h, queue: samples.NewQueue(maxUnsent), change: make(chan struct{}, 1), watched: map[string]*watchedPin{}}
+}
+
+// set watches exactly what ask says, until its term is over, and answers the newest
+// sample of each. A pin that is not there (yet) is watched from when it comes.
+func (w *pinWatch) set(of cloud, ask wire.PinAsk) (a wire.PinAnswer, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.of != of {
+		w.clear()
+		w.of = of
+	}
+	w.names, w.all, w.after = ask.Pins, ask.All, ask.After
+	w.until = time.Now().Add(min(max(ask.Term, 0), wire.PinWatchTerm))
+	if !ask.All && len(ask.Pins) == 0 {
+		w.until = time.Time{}
+	}
+	w.resolve()
+	notify(w.change)
+	for _, p := range w.watched {
+		if s, ok := p.pin.Newest(); ok {
+			a.Samples = append(a.Samples, s)
+		}
+	}
+	if len(w.watched) == 0 && len(ask.Pins) > 0 {
+		_, err = w.hal.Pin(ask.Pins[0])
+		if err == nil { // the owner hides it
+			err = s4t.Errorf(s4t.NotFound, "watch pins", "", "the board has no such pin")
+		}
+	}
+	return a, err
+}
+
+// stop ends the watch, if it is of that session still.
+func (w *pinWatch) stop(of cloud) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.of == of {
+		w.clear()
+	}
+}
+
+// clear watches nothing any more, and forgets what is unsent. Caller holds mu.
+func (w *pinWatch) clear() {
+	w.of, w.names, w.all, w.after, w.until = nil, nil, false, nil, time.Time{}
+	w.resolve()
+	w.queue.Take(math.MaxInt)
+}
+
+// refresh looks again which pins there are, after they changed.
+func (w *pinWatch) refresh() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resolve()
+}
+
+// resolve makes what is watched what is to be watched. Caller holds mu.
+func (w *pinWatch) resolve() {
+	want := map[string]*hal.Pin{}
+	names := w.names
+	if w.all {
+		names = nil
+		for _, p := range w.hal.Pins() {
+			names = append(names, p.Name)
+		}
+	}
+	for _, name := range names {
+		if pin, err := w.hal.Pin(name); err == nil && w.hal.Cloud(pin.Info().Name) != hal.CloudNone {
+			want[pin.Info().Name] = pin
+		}
+	}
+	for name, p := range w.watched {
+		if want[name] != p.pin { // another one may have come in the place of one that was pulled
+			p.cancel()
+			delete(w.watched, name)
+		}
+	}
+	for name, pin := range want {
+		if w.watched[name] == nil {
+			w.watched[name] = w.begin(name, pin)
+		}
+	}
+}
+
+// begin watches a pin, from the sample after that which the cloud has.
+func (w *pinWatch) begin(name string, pin *hal.Pin) *watchedPin {
+	after, replay := w.after[name]
+	p := &watchedPin{pin: pin, held: replay}
+	p.cancel = pin.Watch(func(s s4t.Sample) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.held {
+			p.waiting = append(p.waiting, s)
+		} else {
+			w.queue.Put(s)
+		}
+	})
+	if !replay {
+		return p
+	}
+	for more := true; more; {
+		var list []s4t.Sample
+		list, more = pin.History(after, time.Time{}, wire.MaxSamples)
+		if len(list) == 0 {
+			break
+		}
+		after = list[len(list)-1].Seq
+		w.queue.Put(list...)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = false
+	w.queue.Put(slices.DeleteFunc(p.waiting, func(s s4t.Sample) bool { return s.Seq <= after })...)
+	p.waiting = nil
+	return p
+}
+
+// wait is how long the watch lasts; 0: there is none.
+func (w *pinWatch) wait() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.until.IsZero() {
+		return 0
+	}
+	return max(time.Until(w.until), 1)
+}
+
+// send sends what is watched over one session until ctx ends or the session does.
+// Batches go one by one: the cloud passes calls on in parallel, and samples have an
+// order. So a link carries [wire.MaxSamples] samples a round trip; what is more is
+// merged.
+func (w *pinWatch) send(ctx context.Context, c cloud, board s4t.BoardID, log *slog.Logger) {
+	defer w.stop(c)
+	end := time.NewTimer(time.Hour)
+	defer end.Stop()
+	for {
+		if wait := w.wait(); wait > 0 {
+			end.Reset(wait)
+		} else {
+			end.Stop()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.Done():
+			return
+		case <-w.change:
+			continue
+		case <-end.C:
+			if w.wait() <= 1 {
+				w.stop(c)
+			}
+			continue
+		case <-w.queue.Ready():
+		}
+		for list := w.queue.Take(wire.MaxSamples); len(list) > 0; list = w.queue.Take(wire.MaxSamples) {
+			text, err := json.Marshal(list)
+			if err != nil { // a value is finite, by contract of the HAL
+				log.Error("samples cannot be sent", "err", err)
+				continue
+			}
+			if !w.deliver(ctx, c, wire.PinSamples{Board: board, Samples: text}, log) {
+				return
+			}
+		}
+	}
+}
+
+// deliver sends one batch until the cloud has it, or nobody watches. It reports
+// whether the session goes on.
+func (w *pinWatch) deliver(ctx context.Context, c cloud, batch wire.PinSamples, log *slog.Logger) bool {
+	for {
+		err := c.Call(ctx, wamp.Samples, batch, nil)
+		switch s4t.KindOf(err) {
+		case "":
+			return true
+		case s4t.NotFound:
+			w.stop(c)
+			return true
+		}
+		if wamp.ReasonOf(err) == wamp.NoSuchProcedure {
+			w.stop(c)
+			return true
+		}
+		wait := max(retryAfter(err), retryCall)
+		log.Debug("samples wait", "err", err, "retry_in", wait)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-c.Done():
+			return false
+		case <-time.After(wait):
+		}
+	}
+}
