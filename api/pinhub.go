@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// pinQueue is how many samples wait for a client that reads more slowly
+	// maxWaiting is how many samples wait for a client that reads more slowly
 	// than they come; beyond that they are merged.
-	pinQueue = 8192
+	maxWaiting = 8192
 	// pinWorkers take samples off the queue; those of one board come one
 	// message after the other, whatever their number.
 	pinWorkers = 4
@@ -184,7 +184,7 @@ type pinClient struct {
 
 func newPinClient(caller wire.Caller, pins []string) *pinClient {
 	c := &pinClient{caller: caller, news: make(chan struct{}, 1)}
-	c.queue = samples.NewOf(pinQueue, func(w *waiting) string { return w.Pin }, func(w *waiting) *uint64 { return &w.merged })
+	c.queue = samples.NewOf(maxWaiting, func(w *waiting) string { return w.Pin }, func(w *waiting) *uint64 { return &w.merged })
 	for _, p := range pins {
 		if c.pins == nil {
 			c.pins = map[string]bool{}

@@ -78,7 +78,7 @@ func (a *API) watchPins(ctx context.Context, ref string, pins []string, in Strea
 	}
 	names := pins // of the samples
 	if len(pins) > 0 || !past.Since.IsZero() {
-		got, err := a.askPins(ctx, string(board.ID), wire.PinAsk{Do: wire.PinList, Pins: pins})
+		got, err := a.askPins(ctx, ref, wire.PinAsk{Do: wire.PinList, Pins: pins})
 		if err != nil {
 			return nil, err
 		}
@@ -113,7 +113,7 @@ func (a *API) watchPins(ctx context.Context, ref string, pins []string, in Strea
 		rw.Header().Set("Content-Type", "text/event-stream")
 		rw.Header().Set("X-Accel-Buffering", "no") // nginx, in front
 		rw.WriteHeader(http.StatusOK)
-		s := &pinStream{api: a, client: client, board: board, past: past, secret: in.secret, w: rw, rc: http.NewResponseController(rw), gone: place.gone}
+		s := &pinStream{api: a, client: client, board: board, ref: ref, past: past, secret: in.secret, w: rw, rc: http.NewResponseController(rw), gone: place.gone}
 		if err := s.run(context.WithValue(r.Context(), callerKey{}, client.caller)); err != nil {
 			a.log.Debug("a stream of samples ended", "err", err)
 		}
@@ -125,6 +125,7 @@ type pinStream struct {
 	api    *API
 	client *pinClient
 	board  s4t.Board
+	ref    string      // what the client calls it
 	past   wire.PinAsk // what the client wants of the history; neither Since nor After: nothing
 	secret string
 	w      io.Writer
@@ -132,6 +133,7 @@ type pinStream struct {
 	gone   <-chan struct{} // closed when it has to make room
 
 	shown map[string]s4t.Sample // the last of the history, by pin
+	owed  bool                  // the history: the board was away when it was asked
 	away  error                 // as the client knows it
 	buf   bytes.Buffer
 }
@@ -158,6 +160,12 @@ func (s *pinStream) run(ctx context.Context) error {
 		case <-s.gone:
 			return nil
 		case <-s.client.queue.Ready():
+			if s.owed { // the board is back, and this comes first
+				if err := s.history(ctx); err != nil {
+					return err
+				}
+				s.owed = false
+			}
 			for _, w := range s.client.queue.Take(pinBatch) {
 				if last, ok := s.shown[w.Pin]; !ok || w.Seq > last.Seq || w.At.After(last.At) {
 					w.write(&s.buf)
@@ -226,7 +234,9 @@ func (s *pinStream) history(ctx context.Context) error {
 	if s.past.Since.IsZero() && s.past.After == nil {
 		return nil
 	}
-	s.shown = map[string]s4t.Sample{}
+	if s.shown == nil {
+		s.shown = map[string]s4t.Sample{}
+	}
 	for names := range slices.Chunk(s.past.Pins, s4t.MaxPinWatch) {
 		if err := s.historyOf(ctx, names); err != nil {
 			return err
@@ -241,8 +251,9 @@ func (s *pinStream) historyOf(ctx context.Context, names []string) error {
 	ask.Pins = names
 	for {
 		var got wire.PinAnswer
-		err := s.api.ask(ctx, wire.MethodPinAsk, wire.PinRequest{Caller: callerOf(ctx), Board: string(s.board.ID), Ask: ask}, &got)
+		err := s.api.ask(ctx, wire.MethodPinAsk, wire.PinRequest{Caller: callerOf(ctx), Board: s.ref, Ask: ask}, &got)
 		if err != nil { // the board is away: it is told, and the stream goes on
+			s.owed = true
 			s.tellBoard(err)
 			return s.flush()
 		}

@@ -42,7 +42,7 @@ func deviceless(t testing.TB, tr FileSystem) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newServer(Config{Dir: "/nowhere", FileSystem: tr, Timeout: time.Second}, fd)
+	s, err := newServer(Config{Dir: "/nowhere", FileSystem: tr, Timeout: time.Second}, fd, -1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,23 +63,27 @@ func again(role, dir string, by ...string) *exec.Cmd {
 func TestMountOverADeadMount(t *testing.T) {
 	canMount(t)
 	dir := t.TempDir() + "/io"
+	t.Cleanup(func() {
+		for mountedAt(dir).device != "" && syscall.Unmount(dir, syscall.MNT_DETACH) == nil {
+		}
+	})
 	for range 2 {
 		cmd := again("serve", dir)
 		k := talking(t, cmd)
 		k.hear("ready")
 		// Somebody who has a file open learns it, too.
 		reader := talking(t, exec.Command("python3", "-c", `
-import os, select, sys
+import errno, os, select, sys
 fd = os.open(sys.argv[1], os.O_RDONLY)
 p = select.poll(); p.register(fd, select.POLLPRI | select.POLLIN)
 print("open", flush=True)
-p.poll()
-try: os.pread(fd, 10, 0)
-except OSError as e: print(e.strerror, flush=True)
+try:
+    while True: p.poll(), os.pread(fd, 10, 0) # the server may still be there for the first
+except OSError as e: print("gone" if e.errno in (errno.ENOTCONN, errno.ECONNABORTED) else e, flush=True)
 `, dir+"/value"))
 		reader.hear("open")
 		cmd.Process.Kill()
-		reader.hear("Transport endpoint is not connected")
+		reader.hear("gone")
 		if got := run(t, exec.Command("ls", dir)); !strings.Contains(got, "Transport endpoint is not connected") {
 			t.Errorf("ls says %q", got)
 		}
@@ -168,19 +172,35 @@ func TestUnmountFromOutside(t *testing.T) {
 }
 
 func TestServeEndsWhileFilesAreOpen(t *testing.T) {
-	for _, lazily := range []bool{false, true} {
-		m := mountTree(t, newTree())
-		k := talking(t, m.pythonCommand(t, holder))
-		k.hear("open")
-		if lazily { // nobody can reach the mount any more, and it still has to end
-			run(t, exec.Command("umount", "-l", m.dir))
-		}
-		m.end()
-		if err := m.wait(t); err != nil {
-			t.Error(err)
-		}
-		k.say("read")
-		k.hear("ENOTCONN")
+	for _, test := range []struct {
+		name     string
+		controls string // where connections are aborted
+		lazily   bool   // nobody can reach the mount any more, and it still has to end
+	}{
+		{"aborts", controls, false},
+		{"aborts, unmounted lazily", controls, true},
+		{"polls", "/nowhere", false},
+		{"polls, unmounted lazily", "/nowhere", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			defer func(was string) { controls = was }(controls)
+			controls = test.controls
+			m := mountTree(t, newTree())
+			if m.polls && test.controls != "/nowhere" {
+				t.Skip("nothing can be aborted here")
+			}
+			k := talking(t, m.pythonCommand(t, holder))
+			k.hear("open")
+			if test.lazily {
+				run(t, exec.Command("umount", "-l", m.dir))
+			}
+			m.end()
+			if err := m.wait(t); err != nil {
+				t.Error(err)
+			}
+			k.say("read")
+			k.hear("ENOTCONN")
+		})
 	}
 }
 

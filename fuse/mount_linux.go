@@ -90,13 +90,14 @@ func Mount(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := newServer(cfg, fd)
+	device := mountedAt(cfg.Dir).device
+	s, err := newServer(cfg, fd, openAbort(device))
 	if err != nil {
 		_ = detach(cfg.Dir, byHelper)
 		return nil, s4t.Errorf(s4t.Unavailable, op, "", "make an eventfd: %w", err)
 	}
 	s.byHelper = byHelper
-	s.device = mountedAt(cfg.Dir).device
+	s.device = device
 	if err := s.agree(); err != nil {
 		s.unmount()
 		s.close()
@@ -121,6 +122,27 @@ func mount(op string, cfg Config) (int, error) {
 		return 0, s4t.Errorf(s4t.Unavailable, op, "in a container it takes the right to mount (CAP_SYS_ADMIN)", "the kernel refuses: %w", err)
 	}
 	return fd, nil
+}
+
+// controls is where the kernel has a folder for each connection, once the file
+// system fusectl is mounted there. A test has none.
+var controls = "/sys/fs/fuse/connections"
+
+// openAbort opens the abort file of a connection, -1 where this process may not.
+func openAbort(device string) int {
+	_, minor, _ := strings.Cut(device, ":")
+	open := func() (int, error) {
+		return syscall.Open(controls+"/"+minor+"/abort", syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
+	}
+	fd, err := open()
+	if err != nil && syscall.Mount("fusectl", controls, "fusectl", syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_NOEXEC, "") == nil {
+		fd, err = open()
+		_ = syscall.Unmount(controls, syscall.MNT_DETACH)
+	}
+	if err != nil {
+		return -1
+	}
+	return fd
 }
 
 // agree answers INIT, which the kernel asks first, and at once.

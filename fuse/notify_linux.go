@@ -75,10 +75,10 @@ func (s *Server) InvalidateEntry(parent Ino, name string) {
 		return
 	}
 	defer s.busy.Done()
-	s.forgetInode(parent, 0)
 	b := make([]byte, sizeReply+16+len(name)+1) // fuse_notify_inval_entry_out
 	order.PutUint64(b[sizeReply:], uint64(parent))
 	order.PutUint32(b[sizeReply+8:], uint32(len(name)))
 	copy(b[sizeReply+16:], name)
 	s.tell(b, notifyInvalEntry)
+	s.forgetInode(parent, 0) // after it: a listing that was under way, of before, has come to its end and is kept by now
 }

@@ -26,7 +26,8 @@ type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	fd       int    // /dev/fuse: open until the last one who uses it is gone
-	wake     int    // eventfd(2)
+	wake     int    // a write of 8 bytes to it ends read: the connection's abort file, or an eventfd(2)
+	polls    bool   // read waits in poll(2), for an eventfd
 	device   string // MAJOR:MINOR of the mount
 	byHelper bool   // fusermount3 mounted it, and unmounts it
 
@@ -48,18 +49,20 @@ type Server struct {
 }
 
 // newServer returns a server of a descriptor of /dev/fuse, which is its own from
-// here on.
-func newServer(cfg Config, fd int) (*Server, error) {
-	err := syscall.SetNonblock(fd, true)
-	wake := -1
-	if err == nil {
-		wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+// here on, as is abort: the abort file of the connection, or -1.
+func newServer(cfg Config, fd, abort int) (*Server, error) {
+	wake := abort
+	if abort < 0 {
+		err := syscall.SetNonblock(fd, true)
+		if err == nil {
+			wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		}
+		if err != nil {
+			syscall.Close(fd)
+			return nil, err
+		}
 	}
-	if err != nil {
-		syscall.Close(fd)
-		return nil, err
-	}
-	s := &Server{fs: cfg.FileSystem, dir: cfg.Dir, cfg: cfg, log: cfg.Log, fd: fd, wake: wake,
+	s := &Server{fs: cfg.FileSystem, dir: cfg.Dir, cfg: cfg, log: cfg.Log, fd: fd, wake: wake, polls: abort < 0,
 		in: make([]byte, requestBytes), out: make([]byte, sizeReply+maxRead),
 		waiting: make(map[uint64]context.CancelFunc)}
 	s.polled = [2]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
@@ -119,23 +122,27 @@ func (s *Server) read() error {
 // errStopped is what next returns once stop was called.
 var errStopped = errors.New("stopped")
 
-// next waits for a request, which lies in s.in until the next one. A read(2) that
-// waits is ended by nothing while somebody has a file open, so it waits in
-// poll(2), on the device and on what stop writes to.
+// next waits for a request, which lies in s.in until the next one.
+//
+// A read(2) that waits is ended only by an abort of the connection: while
+// somebody has a file open, unmounting does not. Where nothing can be aborted
+// (a user namespace) it waits in poll(2), on an eventfd too, which costs a third more.
 func (s *Server) next() ([]byte, error) {
 	for {
-		s.polled[0].Revents, s.polled[1].Revents = 0, 0
-		if _, err := unix.Poll(s.polled[:], -1); err != nil && err != syscall.EINTR {
-			return nil, err
+		if s.polls {
+			s.polled[0].Revents, s.polled[1].Revents = 0, 0
+			if _, err := unix.Poll(s.polled[:], -1); err != nil && err != syscall.EINTR {
+				return nil, err
+			}
+			if s.polled[1].Revents != 0 {
+				return nil, errStopped
+			}
 		}
-		if s.polled[1].Revents != 0 {
-			return nil, errStopped
-		}
-		n, err := rawio.Read(s.fd, s.in)
+		n, err := syscall.Read(s.fd, s.in)
 		switch err {
 		case nil:
 			return s.in[:n], nil
-		case syscall.EAGAIN, syscall.ENOENT: // ENOENT: given up before it was read
+		case syscall.EINTR, syscall.EAGAIN, syscall.ENOENT: // ENOENT: given up before it was read
 		default:
 			return nil, err
 		}

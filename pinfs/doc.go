@@ -59,8 +59,7 @@
 // newest. A file that nobody polls is not watched, and costs nothing.
 //
 // inotify(7) sees what is done through this mount: opened, read, modified by
-// writing, closed. It does not see samples, nor pins that come. When a pin goes,
-// its files and folders tell who watches them (DELETE_SELF, IGNORED).
+// writing, closed. It does not see samples, nor pins that come and go.
 //
 // # Who may what
 //

@@ -146,10 +146,15 @@ func (o *file) Write(ctx context.Context, p []byte, off int64) (int, syscall.Err
 		}
 		return err
 	})
-	if e != 0 {
-		return 0, e
+	if e == 0 {
+		return len(p), 0
 	}
-	return len(p), 0
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.gone {
+		return 0, syscall.ENODEV
+	}
+	return 0, e
 }
 
 // Poll says whether there is a newer sample than the one that was read last.

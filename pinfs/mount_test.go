@@ -1,20 +1,18 @@
 package pinfs
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/fuse"
 )
 
 // mounted serves a source at a folder. Only other processes may use it.
@@ -53,93 +51,6 @@ func skip(t *testing.T, why string) {
 		t.Fatal(why)
 	}
 	t.Skip(why)
-}
-
-// agent is a process that uses files as it is told.
-type agent struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  chan string
-	gone chan struct{}
-}
-
-func newAgent(t *testing.T) *agent {
-	t.Helper()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		skip(t, "python3 is not installed")
-	}
-	a := &agent{t: t, cmd: exec.Command(python, "testdata/agent.py"), out: make(chan string, 100), gone: make(chan struct{})}
-	a.cmd.Stderr = os.Stderr
-	a.in, err = a.cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := a.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := a.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(a.gone)
-		for r := bufio.NewScanner(out); r.Scan(); {
-			a.out <- r.Text()
-		}
-		_ = a.cmd.Wait()
-	}()
-	t.Cleanup(a.kill)
-	return a
-}
-
-func (a *agent) kill() {
-	_ = a.in.Close()
-	_ = a.cmd.Process.Kill()
-	select {
-	case <-a.gone:
-	case <-time.After(limit):
-		a.t.Error("the process does not die")
-	}
-}
-
-// begin tells it to do something, result waits for what came of it.
-func (a *agent) begin(line ...string) {
-	if _, err := io.WriteString(a.in, strings.Join(line, " ")+"\n"); err != nil {
-		a.t.Fatal(err)
-	}
-}
-
-func (a *agent) result() string {
-	a.t.Helper()
-	select {
-	case s := <-a.out:
-		return s
-	case <-time.After(limit):
-		a.t.Fatal("no answer of the process")
-		return ""
-	}
-}
-
-// does checks what comes of doing something.
-func (a *agent) does(want string, line ...string) {
-	a.t.Helper()
-	a.begin(line...)
-	if got := a.result(); got != want {
-		a.t.Errorf("%s: %q, want %q", strings.Join(line, " "), got, want)
-	}
-}
-
-// sh runs a shell command in the tree.
-func sh(t *testing.T, dir, command string) (string, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-c", command)
-	cmd.Env = append(os.Environ(), "D="+dir, "LC_ALL=C")
-	out, err := cmd.CombinedOutput()
-	return string(out), err
 }
 
 func TestPrograms(t *testing.T) {
@@ -248,97 +159,6 @@ func TestClaimThatEnded(t *testing.T) {
 	a.does("1", "write", "w", "0")
 }
 
-// Poll wakes for each sample that the file has not read.
-func TestPoll(t *testing.T) {
-	src := local(input("gpio/c/1"), output("gpio/c/2"))
-	dir, s := mounted(t, src)
-	p := src.pin("", "gpio/c/1")
-	a, b := newAgent(t), newAgent(t)
-	path := dir + "/gpio/c/1/value"
-	a.does("ok", "open", "v", path, "O_RDONLY")
-	b.does("ok", "open", "v", path, "O_RDONLY")
-	if p.watchers() != 0 {
-		t.Error("a file that nobody polls is watched")
-	}
-	a.does("IN+PRI", "poll", "v", "0") // as sysfs: it was not read yet
-	a.does("1", "read", "v")
-	a.does("nothing", "poll", "v", "0")
-	b.does("1", "read", "v")
-	for i, poll := range [][]string{{"pri", "v", "30000"}, {"poll", "v", "30000"}, {"select", "v", "30"}, {"epoll", "v", "30"}, {"epoll", "v", "30"}} {
-		want := map[string]string{"pri": "PRI", "poll": "IN+PRI", "select": "rx", "epoll": "PRI"}[poll[0]]
-		a.begin(poll...)
-		b.begin("pri", "v", "30000")
-		polled(t, s, 2)
-		p.edge(float64(i + 2))
-		if got := a.result(); got != want {
-			t.Errorf("%s: %q, want %q", poll[0], got, want)
-		}
-		if got := b.result(); got != "PRI" {
-			t.Errorf("the other poller: %q, want PRI", got)
-		}
-		a.does(strconv.Itoa(i+2), "read", "v")
-		b.does("PRI", "pri", "v", "0") // what a read is still there for b
-		b.does(strconv.Itoa(i+2), "read", "v")
-		b.does("nothing", "pri", "v", "0")
-	}
-	a.does("nothing", "select", "v", "0")
-	a.does("nothing", "epoll", "v", "0")
-
-	// A sample between a read and a poll is not lost.
-	p.edge(20)
-	a.does("PRI", "pri", "v", "30000")
-	a.does("20", "read", "v")
-
-	// The board begins to count again.
-	p.do(func() { p.sample.Seq = 0 })
-	p.edge(21)
-	a.does("PRI", "pri", "v", "30000")
-
-	a.does("ok", "close", "v")
-	b.does("ok", "close", "v")
-	eventually(t, "the watches end with the files", func() bool { return p.watchers() == 0 && src.open() == 0 })
-
-	// An output can always be written to.
-	a.does("ok", "open", "o", dir+"/gpio/c/2/value", "O_RDWR")
-	a.does("1", "read", "o")
-	a.does("OUT", "poll", "o", "30000", "OUT")
-	a.does("nothing", "poll", "o", "0")
-	a.does("ok", "open", "at", path[:len(path)-len("value")]+"at", "O_RDONLY")
-	a.does("2023-11-14T22:13:27.123456789Z", "read", "at")
-	a.does("nothing", "pri", "at", "0")
-	p.edge(22)
-	a.does("PRI", "pri", "at", "30000")
-	a.does("ok", "open", "u", path[:len(path)-len("value")]+"unit", "O_RDONLY")
-	a.does("IN", "poll", "u", "0")
-}
-
-// polled waits until n files are waited for.
-func polled(t *testing.T, s *Server, n int) {
-	t.Helper()
-	eventually(t, "somebody polls", func() bool {
-		waiting := 0
-		s.fs.mu.Lock()
-		defer s.fs.mu.Unlock()
-		for o := range s.fs.files {
-			o.mu.Lock()
-			if o.wake != nil {
-				waiting++
-			}
-			o.mu.Unlock()
-		}
-		return waiting == n
-	})
-}
-
-func eventually(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !so(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not seen: %s", what)
-		}
-	}
-}
-
 // Who reads a sample in pieces gets pieces of one sample.
 func TestReadInPieces(t *testing.T) {
 	src := local(input("adc/c/1"))
@@ -388,6 +208,54 @@ func TestPinThatGoes(t *testing.T) {
 	})
 	a.does("1", "read", "again")
 	a.does("ENODEV", "read", "value")
+}
+
+// A device that is pulled while somebody waits for it.
+func TestPinThatGoesInTheMiddle(t *testing.T) {
+	src := local(output("adc/usb/0"))
+	dir, s := mounted(t, src)
+	p := src.pin("", "adc/usb/0")
+	p.do(func() { p.slow, p.hang = true, true })
+	a, b := newAgent(t), newAgent(t)
+	for i, line := range [][]string{{"read", "v"}, {"write", "v", "1"}} {
+		agent := []*agent{a, b}[i]
+		agent.does("ok", "open", "v", dir+"/adc/usb/0/value", "O_RDWR")
+		agent.begin(line...)
+		p.begins(t)
+	}
+	src.show(Board{})
+	eventually(t, "the files are of a pin that has gone", func() bool {
+		s.fs.mu.Lock()
+		defer s.fs.mu.Unlock()
+		return len(s.fs.files) == 0
+	})
+	for _, agent := range []*agent{a, b} {
+		if got := agent.result(); got != "ENODEV" {
+			t.Errorf("%q, want ENODEV", got)
+		}
+	}
+}
+
+func TestReadAllocatesNothing(t *testing.T) {
+	src := local(input("gpio/c/1"))
+	f := newFS(src)
+	_, inos := walk(t, f)
+	var inline context.Context // nil: from memory
+	buf := make([]byte, 64)
+	for _, file := range []string{"value", "at"} {
+		opened, err := f.Open(inos["gpio/c/1/"+file], 0, fuse.Caller{})
+		if err != 0 {
+			t.Fatal(err)
+		}
+		if n := testing.AllocsPerRun(100, func() {
+			if n, err := opened.Read(inline, buf, 0); n == 0 || err != 0 {
+				t.Fatal(n, err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations, want none", file, n)
+		}
+		opened.Release()
+	}
 }
 
 // A user sees what the owner of the board gave him, and no more.

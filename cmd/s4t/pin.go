@@ -38,7 +38,7 @@ func (a *app) pinList() *cobra.Command {
 				column[s4t.Pin]{"LABEL", func(p s4t.Pin) string { return p.Label }},
 				column[s4t.Pin]{"KIND", func(p s4t.Pin) string { return string(p.Kind) }},
 				column[s4t.Pin]{"DIR", func(p s4t.Pin) string { return p.Direction }},
-				column[s4t.Pin]{"VALUE", valueText},
+				column[s4t.Pin]{"VALUE", shortValue},
 				column[s4t.Pin]{"AT", func(p s4t.Pin) string { return since(p.At) }},
 				column[s4t.Pin]{"PERIOD", func(p s4t.Pin) string { return periodText(p.PeriodMS) }},
 				column[s4t.Pin]{"LEASE", leaseText},
@@ -279,6 +279,14 @@ func valueText(p s4t.Pin) string {
 	return number(p.Value) + " " + unitText(p)
 }
 
+// shortValue is valueText with as many digits as a list needs.
+func shortValue(p s4t.Pin) string {
+	if p.Value == nil {
+		return number(nil)
+	}
+	return strings.TrimRight(strconv.FormatFloat(*p.Value, 'g', 6, 64)+" "+unitText(p), " ")
+}
+
 // unitText is a unit (of RFC 8428, section 12.1) as people write it.
 func unitText(p s4t.Pin) string {
 	switch p.Unit {
@@ -312,11 +320,17 @@ func leaseText(p s4t.Pin) string {
 	return text + ", ends " + ago(p.Lease.Until, time.Now())
 }
 
-// settingText are the settings that have no column of their own.
+// unset are values of settings that do nothing.
+var unset = map[string]string{
+	s4t.PinKeyDebounce: "0s", s4t.PinKeyDeadband: "0", s4t.PinKeyScale: "1", s4t.PinKeyBias: "as-is", s4t.PinKeyEdge: "none", s4t.PinKeyFallback: s4t.FallbackHold,
+}
+
+// settingText are the settings that do something, and have no column of their
+// own.
 func settingText(p s4t.Pin) string {
 	var l []string
 	for _, k := range s4t.PinKeys {
-		if v := p.Settings[k]; v != "" && k != s4t.PinKeyDirection && k != s4t.PinKeyLabel && k != s4t.PinKeyPeriod {
+		if v := p.Settings[k]; v != "" && v != unset[k] && k != s4t.PinKeyDirection && k != s4t.PinKeyLabel && k != s4t.PinKeyPeriod {
 			l = append(l, k+"="+v)
 		}
 	}

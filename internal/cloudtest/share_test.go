@@ -110,6 +110,10 @@ var shares = map[string]func(g *greedy){
 			g.many(64, func() error { _, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Desired), "{}"); return err })
 		})
 	},
+	"requests about pins": func(g *greedy) {
+		g.pinSession(func(ctx context.Context) { <-ctx.Done() }, nil)
+		g.many(64, func() error { _, err := g.client.ReadPin(g.ctx, g.board, "sim/demo/out"); return err })
+	},
 	"questions about pins": func(g *greedy) {
 		g.pinSession(func(ctx context.Context) { <-ctx.Done() }, nil)
 		ask := g.askPins(wire.PinAsk{Do: wire.PinRead, Pins: []string{"sim/demo/out"}})
