@@ -41,7 +41,6 @@ func BenchmarkPinRead(b *testing.B) {
 	l := newLab(b)
 	p := l.pins()
 	f := l.online("gate")
-	l.beats()
 	p.answers(func(context.Context, wire.BoardPins) (wire.PinAnswer, error) {
 		p.mu.Lock()
 		p.asked = p.asked[:0]
