@@ -43,8 +43,7 @@ func TestAConsumerOfTheWebOfThings(t *testing.T) {
 	}
 	node := func(args ...string) string {
 		t.Helper()
-		cmd := l.command(t.Context(), append([]string{"node"}, args...)...)
-		cmd.Dir = dir
+		cmd := l.command(t.Context(), append([]string{"env", "-C", dir, "node"}, args...)...) // the way into the namespaces changes the folder
 		cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+ca, "TOKEN="+made.Token)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr

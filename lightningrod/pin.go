@@ -156,7 +156,7 @@ func (p *boardPins) do(ctx context.Context, of cloud, ask wire.PinAsk) (a wire.P
 	}
 	switch ask.Do {
 	case wire.PinWatched:
-		return p.watch.set(of, ask)
+		return p.watch.start(ctx, of, ask)
 	case wire.PinList:
 		if len(ask.Pins) == 0 {
 			return wire.PinAnswer{Pins: p.list()}, nil

@@ -49,9 +49,41 @@ func newPinWatch(h *hal.HAL) *pinWatch {
 	return &pinWatch{hal: h, queue: samples.NewQueue(maxUnsent), change: make(chan struct{}, 1), watched: map[string]*watchedPin{}}
 }
 
+// firstValues is how long a watch waits for the values of pins that are not sampled.
+const firstValues = 500 * time.Millisecond
+
+// start watches exactly what ask says, and answers the newest sample of each pin: what
+// is not sampled, as outputs are not, is read. Whose device does not answer in time has
+// none.
+func (w *pinWatch) start(ctx context.Context, of cloud, ask wire.PinAsk) (wire.PinAnswer, error) {
+	a, unread, err := w.set(of, ask)
+	if err != nil || len(unread) == 0 {
+		return a, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstValues)
+	defer cancel()
+	read := make([]*s4t.Sample, len(unread))
+	var asking sync.WaitGroup
+	for i, pin := range unread {
+		asking.Go(func() {
+			if s, err := pin.Read(ctx); err == nil {
+				read[i] = &s
+			}
+		})
+	}
+	asking.Wait()
+	for _, s := range read {
+		if s != nil {
+			a.Samples = append(a.Samples, *s)
+		}
+	}
+	return a, nil
+}
+
 // set watches exactly what ask says, until its term is over, and answers the newest
-// sample of each. A pin that is not there (yet) is watched from when it comes.
-func (w *pinWatch) set(of cloud, ask wire.PinAsk) (a wire.PinAnswer, err error) {
+// sample of each, and which have none in memory. A pin that is not there (yet) is
+// watched from when it comes.
+func (w *pinWatch) set(of cloud, ask wire.PinAsk) (a wire.PinAnswer, unread []*hal.Pin, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.of != of {
@@ -68,6 +100,8 @@ func (w *pinWatch) set(of cloud, ask wire.PinAsk) (a wire.PinAnswer, err error) 
 	for _, p := range w.watched {
 		if s, ok := p.pin.Newest(); ok {
 			a.Samples = append(a.Samples, s)
+		} else {
+			unread = append(unread, p.pin)
 		}
 	}
 	if len(w.watched) == 0 && len(ask.Pins) > 0 {
@@ -76,7 +110,7 @@ func (w *pinWatch) set(of cloud, ask wire.PinAsk) (a wire.PinAnswer, err error) 
 			err = s4t.Errorf(s4t.NotFound, "watch pins", "", "the board has no such pin")
 		}
 	}
-	return a, err
+	return a, unread, err
 }
 
 // stop ends the watch, if it is of that session still.
