@@ -71,12 +71,9 @@ type HAL struct {
 	changes uint64
 	changed chan struct{}
 
-	orders   sync.Mutex // guards the seats of the pins, and what follows; before Pin.mu
-	ended    []Ended
-	endNews  chan struct{}
-	watch    sync.Mutex // guards what follows; a leaf
-	lastWall time.Time
-	lastMono time.Duration
+	orders  sync.Mutex // guards the seats of the pins, and what follows; before Pin.mu
+	ended   []Ended
+	endNews chan struct{}
 }
 
 // New reads the configuration: a mistake in it is an error that says where. It finds

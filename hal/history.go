@@ -14,7 +14,7 @@ const chunkSamples = 128
 // chunk is a piece of a history, 16 bytes a sample. Values are never NaN: a NaN
 // stands for samples that were lost, and its time for their number.
 type chunk struct {
-	at    [chunkSamples]int64 // Unix ns
+	at    [chunkSamples]int64 // ns of the monotonic clock, since lightning-rod started
 	value [chunkSamples]float64
 	first uint64 // Seq of the first
 	n     int
@@ -59,11 +59,11 @@ func (h *history) close() {
 	h.of.mu.Unlock()
 }
 
-// add keeps a sample, after lost ones, and returns its Seq.
-func (h *history) add(at time.Time, value float64, lost uint64) uint64 {
+// add keeps a sample of a time of the monotonic clock, after lost ones, and returns its Seq.
+func (h *history) add(at time.Duration, value float64, lost uint64) uint64 {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
-	now := at.UnixNano()
+	now := int64(at)
 	if h.closed {
 		h.next += lost + 1
 		return h.next - 1
@@ -139,12 +139,11 @@ func (h *history) newest() uint64 {
 	return h.next - 1
 }
 
-// list returns up to limit samples after a Seq and not before a time.
-func (h *history) list(pin string, after uint64, since time.Time, limit int) (out []s4t.Sample, more bool) {
-	from := int64(math.MinInt64)
-	if !since.IsZero() {
-		from = since.UnixNano()
-	}
+// list returns up to limit samples after a Seq and not before a time, with the
+// times that they have by the clock of now: a board without a clock of its own
+// starts in 1970, and what it remembers gets the right time with its clock.
+func (h *history) list(pin string, after uint64, since time.Time, limit int, now moment) (out []s4t.Sample, more bool) {
+	from := int64(now.mono) - int64(now.wall.Sub(since))
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
 	if after >= h.next {
@@ -164,26 +163,10 @@ func (h *history) list(pin string, after uint64, since time.Time, limit int) (ou
 				if len(out) == limit {
 					return out, true
 				}
-				out = append(out, s4t.Sample{Pin: pin, Seq: seq, At: time.Unix(0, c.at[j]).UTC(), Value: c.value[j]})
+				out = append(out, s4t.Sample{Pin: pin, Seq: seq, At: now.wall.Add(time.Duration(c.at[j]) - now.mono).UTC(), Value: c.value[j]})
 			}
 			seq++
 		}
 	}
 	return out, false
-}
-
-// shift moves the times of all samples: the clock of the board was set. A
-// board without a clock of its own starts in 1970.
-func (s *histories) shift(by time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for h := range s.all {
-		for _, c := range h.chunks {
-			for i := range c.n {
-				if !math.IsNaN(c.value[i]) {
-					c.at[i] += int64(by)
-				}
-			}
-		}
-	}
 }

@@ -72,7 +72,7 @@ func (p *Pin) open() error {
 	}
 	raw, err := line.Read()
 	if err == nil {
-		p.measured(p.hal.wall(), raw, 0, asked) // what is wrong with it the pin says
+		p.measured(p.hal.moment(), raw, 0, asked) // what is wrong with it the pin says
 	} else {
 		p.shut()
 	}
@@ -152,7 +152,7 @@ func (p *Pin) event(e Event) bool {
 		p.hal.rescan()
 		return false
 	}
-	p.measured(e.At, e.Value, e.Lost, event) // what is wrong with it the pin says
+	p.measured(p.hal.momentOf(e.At), e.Value, e.Lost, event) // what is wrong with it the pin says
 	return true
 }
 
@@ -166,7 +166,7 @@ func (p *Pin) sample() {
 		f = func(line Line) error {
 			raw, err := line.Read()
 			if err == nil {
-				_, err = p.measured(p.hal.wall(), raw, 0, sampled)
+				_, err = p.measured(p.hal.moment(), raw, 0, sampled)
 			}
 			return err
 		}

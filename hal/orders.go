@@ -228,7 +228,7 @@ func (p *Pin) drive(v float64, before *past) error {
 		p.output = &v
 		h.orders.Unlock()
 		h.journal.touch()
-		p.measured(h.wall(), v/scale, 0, written) // a number: it was checked
+		p.measured(h.moment(), v/scale, 0, written) // a number: it was checked
 		return nil
 	})
 }

@@ -63,7 +63,7 @@ type Pin struct {
 
 // pendingValue is one that has to last for the debounce time.
 type pendingValue struct {
-	at    time.Time
+	at    moment
 	value float64
 	due   time.Duration
 }
@@ -115,7 +115,7 @@ func (p *Pin) Read(ctx context.Context) (s4t.Sample, error) {
 	err := p.do(ctx, "read", func(line Line) error {
 		raw, err := line.Read()
 		if err == nil {
-			s, err = p.measured(p.hal.wall(), raw, 0, asked)
+			s, err = p.measured(p.hal.moment(), raw, 0, asked)
 		}
 		return err
 	})
@@ -144,11 +144,11 @@ func (p *Pin) Watch(fn func(s4t.Sample)) (cancel func()) {
 // older than since, the oldest first; more where there are more. An after that the pin
 // has not reached is from before lightning-rod started: it counts as 0.
 func (p *Pin) History(after uint64, since time.Time, limit int) (list []s4t.Sample, more bool) {
-	p.hal.clock()
-	if oldest := p.hal.wall().Add(-s4t.PinHistory); since.Before(oldest) {
+	now := p.hal.moment()
+	if oldest := now.wall.Add(-s4t.PinHistory); since.Before(oldest) {
 		since = oldest
 	}
-	return p.history.list(p.name, after, since, limit)
+	return p.history.list(p.name, after, since, limit, now)
 }
 
 // Where a value comes from.
@@ -161,7 +161,7 @@ const (
 
 // measured takes a raw value of the device. It is a sample where it is meant to
 // be one and the settings of the pin let it.
-func (p *Pin) measured(at time.Time, raw float64, lost uint64, from int) (s4t.Sample, error) {
+func (p *Pin) measured(at moment, raw float64, lost uint64, from int) (s4t.Sample, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v := raw * p.settings.scale
@@ -200,8 +200,8 @@ func (p *Pin) settled(at time.Duration) {
 }
 
 // take makes v the newest value, and a sample. Caller holds mu.
-func (p *Pin) take(at time.Time, v float64, meant bool) s4t.Sample {
-	s := s4t.Sample{Pin: p.name, At: at, Value: v}
+func (p *Pin) take(at moment, v float64, meant bool) s4t.Sample {
+	s := s4t.Sample{Pin: p.name, At: at.wall, Value: v}
 	if before := p.newest.Load(); before != nil {
 		s.Seq = before.Seq
 	} else {
@@ -210,7 +210,7 @@ func (p *Pin) take(at time.Time, v float64, meant bool) s4t.Sample {
 	counts := meant && (math.IsNaN(p.counted) || p.settings.counts(v, p.last, p.counted))
 	p.last = v
 	if counts {
-		s.Seq = p.history.add(at, v, p.lost)
+		s.Seq = p.history.add(at.mono, v, p.lost)
 		s.Merged, p.lost, p.counted = p.lost, 0, v
 	}
 	p.newest.Store(&s)
@@ -227,7 +227,6 @@ func (p *Pin) take(at time.Time, v float64, meant bool) s4t.Sample {
 // sampled together, so that the board wakes up once for all. What is late by less than
 // a period is made up for, what is late by more is left out.
 func (p *Pin) due(at time.Duration) {
-	p.hal.clock()
 	p.dev.sample(p)
 	p.mu.Lock()
 	period := p.settings.period

@@ -14,22 +14,19 @@ import (
 // scanPatience is how long a driver may look for its pins.
 const scanPatience = 5 * time.Second
 
-// clockStep is what counts as a clock that was set, and not as one that is slewed.
-const clockStep = time.Second
+// moment is one time by both clocks. What is remembered, and every period and term, goes
+// by the monotonic one: the other may be set.
+type moment struct {
+	wall time.Time
+	mono time.Duration // since lightning-rod started
+}
 
-// clock notices that the board's clock was set, and moves what is remembered along.
-func (h *HAL) clock() {
-	wall, mono := h.wall(), h.timers.now()
-	h.watch.Lock()
-	step := wall.Sub(h.lastWall) - (mono - h.lastMono)
-	if h.lastWall.IsZero() {
-		step = 0
-	}
-	h.lastWall, h.lastMono = wall, mono
-	h.watch.Unlock()
-	if step > clockStep || step < -clockStep {
-		h.samples.shift(step)
-	}
+func (h *HAL) moment() moment { return moment{h.wall(), h.timers.now()} }
+
+// momentOf is a moment that the kernel told of just now.
+func (h *HAL) momentOf(at time.Time) moment {
+	now := h.moment()
+	return moment{at, now.mono - now.wall.Sub(at)}
 }
 
 // scan finds what came and what went. It is called by one goroutine at a time.
