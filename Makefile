@@ -15,7 +15,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-idle test-vm fuzz corpus bench bench-state bench-scale lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-state bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -36,7 +36,14 @@ test:
 	S4T_NO_SKIPS=1 $(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
 	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres $(GO) test -timeout 10m ./conductor # again, on the other engine
 	$(GO) test -run Allocate ./rtunnel/... ./vswitch ./lightningrod # again: allocations are not counted under the race detector
-	S4T_BIN=$(CURDIR)/bin $(GO) test -timeout 14m ./e2e
+	@scripts/wot bin/wot
+	S4T_BIN=$(CURDIR)/bin S4T_WOT=$(CURDIR)/bin/wot $(GO) test -timeout 14m ./e2e
+
+## test-peers: eKuiper, built from its own source (minutes, once), reads a mounted tree of pins
+test-peers: build
+	@scripts/deps test
+	@scripts/ekuiper bin/ekuiper
+	S4T_BIN=$(CURDIR)/bin S4T_EKUIPER=$(CURDIR)/bin/ekuiper $(GO) test -v -count 1 -timeout 5m -run TestEKuiper ./e2e
 
 ## unit: the tests that need no real processes
 unit:
