@@ -240,7 +240,9 @@ func TestTooManyOrdersForOneDevice(t *testing.T) {
 		p := pin(t, h, "fake/a/out")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		for range 2*maxJobs + 1 { // as many as wait and as the device has taken
+		go p.Write(ctx, Order{Value: 1})
+		synctest.Wait() // the device has taken it
+		for range maxJobs {
 			go p.Write(ctx, Order{Value: 1})
 		}
 		synctest.Wait()

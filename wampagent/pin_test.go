@@ -160,7 +160,8 @@ func TestASilentBoardHoldsNobodyForLong(t *testing.T) {
 	for range cap(kinds) {
 		count[soon(t, "an answer", kinds)]++
 	}
-	if count[s4t.Offline] != maxPinAsks+maxPinWaiting || count[s4t.TooMany] != cap(kinds)-maxPinAsks-maxPinWaiting {
+	// Who gets a turn when the first have given up may find the board itself still busy with them.
+	if count[s4t.Offline] < maxPinAsks || count[s4t.TooMany] < cap(kinds)-maxPinAsks-maxPinWaiting || count[s4t.Offline]+count[s4t.TooMany] != cap(kinds) {
 		t.Errorf("they were told %v", count)
 	}
 	p, now := newPinSession(), make([]func(), maxPinAsks)
