@@ -68,7 +68,7 @@ func (gpioDriver) Name() string { return "gpio" }
 // gpioKeys are the settings of a line.
 var gpioKeys = []string{s4t.PinKeyDirection, s4t.PinKeyEdge, s4t.PinKeyBias, s4t.PinKeyDebounce}
 
-const gpioGuarantee = "driven while lightning-rod runs; when it is killed: low and high within milliseconds, until then and with hold as the chip does (most keep the level, some fall to the bias)"
+const gpioGuarantee = "driven while lightning-rod runs; when it is killed: low and high at once, until then and with hold as the chip does (most keep the level, some fall to the bias)"
 
 // Scan lists the lines of all chips.
 func (d gpioDriver) Scan(context.Context) (list []Found, err error) {

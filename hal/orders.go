@@ -269,6 +269,13 @@ func (p *Pin) Claim(ctx context.Context, c Claim) error {
 	return p.wait(ctx, "claim", done)
 }
 
+// Fence is the highest number of a claim of the pin that the board has heard.
+func (p *Pin) Fence() int64 {
+	p.hal.orders.Lock()
+	defer p.hal.orders.Unlock()
+	return p.seat.fence
+}
+
 // Release ends the claim, and the pending actuation, of the holder. Somebody else's is ended by
 // a higher priority only.
 func (p *Pin) Release(ctx context.Context, holder string, priority int) error {

@@ -189,6 +189,9 @@ func (p *boardPins) do(ctx context.Context, of cloud, ask wire.PinAsk) (a wire.P
 		err = pin.Set(ctx, ask.Settings)
 	case wire.PinClaim:
 		err = pin.Claim(ctx, hal.Claim{For: ask.For, Priority: ask.Priority, Fence: ask.Fence, Holder: ask.Holder, HolderName: ask.HolderName})
+		if known := pin.Fence(); s4t.KindOf(err) == s4t.Stale && known >= ask.Fence {
+			return wire.PinAnswer{Fence: known}, nil // a cloud whose database is a backup counts on from there
+		}
 	case wire.PinRelease:
 		err = pin.Release(ctx, ask.Holder, ask.Priority)
 	default:

@@ -184,6 +184,9 @@ func TestTheCloudAsksForPins(t *testing.T) {
 	if a = p.mustAsk(t, wire.PinAsk{Do: wire.PinRelease, Pins: []string{"sim/b/out"}, Holder: "user:1"}); a.Pins[0].Lease != nil {
 		t.Errorf("%+v", a.Pins[0].Lease)
 	}
+	if a = p.mustAsk(t, wire.PinAsk{Do: wire.PinClaim, Pins: []string{"sim/b/out"}, Fence: 3, Holder: "user:2"}); a.Fence != 4 || len(a.Pins) != 0 {
+		t.Errorf("a claim of a cloud that was restored: %+v", a)
+	}
 	if a = p.mustAsk(t, wire.PinAsk{Do: wire.PinSet, Pins: []string{"sim/b/out"}, Settings: map[string]string{"label": "gate"}}); a.Pins[0].Label != "gate" {
 		t.Errorf("%+v", a.Pins[0])
 	}
