@@ -15,7 +15,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-state bench-scale lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-state bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -84,6 +84,11 @@ bench:
 	@scripts/deps bench
 	@$(MAKE) --no-print-directory build
 	$(GO) run ./bench -bin bin $(BENCH)
+
+## bench-pins: what pins cost as files, beside another FUSE library, and through the cloud; writes docs/performance-tree.md and docs/performance-pins.md
+bench-pins: build
+	$(GO) run ./bench/tree $(BENCH)
+	$(GO) run ./bench/pins -bin bin $(BENCH)
 
 ## bench-state: what the cloud's state costs, beside the build of the commit BASE; writes docs/performance-state.md
 bench-state:
