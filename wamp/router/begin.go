@@ -19,7 +19,12 @@ func (r *Router) Beginning() (n int, pace time.Duration) {
 
 // Begun says that the cloud has taken a session in.
 func (r *Router) Begun(s Session) {
-	p := r.peer(s)
+	r.mu.Lock()
+	p := r.byID[s.ID]
+	if p != nil {
+		p.begun = true
+	}
+	r.mu.Unlock()
 	if p == nil {
 		return
 	}
@@ -52,17 +57,20 @@ func (p *peer) said() {
 	}
 }
 
-// enlist notes a peer that is welcomed. Of too many of one board the oldest goes:
-// the newest is the one that is there. r.mu is held.
+// enlist notes a peer that is welcomed. Of too many of one board one goes: the
+// oldest that has not begun, since the doctor's session and a copy's come and go
+// beside the board's own; where all have begun, the oldest. The newest stays, it is
+// the one that is there. r.mu is held.
 func (r *Router) enlist(p *peer) {
 	p.silence = time.AfterFunc(r.sayWithin, func() { p.dismiss(wamp.ReasonStale, "the session did not begin in time") })
 	r.byID[p.session.ID] = p
-	own := append(r.byBoard[p.session.Board], p)
-	if len(own) > maxOfBoard {
-		own[0].dismiss(wamp.ReasonReplaced, "newer sessions of the board took over")
-		own = slices.Delete(own, 0, 1)
+	own := r.byBoard[p.session.Board]
+	if len(own) == maxOfBoard {
+		goes := max(0, slices.IndexFunc(own, func(o *peer) bool { return !o.begun }))
+		own[goes].dismiss(wamp.ReasonReplaced, "newer sessions of the board took over")
+		own = slices.Delete(own, goes, goes+1)
 	}
-	r.byBoard[p.session.Board] = own
+	r.byBoard[p.session.Board] = append(own, p)
 }
 
 // strike takes it off. r.mu is held.

@@ -37,6 +37,30 @@ func TestTwoSessionsABoard(t *testing.T) {
 	}
 }
 
+// TestABegunSessionKeepsItsPlace: a copy of a board that ran doctor as well, two
+// sessions, threw the board itself out and was taken for it.
+func TestABegunSessionKeepsItsPlace(t *testing.T) {
+	w := newWorld(t)
+	_, board := w.open(w.addr, 0)
+	w.r.Begun(<-w.joined)
+	_, doctor := w.open(w.addr, 0)
+	<-w.joined
+	_, copied := w.open(w.addr, 0)
+	w.r.Begun(<-w.joined)
+	if err := wait(t, "the end of the session that has not begun", doctor, 5*time.Second); wamp.ReasonOf(err) != wamp.ReasonReplaced {
+		t.Errorf("it ended with %v", err)
+	}
+	w.open(w.addr, 0)
+	if err := wait(t, "the end of the older of two that have begun", board, 5*time.Second); wamp.ReasonOf(err) != wamp.ReasonReplaced {
+		t.Errorf("it ended with %v", err)
+	}
+	select {
+	case err := <-copied:
+		t.Errorf("the newer of the two that have begun ended: %v", err)
+	default:
+	}
+}
+
 // TestASessionThatDoesNotBeginEnds: it holds a place.
 func TestASessionThatDoesNotBeginEnds(t *testing.T) {
 	w := newWorld(t)

@@ -57,6 +57,7 @@ type peer struct {
 	welcomed bool      // guarded by r.mu, as are the next two
 	evicted  bool      // closed before it was welcomed, and not counted any more
 	session  Session   // valid once welcomed
+	begun    bool      // the cloud has taken it in; guarded by r.mu
 }
 
 // newPeer starts the reader; run must be called.
