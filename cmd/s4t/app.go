@@ -40,7 +40,7 @@ const defaultTimeout = 30 * time.Second
 // run carries out one command line and returns the exit status.
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(negativeValue(root, args))
 	err := root.ExecuteContext(ctx)
 	a.learnTrust(context.WithoutCancel(ctx))
 	if err == nil {

@@ -104,6 +104,26 @@ func (a *app) pinWrite() *cobra.Command {
 	return cmd
 }
 
+// negativeValue puts a value below zero where the parser of flags does not take it
+// for one: behind "--", at the end.
+func negativeValue(root *cobra.Command, args []string) []string {
+	cmd, _, err := root.Find(args)
+	if err != nil || cmd.CommandPath() != "s4t pin write" || slices.Contains(args, "--") {
+		return args
+	}
+	before := ""
+	for i, arg := range args {
+		if _, err := strconv.ParseFloat(arg, 64); err == nil && arg[0] == '-' {
+			flag := cmd.Flag(strings.TrimPrefix(before, "--"))
+			if !strings.HasPrefix(before, "--") || flag == nil || flag.NoOptDefVal != "" {
+				return append(slices.Delete(slices.Clone(args), i, i+1), "--", arg)
+			}
+		}
+		before = arg
+	}
+	return args
+}
+
 func (a *app) pinSet() *cobra.Command {
 	var settings map[string]string
 	cmd := &cobra.Command{Use: "set BOARD PIN KEY=VALUE...", Short: "Change settings of a pin: " + strings.Join(s4t.PinKeys, ", "),

@@ -25,6 +25,7 @@ var (
 		"PATCH boards/kitchen/pins/lamp":          `{"debounce":"5ms","edge":"both"}`,
 		"POST boards/kitchen/pins/lamp/claim":     `{"for":"10m0s","priority":5}`,
 		"DELETE boards/kitchen/pins/lamp/claim":   ``,
+		"PUT boards/kitchen/pins/heater":          `{"value":-1.5}`,
 		"PUT boards/kitchen/pins/sensor/hwmon0/x": `{"value":0.25,"for":"10s","priority":3}`,
 	}
 )
@@ -83,7 +84,7 @@ func cannedPins(w http.ResponseWriter, r *http.Request, path string, say func(in
 			case <-time.After(20 * time.Millisecond):
 			}
 		}
-	case "PUT boards/kitchen/pins/lamp", "PATCH boards/kitchen/pins/lamp", "POST boards/kitchen/pins/lamp/claim", "DELETE boards/kitchen/pins/lamp/claim":
+	case "PUT boards/kitchen/pins/lamp", "PUT boards/kitchen/pins/heater", "PATCH boards/kitchen/pins/lamp", "POST boards/kitchen/pins/lamp/claim", "DELETE boards/kitchen/pins/lamp/claim":
 		say(200, lampPin)
 	case "PUT boards/kitchen/pins/sensor/hwmon0/x":
 		say(202, s4t.Operation{ID: "o1", Kind: "pin.write", Object: kitchenID, Status: s4t.OperationRunning})
