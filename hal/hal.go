@@ -43,6 +43,7 @@ type HAL struct {
 	log     *slog.Logger
 	drivers []Driver
 	wall    func() time.Time
+	wallOff atomic.Int64 // ns, see moment
 	boot    func() (string, time.Duration)
 	uevents func() (*os.File, error)
 	timers  *timers

@@ -217,3 +217,51 @@ func ioConfig(t *testing.T, text string) string {
 }
 
 var errTest = errors.New("it burns")
+
+// TestTheEndWithTheKernelsUevents: whoever follows them ends as well, who is first does not matter.
+func TestTheEndWithTheKernelsUevents(t *testing.T) {
+	events, err := openUevents()
+	if err != nil {
+		t.Skip("the kernel gives no uevents here:", err)
+	}
+	events.Close()
+	for range 200 {
+		none := t.TempDir()
+		h, err := New(Config{Sys: none, Dev: none})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- h.Run(ctx) }()
+		if _, err := h.Pin("sim/demo/out"); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			t.Fatal("it does not end")
+		}
+	}
+}
+
+// TestWhatIsRememberedKeepsItsTime: who watches and reads the history as well sees one sample, not two.
+func TestWhatIsRememberedKeepsItsTime(t *testing.T) {
+	h, _, _ := start(t, Config{}, fakeOutput("fake/dev/p"))
+	p := pin(t, h, "fake/dev/p")
+	told := make(chan s4t.Sample, 256)
+	defer p.Watch(func(s s4t.Sample) { told <- s })()
+	for i := range 200 {
+		if err := p.Write(t.Context(), Order{Value: float64(i % 2), Holder: "a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, _ := p.History(0, time.Time{}, 1000)
+	list = list[len(list)-200:]
+	for i, s := range list {
+		if live := <-told; !live.At.Equal(s.At) || live.Seq != s.Seq {
+			t.Fatalf("%d: told as %+v, remembered as %+v", i, live, s)
+		}
+	}
+}

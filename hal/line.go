@@ -51,6 +51,11 @@ func (p *Pin) open() error {
 	if p.line != nil {
 		return nil
 	}
+	select {
+	case <-p.hal.over: // all lines are being closed: a sample that is late opens none again
+		return unix.ENODEV
+	default:
+	}
 	p.mu.Lock()
 	open := p.found.Open
 	p.mu.Unlock()

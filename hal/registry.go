@@ -21,7 +21,29 @@ type moment struct {
 	mono time.Duration // since lightning-rod started
 }
 
-func (h *HAL) moment() moment { return moment{h.wall(), h.timers.now()} }
+// clockStep is from when on the wall clock was set, or has drifted. Two readings of both
+// clocks, microseconds apart by chance, would give what is remembered other times, and
+// the samples of several pins another order.
+const clockStep = time.Millisecond
+
+// moment is now. Its wall time goes with the monotonic one until the clock has moved.
+func (h *HAL) moment() moment {
+	var off, known time.Duration // from the monotonic clock to the wall's, which is since 1970
+	for range 3 {
+		mono := h.timers.now()
+		off, known = time.Duration(h.wall().UnixNano())-mono, time.Duration(h.wallOff.Load())
+		if (off - known).Abs() < clockStep {
+			off = known
+			break
+		}
+		if h.timers.now()-mono < clockStep/10 { // nothing came between the two readings
+			h.wallOff.Store(int64(off))
+			break
+		}
+	}
+	mono := h.timers.now()
+	return moment{time.Unix(0, int64(off+mono)).UTC(), mono}
+}
 
 // momentOf is a moment that the kernel told of just now.
 func (h *HAL) momentOf(at time.Time) moment {

@@ -59,13 +59,12 @@ func (h *HAL) follow(ctx context.Context) {
 	if events, err := h.uevents(); err == nil {
 		every = scanSeldom
 		h.rescan() // what came between the scan of New and here was told to nobody
-		stop := context.AfterFunc(ctx, func() { events.Close() })
-		defer stop()
 		h.work.Add(1)
 		go func() {
 			defer h.work.Done()
 			defer events.Close()
-			message := make([]byte, 16<<10) // UEVENT_BUFFER_SIZE is 2 KB
+			defer context.AfterFunc(ctx, func() { events.Close() })() // not at follow's end: that may come before it has closed them
+			message := make([]byte, 16<<10)                           // UEVENT_BUFFER_SIZE is 2 KB
 			for ctx.Err() == nil {
 				n, err := events.Read(message)
 				lost := errors.Is(err, unix.ENOBUFS)

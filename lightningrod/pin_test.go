@@ -284,8 +284,8 @@ func TestSamplesGoWhileTheyAreWatched(t *testing.T) {
 	c.refuse = s4t.Errorf(s4t.NotFound, "samples", "", "nobody watches")
 	c.pmu.Unlock()
 	write(1)
-	for p.watch.wait() > 0 {
-		time.Sleep(time.Millisecond)
+	for queue, _, changed := p.watch.now(c); queue != nil; queue, _, changed = p.watch.now(c) {
+		receive(t, "the end of the watch", changed)
 	}
 }
 

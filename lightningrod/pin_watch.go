@@ -22,13 +22,13 @@ const maxUnsent = 8192
 
 // pinWatch has the samples that somebody at the cloud watches on their way there.
 type pinWatch struct {
-	hal    *hal.HAL
-	queue  *samples.Queue
-	change chan struct{} // cap 1: until may be another
+	hal *hal.HAL
 
-	mu      sync.Mutex // guards what follows; taken before the locks of the HAL
-	of      cloud      // whose session it is: it ends with that
-	names   []string   // what is to be watched, as the cloud named it
+	mu      sync.Mutex     // guards what follows; taken before the locks of the HAL
+	of      cloud          // whose session it is: it ends with that
+	queue   *samples.Queue // of that session: one that has ended takes nothing of the next
+	changed chan struct{}  // closed when of, queue or until are others
+	names   []string       // what is to be watched, as the cloud named it
 	all     bool
 	after   map[string]uint64 // where what begins to be watched begins
 	until   time.Time
@@ -46,7 +46,7 @@ type watchedPin struct {
 }
 
 func newPinWatch(h *hal.HAL) *pinWatch {
-	return &pinWatch{hal: h, queue: samples.NewQueue(maxUnsent), change: make(chan struct{}, 1), watched: map[string]*watchedPin{}}
+	return &pinWatch{hal: h, queue: samples.NewQueue(maxUnsent), changed: make(chan struct{}), watched: map[string]*watchedPin{}}
 }
 
 // firstValues is how long a watch waits for the values of pins that are not sampled.
@@ -86,17 +86,22 @@ func (w *pinWatch) start(ctx context.Context, of cloud, ask wire.PinAsk) (wire.P
 func (w *pinWatch) set(of cloud, ask wire.PinAsk) (a wire.PinAnswer, unread []*hal.Pin, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.of != of {
+	nothing := len(ask.Pins) == 0 && !ask.All
+	if w.of != of || nothing {
+		select {
+		case <-of.Done(): // its question waited, and the next session's watch is not its to end
+			return a, nil, s4t.Errorf(s4t.Unavailable, "watch pins", "", "the session has ended")
+		default:
+		}
 		w.clear()
-		w.of = of
 	}
-	w.names, w.all, w.after = ask.Pins, ask.All, ask.After
+	if nothing {
+		return a, nil, nil
+	}
+	w.of, w.names, w.all, w.after = of, ask.Pins, ask.All, ask.After
 	w.until = time.Now().Add(min(max(ask.Term, 0), wire.PinWatchTerm))
-	if !ask.All && len(ask.Pins) == 0 {
-		w.until = time.Time{}
-	}
 	w.resolve()
-	notify(w.change)
+	w.tell()
 	for _, p := range w.watched {
 		if s, ok := p.pin.Newest(); ok {
 			a.Samples = append(a.Samples, s)
@@ -127,6 +132,14 @@ func (w *pinWatch) clear() {
 	w.of, w.names, w.all, w.after, w.until = nil, nil, false, nil, time.Time{}
 	w.resolve()
 	w.queue.Take(math.MaxInt)
+	w.queue = samples.NewQueue(maxUnsent)
+	w.tell()
+}
+
+// tell wakes who sends. Caller holds mu.
+func (w *pinWatch) tell() {
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
 // refresh looks again which pins there are, after they changed.
@@ -167,14 +180,14 @@ func (w *pinWatch) resolve() {
 // begin watches a pin, from the sample after that which the cloud has.
 func (w *pinWatch) begin(name string, pin *hal.Pin) *watchedPin {
 	after, replay := w.after[name]
-	p := &watchedPin{pin: pin, held: replay}
+	p, queue := &watchedPin{pin: pin, held: replay}, w.queue
 	p.cancel = pin.Watch(func(s s4t.Sample) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.held {
 			p.waiting = append(p.waiting, s)
 		} else {
-			w.queue.Put(s)
+			queue.Put(s)
 		}
 	})
 	if !replay {
@@ -187,24 +200,29 @@ func (w *pinWatch) begin(name string, pin *hal.Pin) *watchedPin {
 			break
 		}
 		after = list[len(list)-1].Seq
-		w.queue.Put(list...)
+		queue.Put(list...)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.held = false
-	w.queue.Put(slices.DeleteFunc(p.waiting, func(s s4t.Sample) bool { return s.Seq <= after })...)
+	queue.Put(slices.DeleteFunc(p.waiting, func(s s4t.Sample) bool { return s.Seq <= after })...)
 	p.waiting = nil
 	return p
 }
 
-// wait is how long the watch lasts; 0: there is none.
-func (w *pinWatch) wait() time.Duration {
+// now returns what a session watches, nil if nothing or not any more, for how long, and
+// what is closed when that is another.
+func (w *pinWatch) now(of cloud) (queue *samples.Queue, left time.Duration, changed <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.until.IsZero() {
-		return 0
+	if w.of != of {
+		return nil, 0, w.changed
 	}
-	return max(time.Until(w.until), 1)
+	if left = time.Until(w.until); left <= 0 {
+		w.clear()
+		return nil, 0, w.changed
+	}
+	return w.queue, left, w.changed
 }
 
 // send sends what is watched over one session until ctx ends or the session does.
@@ -216,26 +234,24 @@ func (w *pinWatch) send(ctx context.Context, c cloud, board s4t.BoardID, log *sl
 	end := time.NewTimer(time.Hour)
 	defer end.Stop()
 	for {
-		if wait := w.wait(); wait > 0 {
-			end.Reset(wait)
-		} else {
-			end.Stop()
+		queue, left, changed := w.now(c)
+		var ready <-chan struct{}
+		if queue != nil {
+			ready = queue.Ready()
+			end.Reset(left)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.Done():
 			return
-		case <-w.change:
+		case <-changed:
 			continue
 		case <-end.C:
-			if w.wait() <= 1 {
-				w.stop(c)
-			}
 			continue
-		case <-w.queue.Ready():
+		case <-ready:
 		}
-		for list := w.queue.Take(wire.MaxSamples); len(list) > 0; list = w.queue.Take(wire.MaxSamples) {
+		for list := queue.Take(wire.MaxSamples); len(list) > 0; list = queue.Take(wire.MaxSamples) {
 			text, err := json.Marshal(list)
 			if err != nil { // a value is finite, by contract of the HAL
 				log.Error("samples cannot be sent", "err", err)
