@@ -20,6 +20,8 @@ func sampled(r *rig, seq *atomic.Uint64) (watched chan wire.PinWatch) {
 		n := seq.Load()
 		return []s4t.Sample{{Pin: markerPin.Name, Seq: n, At: longAgo.Add(time.Duration(n) * time.Second), Value: float64(n)}}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.answer[wire.MethodPinAsk] = func([]byte) (any, error) { return wire.PinAnswer{Samples: sample()}, nil }
 	r.answer[wire.MethodPinWatch] = func(body []byte) (any, error) {
 		var w wire.PinWatch

@@ -21,6 +21,7 @@ func twoBoards(r *rig) {
 			Pins: []s4t.Pin{{Name: "led/board/act", Label: "Lamp", Kind: s4t.PinDigital, Writable: true, Direction: s4t.PinOut}}},
 		{ID: "6ba7b810-9dad-41d1-80b4-00c04fd430c9", Name: "garden", Location: &s4t.Location{Latitude: 38.11, Longitude: 13.36}},
 	}
+	r.mu.Lock()
 	r.answer[wire.MethodPinAll] = func(body []byte) (any, error) {
 		var req wire.PinAll
 		if err := json.Unmarshal(body, &req); err != nil {
@@ -44,6 +45,7 @@ func twoBoards(r *rig) {
 		}
 		return out, nil
 	}
+	r.mu.Unlock()
 }
 
 func TestTheThingDescriptionOfABoard(t *testing.T) {
@@ -108,10 +110,12 @@ func TestTheDirectoryIsSearched(t *testing.T) {
 func TestAFilterDoesNotReadForEver(t *testing.T) {
 	r := newRig(t)
 	n := 0
+	r.mu.Lock()
 	r.answer[wire.MethodPinAll] = func([]byte) (any, error) {
 		n++
 		return wire.PinBoards{List: wire.List[wire.PinBoard]{Items: []wire.PinBoard{{Name: "x"}}, Next: fmt.Sprint(n)}}, nil
 	}
+	r.mu.Unlock()
 	res, body := r.do(t, "GET", "/v1/td?q=nothing", "reader-secret", "")
 	if n != 8 || body != "[]" || nextPath(t, res) != "/v1/td?after=8&q=nothing" {
 		t.Errorf("%d pages were read: %s, next %q", n, body, nextPath(t, res))
