@@ -100,6 +100,13 @@ type Sample struct {
 	Merged uint64    `json:"merged,omitempty"` // samples of the pin before this one that the reader does not get: it, or the link to it, was too slow
 }
 
+// Newer reports whether a sample of a pin comes after another. A lower Seq at a later
+// time is of a lightning-rod that began anew; the same Seq is the same sample, whatever
+// the clock that its time was taken from has done since.
+func (s Sample) Newer(than Sample) bool {
+	return s.Seq > than.Seq || s.Seq < than.Seq && s.At.After(than.At)
+}
+
 // ParsePinValue reads a value as people write it: a number, or a word for 0 and
 // 1. The value of a pin is never infinite or no number.
 func ParsePinValue(text string) (float64, error) {

@@ -88,15 +88,14 @@ func (f *pinFeed) end(err error, caller *wire.Caller) {
 	f.wake()
 }
 
-// fresh reports whether a sample is newer than those that are known. A lower
-// Seq at a later time is of a lightning-rod that began anew. What no board has,
-// more pins than may be, is not taken. Caller holds mu.
+// fresh reports whether a sample is newer than those that are known. What no board
+// has, more pins than may be, is not taken. Caller holds mu.
 func (f *pinFeed) fresh(s s4t.Sample) bool {
 	known := f.newest[s.Pin]
 	if known == nil {
 		return len(f.newest) < s4t.MaxPins && s4t.ValidPinName(s.Pin) == nil
 	}
-	return s.Seq > known.Seq || s.At.After(known.At)
+	return s.Newer(known.Sample)
 }
 
 // take hands samples to the clients, each once.
@@ -140,13 +139,19 @@ func (f *pinFeed) hand(list []waiting) {
 
 // answered takes the newest samples as the board answered a watch with them.
 // What comes by itself is ahead of that, or older than it; so they count only
-// for pins of which nothing is known, and where the board counts anew.
+// for pins of which nothing is known. Of a board that counts anew nothing is known
+// either, and what it has counted so far comes by itself.
 func (f *pinFeed) answered(list []s4t.Sample) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var first []waiting
 	for _, s := range list {
-		if known := f.newest[s.Pin]; f.fresh(s) && (known == nil || s.Seq < known.Seq) {
+		known := f.newest[s.Pin]
+		if known != nil && s.Seq < known.Seq && s.Seq > 0 && f.fresh(s) {
+			delete(f.newest, s.Pin)
+			continue
+		}
+		if f.fresh(s) && (known == nil || s.Seq < known.Seq) {
 			w := waiting{tell(s), s.Merged}
 			f.newest[s.Pin] = w.toldSample
 			first = append(first, w)

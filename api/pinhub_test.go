@@ -369,6 +369,29 @@ func TestAStreamOutlivesItsBoardsAbsence(t *testing.T) {
 	})
 }
 
+// TestABoardThatCountsAnewLosesNoSample: it answers the watch with its newest, and then
+// come all that it has.
+func TestABoardThatCountsAnewLosesNoSample(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newPinQueue()
+		a := startPins(t, q)
+		l := watch(t, a, wire.PinAsk{})
+		q.send(t, sample("a", 4711), sample("out", 12))
+		anew := func(pin string, seq uint64) s4t.Sample {
+			s := sample(pin, seq)
+			s.At = s.At.Add(24 * time.Hour)
+			return s
+		}
+		q.set(func() { q.newest = []s4t.Sample{anew("a", 3), anew("out", 0)} }) // the output was not written since
+		q.happen(s4t.Event{ID: 1, Kind: "board.online", Project: "p", Object: string(testBoard)})
+		a.tellNews(t, 1)
+		synctest.Wait()
+		q.send(t, anew("a", 1), anew("a", 2), anew("a", 3), anew("a", 4))
+		wantLines(t, "after the restart", l, "a=4711", "out=12", "out=0", "a=1", "a=2", "a=3", "a=4")
+		l.end(t)
+	})
+}
+
 func TestARevokedTokenEndsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newPinQueue()

@@ -167,7 +167,7 @@ func (s *pinStream) run(ctx context.Context) error {
 				s.owed = false
 			}
 			for _, w := range s.client.queue.Take(pinBatch) {
-				if last, ok := s.shown[w.Pin]; !ok || w.Seq > last.Seq || w.At.After(last.At) {
+				if last, ok := s.shown[w.Pin]; !ok || w.Newer(last) {
 					w.write(&s.buf)
 				}
 			}

@@ -108,7 +108,7 @@ func (a *API) waitPin(ctx context.Context, ref PinRef, known s4t.Sample, wait ti
 		select {
 		case <-client.queue.Ready():
 			for _, w := range client.queue.Take(pinBatch) {
-				if w.Seq > known.Seq || w.At.After(known.At) {
+				if w.Newer(known) {
 					return w.Sample, nil
 				}
 			}
