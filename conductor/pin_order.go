@@ -67,7 +67,7 @@ func (c *Conductor) orderPins(ctx context.Context, op string, who asker, r store
 				ask.Fence, err = ch.NextFence(r.ID, 0)
 				return err
 			}
-			begun, err = ch.beginPinWrite(op, r, ask.For, received)
+			begun, err = ch.beginPinWrite(op, r, ask, received)
 			return err
 		})
 		if err != nil {
@@ -100,14 +100,14 @@ func (c *Conductor) orderPins(ctx context.Context, op string, who asker, r store
 	// Whoever asked may have gone: it was done all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatherTimeout)
 	defer cancel()
-	if wrote := c.ordered(ctx, rec, who, r, ask, begun, err); err == nil {
+	if wrote := c.ordered(ctx, rec, who, r, ask, a, begun, err); err == nil {
 		err = wrote
 	}
 	return a, err
 }
 
 // beginPinWrite begins the operation of a value that is written for a time.
-func (ch *change) beginPinWrite(op string, r store.Route, lasts time.Duration, received time.Time) (*store.Operation, error) {
+func (ch *change) beginPinWrite(op string, r store.Route, ask wire.PinAsk, received time.Time) (*store.Operation, error) {
 	if _, err := ch.LockBoard(r.ID); err != nil {
 		return nil, err
 	}
@@ -125,9 +125,9 @@ func (ch *change) beginPinWrite(op string, r store.Route, lasts time.Duration, r
 		},
 		Name: r.Name,
 	}
-	ch.operationEvent("operation.started", o, "")
+	ch.operationEvent("operation.started", o, orderDetail(ask))
 	ch.moved = append(ch.moved, o.ID)
-	return &o, ch.InsertOperation(o, lasts+operationTimeout)
+	return &o, ch.InsertOperation(o, ask.For+operationTimeout)
 }
 
 // endPinWrites ends what runs of a board that goes, when the rest of it has gone.
@@ -150,7 +150,7 @@ func (ch *change) endPinWrites(b store.Board) {
 // ordered records how an order went: in the audit, and as an event. The operation
 // of one that was refused ends; where the board was silent it may have been done,
 // and goes back by itself.
-func (c *Conductor) ordered(ctx context.Context, rec s4t.AuditRecord, who asker, r store.Route, ask wire.PinAsk, begun *store.Operation, failed error) error {
+func (c *Conductor) ordered(ctx context.Context, rec s4t.AuditRecord, who asker, r store.Route, ask wire.PinAsk, got wire.PinAnswer, begun *store.Operation, failed error) error {
 	if failed != nil {
 		kind := s4t.KindOf(failed)
 		if r.Status == s4t.BoardOnline && kind != s4t.Invalid && kind != s4t.NotFound {
@@ -165,7 +165,11 @@ func (c *Conductor) ordered(ctx context.Context, rec s4t.AuditRecord, who asker,
 			return ch.end(*begun, assessment{}, s4t.KindOf(failed), failed.Error())
 		}
 		if ask.Do == wire.PinClaim {
-			ch.pinEvent("pin.claimed", r.ID, r.Name, r.Project, who.name, pinNews{Pin: ask.Pins[0], Holder: who.name, Priority: ask.Priority, Fence: ask.Fence})
+			pin := ask.Pins[0]
+			if len(got.Pins) == 1 {
+				pin = got.Pins[0].Name // it may have been named by its label
+			}
+			ch.pinEvent("pin.claimed", r.ID, r.Name, r.Project, who.name, pinNews{Pin: pin, Holder: who.name, Priority: ask.Priority, Fence: ask.Fence})
 		}
 		return ch.InsertAudit(rec)
 	})

@@ -265,8 +265,10 @@ func TestClaimsAreNumbered(t *testing.T) {
 	l := newLab(t)
 	p := l.pins()
 	l.online("gate")
+	byLabel := claimOut
+	byLabel.Pins = []string{"gate"}
 	for fence := range int64(3) {
-		if _, err := l.askPins(l.member, claimOut); err != nil || p.last().Fence != fence+1 {
+		if _, err := l.askPins(l.member, byLabel); err != nil || p.last().Fence != fence+1 {
 			t.Errorf("claim %d has number %d, %v", fence+1, p.last().Fence, err)
 		}
 	}

@@ -200,7 +200,11 @@ func (p *boardPins) do(ctx context.Context, of cloud, ask wire.PinAsk) (a wire.P
 	if err != nil {
 		return a, err
 	}
-	return infoOf(list), nil
+	a = infoOf(list)
+	if l := a.Pins[0].Lease; ask.Do == wire.PinClaim && (l == nil || l.Fence != ask.Fence) { // as good as refused
+		return wire.PinAnswer{}, s4t.Errorf(s4t.Conflict, "claim "+a.Pins[0].Name, "see who has it, and claim it again", "the claim was over before it was told: somebody took or released the pin")
+	}
+	return a, nil
 }
 
 // list is what the cloud may see of all pins.
