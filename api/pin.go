@@ -67,6 +67,23 @@ func (pinWrite) Schema(r huma.Registry) *huma.Schema {
 	return &huma.Schema{OneOf: []*huma.Schema{r.Schema(typeOf[apiclient.PinWrite](), true, ""), {Type: huma.TypeNumber}, {Type: huma.TypeBoolean}}}
 }
 
+// pinSetting is what a key of a pin is set to: text, or a number where it is one.
+type pinSetting string
+
+// UnmarshalJSON reads either form; the schema has refused all others.
+func (s *pinSetting) UnmarshalJSON(b []byte) error {
+	if !strings.HasPrefix(string(b), `"`) {
+		*s = pinSetting(b)
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(s))
+}
+
+// Schema says so in the document.
+func (pinSetting) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{OneOf: []*huma.Schema{{Type: huma.TypeString}, {Type: huma.TypeNumber}}}
+}
+
 // pinRoutes are the pins of boards.
 func (a *API) pinRoutes() {
 	written := func(schema func(huma.Registry) *huma.Schema) func(*huma.Operation) {
@@ -98,9 +115,13 @@ func (a *API) pinRoutes() {
 	register(a, guarded, "PATCH /v1/boards/{board}/pins/{pin}", "pin.set", "Change settings of a pin", "What is absent stays as it is.",
 		func(ctx context.Context, in *struct {
 			PinRef
-			Body map[string]string `minProperties:"1" maxProperties:"16" doc:"By key: direction, edge, bias, debounce, period, threshold, deadband, scale, label, fallback"`
+			Body map[string]pinSetting `minProperties:"1" maxProperties:"16" doc:"By key: direction, edge, bias, debounce, period, threshold, deadband, scale, label, fallback"`
 		}) (*answered[s4t.Pin], error) {
-			return a.changePin(ctx, in.PinRef, wire.PinAsk{Do: wire.PinSet, Settings: in.Body})
+			settings := make(map[string]string, len(in.Body))
+			for key, value := range in.Body {
+				settings[key] = string(value)
+			}
+			return a.changePin(ctx, in.PinRef, wire.PinAsk{Do: wire.PinSet, Settings: settings})
 		})
 	register(a, guarded, "POST /v1/boards/{board}/pins/{pin}/claim", "pin.claim", "Claim a pin", "Others then write it with a higher priority only. The lease in the answer has the fence and the end.",
 		func(ctx context.Context, in *struct {

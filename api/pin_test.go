@@ -66,6 +66,7 @@ func TestPinsAsResources(t *testing.T) {
 		{"PUT", "/lamp/value", ` false `, 200, wire.PinAsk{Do: wire.PinWrite, Values: map[string]float64{"lamp": 0}}, `{"name":`},
 		{"PUT", "/lamp", `{"value":1,"for":"10s"}`, 202, wire.PinAsk{Do: wire.PinWrite, Values: map[string]float64{"lamp": 1}, For: 10 * time.Second}, `{"id":"o1","kind":"pin.write"`},
 		{"PUT", "", `{"values":{"a/b/c":1,"lamp":0}}`, 200, wire.PinAsk{Do: wire.PinWrite, Values: map[string]float64{"a/b/c": 1, "lamp": 0}}, `[{"name":`},
+		{"PATCH", "/sim/demo/marker", `{"deadband":0.5,"period":"1s"}`, 200, wire.PinAsk{Do: wire.PinSet, Pins: pins, Settings: map[string]string{"deadband": "0.5", "period": "1s"}}, `{"name":`},
 		{"PATCH", "/sim/demo/marker", `{"edge":"both"}`, 200, wire.PinAsk{Do: wire.PinSet, Pins: pins, Settings: map[string]string{"edge": "both"}}, `{"name":`},
 		{"POST", "/sim/demo/marker/claim", `{}`, 200, wire.PinAsk{Do: wire.PinClaim, Pins: pins}, `{"name":`},
 		{"POST", "/lamp/claim", `{"for":"1h","priority":4}`, 200, wire.PinAsk{Do: wire.PinClaim, Pins: []string{"lamp"}, For: time.Hour, Priority: 4}, `{"name":`},

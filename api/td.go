@@ -136,6 +136,9 @@ func (in *thingFilter) filter() (func(wire.PinBoard) bool, error) {
 		}
 		near = &l
 	}
+	if in.Within != 0 && in.Near == "" {
+		return nil, s4t.Errorf(s4t.Invalid, op, "give near=LAT,LON, too", "within %v km of what?", in.Within)
+	}
 	within := in.Within
 	if within == 0 {
 		within = 10

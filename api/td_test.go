@@ -99,7 +99,7 @@ func TestTheDirectoryIsSearched(t *testing.T) {
 			t.Errorf("%q: %q, want %q", query, got, want)
 		}
 	}
-	for _, query := range []string{"?near=north", "?near=1", "?near=91,0", "?near=1,2,3", "?within=-1", "?label=room", "?colour=red"} {
+	for _, query := range []string{"?near=north", "?near=1", "?near=91,0", "?near=1,2,3", "?within=-1", "?within=3", "?label=room", "?colour=red"} {
 		if res, body := r.do(t, "GET", "/v1/td"+query, "reader-secret", ""); res.StatusCode != 400 {
 			t.Errorf("%s: %s %s", query, res.Status, body)
 		}

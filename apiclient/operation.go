@@ -2,6 +2,7 @@ package apiclient
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -47,6 +48,9 @@ func (c *Client) WaitOperation(ctx context.Context, id s4t.OperationID, onStep f
 		case err == nil:
 			op = next
 		case ctx.Err() != nil:
+			if errors.Is(context.Cause(ctx), context.Canceled) {
+				return op, s4t.Errorf(s4t.Timeout, what, "see `s4t operation show "+string(id)+"`", "nobody waits for it any more; it goes on")
+			}
 			return op, s4t.Errorf(s4t.Timeout, what, "see `s4t operation show "+string(id)+"`, or give --timeout", "not done in time%s", reached(op))
 		case kind == s4t.Unavailable || kind == s4t.Timeout || kind == s4t.TooMany:
 			pause(ctx, time.Second) // ends with ctx, which the next request reports

@@ -74,7 +74,10 @@ not logged in, 5 board offline, 6 conflict.`,
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, "%v", err) })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		text, _, _ := strings.Cut(err.Error(), ": strconv.") // what the parser of numbers says is for programmers
+		return usage(c, "%s", text)
+	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.contextFile, "context-file", "", "`FILE` with contexts (default $S4T_CONTEXT_FILE or ~/.config/s4t/contexts.toml)")
 	f.StringVar(&a.contextName, "context", "", "`NAME` of the one to use (default $S4T_CONTEXT, else the file's current one)")
