@@ -84,7 +84,7 @@ func New(c Config) (*HAL, error) { return newHAL(c, time.Now, bootTime) }
 func newHAL(c Config, wall func() time.Time, boot func() (string, time.Duration)) (*HAL, error) {
 	h := &HAL{
 		config: c, log: c.Log, wall: func() time.Time { return wall().Round(0) }, boot: boot, uevents: openUevents,
-		timers: newTimers(), samples: newHistories(s4t.MaxPinHistory), journal: journal{dir: c.State, dirty: make(chan struct{}, 1)},
+		timers: newTimers(), samples: newHistories(s4t.MaxPinHistory), journal: journal{dir: c.State, dirty: make(chan struct{}, 1), haste: make(chan struct{}, 1)},
 		scanNow: make(chan struct{}, 1), guardNews: make(chan struct{}, 1), over: make(chan struct{}), fallen: make(chan struct{}),
 		pins: map[string]*Pin{}, labels: map[string]*Pin{}, devices: map[string]*device{}, busy: map[int]bool{}, away: map[string]*kept{}, set: map[string]map[string]string{},
 		changed: make(chan struct{}), endNews: make(chan struct{}),

@@ -185,6 +185,9 @@ func (p *Pin) miss(act *lease, before *past, err error) {
 			p.fail(err)
 		}
 	}
+	if before != nil {
+		h.journal.hurry() // it may be there as one that acts
+	}
 }
 
 // present refuses an order of who does not have the pin any more.
@@ -197,8 +200,8 @@ func (p *Pin) present(takes uint64) error {
 	return nil
 }
 
-// drive writes a value, and keeps the one before where that is asked for. It is
-// called on the device's goroutine.
+// drive writes a value, and keeps the one before where that is asked for: on the disk, before
+// it writes. It is called on the device's goroutine.
 func (p *Pin) drive(v float64, before *past) error {
 	h := p.hal
 	h.orders.Lock()
@@ -207,19 +210,31 @@ func (p *Pin) drive(v float64, before *past) error {
 	p.mu.Lock()
 	scale := p.settings.scale
 	p.mu.Unlock()
-	return p.work(func(line Line) error {
-		if before != nil && !before.known {
-			if now == nil {
-				raw, err := line.Read()
-				if err != nil {
-					return err
-				}
-				raw *= scale
-				now = &raw
+	return p.work(func(line Line) (err error) {
+		if before != nil && !before.known && now == nil {
+			raw, err := line.Read()
+			if err != nil {
+				return err
 			}
+			raw *= scale
+			now = &raw
+		}
+		if before != nil { // a value for a time, or in the place of one: who kills us now must not make it last
 			h.orders.Lock()
-			before.value, before.known = *now, true
+			if !before.known {
+				before.value, before.known = *now, true
+			}
+			was := p.output
+			p.output = &v
 			h.orders.Unlock()
+			h.save()
+			defer func() {
+				h.orders.Lock()
+				defer h.orders.Unlock()
+				if err != nil && p.output == &v {
+					p.output = was
+				}
+			}()
 		}
 		if err := line.Write(v / scale); err != nil {
 			return err
@@ -332,8 +347,13 @@ func (p *Pin) end(leases []*lease, outcome, by string) chan error {
 	for _, l := range leases {
 		if l.before != nil {
 			back = append(back, l.before)
+			p.hal.journal.hurry() // else a restart would have it go on
 		} else if v, falls := p.falls(); falls {
 			back = append(back, &past{true, v})
+		}
+		if n := len(back) - 1; n >= 0 && back[n].known {
+			v := back[n].value
+			p.output = &v // as it is kept from now on, also where the device does not answer
 		}
 		p.hal.tell(p.ended(l, outcome, by))
 	}
