@@ -332,8 +332,8 @@ type Ended struct {
 // Outcomes of an Ended.
 const (
 	Over     = "over"     // its time was over
-	Reaped   = "reaped"   // a higher priority took the pin
-	Released = "released" // by its holder, or by a newer write of the same holder
+	Reaped   = "reaped"   // a higher priority took the pin, also one of the same holder
+	Released = "released" // by its holder, or by a newer write of the same holder and of no higher priority
 	Failed   = "failed"   // the pin went away, or could not be written
 )
 
