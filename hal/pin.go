@@ -32,10 +32,10 @@ type Pin struct {
 	settle  *timer        // debouncing
 	lease   *timer        // the end of who has it
 
-	newest atomic.Pointer[s4t.Sample]
-	fresh  atomic.Bool // newest is current
-	queued atomic.Bool // for sampling
-	told   atomic.Bool // the line tells every change by itself
+	newest atomic.Pointer[s4t.Sample] // nil: none of the present scale
+	fresh  atomic.Bool                // newest is current
+	queued atomic.Bool                // for sampling
+	told   atomic.Bool                // the line tells every change by itself
 
 	// Of the device's goroutine.
 	line  Line
@@ -98,10 +98,12 @@ func (p *Pin) Info() s4t.Pin {
 // Newest is the newest sample, from memory and without a lock. ok is false where
 // there is none that is current: Read it.
 func (p *Pin) Newest() (s s4t.Sample, ok bool) {
-	if !p.fresh.Load() {
-		return s4t.Sample{}, false
+	if p.fresh.Load() {
+		if newest := p.newest.Load(); newest != nil {
+			return *newest, true
+		}
 	}
-	return *p.newest.Load(), true
+	return s4t.Sample{}, false
 }
 
 // Read reads the value: from memory where that is current, else from the device,
