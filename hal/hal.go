@@ -291,7 +291,13 @@ func (h *HAL) ruleOf(name string) rule {
 // nothing.
 func (h *HAL) Access(name string) (mode, uid, gid uint32) {
 	r := h.ruleOf(name)
-	return r.Mode.bits, r.Owner.id, r.Group.id
+	if r.Owner.id != nil {
+		uid = *r.Owner.id
+	}
+	if r.Group.id != nil {
+		gid = *r.Group.id
+	}
+	return r.Mode.bits, uid, gid
 }
 
 // What the cloud may do with a pin.
