@@ -58,6 +58,7 @@ type Pin struct {
 	pending  *pendingValue
 	lost     uint64 // since the last sample
 	problem  string
+	ill      bool       // Revision counts that it has a problem
 	watchers []*watcher // never changed in place
 }
 
@@ -170,10 +171,10 @@ func (p *Pin) measured(at moment, raw float64, lost uint64, from int) (s4t.Sampl
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		err := s4t.Errorf(s4t.Internal, "read "+p.name, "look at the device and at the setting scale", "the driver read %v, which is no number", v)
 		p.fresh.Store(false)
-		p.problem = err.Error()
+		p.says(err.Error())
 		return s4t.Sample{}, err
 	}
-	p.problem = ""
+	p.says("")
 	p.lost += lost
 	if p.settings.debounce > 0 && (from == sampled || from == event) && !math.IsNaN(p.last) {
 		switch {
