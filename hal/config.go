@@ -57,8 +57,8 @@ type (
 	cloud     string
 	value     struct{ set *float64 }
 	mode      struct{ bits uint32 }
-	owner     struct{ id uint32 }
-	group     struct{ id uint32 }
+	owner     struct{ id *uint32 }
+	group     struct{ id *uint32 }
 )
 
 func checked[T ~string](to *T, key string, text []byte) error {
@@ -124,12 +124,13 @@ func (t *group) UnmarshalText(b []byte) error {
 }
 
 // parseID reads an id that is, or was found as, a number.
-func parseID(to *uint32, what string, b []byte) error {
+func parseID(to **uint32, what string, b []byte) error {
 	n, err := strconv.ParseUint(string(b), 10, 32)
 	if err != nil {
 		return s4t.Errorf(s4t.Invalid, "", "make it, or write a number", "this board has no %s %q", what, s4t.Line(string(b), s4t.MaxName))
 	}
-	*to = uint32(n)
+	id := uint32(n)
+	*to = &id
 	return nil
 }
 
@@ -192,10 +193,10 @@ func (c *config) of(pin s4t.Pin) (all rule, settings map[string]string) {
 		if r.Mode.bits != 0 {
 			all.Mode = r.Mode
 		}
-		if r.Owner.id != 0 {
+		if r.Owner.id != nil {
 			all.Owner = r.Owner
 		}
-		if r.Group.id != 0 {
+		if r.Group.id != nil {
 			all.Group = r.Group
 		}
 		if r.Cloud != "" {

@@ -114,6 +114,21 @@ func TestAMistakeInTheIOConfigHasItsLine(t *testing.T) {
 	wantKind(t, err, s4t.Invalid)
 }
 
+// TestALaterRuleGivesAPinBackToRoot: by name and by number.
+func TestALaterRuleGivesAPinBackToRoot(t *testing.T) {
+	text := "[[pin]]\nname = \"fake/*/*\"\nowner = \"12\"\ngroup = \"34\"\n[[pin]]\nname = \"fake/a/t\"\nowner = \"root\"\ngroup = \"0\"\n"
+	h, err := New(Config{File: ioConfig(t, text), Drivers: []Driver{&fakeDriver{lines: []*fakeLine{fakeSensor("fake/a/t", 0), fakeSensor("fake/a/u", 0)}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, uid, gid := h.Access("fake/a/u"); uid != 12 || gid != 34 {
+		t.Errorf("owner %d, group %d", uid, gid)
+	}
+	if _, uid, gid := h.Access("fake/a/t"); uid != 0 || gid != 0 {
+		t.Errorf("owner %d, group %d, not root's", uid, gid)
+	}
+}
+
 func TestARecordingIsPlayed(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "day.csv")

@@ -22,12 +22,16 @@ const stuckAfter = 2 * time.Second
 // device works the lines of one device from one goroutine. One that blocks
 // holds up nobody else.
 type device struct {
-	name string
-	now  func() time.Duration
-	wake chan struct{} // cap 1
-	done chan struct{} // closed at the end of run
+	name   string
+	timers *timers
+	news   func()        // it does not answer any more, or does again
+	wake   chan struct{} // cap 1
+	done   chan struct{} // closed at the end of run
 
-	since atomic.Int64 // when the job under way began, ns since the start of the HAL; 0: none is
+	since   atomic.Int64 // when the job under way began, ns since the start of the HAL; 0: none is
+	look    *timer       // whether it answers
+	looking atomic.Bool  // look is set
+	late    atomic.Bool  // it does not
 
 	mu     sync.Mutex // guards what follows; a leaf
 	jobs   []func()
@@ -35,8 +39,45 @@ type device struct {
 	closed bool   // run ends when it has done what is there
 }
 
-func newDevice(name string, now func() time.Duration) *device {
-	return &device{name: name, now: now, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func newDevice(name string, t *timers, news func()) *device {
+	d := &device{name: name, timers: t, news: news, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	d.look = newTimer(d.looked)
+	return d
+}
+
+// begins notes that a job, or some, begin: the one before is done.
+func (d *device) begins() {
+	d.since.Store(int64(max(d.timers.now(), 1)))
+	d.answers()
+	d.watch()
+}
+
+// answers notes that nothing is under way that lasts too long.
+func (d *device) answers() {
+	if d.late.Load() && d.late.CompareAndSwap(true, false) {
+		d.news()
+	}
+}
+
+// watch has the device looked at when it should have answered, once for all jobs until then.
+func (d *device) watch() {
+	if since := d.since.Load(); since > 0 && d.looking.CompareAndSwap(false, true) {
+		d.timers.set(d.look, time.Duration(since)+stuckAfter+time.Millisecond)
+	}
+}
+
+// looked is the time of a look.
+func (d *device) looked(time.Duration) {
+	d.looking.Store(false)
+	if d.stuck() == "" {
+		d.watch() // a job that began later
+		return
+	}
+	d.late.Store(true)
+	d.news()
+	if d.stuck() == "" { // it answered meanwhile, and may have seen no late
+		d.answers()
+	}
 }
 
 // room reports whether n jobs more may wait.
@@ -98,7 +139,7 @@ func (d *device) run() {
 		}
 		d.mu.Unlock()
 		if len(jobs)+len(due) > 0 {
-			d.since.Store(int64(max(d.now(), 1)))
+			d.begins()
 		}
 		switch {
 		case len(jobs) > 0:
@@ -113,6 +154,7 @@ func (d *device) run() {
 			return
 		default:
 			d.since.Store(0)
+			d.answers()
 			<-d.wake
 		}
 	}
@@ -121,7 +163,7 @@ func (d *device) run() {
 // stuck says since when the device has not answered; "": it answers.
 func (d *device) stuck() string {
 	if since := d.since.Load(); since > 0 {
-		if busy := d.now() - time.Duration(since); busy > stuckAfter {
+		if busy := d.timers.now() - time.Duration(since); busy > stuckAfter {
 			return fmt.Sprintf("the device %s has not answered for %s", d.name, busy.Round(time.Second))
 		}
 	}

@@ -14,7 +14,8 @@
 // judged, and one that was judged before somebody else took the pin does not act any more.
 //
 // What a restart must know is in the journal, pins.json of the state directory: the
-// highest fence of each pin, which is on disk before a claim is answered; leases,
+// highest fence of each pin, which is on disk before a claim is answered; a value for a time,
+// and the one before it, which are on disk before it acts; other
 // outputs and settings, which are written at once after a pause and at most every ten seconds.
 //
 // Where a pin has the fallback low or high, a process of its own (guard.go) does it when

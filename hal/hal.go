@@ -22,6 +22,10 @@ import (
 // endPatience is how long Run waits at its end for devices that do not answer.
 const endPatience = 3 * time.Second
 
+// problemPause is how often at most a change is counted because problems came or went: a device
+// that flaps has the files of all pins made anew.
+const problemPause = time.Second
+
 // maxEnded bounds what is kept of leases that are over, while nobody hears it.
 const maxEnded = 1024
 
@@ -56,6 +60,9 @@ type HAL struct {
 	over      chan struct{} // closed when Run ends
 	fallen    chan struct{} // closed when the outputs have fallen back
 	guarding  atomic.Bool   // a guard knows what to do
+	toldAt    atomic.Int64  // when a problem of a pin was looked for last, ns since the start
+	telling   atomic.Bool   // tellTimer is set
+	tellTimer *timer
 	work      sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows; before orders and Pin.mu
@@ -84,11 +91,12 @@ func New(c Config) (*HAL, error) { return newHAL(c, time.Now, bootTime) }
 func newHAL(c Config, wall func() time.Time, boot func() (string, time.Duration)) (*HAL, error) {
 	h := &HAL{
 		config: c, log: c.Log, wall: func() time.Time { return wall().Round(0) }, boot: boot, uevents: openUevents,
-		timers: newTimers(), samples: newHistories(s4t.MaxPinHistory), journal: journal{dir: c.State, dirty: make(chan struct{}, 1)},
+		timers: newTimers(), samples: newHistories(s4t.MaxPinHistory), journal: journal{dir: c.State, dirty: make(chan struct{}, 1), haste: make(chan struct{}, 1)},
 		scanNow: make(chan struct{}, 1), guardNews: make(chan struct{}, 1), over: make(chan struct{}), fallen: make(chan struct{}),
 		pins: map[string]*Pin{}, labels: map[string]*Pin{}, devices: map[string]*device{}, busy: map[int]bool{}, away: map[string]*kept{}, set: map[string]map[string]string{},
 		changed: make(chan struct{}), endNews: make(chan struct{}),
 	}
+	h.tellTimer = newTimer(h.tellProblems)
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -244,8 +252,8 @@ func (h *HAL) Pins() []s4t.Pin {
 	return out
 }
 
-// Revision counts the changes of the pins' names and metadata, not of their
-// values and leases.
+// Revision counts the changes of the pins' names and metadata, and that one has a problem
+// or none any more; not those of their values and leases.
 func (h *HAL) Revision() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -264,6 +272,32 @@ func (h *HAL) change() {
 	h.changes++
 	close(h.changed)
 	h.changed = make(chan struct{})
+}
+
+// problemNews says that a pin may have a problem that it had not, or the other way. It does not wait.
+func (h *HAL) problemNews() {
+	if h.telling.CompareAndSwap(false, true) {
+		h.timers.set(h.tellTimer, max(h.timers.now(), time.Duration(h.toldAt.Load())+problemPause))
+	}
+}
+
+// tellProblems counts a change where problems of pins came or went.
+func (h *HAL) tellProblems(time.Duration) {
+	h.toldAt.Store(int64(h.timers.now()))
+	h.telling.Store(false)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	changed := false
+	for _, p := range h.list {
+		p.mu.Lock()
+		if has := p.problem != "" || p.dev.stuck() != ""; has != p.ill {
+			p.ill, changed = has, true
+		}
+		p.mu.Unlock()
+	}
+	if changed {
+		h.change()
+	}
 }
 
 // Pin finds a pin by its name or its label.
@@ -291,7 +325,13 @@ func (h *HAL) ruleOf(name string) rule {
 // nothing.
 func (h *HAL) Access(name string) (mode, uid, gid uint32) {
 	r := h.ruleOf(name)
-	return r.Mode.bits, r.Owner.id, r.Group.id
+	if r.Owner.id != nil {
+		uid = *r.Owner.id
+	}
+	if r.Group.id != nil {
+		gid = *r.Group.id
+	}
+	return r.Mode.bits, uid, gid
 }
 
 // What the cloud may do with a pin.
@@ -332,8 +372,8 @@ type Ended struct {
 // Outcomes of an Ended.
 const (
 	Over     = "over"     // its time was over
-	Reaped   = "reaped"   // a higher priority took the pin
-	Released = "released" // by its holder, or by a newer write of the same holder
+	Reaped   = "reaped"   // a higher priority took the pin, also one of the same holder
+	Released = "released" // by its holder, or by a newer write of the same holder and of no higher priority
 	Failed   = "failed"   // the pin went away, or could not be written
 )
 

@@ -32,12 +32,14 @@ const (
 
 // journal keeps what a restart must know.
 type journal struct {
-	dir   string // "": nothing is kept
-	dirty chan struct{}
+	dir   string        // "": nothing is kept
+	dirty chan struct{} // cap 1
+	haste chan struct{} // cap 1: without a pause
 
-	mu      sync.Mutex // held while it is written; before hal.orders
-	last    []byte     // what is on disk
-	problem string     // guarded by hal.mu
+	mu      sync.Mutex    // held while it is written; before hal.orders
+	last    []byte        // what is on disk
+	toBoot  time.Duration // from the monotonic clock to the kernel's since its boot, which goes on in sleep
+	problem string        // guarded by hal.mu
 }
 
 // book is the content of the journal.
@@ -72,6 +74,14 @@ type keptLease struct {
 func (j *journal) touch() {
 	select {
 	case j.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// hurry says that a value for a time has ended: who is killed now must not do it again.
+func (j *journal) hurry() {
+	select {
+	case j.haste <- struct{}{}:
 	default:
 	}
 }
@@ -231,20 +241,32 @@ func (h *HAL) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-h.journal.dirty:
+		case <-h.journal.haste:
 		}
 		h.save()
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(journalPause):
+		pause := time.After(journalPause)
+		for paused := false; !paused; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-h.journal.haste:
+				h.save()
+			case <-pause:
+				paused = true
+			}
 		}
 	}
 }
 
-// book is what is to be kept now.
+// book is what is to be kept now. What did not change is the same text: it is not written
+// again. Caller holds journal.mu.
 func (h *HAL) book() book {
 	boot, since := h.boot()
 	toBoot := since - h.timers.now()
+	if (toBoot - h.journal.toBoot).Abs() < clockStep {
+		toBoot = h.journal.toBoot
+	}
+	h.journal.toBoot = toBoot
 	lease := func(l *lease) *keptLease {
 		if l == nil {
 			return nil

@@ -153,7 +153,7 @@ func TestAKilledBoardDrivesWhatItDroveAndGoesBack(t *testing.T) {
 	dir, out := newBoard(t)
 	killed(t, dir, "write 1", "saved 0")
 	os.WriteFile(out, []byte("0"), 0o600) // the level fell while nobody held it
-	killed(t, dir, "for 0", "saved 0")    // it drives 1 first
+	killed(t, dir, "for 0")               // it drives 1 first
 	h, err := New(onFile(dir))
 	if err != nil {
 		t.Fatal(err)
@@ -168,6 +168,110 @@ func TestAKilledBoardDrivesWhatItDroveAndGoesBack(t *testing.T) {
 	}
 	becomes(t, out, "1")
 	if e := h.Ended(); len(e) != 1 || e[0].Tag != "op" {
+		t.Errorf("ended %+v", e)
+	}
+}
+
+// seeingLine is an output that looks at the journal when it is written.
+type seeingLine struct {
+	*fakeLine
+	see func(v float64)
+}
+
+func (l *seeingLine) Write(v float64) error {
+	l.see(v)
+	return l.fakeLine.Write(v)
+}
+
+type seeingDriver struct{ line *seeingLine }
+
+func (d seeingDriver) Name() string { return "fake" }
+
+func (d seeingDriver) Scan(context.Context) ([]Found, error) {
+	return []Found{{Pin: d.line.pin, Open: func() (Line, error) { return d.line, nil }}}, nil
+}
+
+// onDisk is what a restart would find of fake/a/out.
+func onDisk(t *testing.T, dir string) kept {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, journalFile))
+	if err != nil {
+		return kept{}
+	}
+	b, err := parseJournal(text)
+	if err != nil {
+		t.Error(err)
+	}
+	return b.Pins["fake/a/out"]
+}
+
+// TestAValueForATimeIsOnTheDiskBeforeItActs: also a newer one, and what ends one.
+func TestAValueForATimeIsOnTheDiskBeforeItActs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		var found []kept
+		line := &seeingLine{fakeOutput("fake/a/out"), func(float64) { found = append(found, onDisk(t, dir)) }}
+		h, err := New(Config{State: dir, Drivers: []Driver{seeingDriver{line}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer run(t, h)()
+		p := pin(t, h, "fake/a/out")
+		write := func(o Order) kept {
+			o.Holder = "a"
+			if err := p.Write(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			return found[len(found)-1]
+		}
+		write(Order{Value: 0})
+		synctest.Wait() // the pause of the journal begins
+		var until int64
+		for _, tag := range []string{"first", "second"} {
+			k := write(Order{Value: 1, For: time.Minute, Tag: tag})
+			if k.Act == nil || k.Act.Tag != tag || k.Act.Before == nil || *k.Act.Before != 0 || k.Output == nil || *k.Output != 1 || k.Act.Until <= until {
+				t.Fatalf("%s: on the disk is %+v, %+v", tag, k, k.Act)
+			}
+			until = k.Act.Until
+			time.Sleep(time.Second)
+		}
+		if k := write(Order{Value: 1}); k.Act != nil || *k.Output != 1 {
+			t.Errorf("a value that stays: on the disk is %+v", k)
+		}
+		write(Order{Value: 0, For: time.Minute})
+		if err := p.Release(t.Context(), "a", 0); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if k := onDisk(t, dir); k.Act != nil || *k.Output != 1 {
+			t.Errorf("after the release: on the disk is %+v", k)
+		}
+		line.fail(errTest)
+		if p.Write(t.Context(), Order{Value: 0, For: time.Minute, Holder: "a"}) == nil {
+			t.Error("it was written")
+		}
+		synctest.Wait()
+		if k := onDisk(t, dir); k.Act != nil || *k.Output != 1 {
+			t.Errorf("after a write that failed: on the disk is %+v", k)
+		}
+	})
+}
+
+// TestAKilledBoardGoesBackWhenTheTimeIsOver: at the next start, and that is told.
+func TestAKilledBoardGoesBackWhenTheTimeIsOver(t *testing.T) {
+	dir, out := newBoard(t)
+	killed(t, dir, "write 0", "for 1")
+	becomes(t, out, "1")
+	h, err := newHAL(onFile(dir), time.Now, func() (string, time.Duration) {
+		id, since := bootTime()
+		return id, since + 2*time.Hour
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, h)
+	becomes(t, out, "0")
+	if e := h.Ended(); len(e) != 1 || e[0].Tag != "op" || e[0].Outcome != Over {
 		t.Errorf("ended %+v", e)
 	}
 }

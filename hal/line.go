@@ -190,6 +190,13 @@ func (p *Pin) sample() {
 func (p *Pin) fail(err error) {
 	p.fresh.Store(false)
 	p.mu.Lock()
-	p.problem = s4t.Line(p.failed("read", err).Error(), maxProblem)
+	p.says(s4t.Line(p.failed("read", err).Error(), maxProblem))
 	p.mu.Unlock()
+}
+
+// says notes what is wrong with the pin; "": nothing. Caller holds mu.
+func (p *Pin) says(problem string) {
+	if p.problem = problem; (problem != "") != p.ill {
+		p.hal.problemNews()
+	}
 }

@@ -12,7 +12,7 @@ import (
 // TestNoStaleWriteActs runs random schedules of two holders and of time against an
 // oracle that knows only what was answered: under a claim that lasts nothing acts but
 // what its holder wrote, a fence that is not the present one never acts, and what is
-// written for a time goes back.
+// written for a time goes back, or is told that it was reaped by a higher priority.
 func TestNoStaleWriteActs(t *testing.T) {
 	const steps = 10
 	schedules := 100_000
@@ -28,6 +28,7 @@ func TestNoStaleWriteActs(t *testing.T) {
 		var fence, highest int64 // that the cloud gave; that the board took
 		for schedule := range schedules {
 			p.Release(ctx, "nobody", s4t.MaxPriority) // all schedules begin with a free pin
+			h.Heard(len(h.Ended()))
 			p.Write(ctx, Order{Value: 0, Holder: "nobody"})
 			out.mu.Lock()
 			out.written = nil
@@ -42,6 +43,8 @@ func TestNoStaleWriteActs(t *testing.T) {
 			var older []int64 // fences that are over
 			var act *claim    // a value for a time
 			value, back := 0., 0.
+			var reaped, told int // how many values for a time
+			reap := func() { act, value, reaped = nil, back, reaped+1 }
 			over := func() {
 				if has != nil && !time.Now().Before(has.until) {
 					older, has = append(older, has.fence), nil
@@ -72,8 +75,8 @@ func TestNoStaleWriteActs(t *testing.T) {
 						t.Fatalf("schedule %d: claim of %s: %v, held by %+v", schedule, who, err, held)
 					}
 					if err == nil {
-						if !mine && act != nil {
-							act, value = nil, back
+						if act != nil && (!mine || priority > act.priority && (has == nil || priority > has.priority)) {
+							reap()
 						}
 						if has != nil {
 							older = append(older, has.fence)
@@ -106,7 +109,7 @@ func TestNoStaleWriteActs(t *testing.T) {
 						o.Fence = has.fence
 					}
 					if rnd.IntN(2) == 0 {
-						o.For = term
+						o.For, o.Tag = term, "op"
 					}
 					err := p.Write(ctx, o)
 					if (err == nil) != may {
@@ -115,13 +118,14 @@ func TestNoStaleWriteActs(t *testing.T) {
 					if err != nil {
 						continue
 					}
-					if !mine {
-						if has != nil {
-							older, has = append(older, has.fence), nil
-						}
-						if act != nil {
+					if act != nil && (!mine || priority > act.priority && (has == nil || priority > has.priority)) {
+						reaped++
+						if !mine {
 							act, value = nil, back
 						}
+					}
+					if !mine && has != nil {
+						older, has = append(older, has.fence), nil
 					}
 					if o.For == 0 {
 						act = nil
@@ -141,7 +145,15 @@ func TestNoStaleWriteActs(t *testing.T) {
 					t.Fatalf("schedule %d: the pin is %v, the oracle says %v", schedule, got, value)
 				}
 			}
-			h.Heard(len(h.Ended()))
+			ended := h.Ended()
+			for _, e := range ended {
+				if e.Outcome == Reaped && e.Tag != "" {
+					told++
+				}
+			}
+			if h.Heard(len(ended)); told != reaped {
+				t.Fatalf("schedule %d: told of %d that were reaped, the oracle says %d", schedule, told, reaped)
+			}
 		}
 	})
 }

@@ -134,8 +134,12 @@ func (p *Pin) order(ctx context.Context, o Order) chan error {
 	}
 	var before *past
 	if old := p.seat.act; old != nil { // of the same holder: the newer write is in its place
+		outcome, by := Released, ""
+		if o.Priority > p.seat.actPriority() {
+			outcome, by = Reaped, o.HolderName
+		}
 		before, p.seat.act = old.before, nil
-		p.hal.tell(p.ended(old, Released, ""))
+		p.hal.tell(p.ended(old, outcome, by))
 	}
 	var act *lease
 	if o.For > 0 {
@@ -185,6 +189,9 @@ func (p *Pin) miss(act *lease, before *past, err error) {
 			p.fail(err)
 		}
 	}
+	if before != nil {
+		h.journal.hurry() // it may be there as one that acts
+	}
 }
 
 // present refuses an order of who does not have the pin any more.
@@ -197,8 +204,8 @@ func (p *Pin) present(takes uint64) error {
 	return nil
 }
 
-// drive writes a value, and keeps the one before where that is asked for. It is
-// called on the device's goroutine.
+// drive writes a value, and keeps the one before where that is asked for: on the disk, before
+// it writes. It is called on the device's goroutine.
 func (p *Pin) drive(v float64, before *past) error {
 	h := p.hal
 	h.orders.Lock()
@@ -207,19 +214,31 @@ func (p *Pin) drive(v float64, before *past) error {
 	p.mu.Lock()
 	scale := p.settings.scale
 	p.mu.Unlock()
-	return p.work(func(line Line) error {
-		if before != nil && !before.known {
-			if now == nil {
-				raw, err := line.Read()
-				if err != nil {
-					return err
-				}
-				raw *= scale
-				now = &raw
+	return p.work(func(line Line) (err error) {
+		if before != nil && !before.known && now == nil {
+			raw, err := line.Read()
+			if err != nil {
+				return err
 			}
+			raw *= scale
+			now = &raw
+		}
+		if before != nil { // a value for a time, or in the place of one: who kills us now must not make it last
 			h.orders.Lock()
-			before.value, before.known = *now, true
+			if !before.known {
+				before.value, before.known = *now, true
+			}
+			was := p.output
+			p.output = &v
 			h.orders.Unlock()
+			h.save()
+			defer func() {
+				h.orders.Lock()
+				defer h.orders.Unlock()
+				if err != nil && p.output == &v {
+					p.output = was
+				}
+			}()
 		}
 		if err := line.Write(v / scale); err != nil {
 			return err
@@ -258,6 +277,9 @@ func (p *Pin) Claim(ctx context.Context, c Claim) error {
 	var done chan error
 	if take || p.seat.held() == nil { // also of a free pin: what others ordered acts now, or not at all
 		done = p.dispossess(Reaped, c.HolderName)
+	} else if act := p.seat.act; act != nil && c.Priority > p.seat.actPriority() { // of the same holder
+		p.seat.act = nil
+		done = p.end([]*lease{act}, Reaped, c.HolderName)
 	}
 	p.seat.sit(c, h.timers.now()+c.For)
 	p.arm()
@@ -315,108 +337,4 @@ func (p *Pin) Lease() *s4t.PinLease {
 	}
 	left := max(held.until-p.hal.timers.now(), 0)
 	return &s4t.PinLease{Holder: held.name, Priority: held.priority, Fence: held.fence, Until: p.hal.wall().Add(left).UTC()}
-}
-
-// dispossess ends all leases of the pin: what was ordered under them and has not acted
-// does not act, a pending actuation goes back, and with a claim the pin falls back. The channel
-// tells when that has acted. Caller holds orders.
-func (p *Pin) dispossess(outcome, by string) chan error {
-	return p.end(p.seat.leave(), outcome, by)
-}
-
-// end does it for leases that are out of the seat already. Caller holds orders.
-func (p *Pin) end(leases []*lease, outcome, by string) chan error {
-	p.takes++
-	p.arm()
-	var back []*past
-	for _, l := range leases {
-		if l.before != nil {
-			back = append(back, l.before)
-		} else if v, falls := p.falls(); falls {
-			back = append(back, &past{true, v})
-		}
-		p.hal.tell(p.ended(l, outcome, by))
-	}
-	done := make(chan error, 1)
-	p.dev.put(func() {
-		var err error
-		for _, to := range back {
-			p.hal.orders.Lock()
-			known, value := to.known, to.value
-			p.hal.orders.Unlock()
-			if !known {
-				continue // it never acted
-			}
-			if e := p.drive(value, nil); e != nil {
-				p.fail(e)
-				err = e
-			}
-		}
-		done <- err
-	})
-	return done
-}
-
-// ended is what is told of a lease. detail is who took the pin, or what failed.
-func (p *Pin) ended(l *lease, outcome, detail string) Ended {
-	e := Ended{Pin: p.name, Tag: l.tag, Fence: l.fence, Outcome: outcome, Holder: l.name}
-	switch outcome {
-	case Reaped:
-		e.By = detail
-	case Failed:
-		e.Detail = detail
-	}
-	return e
-}
-
-// falls is the value that the pin falls back to; false: it stays.
-func (p *Pin) falls() (float64, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case !p.writable, p.settings.fallback == s4t.FallbackHold:
-		return 0, false
-	case p.settings.fallback == s4t.FallbackHigh:
-		return 1, true
-	}
-	return 0, true
-}
-
-// atEnd is the value that the pin has when lightning-rod ends; false: it stays. A
-// value that was written for a time does not last longer than who takes it back.
-func (p *Pin) atEnd() (float64, bool) {
-	if v, falls := p.falls(); falls {
-		return v, true
-	}
-	p.hal.orders.Lock()
-	defer p.hal.orders.Unlock()
-	if p.seat.act == nil || !p.seat.act.before.known {
-		return 0, false
-	}
-	return p.seat.act.before.value, true
-}
-
-// expire ends leases whose time is over. Caller holds orders.
-func (p *Pin) expire() {
-	if ended := p.seat.over(p.hal.timers.now()); len(ended) > 0 {
-		p.end(ended, Over, "")
-		p.hal.journal.touch()
-	}
-}
-
-// expired is expire, at its time.
-func (p *Pin) expired(time.Duration) {
-	p.hal.orders.Lock()
-	defer p.hal.orders.Unlock()
-	p.expire()
-	p.arm()
-}
-
-// arm sets the timer of the next end. Caller holds orders.
-func (p *Pin) arm() {
-	if at, any := p.seat.next(); any {
-		p.hal.timers.set(p.lease, at)
-	} else {
-		p.hal.timers.stop(p.lease)
-	}
 }

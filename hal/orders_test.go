@@ -116,6 +116,76 @@ func TestAHigherPriorityReaps(t *testing.T) {
 	})
 }
 
+// TestAHigherPriorityOfTheSameHolderReaps: an equal or a lower one does not.
+func TestAHigherPriorityOfTheSameHolderReaps(t *testing.T) {
+	type do func(p *Pin, priority int) error
+	write := func(p *Pin, priority int) error {
+		return p.Write(context.Background(), Order{Value: 2, Priority: priority, Holder: "a", HolderName: "user a"})
+	}
+	claim := func(p *Pin, priority int) error {
+		return p.Claim(context.Background(), Claim{Priority: priority, Fence: p.Fence() + 1, Holder: "a", HolderName: "user a", For: time.Hour})
+	}
+	reaped, released := []string{Reaped}, []string{Released}
+	for _, x := range []struct {
+		what     string
+		claimed  int // priority of a claim that is there before; -1: none
+		by       do
+		priority int
+		value    float64
+		ended    []string
+	}{
+		{"a write of a higher priority", -1, write, 4, 2, reaped},
+		{"a write of the same", -1, write, 3, 2, released},
+		{"a write of a lower one", -1, write, 0, 2, released},
+		{"a claim of a higher priority", -1, claim, 4, 0, reaped},
+		{"a claim of the same", -1, claim, 3, 1, nil},
+		{"a claim that is renewed", 5, claim, 5, 1, nil},
+		{"a claim that is raised", 5, claim, 6, 0, reaped},
+		{"a write under the claim", 5, write, 5, 2, released},
+		{"a write above the claim", 5, write, 6, 2, reaped},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			out := fakeOutput("fake/a/out")
+			out.pin.Kind = s4t.PinAnalog
+			h, _, stop := start(t, Config{}, out)
+			defer stop()
+			p := pin(t, h, "fake/a/out")
+			if x.claimed >= 0 {
+				if err := claim(p, x.claimed); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := p.Write(t.Context(), Order{Value: 1, For: time.Minute, Priority: 3, Holder: "a", HolderName: "user a", Tag: "op"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := x.by(p, x.priority); err != nil {
+				t.Fatal(err)
+			}
+			if v, _ := out.now(); v != x.value {
+				t.Errorf("%s: value %v", x.what, v)
+			}
+			var got []string
+			for _, e := range h.Ended() {
+				got = append(got, e.Outcome)
+				if e.Tag != "op" || e.Holder != "user a" || e.Outcome == Reaped && e.By != "user a" {
+					t.Errorf("%s: told %+v", x.what, e)
+				}
+			}
+			if !slices.Equal(got, x.ended) {
+				t.Errorf("%s: told %v", x.what, got)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if v, _ := out.now(); x.ended == nil && v != 0 || x.ended != nil && v != x.value {
+				t.Errorf("%s: value %v after its time", x.what, v)
+			}
+			if (p.Lease() != nil) != (x.claimed >= 0 || x.ended == nil || x.value == 0) {
+				t.Errorf("%s: lease %+v", x.what, p.Lease())
+			}
+		})
+	}
+}
+
 func TestAPinFallsBackWhenItsClaimEnds(t *testing.T) {
 	for _, x := range []struct {
 		fallback string

@@ -32,10 +32,10 @@ type Pin struct {
 	settle  *timer        // debouncing
 	lease   *timer        // the end of who has it
 
-	newest atomic.Pointer[s4t.Sample]
-	fresh  atomic.Bool // newest is current
-	queued atomic.Bool // for sampling
-	told   atomic.Bool // the line tells every change by itself
+	newest atomic.Pointer[s4t.Sample] // nil: none of the present scale
+	fresh  atomic.Bool                // newest is current
+	queued atomic.Bool                // for sampling
+	told   atomic.Bool                // the line tells every change by itself
 
 	// Of the device's goroutine.
 	line  Line
@@ -58,6 +58,7 @@ type Pin struct {
 	pending  *pendingValue
 	lost     uint64 // since the last sample
 	problem  string
+	ill      bool       // Revision counts that it has a problem
 	watchers []*watcher // never changed in place
 }
 
@@ -98,10 +99,12 @@ func (p *Pin) Info() s4t.Pin {
 // Newest is the newest sample, from memory and without a lock. ok is false where
 // there is none that is current: Read it.
 func (p *Pin) Newest() (s s4t.Sample, ok bool) {
-	if !p.fresh.Load() {
-		return s4t.Sample{}, false
+	if p.fresh.Load() {
+		if newest := p.newest.Load(); newest != nil {
+			return *newest, true
+		}
 	}
-	return *p.newest.Load(), true
+	return s4t.Sample{}, false
 }
 
 // Read reads the value: from memory where that is current, else from the device,
@@ -168,10 +171,10 @@ func (p *Pin) measured(at moment, raw float64, lost uint64, from int) (s4t.Sampl
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		err := s4t.Errorf(s4t.Internal, "read "+p.name, "look at the device and at the setting scale", "the driver read %v, which is no number", v)
 		p.fresh.Store(false)
-		p.problem = err.Error()
+		p.says(err.Error())
 		return s4t.Sample{}, err
 	}
-	p.problem = ""
+	p.says("")
 	p.lost += lost
 	if p.settings.debounce > 0 && (from == sampled || from == event) && !math.IsNaN(p.last) {
 		switch {

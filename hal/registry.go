@@ -165,7 +165,7 @@ func (h *HAL) add(f Found) (wrong []string, added bool) {
 	deviceName := name[:strings.LastIndexByte(name, '/')]
 	dev := h.devices[deviceName]
 	if dev == nil {
-		dev = newDevice(deviceName, h.timers.now)
+		dev = newDevice(deviceName, h.timers, h.problemNews)
 		h.devices[deviceName] = dev
 		if h.running {
 			go dev.run()
@@ -173,7 +173,7 @@ func (h *HAL) add(f Found) (wrong []string, added bool) {
 	}
 	p := &Pin{
 		hal: h, dev: dev, name: name, kind: f.Pin.Kind, driver: f.Pin.Keys, rule: rule, gone: make(chan struct{}), setting: make(chan struct{}, 1),
-		found: f, writable: f.Pin.Writable, problem: f.Pin.Problem, last: math.NaN(), counted: math.NaN(),
+		found: f, writable: f.Pin.Writable, problem: f.Pin.Problem, ill: f.Pin.Problem != "", last: math.NaN(), counted: math.NaN(),
 	}
 	p.tick, p.settle, p.lease = newTimer(p.due), newTimer(p.settled), newTimer(p.expired)
 	p.keys = keysOf(f.Pin)
@@ -308,6 +308,7 @@ func (h *HAL) remove(p *Pin) {
 	p.history.close()
 	if !slices.ContainsFunc(h.list, func(x *Pin) bool { return x.dev == p.dev }) {
 		p.dev.close()
+		h.timers.stop(p.dev.look)
 		delete(h.devices, p.dev.name)
 	}
 }

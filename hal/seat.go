@@ -38,6 +38,15 @@ func (s *seat) held() *lease {
 	return s.act
 }
 
+// actPriority is what reaps the pending actuation has more than; of the same holder, too. Under
+// a claim it has the claim's: who renews a claim does not reap what acts under it.
+func (s *seat) actPriority() int {
+	if s.claim != nil {
+		return max(s.act.priority, s.claim.priority)
+	}
+	return s.act.priority
+}
+
 // taken is the error of a pin that somebody else has.
 func (l *lease) taken() error {
 	return s4t.Errorf(s4t.Conflict, "", "wait until it is released, or use a higher priority than its "+itoa(l.priority), "%s has it", l.name)

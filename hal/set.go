@@ -3,6 +3,7 @@ package hal
 import (
 	"context"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/stack4things/s4t"
@@ -96,13 +97,20 @@ func (p *Pin) configure(line Line, driver, change map[string]string) error {
 }
 
 // adjust changes what the HAL does itself. A value that was measured before is judged
-// by the settings before, one after by those after: none is lost.
+// by the settings before, one after by those after: none is lost. Where a setting changes what
+// the value is, the one from before is not current any more.
 func (p *Pin) adjust(change map[string]string) {
+	p.hal.orders.Lock()
+	defer p.hal.orders.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	text := maps.Clone(p.settings.text)
 	maps.Copy(text, change)
+	before := p.settings.scale
 	p.settings = parseSettings(text, p.driver)
+	if scale := p.settings.scale; scale != before {
+		p.rescale(scale / before)
+	}
 	if d := change[s4t.PinKeyDirection]; d != "" {
 		p.writable = d == s4t.PinOut
 	}
@@ -113,8 +121,30 @@ func (p *Pin) adjust(change map[string]string) {
 	if p.settings.period == 0 && !p.told.Load() {
 		p.fresh.Store(false)
 	}
-	if _, ok := change[s4t.PinKeyPeriod]; ok && !p.isGone() {
+	again := false // it is sampled at once
+	for _, k := range []string{s4t.PinKeyScale, s4t.PinKeyDirection, s4t.PinKeyBias} {
+		if _, ok := change[k]; ok {
+			p.fresh.Store(false)
+			again = p.settings.period > 0
+		}
+	}
+	if _, ok := change[s4t.PinKeyPeriod]; (ok || again) && !p.isGone() {
 		p.hal.timers.set(p.tick, p.hal.timers.now())
+	}
+}
+
+// rescale forgets the values of another scale, by which no new one can be judged. What was
+// written stays what it is for the device. Caller holds orders and mu.
+func (p *Pin) rescale(by float64) {
+	p.fresh.Store(false)
+	p.newest.Store(nil)
+	p.last, p.counted, p.pending = math.NaN(), math.NaN(), nil
+	if p.output != nil {
+		v := *p.output * by
+		p.output = &v
+	}
+	if act := p.seat.act; act != nil && act.before.known {
+		act.before.value *= by
 	}
 }
 
