@@ -40,6 +40,17 @@ func (f *remoteFile) Newest() (sample s4t.Sample, ok bool) {
 	return p.newest, true
 }
 
+// Last is the newest sample that came, also while none come any more.
+func (f *remoteFile) Last() (sample s4t.Sample, ok bool) {
+	f.source.mu.Lock()
+	defer f.source.mu.Unlock()
+	p := f.board.pins[f.pin]
+	if p == nil || !p.seen {
+		return sample, false
+	}
+	return p.newest, true
+}
+
 // Read asks the board.
 func (f *remoteFile) Read(ctx context.Context) (sample s4t.Sample, err error) {
 	a, err := f.ask(ctx, wire.PinAsk{Do: wire.PinRead, Pins: []string{f.pin}})

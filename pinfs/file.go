@@ -37,13 +37,12 @@ type file struct {
 	pin    Pin
 
 	mu       sync.Mutex
-	line     [64]byte  // what is read from the beginning: a reader that takes it in pieces gets pieces of one sample
-	n        int       // bytes of line
-	read     bool      // it was read once
-	ended    bool      // the reader has seen the end of the line
-	seen     uint64    // the sample that was read last
-	seenAt   time.Time // its time
-	fence    int64     // of the claim under which it wrote
+	line     [64]byte   // what is read from the beginning: a reader that takes it in pieces gets pieces of one sample
+	n        int        // bytes of line
+	read     bool       // it was read once
+	ended    bool       // the reader has seen the end of the line
+	seen     s4t.Sample // the one that was read last
+	fence    int64      // of the claim under which it wrote
 	watching bool
 	gone     bool
 	wake     func() // of the poll that waits
@@ -64,12 +63,18 @@ func (o *file) Read(ctx context.Context, p []byte, off int64) (int, syscall.Errn
 			if ctx == nil {
 				return 0, syscall.EAGAIN
 			}
+			last, some := o.pin.Last()
 			var err syscall.Errno
 			if s, err = o.ask(ctx); err != 0 {
 				return 0, err
 			}
+			o.take(s)
+			if some && !o.remote && Newer(s, last) {
+				o.seen = last // what was read may be from before the sample that came meanwhile
+			}
+		} else {
+			o.take(s)
 		}
-		o.take(s)
 	}
 	rest := o.line[:o.n]
 	n := copy(p, rest[min(off, int64(o.n)):])
@@ -79,7 +84,7 @@ func (o *file) Read(ctx context.Context, p []byte, off int64) (int, syscall.Errn
 
 // take keeps a sample as the one that was read. o.mu is held.
 func (o *file) take(s s4t.Sample) {
-	o.read, o.seen, o.seenAt = true, s.Seq, s.At
+	o.read, o.seen = true, s
 	line := o.line[:0]
 	if o.what == fileAt {
 		line = s.At.UTC().AppendFormat(line, time.RFC3339Nano)
@@ -183,9 +188,8 @@ func (o *file) Poll(wake func()) uint32 {
 	}
 	newer := !o.read
 	if !newer {
-		// After a restart of its board a pin counts from 1 again.
-		s, ok := o.pin.Newest()
-		newer = ok && (s.Seq > o.seen || s.Seq < o.seen && s.At.After(o.seenAt))
+		s, ok := o.pin.Last() // not Newest: of an output, or one edge only, that is never at hand
+		newer = ok && Newer(s, o.seen)
 	}
 	if newer || !o.ended {
 		events |= pollIn

@@ -255,6 +255,20 @@ func (p *mountPin) Newest() (s4t.Sample, bool) {
 	return s, ok
 }
 
+// Last is for pinfs.
+func (p *mountPin) Last() (s s4t.Sample, ok bool) {
+	p.mu.Lock()
+	w := p.watch
+	p.mu.Unlock()
+	if w == nil {
+		return s, false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s, ok = w.newest[p.name]
+	return s, ok
+}
+
 // Read is for pinfs.
 func (p *mountPin) Read(ctx context.Context) (s4t.Sample, error) {
 	b, err := p.find()
