@@ -80,6 +80,16 @@ func Newer(s, than s4t.Sample) bool {
 	return s.Seq > than.Seq || s.Seq < than.Seq && s.At.After(than.At)
 }
 
+// AtHand says whether a sample of a remote pin, that came so long ago, is what a read
+// gives. It is not where the board itself would ask the device, as of an output: that
+// a newer value was written may not be known here yet. Nor when it has been quiet for
+// longer: then a reader finds out by asking, within [s4t.PinAnswerTime] in all, that
+// the board is away.
+func AtHand(p *s4t.Pin, age time.Duration) bool {
+	told := p.PeriodMS > 0 || p.Settings[s4t.PinKeyEdge] == "both"
+	return told && !p.Writable && age < s4t.PinAnswerTime-RemoteTimeout
+}
+
 // RemoteTimeout is when an answer of a board that is far away is given up, with
 // EHOSTUNREACH.
 const RemoteTimeout = s4t.PinAnswerTime - 200*time.Millisecond

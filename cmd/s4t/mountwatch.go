@@ -24,14 +24,20 @@ type mountWatch struct {
 	mu      sync.Mutex // guards what follows; a leaf
 	away    bool       // the board is offline
 	files   map[string]map[*mountPin]func()
-	newest  map[string]s4t.Sample // by pin, while the stream is there and the board online
+	newest  map[string]mountSample // by pin, of those that are watched
 	leases  map[string]*s4t.PinLease
 	asking  int // leases that are asked for
 	running bool
 }
 
+// mountSample is the newest sample of a pin.
+type mountSample struct {
+	s4t.Sample
+	came time.Time // on the local clock; zero: nothing has come since the stream or the board was lost
+}
+
 func newMountWatch(s *mountSource, id s4t.BoardID, name string) *mountWatch {
-	return &mountWatch{source: s, id: id, name: name, change: make(chan struct{}, 1), files: map[string]map[*mountPin]func(){}, newest: map[string]s4t.Sample{}, leases: map[string]*s4t.PinLease{}}
+	return &mountWatch{source: s, id: id, name: name, change: make(chan struct{}, 1), files: map[string]map[*mountPin]func(){}, newest: map[string]mountSample{}, leases: map[string]*s4t.PinLease{}}
 }
 
 // seen notes whether the board is online. While it is away nothing is known of
@@ -40,8 +46,16 @@ func (w *mountWatch) seen(online bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.away = !online; w.away {
-		clear(w.newest)
+		w.age()
 		clear(w.leases)
+	}
+}
+
+// age has what is known count as old: who reads asks. Caller holds mu.
+func (w *mountWatch) age() {
+	for pin, s := range w.newest {
+		s.came = time.Time{}
+		w.newest[pin] = s
 	}
 }
 
@@ -195,7 +209,13 @@ func (w *mountWatch) take(m apiclient.PinMessage) {
 		return
 	}
 	w.mu.Lock()
-	w.newest[m.Pin] = m.Sample
+	if w.files[m.Pin] == nil {
+		w.mu.Unlock()
+		return
+	}
+	if was, known := w.newest[m.Pin]; !known || pinfs.Newer(m.Sample, was.Sample) {
+		w.newest[m.Pin] = mountSample{m.Sample, w.source.now()}
+	}
 	wakes := slices.Collect(maps.Values(w.files[m.Pin]))
 	w.mu.Unlock()
 	for _, wake := range wakes {
@@ -203,11 +223,21 @@ func (w *mountWatch) take(m apiclient.PinMessage) {
 	}
 }
 
-// cut forgets samples: what comes is not heard.
+// cut notes that what comes is not heard.
 func (w *mountWatch) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	clear(w.newest)
+	w.age()
+}
+
+// lost notes that a pin was asked for and gave nothing.
+func (w *mountWatch) lost(pin string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s, ok := w.newest[pin]; ok {
+		s.came = time.Time{}
+		w.newest[pin] = s
+	}
 }
 
 // mountPin is a pin in use by an open file.
@@ -233,26 +263,38 @@ func (p *mountPin) find() (*mountBoard, error) {
 	if b == nil {
 		return nil, noSuchPin(p.board, p.name)
 	}
-	if _, ok := slices.BinarySearchFunc(b.Pins, p.name, func(q s4t.Pin, name string) int { return strings.Compare(q.Name, name) }); !ok {
+	if b.pin(p.name) == nil {
 		return nil, noSuchPin(p.board, p.name)
 	}
 	return b, b.watch.offline()
 }
 
+// pin is a pin of the board, nil where it is not there.
+func (b *mountBoard) pin(name string) *s4t.Pin {
+	i, ok := slices.BinarySearchFunc(b.Pins, name, func(q s4t.Pin, name string) int { return strings.Compare(q.Name, name) })
+	if !ok {
+		return nil
+	}
+	return &b.Pins[i]
+}
+
 // Newest is for pinfs.
 func (p *mountPin) Newest() (s4t.Sample, bool) {
+	b := p.source.board(p.board)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.watch == nil {
+	if p.watch == nil || b == nil {
 		return s4t.Sample{}, false
 	}
 	p.watch.mu.Lock()
 	s, ok := p.watch.newest[p.name]
 	p.watch.mu.Unlock()
-	if ok && p.haveRead && s.Seq < p.read.Seq && !s.At.After(p.read.At) {
-		s = p.read
+	q := b.pin(p.name)
+	ok = ok && q != nil && pinfs.AtHand(q, p.source.now().Sub(s.came))
+	if p.haveRead && !pinfs.Newer(s.Sample, p.read) && !s.At.Equal(p.read.At) {
+		ok = false
 	}
-	return s, ok
+	return s.Sample, ok
 }
 
 // Last is for pinfs.
@@ -265,8 +307,8 @@ func (p *mountPin) Last() (s s4t.Sample, ok bool) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s, ok = w.newest[p.name]
-	return s, ok
+	newest, ok := w.newest[p.name]
+	return newest.Sample, ok
 }
 
 // Read is for pinfs.
@@ -277,6 +319,7 @@ func (p *mountPin) Read(ctx context.Context) (s4t.Sample, error) {
 	}
 	s, err := p.source.client.ReadPin(ctx, string(b.ID), p.name)
 	if err != nil {
+		b.watch.lost(p.name)
 		return s, err
 	}
 	p.mu.Lock()
