@@ -250,6 +250,8 @@ type mountPin struct {
 	watch    *mountWatch // nil: nobody polls the file
 	read     s4t.Sample  // by Read
 	haveRead bool
+	ours     int64 // fence under which it wrote
+	others   int64 // fence of a claim that somebody else made
 }
 
 // Open is for pinfs.
@@ -328,23 +330,55 @@ func (p *mountPin) Read(ctx context.Context) (s4t.Sample, error) {
 	return s, nil
 }
 
-// Write is for pinfs.
+// Write is for pinfs. The lease in the answer to a write without a fence is most often
+// that of the holder; but somebody else may have claimed the pin just then. A fence
+// that is stale though its claim lasts is that of somebody else, and is not used again.
 func (p *mountPin) Write(ctx context.Context, value float64, fence int64) (held int64, err error) {
 	b, err := p.find()
 	if err != nil {
 		return 0, err
 	}
-	now, _, err := p.source.client.WritePin(ctx, string(b.ID), p.name, apiclient.PinWrite{Value: value, Fence: fence})
+	p.mu.Lock()
+	guess := fence != p.ours
+	if fence == p.others {
+		fence, guess = 0, false
+	}
+	p.mu.Unlock()
+	now, err := p.write(ctx, b, value, fence)
+	if guess && s4t.KindOf(err) == s4t.Stale {
+		l, e := p.source.client.Pins(ctx, string(b.ID), p.name)
+		if e == nil && len(l.Pins) == 1 && l.Pins[0].Lease != nil && l.Pins[0].Lease.Fence == fence {
+			p.mu.Lock()
+			p.others = fence
+			p.mu.Unlock()
+			fence = 0
+			now, err = p.write(ctx, b, value, fence)
+		}
+	}
 	if err != nil || now == nil {
 		return 0, err
 	}
-	b.watch.mu.Lock()
-	b.watch.leases[p.name] = now.Lease
-	b.watch.mu.Unlock()
+	if fence != 0 {
+		p.mu.Lock()
+		p.ours = fence
+		p.mu.Unlock()
+		return fence, nil
+	}
 	if now.Lease == nil {
 		return 0, nil
 	}
-	return now.Lease.Fence, nil // ours: else the write would have been refused
+	return now.Lease.Fence, nil
+}
+
+// write has the board write, and notes who has the pin then.
+func (p *mountPin) write(ctx context.Context, b *mountBoard, value float64, fence int64) (*s4t.Pin, error) {
+	now, _, err := p.source.client.WritePin(ctx, string(b.ID), p.name, apiclient.PinWrite{Value: value, Fence: fence})
+	if err == nil && now != nil {
+		b.watch.mu.Lock()
+		b.watch.leases[p.name] = now.Lease
+		b.watch.mu.Unlock()
+	}
+	return now, err
 }
 
 // Watch is for pinfs.

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -58,5 +62,76 @@ func TestSamplesOfAMount(t *testing.T) {
 		served("while the board is away", 1, false)
 		w.seen(true)
 		p.Close()
+	}
+}
+
+// A claim that somebody else made while a file was written to is not its own: it is
+// refused as others are while the claim lasts, and writes again after it.
+func TestAMountTakesNoClaimOfOthersForItsOwn(t *testing.T) {
+	var asked []string
+	var lease *s4t.PinLease
+	ours := int64(0)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refuse := func(status int, kind s4t.Kind) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			fmt.Fprintf(w, `{"kind":%q,"error":"refused"}`, kind)
+		}
+		pin := s4t.Pin{Name: "sim/demo/out", Writable: true, Lease: lease}
+		if r.Method == "GET" {
+			asked = append(asked, "lease")
+			_ = json.NewEncoder(w).Encode([]s4t.Pin{pin})
+			return
+		}
+		var body apiclient.PinWrite
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		asked = append(asked, fmt.Sprint(body.Fence))
+		switch {
+		case body.Fence != 0 && (lease == nil || lease.Fence != body.Fence || body.Fence != ours):
+			refuse(409, s4t.Stale)
+		case lease != nil && len(asked) > 1 && lease.Fence != ours:
+			refuse(409, s4t.Conflict)
+		default:
+			_ = json.NewEncoder(w).Encode(pin)
+		}
+	}))
+	defer srv.Close()
+	client, err := apiclient.New(apiclient.Config{URL: srv.URL, Token: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s := &mountSource{client: client, ctx: t.Context(), now: time.Now, changed: make(chan struct{}), boards: map[s4t.BoardID]*mountBoard{}}
+	s.show([]wire.PinBoard{{ID: kitchenID, Name: "kitchen", Status: s4t.BoardOnline, Pins: []s4t.Pin{{Name: "sim/demo/out", Writable: true}}}}, 1, true)
+	pin := s.Open("kitchen", "sim/demo/out", pinfs.Holder{})
+	defer pin.Close()
+	for _, c := range []struct {
+		what       string
+		claim, own int64 // who has the pin
+		fence      int64 // with which the file writes
+		held       int64
+		kind       s4t.Kind
+		asked      string
+	}{
+		{"claimed by somebody else just then", 7, 0, 0, 7, "", "[0]"},
+		{"while that lasts", 7, 0, 7, 0, s4t.Conflict, "[7 lease 0]"},
+		{"again", 7, 0, 7, 0, s4t.Conflict, "[write 0]"},
+		{"after it", 0, 0, 7, 0, "", "[write 0]"},
+		{"under a claim of its own", 8, 8, 7, 8, "", "[write 0]"},
+		{"again", 8, 8, 8, 8, "", "[8]"},
+		{"after it", 0, 0, 8, 0, s4t.Stale, "[8]"},
+		{"somebody else has it", 9, 0, 8, 0, s4t.Stale, "[8]"},
+	} {
+		lease, ours, asked = nil, c.own, nil
+		if c.claim != 0 {
+			lease = &s4t.PinLease{Holder: "user", Fence: c.claim}
+		}
+		if c.asked == "[write 0]" {
+			asked = []string{"write"} // not the first
+		}
+		held, err := pin.Write(t.Context(), 1, c.fence)
+		if held != c.held || s4t.KindOf(err) != c.kind || fmt.Sprint(asked) != c.asked {
+			t.Errorf("%s: held %d, %v, asked %v; want %d, %q, %s", c.what, held, err, asked, c.held, c.kind, c.asked)
+		}
 	}
 }
