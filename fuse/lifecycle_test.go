@@ -59,6 +59,42 @@ func again(role, dir string, by ...string) *exec.Cmd {
 	return cmd
 }
 
+// A server that is stopped answers nobody: who wants to mount there is told so, and
+// does not wait for it.
+func TestMountOverAStoppedServer(t *testing.T) {
+	canMount(t)
+	dir := t.TempDir() + "/io"
+	cmd := again("serve", dir)
+	k := talking(t, cmd)
+	k.hear("ready")
+	defer func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		for mountedAt(dir).device != "" && syscall.Unmount(dir, syscall.MNT_DETACH) == nil {
+		}
+	}()
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	type result struct {
+		s   *Server
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		s, err := Mount(Config{Dir: dir, FileSystem: newTree()})
+		done <- result{s, err}
+	}()
+	select {
+	case r := <-done:
+		if s4t.KindOf(r.err) != s4t.Conflict || !strings.Contains(r.err.Error(), "does not answer") {
+			t.Errorf("%v, %v", r.s, r.err)
+		}
+	case <-time.After(limit):
+		t.Error("it waits for a server that is stopped")
+	}
+}
+
 // A server that is killed leaves a dead mount; the next one clears it.
 func TestMountOverADeadMount(t *testing.T) {
 	canMount(t)

@@ -168,6 +168,30 @@ func (s *Server) agree() error {
 	return syscall.EPROTO
 }
 
+// probeTime is how long a file system that is mounted at a mount point has to answer.
+const probeTime = time.Second
+
+var errNoAnswer = errors.New("no answer")
+
+// probe asks what is mounted at dir whether it is alive. One whose server is stopped
+// does not answer: the goroutine that asks is left in the kernel then, and with it a
+// thread, until that server goes on, or ends.
+func probe(dir string) error {
+	answer := make(chan error, 1)
+	go func() {
+		var unused syscall.Statfs_t // stat(2) may be answered by what the kernel keeps
+		answer <- syscall.Statfs(dir, &unused)
+	}()
+	late := time.NewTimer(probeTime)
+	defer late.Stop()
+	select {
+	case err := <-answer:
+		return err
+	case <-late.C:
+		return errNoAnswer
+	}
+}
+
 // clearDir makes the mount point ready, and returns its path without links.
 func clearDir(op, dir string) (string, error) {
 	fail := func(err error) error {
@@ -186,8 +210,12 @@ func clearDir(op, dir string) (string, error) {
 	}
 	dir = filepath.Join(parent, filepath.Base(dir))
 	for range 64 { // dead mounts, one over the other
-		var unused syscall.Statfs_t // stat(2) may be answered by what the kernel keeps
-		if syscall.Statfs(dir, &unused) != syscall.ENOTCONN {
+		err := probe(dir)
+		if errors.Is(err, errNoAnswer) {
+			return "", s4t.Errorf(s4t.Conflict, op, "choose another folder; or end the process that serves the one there, then umount -l "+dir, "who serves the file system (%s) that is mounted there does not answer",
+				s4t.Line(mountedAt(dir).kind, s4t.MaxName))
+		}
+		if err != syscall.ENOTCONN {
 			break
 		}
 		if err := detach(dir, !mayMount()); err != nil {

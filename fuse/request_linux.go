@@ -149,17 +149,27 @@ func (s *Server) attr(a Attr, errno syscall.Errno) (int, syscall.Errno) {
 	return sizeAttrOut, 0
 }
 
-// setattr accepts a size, which does nothing (a shell's > sets it), and refuses
-// what would change a mode, an owner or a time.
+// setattr accepts what does nothing: a size (a shell's > sets it), the times of a file
+// that can be written (touch and cp -p set them; whether the caller may, the kernel has
+// checked), and a mode and an owner that are so already. It refuses another mode or owner.
 func (s *Server) setattr(h header, body []byte) (int, syscall.Errno) {
 	if len(body) < sizeSetattr {
 		return 0, syscall.EINVAL
 	}
 	valid := order.Uint32(body)
-	if valid&(setMode|setUID|setGID) != 0 || valid&setSize == 0 && valid&(setAtime|setMtime) != 0 {
+	a, errno := s.fs.Getattr(h.node)
+	if errno != 0 {
+		return 0, errno
+	}
+	const permissions = 0o7777
+	switch {
+	case valid&setMode != 0 && order.Uint32(body[68:])&permissions != a.Mode&permissions,
+		valid&setUID != 0 && order.Uint32(body[76:]) != a.UID,
+		valid&setGID != 0 && order.Uint32(body[80:]) != a.GID,
+		valid&setSize == 0 && valid&(setAtime|setMtime) != 0 && (a.Mode&syscall.S_IFMT != syscall.S_IFREG || a.Mode&0o222 == 0):
 		return 0, syscall.EPERM
 	}
-	return s.attr(s.fs.Getattr(h.node))
+	return s.attr(a, 0)
 }
 
 // readdir answers READDIR and READDIRPLUS. Offsets count entries; the first two

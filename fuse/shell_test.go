@@ -99,13 +99,15 @@ print(errno(os.open, "new", os.O_CREAT | os.O_WRONLY))
 print(errno(os.mkdir, "new"), errno(os.rmdir, "many"), errno(os.unlink, "value"), errno(os.symlink, "a", "new"))
 print(errno(os.link, "value", "new"), errno(os.rename, "value", "new"), errno(os.mkfifo, "new"))
 print(errno(os.chmod, "value", 0o600), errno(os.chown, "value", 1, 1), errno(os.utime, "value"), errno(os.truncate, "value", 0))
+print(errno(os.utime, "value", (1, 2)), errno(os.utime, "many"), errno(os.chmod, "value", os.stat("value").st_mode & 0o777), errno(os.chown, "value", -1, 1), os.stat("value").st_mtime)
 print(errno(os.getxattr, "value", "user.a"), errno(os.open, "nothing", os.O_RDONLY), errno(os.open, "a" * 256, os.O_RDONLY))
 print(sorted(os.listdir(".")))
 `)
 	want := `EPERM
 EPERM EPERM EPERM EPERM
 EPERM EPERM EPERM
-EPERM EPERM EPERM done
+EPERM EPERM done done
+done EPERM done EPERM 1700000000.0
 ENOTSUP ENOENT ENAMETOOLONG
 ['far', 'link', 'many', 'value']`
 	if got != want {

@@ -107,6 +107,15 @@ func (p *Pin) Newest() (s s4t.Sample, ok bool) {
 	return s4t.Sample{}, false
 }
 
+// Last is the newest sample, whether it is current or not: whose Seq is another than
+// before was told of. false: there is none yet.
+func (p *Pin) Last() (s s4t.Sample, ok bool) {
+	if newest := p.newest.Load(); newest != nil {
+		return *newest, true
+	}
+	return s, false
+}
+
 // Read reads the value: from memory where that is current, else from the device,
 // for as long as ctx lasts. What is read so is no sample of its own: it has the Seq
 // of the newest.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/pinfs"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -13,6 +14,9 @@ type remoteFile struct {
 	source *remoteSource
 	board  *remoteBoard
 	pin    string
+
+	read     s4t.Sample // by Read; guarded by the source's mu
+	haveRead bool
 }
 
 // ask asks the board.
@@ -34,7 +38,22 @@ func (f *remoteFile) Newest() (sample s4t.Sample, ok bool) {
 	f.source.mu.Lock()
 	defer f.source.mu.Unlock()
 	p := f.board.pins[f.pin]
-	if p == nil || !p.has || !f.board.live || !f.board.online {
+	if p == nil || !p.seen || !f.board.live || !f.board.online {
+		return sample, false
+	}
+	if f.haveRead && !pinfs.Newer(p.newest, f.read) && !p.newest.At.Equal(f.read.At) {
+		return sample, false
+	}
+	n := f.source.node(f.board.name, f.pin)
+	return p.newest, n != nil && pinfs.AtHand(&n.Pin, f.source.now().Sub(p.came))
+}
+
+// Last is the newest sample that came, also while none come any more.
+func (f *remoteFile) Last() (sample s4t.Sample, ok bool) {
+	f.source.mu.Lock()
+	defer f.source.mu.Unlock()
+	p := f.board.pins[f.pin]
+	if p == nil || !p.seen {
 		return sample, false
 	}
 	return p.newest, true
@@ -44,6 +63,11 @@ func (f *remoteFile) Newest() (sample s4t.Sample, ok bool) {
 func (f *remoteFile) Read(ctx context.Context) (sample s4t.Sample, err error) {
 	a, err := f.ask(ctx, wire.PinAsk{Do: wire.PinRead, Pins: []string{f.pin}})
 	if err != nil {
+		f.source.mu.Lock()
+		defer f.source.mu.Unlock()
+		if p := f.board.pins[f.pin]; p != nil {
+			p.came = time.Time{}
+		}
 		return sample, err
 	}
 	if len(a.Samples) != 1 {
@@ -52,22 +76,14 @@ func (f *remoteFile) Read(ctx context.Context) (sample s4t.Sample, err error) {
 	sample = a.Samples[0]
 	f.source.mu.Lock()
 	defer f.source.mu.Unlock()
-	if p := f.board.pins[f.pin]; p != nil && p.seen && sample.Seq >= p.newest.Seq {
-		p.newest, p.has = sample, true
-	}
+	f.read, f.haveRead = sample, true
 	return sample, nil
 }
 
-// Write has the board write. What is read next is asked for anew: the sample of the
-// write may be on its way still.
+// Write has the board write.
 func (f *remoteFile) Write(ctx context.Context, value float64, fence int64) (held int64, err error) {
 	if _, err := f.ask(ctx, wire.PinAsk{Do: wire.PinWrite, Values: map[string]float64{f.pin: value}, Fence: fence}); err != nil {
 		return 0, err
-	}
-	f.source.mu.Lock()
-	defer f.source.mu.Unlock()
-	if p := f.board.pins[f.pin]; p != nil && p.newest.Value != value {
-		p.has = false
 	}
 	return 0, nil // a board that mounts has no claim of its own
 }

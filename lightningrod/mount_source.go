@@ -27,6 +27,7 @@ type remoteSource struct {
 	log   *slog.Logger
 	news  chan struct{} // cap 1: the boards are to be looked at again
 	due   chan struct{} // cap 1: a board's watch is to be told
+	now   func() time.Time
 
 	mu      sync.Mutex // guards what follows, and what is said of boards and pins
 	session int64      // of this board with the cloud; 0: none
@@ -52,14 +53,14 @@ type remoteBoard struct {
 // remotePin is a pin that is watched by at least one file.
 type remotePin struct {
 	newest s4t.Sample
-	has    bool // newest is current
-	seen   bool // it came from the board, since this mount watches
+	came   time.Time // when it did; zero: what is read next is to be asked for
+	seen   bool      // it came from the board, since this mount watches
 	files  map[*remoteFile]func()
 }
 
 func newRemoteSource(own s4t.BoardID, names []string, dir stateDir, log *slog.Logger) *remoteSource {
 	s := &remoteSource{
-		own: own, names: names, log: log, news: make(chan struct{}, 1), due: make(chan struct{}, 1),
+		own: own, names: names, log: log, news: make(chan struct{}, 1), due: make(chan struct{}, 1), now: time.Now,
 		changed: make(chan struct{}), boards: map[s4t.BoardID]*remoteBoard{},
 	}
 	s.tree.Revision = 1
@@ -295,12 +296,12 @@ func (s *remoteSource) take(id s4t.BoardID, list []s4t.Sample, begins bool) {
 		b.live = b.live || b.online && s.session != 0 && len(list) > 0
 		for _, sample := range list {
 			p := b.pins[sample.Pin]
-			again := p != nil && p.has && sample.Seq <= p.newest.Seq && !sample.At.After(p.newest.At)
+			again := p != nil && p.seen && !pinfs.Newer(sample, p.newest)
 			if p == nil || again && !begins {
 				continue
 			}
 			if !again {
-				p.newest, p.has, p.seen = sample, true, true
+				p.newest, p.came, p.seen = sample, s.now(), true
 			}
 			for _, w := range p.files {
 				wake = append(wake, w)
@@ -325,6 +326,20 @@ func (s *remoteSource) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changed
+}
+
+// node is a pin of the tree, nil where it is not there. Caller holds mu.
+func (s *remoteSource) node(board, pin string) *pinfs.Node {
+	i, ok := slices.BinarySearchFunc(s.tree.Boards, board, func(b pinfs.Board, name string) int { return cmp.Compare(b.Name, name) })
+	if !ok {
+		return nil
+	}
+	pins := s.tree.Boards[i].Pins
+	i, ok = slices.BinarySearchFunc(pins, pin, func(n pinfs.Node, name string) int { return cmp.Compare(n.Name, name) })
+	if !ok {
+		return nil
+	}
+	return &pins[i]
 }
 
 // Open opens a pin for a file. Whether it is there the board says.

@@ -93,7 +93,7 @@ func (c *pinCloud) Call(ctx context.Context, procedure string, arg, reply any) e
 			c.values[p] = v
 		}
 	case r.Ask.Ask.Do == wire.PinSet:
-		a.Answer = &wire.PinAnswer{Pins: []s4t.Pin{{Name: r.Ask.Ask.Pins[0], Settings: r.Ask.Ask.Settings}}}
+		a.Answer = &wire.PinAnswer{Pins: []s4t.Pin{{Name: r.Ask.Ask.Pins[0], Settings: r.Ask.Ask.Settings, PeriodMS: 1000}}}
 	}
 	return json.Unmarshal(wire.Encode(a), reply)
 }
@@ -183,6 +183,7 @@ func (d *pinDaemon) start(t *testing.T) (stop func()) {
 func mountOf(t *testing.T, d *pinDaemon) *remoteSource {
 	t.Helper()
 	s := newRemoteSource(boardA, nil, d.dir, slog.New(slog.DiscardHandler))
+	s.now = func() time.Time { return time.Unix(1000, 0) } // what came is at hand
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); s.run(ctx, func(error) {}) }()

@@ -140,6 +140,7 @@ type localPin struct {
 }
 
 func (p *localPin) Newest() (s4t.Sample, bool)                   { return p.pin.Newest() }
+func (p *localPin) Last() (s4t.Sample, bool)                     { return p.pin.Last() }
 func (p *localPin) Read(ctx context.Context) (s4t.Sample, error) { return p.pin.Read(ctx) }
 func (p *localPin) Lease() *s4t.PinLease                         { return p.pin.Lease() }
 
@@ -162,6 +163,7 @@ func (p *localPin) Close() {
 type gonePin struct{ err error }
 
 func (p gonePin) Newest() (s4t.Sample, bool)               { return s4t.Sample{}, false }
+func (p gonePin) Last() (s4t.Sample, bool)                 { return s4t.Sample{}, false }
 func (p gonePin) Read(context.Context) (s4t.Sample, error) { return s4t.Sample{}, p.err }
 func (p gonePin) Write(context.Context, float64, int64) (int64, error) {
 	return 0, p.err

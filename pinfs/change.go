@@ -23,14 +23,25 @@ func (f *FS) follow() {
 		return
 	}
 	forget := f.show(tree)
-	var gone []*file
+	var gone, turned []*file
 	for o := range f.files {
-		if b, _, _ := f.at(o.ino); b == nil {
+		b, _, _ := f.at(o.ino)
+		if b == nil {
 			gone = append(gone, o)
 			delete(f.files, o)
+			continue
 		}
+		o.mu.Lock()
+		if away := f.away(b); away != o.away {
+			o.away = away
+			turned = append(turned, o)
+		}
+		o.mu.Unlock()
 	}
 	f.mu.Unlock()
+	for _, o := range turned {
+		o.news()
+	}
 	for _, o := range gone {
 		o.leave()
 	}
@@ -45,6 +56,9 @@ func (f *FS) follow() {
 		}
 	}
 }
+
+// away says whether a board is known to be. Of its own board nobody asks that.
+func (f *FS) away(b *board) bool { return !f.local && !b.Online }
 
 // show takes a tree as the one that is shown, and returns what the kernel may
 // still have of the one before. f.mu is held, or nobody has f yet.

@@ -13,12 +13,13 @@ import (
 
 // What poll(2) sees (asm-generic/poll.h). Of a new sample it is POLLPRI, as with
 // sysfs GPIO, and POLLIN, which select(2) and event loops can wait for; not
-// POLLERR, which sysfs adds, and which most programs take for an error.
+// POLLERR, which sysfs adds, and which most programs take for an error: it is one here.
 const (
 	pollIn  = 0x1 | 0x40  // POLLIN, POLLRDNORM
 	pollOut = 0x4 | 0x100 // POLLOUT, POLLWRNORM
 	pollPri = 0x2
-	pollErr = 0x8 | 0x10 // POLLERR, POLLHUP: the pin has gone
+	pollErr = 0x8  // POLLERR: the board is away
+	pollHup = 0x10 // POLLHUP: the pin has gone
 )
 
 // Bounds of what is written to a file.
@@ -37,15 +38,16 @@ type file struct {
 	pin    Pin
 
 	mu       sync.Mutex
-	line     [64]byte  // what is read from the beginning: a reader that takes it in pieces gets pieces of one sample
-	n        int       // bytes of line
-	read     bool      // it was read once
-	ended    bool      // the reader has seen the end of the line
-	seen     uint64    // the sample that was read last
-	seenAt   time.Time // its time
-	fence    int64     // of the claim under which it wrote
+	line     [64]byte   // what is read from the beginning: a reader that takes it in pieces gets pieces of one sample
+	n        int        // bytes of line
+	read     bool       // it was read once
+	ended    bool       // the reader has seen the end of the line
+	seen     s4t.Sample // the one that was read last
+	fence    int64      // of the claim under which it wrote
 	watching bool
 	gone     bool
+	away     bool   // the board is
+	told     bool   // what the reader knows of that
 	wake     func() // of the poll that waits
 }
 
@@ -59,17 +61,29 @@ func (o *file) Read(ctx context.Context, p []byte, off int64) (int, syscall.Errn
 		if o.gone {
 			return 0, syscall.ENODEV
 		}
+		away := o.away // a change meanwhile is told
 		s, ok := o.pin.Newest()
 		if !ok {
 			if ctx == nil {
 				return 0, syscall.EAGAIN
 			}
+			last, some := o.pin.Last()
 			var err syscall.Errno
 			if s, err = o.ask(ctx); err != 0 {
+				if err != syscall.EINTR {
+					// It was read, too: poll waits for what comes after.
+					o.read, o.ended, o.n, o.seen, o.told = true, true, 0, last, away
+				}
 				return 0, err
 			}
+			o.take(s)
+			if some && !o.remote && Newer(s, last) {
+				o.seen = last // what was read may be from before the sample that came meanwhile
+			}
+		} else {
+			o.take(s)
 		}
-		o.take(s)
+		o.told = away
 	}
 	rest := o.line[:o.n]
 	n := copy(p, rest[min(off, int64(o.n)):])
@@ -79,7 +93,7 @@ func (o *file) Read(ctx context.Context, p []byte, off int64) (int, syscall.Errn
 
 // take keeps a sample as the one that was read. o.mu is held.
 func (o *file) take(s s4t.Sample) {
-	o.read, o.seen, o.seenAt = true, s.Seq, s.At
+	o.read, o.seen = true, s
 	line := o.line[:0]
 	if o.what == fileAt {
 		line = s.At.UTC().AppendFormat(line, time.RFC3339Nano)
@@ -160,7 +174,8 @@ func (o *file) Write(ctx context.Context, p []byte, off int64) (int, syscall.Err
 // Poll says whether there is a newer sample than the one that was read last.
 // Before the first read there is one, as with sysfs: so nobody misses what came
 // between open and poll. What is left of a line can be read, too, and its end:
-// the shell of busybox polls before each byte.
+// the shell of busybox polls before each byte. That the board went away, or is back,
+// is told until it is read, which gives EHOSTUNREACH in the one case.
 func (o *file) Poll(wake func()) uint32 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -179,13 +194,18 @@ func (o *file) Poll(wake func()) uint32 {
 		events = pollOut
 	}
 	if o.gone {
-		return events | pollIn | pollPri | pollErr
+		return events | pollIn | pollPri | pollErr | pollHup
 	}
 	newer := !o.read
 	if !newer {
-		// After a restart of its board a pin counts from 1 again.
-		s, ok := o.pin.Newest()
-		newer = ok && (s.Seq > o.seen || s.Seq < o.seen && s.At.After(o.seenAt))
+		s, ok := o.pin.Last() // not Newest: of an output, or one edge only, that is never at hand
+		newer = ok && Newer(s, o.seen)
+	}
+	if o.away != o.told {
+		newer = true
+		if o.away {
+			events |= pollErr
+		}
 	}
 	if newer || !o.ended {
 		events |= pollIn

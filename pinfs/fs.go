@@ -17,7 +17,7 @@ type FS struct {
 	uid, gid uint32 // who has what has no owner of its own: who mounts it
 	since    time.Time
 
-	mu     sync.Mutex // the kernel waits for it: never held while something is told to the kernel
+	mu     sync.Mutex // the kernel waits for it: never held while something is told to the kernel; before those of files
 	tree   Tree       // as it is shown now
 	local  bool
 	byName map[string]*board
@@ -212,7 +212,8 @@ func (f *FS) Open(ino fuse.Ino, flags uint32, caller fuse.Caller) (fuse.File, sy
 	case fileLease:
 		return &text{fs: f, ino: ino, pin: f.source.Open(b.Name, n.Name, by)}, 0
 	case fileValue, fileAt:
-		o := &file{fs: f, ino: ino, what: what, remote: !f.local, write: write, pin: f.source.Open(b.Name, n.Name, by)}
+		away := f.away(b)
+		o := &file{fs: f, ino: ino, what: what, remote: !f.local, write: write, away: away, told: away, pin: f.source.Open(b.Name, n.Name, by)}
 		f.files[o] = struct{}{}
 		return o, 0
 	}

@@ -124,3 +124,36 @@ func TestPollThatIsNeverRead(t *testing.T) {
 		t.Errorf("after it was closed: woken %d times, %d open", woken, src.open())
 	}
 }
+
+// Who polls an output, or a pin of which one edge is told, is woken though the value
+// is never at hand; what comes while the device is asked is not lost.
+func TestPollOfAPinThatIsAsked(t *testing.T) {
+	src := local(input("gpio/c/1"), output("gpio/c/2"))
+	dir, s := mounted(t, src)
+	for _, name := range []string{"gpio/c/1", "gpio/c/2"} {
+		p := src.pin("", name)
+		p.do(func() { p.slow = true })
+		for _, what := range []string{"value", "at"} {
+			a := newAgent(t)
+			a.does("ok", "open", "v", dir+"/"+name+"/"+what, "O_RDONLY")
+			a.does("IN+PRI", "poll", "v", "0")
+			a.begin("read", "v")
+			a.result()
+			a.does("nothing", "poll", "v", "0")
+			a.begin("pri", "v", "30000")
+			polled(t, s, 1)
+			p.edge(2)
+			if got := a.result(); got != "PRI" {
+				t.Errorf("%s of %s: %q, want PRI", what, name, got)
+			}
+			p.do(func() { p.meanwhile = func() { p.edge(3) } })
+			a.begin("read", "v")
+			a.result()
+			a.does("PRI", "pri", "v", "0")
+			a.begin("read", "v")
+			a.result()
+			a.does("nothing", "pri", "v", "0")
+			a.does("ok", "close", "v")
+		}
+	}
+}

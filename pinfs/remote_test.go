@@ -62,3 +62,62 @@ func TestRemoteTree(t *testing.T) {
 		}
 	}
 }
+
+// Who polls is told that the board went away, and that it is back: once each, however
+// often it polls.
+func TestPollOfABoardThatGoesAway(t *testing.T) {
+	src := far(input("gpio/c/1"))
+	dir, s := mounted(t, src)
+	p := src.pin("a", "gpio/c/1")
+	online := func(is bool) {
+		tree := src.Tree()
+		src.show(Board{Name: "a", Online: is, Pins: tree.Boards[0].Pins}, tree.Boards[1])
+	}
+	a := newAgent(t)
+	a.does("ok", "open", "v", dir+"/a/gpio/c/1/value", "O_RDONLY")
+	a.does("1", "read", "v")
+	for range 2 {
+		a.begin("pri", "v", "30000")
+		polled(t, s, 1)
+		p.do(func() { p.err = s4t.Errorf(s4t.Offline, "read", "", "it is offline") })
+		online(false)
+		if got := a.result(); got != "PRI+ERR" {
+			t.Errorf("the board went away: %q", got)
+		}
+		a.does("IN+PRI+ERR", "poll", "v", "0") // until it is read
+		a.does("EHOSTUNREACH", "read", "v")
+		a.does("nothing", "poll", "v", "0")
+		a.does("EHOSTUNREACH", "read", "v")
+		a.does("nothing", "poll", "v", "0")
+
+		a.begin("pri", "v", "30000")
+		polled(t, s, 1)
+		p.do(func() { p.err = nil })
+		online(true)
+		if got := a.result(); got != "PRI" {
+			t.Errorf("the board is back: %q", got)
+		}
+		a.does("1", "read", "v")
+		a.does("nothing", "poll", "v", "0")
+	}
+
+	// It does not answer, and nobody says that it is away: what it told before is not
+	// told again, what it tells then is.
+	p.edge(2)
+	p.do(func() { p.err = s4t.Errorf(s4t.Timeout, "read", "", "it does not answer") })
+	a.does("PRI", "pri", "v", "0")
+	a.does("EHOSTUNREACH", "read", "v")
+	a.does("nothing", "poll", "v", "0")
+	p.do(func() { p.err = nil })
+	p.edge(3)
+	a.does("PRI", "pri", "v", "30000")
+	a.does("3", "read", "v")
+
+	// A file that was opened while the board is away is read once, and waits then.
+	a.does("ok", "open", "w", dir+"/b/gpio/c/1/value", "O_RDONLY")
+	q := src.pin("b", "gpio/c/1")
+	q.do(func() { q.err = s4t.Errorf(s4t.Offline, "read", "", "it is offline") })
+	a.does("IN+PRI", "poll", "w", "0")
+	a.does("EHOSTUNREACH", "read", "w")
+	a.does("nothing", "poll", "w", "0")
+}

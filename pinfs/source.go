@@ -52,9 +52,12 @@ type Node struct {
 // Pin is a pin in use by one open file.
 type Pin interface {
 	// Newest returns the newest sample where it is at hand; false where it has
-	// to be read. From the first sample that Watch told of it is at hand, and
-	// never an older one than Read returned.
+	// to be read. It is never an older one than Read returned.
 	Newest() (s4t.Sample, bool)
+	// Last returns the newest sample that is known of, whether it is still what a
+	// read would give or not; false where there is none. Its Seq grows with each
+	// sample that Watch tells of.
+	Last() (s4t.Sample, bool)
 	// Read reads the value. It may wait, for as long as ctx lasts.
 	Read(ctx context.Context) (s4t.Sample, error)
 	// Write writes a value. It may wait, as Read may. fence is that of the claim
@@ -69,6 +72,22 @@ type Pin interface {
 	// Lease is who has the pin now, as far as it is known without waiting.
 	Lease() *s4t.PinLease
 	Close()
+}
+
+// Newer says whether a sample came after another one of its pin. After a restart of
+// its board a pin counts from 1 again; a Seq that is known is never new.
+func Newer(s, than s4t.Sample) bool {
+	return s.Seq > than.Seq || s.Seq < than.Seq && s.At.After(than.At)
+}
+
+// AtHand says whether a sample of a remote pin, that came so long ago, is what a read
+// gives. It is not where the board itself would ask the device, as of an output: that
+// a newer value was written may not be known here yet. Nor when it has been quiet for
+// longer: then a reader finds out by asking, within [s4t.PinAnswerTime] in all, that
+// the board is away.
+func AtHand(p *s4t.Pin, age time.Duration) bool {
+	told := p.PeriodMS > 0 || p.Settings[s4t.PinKeyEdge] == "both"
+	return told && !p.Writable && age < s4t.PinAnswerTime-RemoteTimeout
 }
 
 // RemoteTimeout is when an answer of a board that is far away is given up, with

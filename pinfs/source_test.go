@@ -28,18 +28,19 @@ type boards struct {
 
 // pin is a pin of [boards]. Its fields are guarded by the mutex of those.
 type pin struct {
-	src     *boards
-	board   string
-	sample  s4t.Sample // the newest
-	slow    bool       // it is not at hand
-	err     error      // of reading and writing
-	hang    bool       // reading and writing do not end by themselves
-	lease   *s4t.PinLease
-	written []float64
-	fence   int64 // of the claim that is held by who writes
-	by      []Holder
-	watched map[*handle]func()
-	begun   chan struct{} // told, if there is room, when something waits in it or watches it
+	src       *boards
+	board     string
+	sample    s4t.Sample // the newest
+	slow      bool       // it is not at hand
+	err       error      // of reading and writing
+	meanwhile func()     // called in the next read that is asked for
+	hang      bool       // reading and writing do not end by themselves
+	lease     *s4t.PinLease
+	written   []float64
+	fence     int64 // of the claim that is held by who writes
+	by        []Holder
+	watched   map[*handle]func()
+	begun     chan struct{} // told, if there is room, when something waits in it or watches it
 }
 
 func newBoards(list ...Board) *boards {
@@ -203,6 +204,12 @@ func (h *handle) Newest() (s4t.Sample, bool) {
 	return h.sample, !h.slow && h.err == nil
 }
 
+func (h *handle) Last() (s4t.Sample, bool) {
+	h.src.mu.Lock()
+	defer h.src.mu.Unlock()
+	return h.sample, true
+}
+
 func (h *handle) wait(ctx context.Context) error {
 	h.src.mu.Lock()
 	hang, err := h.hang, h.err
@@ -216,6 +223,13 @@ func (h *handle) wait(ctx context.Context) error {
 }
 
 func (h *handle) Read(ctx context.Context) (s4t.Sample, error) {
+	h.src.mu.Lock()
+	meanwhile := h.meanwhile
+	h.meanwhile = nil
+	h.src.mu.Unlock()
+	if meanwhile != nil {
+		meanwhile()
+	}
 	err := h.wait(ctx)
 	h.src.mu.Lock()
 	defer h.src.mu.Unlock()

@@ -22,6 +22,7 @@ type mountSource struct {
 	client *apiclient.Client
 	ctx    context.Context // of the mount: watches end with it
 	only   []string        // boards, names or ids; none: all
+	now    func() time.Time
 
 	mu      sync.Mutex    // guards what follows; taken before a watch's
 	changed chan struct{} // closed, and made anew, with each tree
@@ -42,7 +43,7 @@ type mountBoard struct {
 
 // newMountSource reads what there is.
 func newMountSource(ctx context.Context, c *apiclient.Client, only []string) (*mountSource, error) {
-	s := &mountSource{client: c, ctx: ctx, only: only, changed: make(chan struct{}), boards: map[s4t.BoardID]*mountBoard{}}
+	s := &mountSource{client: c, ctx: ctx, only: only, now: time.Now, changed: make(chan struct{}), boards: map[s4t.BoardID]*mountBoard{}}
 	return s, s.load()
 }
 

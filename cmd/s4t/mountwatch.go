@@ -24,14 +24,20 @@ type mountWatch struct {
 	mu      sync.Mutex // guards what follows; a leaf
 	away    bool       // the board is offline
 	files   map[string]map[*mountPin]func()
-	newest  map[string]s4t.Sample // by pin, while the stream is there and the board online
+	newest  map[string]mountSample // by pin, of those that are watched
 	leases  map[string]*s4t.PinLease
 	asking  int // leases that are asked for
 	running bool
 }
 
+// mountSample is the newest sample of a pin.
+type mountSample struct {
+	s4t.Sample
+	came time.Time // on the local clock; zero: nothing has come since the stream or the board was lost
+}
+
 func newMountWatch(s *mountSource, id s4t.BoardID, name string) *mountWatch {
-	return &mountWatch{source: s, id: id, name: name, change: make(chan struct{}, 1), files: map[string]map[*mountPin]func(){}, newest: map[string]s4t.Sample{}, leases: map[string]*s4t.PinLease{}}
+	return &mountWatch{source: s, id: id, name: name, change: make(chan struct{}, 1), files: map[string]map[*mountPin]func(){}, newest: map[string]mountSample{}, leases: map[string]*s4t.PinLease{}}
 }
 
 // seen notes whether the board is online. While it is away nothing is known of
@@ -40,8 +46,16 @@ func (w *mountWatch) seen(online bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.away = !online; w.away {
-		clear(w.newest)
+		w.age()
 		clear(w.leases)
+	}
+}
+
+// age has what is known count as old: who reads asks. Caller holds mu.
+func (w *mountWatch) age() {
+	for pin, s := range w.newest {
+		s.came = time.Time{}
+		w.newest[pin] = s
 	}
 }
 
@@ -195,7 +209,13 @@ func (w *mountWatch) take(m apiclient.PinMessage) {
 		return
 	}
 	w.mu.Lock()
-	w.newest[m.Pin] = m.Sample
+	if w.files[m.Pin] == nil {
+		w.mu.Unlock()
+		return
+	}
+	if was, known := w.newest[m.Pin]; !known || pinfs.Newer(m.Sample, was.Sample) {
+		w.newest[m.Pin] = mountSample{m.Sample, w.source.now()}
+	}
 	wakes := slices.Collect(maps.Values(w.files[m.Pin]))
 	w.mu.Unlock()
 	for _, wake := range wakes {
@@ -203,11 +223,21 @@ func (w *mountWatch) take(m apiclient.PinMessage) {
 	}
 }
 
-// cut forgets samples: what comes is not heard.
+// cut notes that what comes is not heard.
 func (w *mountWatch) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	clear(w.newest)
+	w.age()
+}
+
+// lost notes that a pin was asked for and gave nothing.
+func (w *mountWatch) lost(pin string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s, ok := w.newest[pin]; ok {
+		s.came = time.Time{}
+		w.newest[pin] = s
+	}
 }
 
 // mountPin is a pin in use by an open file.
@@ -220,6 +250,8 @@ type mountPin struct {
 	watch    *mountWatch // nil: nobody polls the file
 	read     s4t.Sample  // by Read
 	haveRead bool
+	ours     int64 // fence under which it wrote
+	others   int64 // fence of a claim that somebody else made
 }
 
 // Open is for pinfs.
@@ -233,26 +265,52 @@ func (p *mountPin) find() (*mountBoard, error) {
 	if b == nil {
 		return nil, noSuchPin(p.board, p.name)
 	}
-	if _, ok := slices.BinarySearchFunc(b.Pins, p.name, func(q s4t.Pin, name string) int { return strings.Compare(q.Name, name) }); !ok {
+	if b.pin(p.name) == nil {
 		return nil, noSuchPin(p.board, p.name)
 	}
 	return b, b.watch.offline()
 }
 
+// pin is a pin of the board, nil where it is not there.
+func (b *mountBoard) pin(name string) *s4t.Pin {
+	i, ok := slices.BinarySearchFunc(b.Pins, name, func(q s4t.Pin, name string) int { return strings.Compare(q.Name, name) })
+	if !ok {
+		return nil
+	}
+	return &b.Pins[i]
+}
+
 // Newest is for pinfs.
 func (p *mountPin) Newest() (s4t.Sample, bool) {
+	b := p.source.board(p.board)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.watch == nil {
+	if p.watch == nil || b == nil {
 		return s4t.Sample{}, false
 	}
 	p.watch.mu.Lock()
 	s, ok := p.watch.newest[p.name]
 	p.watch.mu.Unlock()
-	if ok && p.haveRead && s.Seq < p.read.Seq && !s.At.After(p.read.At) {
-		s = p.read
+	q := b.pin(p.name)
+	ok = ok && q != nil && pinfs.AtHand(q, p.source.now().Sub(s.came))
+	if p.haveRead && !pinfs.Newer(s.Sample, p.read) && !s.At.Equal(p.read.At) {
+		ok = false
 	}
-	return s, ok
+	return s.Sample, ok
+}
+
+// Last is for pinfs.
+func (p *mountPin) Last() (s s4t.Sample, ok bool) {
+	p.mu.Lock()
+	w := p.watch
+	p.mu.Unlock()
+	if w == nil {
+		return s, false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	newest, ok := w.newest[p.name]
+	return newest.Sample, ok
 }
 
 // Read is for pinfs.
@@ -263,6 +321,7 @@ func (p *mountPin) Read(ctx context.Context) (s4t.Sample, error) {
 	}
 	s, err := p.source.client.ReadPin(ctx, string(b.ID), p.name)
 	if err != nil {
+		b.watch.lost(p.name)
 		return s, err
 	}
 	p.mu.Lock()
@@ -271,23 +330,55 @@ func (p *mountPin) Read(ctx context.Context) (s4t.Sample, error) {
 	return s, nil
 }
 
-// Write is for pinfs.
+// Write is for pinfs. The lease in the answer to a write without a fence is most often
+// that of the holder; but somebody else may have claimed the pin just then. A fence
+// that is stale though its claim lasts is that of somebody else, and is not used again.
 func (p *mountPin) Write(ctx context.Context, value float64, fence int64) (held int64, err error) {
 	b, err := p.find()
 	if err != nil {
 		return 0, err
 	}
-	now, _, err := p.source.client.WritePin(ctx, string(b.ID), p.name, apiclient.PinWrite{Value: value, Fence: fence})
+	p.mu.Lock()
+	guess := fence != p.ours
+	if fence == p.others {
+		fence, guess = 0, false
+	}
+	p.mu.Unlock()
+	now, err := p.write(ctx, b, value, fence)
+	if guess && s4t.KindOf(err) == s4t.Stale {
+		l, e := p.source.client.Pins(ctx, string(b.ID), p.name)
+		if e == nil && len(l.Pins) == 1 && l.Pins[0].Lease != nil && l.Pins[0].Lease.Fence == fence {
+			p.mu.Lock()
+			p.others = fence
+			p.mu.Unlock()
+			fence = 0
+			now, err = p.write(ctx, b, value, fence)
+		}
+	}
 	if err != nil || now == nil {
 		return 0, err
 	}
-	b.watch.mu.Lock()
-	b.watch.leases[p.name] = now.Lease
-	b.watch.mu.Unlock()
+	if fence != 0 {
+		p.mu.Lock()
+		p.ours = fence
+		p.mu.Unlock()
+		return fence, nil
+	}
 	if now.Lease == nil {
 		return 0, nil
 	}
-	return now.Lease.Fence, nil // ours: else the write would have been refused
+	return now.Lease.Fence, nil
+}
+
+// write has the board write, and notes who has the pin then.
+func (p *mountPin) write(ctx context.Context, b *mountBoard, value float64, fence int64) (*s4t.Pin, error) {
+	now, _, err := p.source.client.WritePin(ctx, string(b.ID), p.name, apiclient.PinWrite{Value: value, Fence: fence})
+	if err == nil && now != nil {
+		b.watch.mu.Lock()
+		b.watch.leases[p.name] = now.Lease
+		b.watch.mu.Unlock()
+	}
+	return now, err
 }
 
 // Watch is for pinfs.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -29,6 +30,8 @@ var (
 		"PUT boards/kitchen/pins/sensor/hwmon0/x": `{"value":0.25,"for":"10s","priority":3}`,
 	}
 )
+
+var lampSeq atomic.Uint64 // of the lamp's newest edge
 
 // cannedPins answers as the API does, of pins.
 func cannedPins(w http.ResponseWriter, r *http.Request, path string, say func(int, any), refuse func(int, s4t.Kind, string, string)) bool {
@@ -67,6 +70,9 @@ func cannedPins(w http.ResponseWriter, r *http.Request, path string, say func(in
 		})
 	case "GET boards/" + kitchenID + "/pins/" + tempPin.Name + "/sample":
 		say(200, s4t.Sample{Pin: tempPin.Name, Seq: 3, At: longAgo, Value: half})
+	case "GET boards/" + kitchenID + "/pins/" + lampPin.Name + "/sample":
+		seq := lampSeq.Load()
+		say(200, s4t.Sample{Pin: lampPin.Name, Seq: seq, At: longAgo.Add(time.Duration(seq)), Value: float64(seq)})
 	case "PUT boards/" + kitchenID + "/pins/" + lampPin.Name:
 		if string(body) != `{"value":1}` {
 			refuse(409, s4t.Conflict, "write the lamp: user paul has it", "")
@@ -76,6 +82,7 @@ func cannedPins(w http.ResponseWriter, r *http.Request, path string, say func(in
 	case "GET boards/" + kitchenID + "/pins/stream":
 		w.Header().Set("Content-Type", "text/event-stream")
 		for seq := uint64(10); r.Context().Err() == nil; seq++ { // an edge now and then
+			lampSeq.Store(seq)
 			b, _ := json.Marshal(s4t.Sample{Pin: lampPin.Name, Seq: seq, At: longAgo.Add(time.Duration(seq)), Value: float64(seq)})
 			fmt.Fprintf(w, "data: %s\n\n", b)
 			http.NewResponseController(w).Flush()
