@@ -241,9 +241,16 @@ func clearDir(op, dir string) (string, error) {
 	return dir, nil
 }
 
+// Mounted says whether the mount is still where it was made. One that somebody
+// unmounted lazily (umount -l) is served on for who has a file open, and is not.
+func (s *Server) Mounted() bool {
+	m := mountedAt(s.dir)
+	return m.device != "" && m.device == s.device
+}
+
 // unmount takes the mount away, whoever uses it, where it is still there.
 func (s *Server) unmount() {
-	if m := mountedAt(s.dir); m.device == "" || m.device != s.device {
+	if !s.Mounted() {
 		return
 	}
 	if err := detach(s.dir, s.byHelper); err != nil {

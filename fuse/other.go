@@ -27,3 +27,6 @@ func (*Server) InvalidateInode(Ino) {}
 
 // InvalidateEntry has the kernel forget a name in a directory.
 func (*Server) InvalidateEntry(Ino, string) {}
+
+// Mounted says whether the mount is there.
+func (*Server) Mounted() bool { return false }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/pinfs"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -67,7 +68,7 @@ func Mount(ctx context.Context, cfg MountConfig) error {
 			}
 		}
 	}
-	err = showPins(ctx, cfg.Dir, s, cfg.Ready, cfg.Log)
+	err = showPins(ctx, cfg.Dir, s, func(*pinfs.Server) { cfg.Ready() }, cfg.Log)
 	if ctx.Err() != nil || errors.Is(err, errUnmounted) {
 		return nil
 	}

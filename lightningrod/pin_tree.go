@@ -22,9 +22,9 @@ type pinTree struct {
 	source *localPins
 	log    *slog.Logger
 
-	mu      sync.Mutex // guards what follows
-	mounted bool
-	problem string // why it is not
+	mu      sync.Mutex    // guards what follows
+	mount   *pinfs.Server // nil: it is not mounted
+	problem string        // why it is not
 }
 
 func newPinTree(dir string, h *hal.HAL, log *slog.Logger) *pinTree {
@@ -37,7 +37,7 @@ func (t *pinTree) run(ctx context.Context) {
 	if t.dir == "" {
 		return
 	}
-	err := showPins(ctx, t.dir, t.source, func() { t.set(true, "") }, t.log)
+	err := showPins(ctx, t.dir, t.source, func(m *pinfs.Server) { t.set(m, "") }, t.log)
 	problem := ""
 	if err != nil && ctx.Err() == nil {
 		problem = err.Error() + "; all else works: only the files of the pins are not there"
@@ -46,23 +46,26 @@ func (t *pinTree) run(ctx context.Context) {
 		}
 		t.log.Warn("the pins are not shown as files", "err", err)
 	}
-	t.set(false, problem)
+	t.set(nil, problem)
 }
 
-func (t *pinTree) set(mounted bool, problem string) {
+func (t *pinTree) set(mount *pinfs.Server, problem string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.mounted, t.problem = mounted, problem
+	t.mount, t.problem = mount, problem
 }
 
 // state is where the tree is, and why not where it should be.
 func (t *pinTree) state() (dir, problem string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.mounted {
-		dir = t.dir
+	switch {
+	case t.mount == nil:
+		return "", t.problem
+	case !t.mount.Mounted(): // it is served until those who have a file open close it
+		return "", errUnmounted.Error()
 	}
-	return dir, t.problem
+	return t.dir, ""
 }
 
 // errUnmounted says that somebody unmounted a tree.
@@ -70,12 +73,12 @@ var errUnmounted = errors.New("somebody unmounted the files of the pins; start i
 
 // showPins mounts a tree and serves it until ctx ends, or somebody unmounts it. mounted
 // is called when it is there.
-func showPins(ctx context.Context, dir string, source pinfs.Source, mounted func(), log *slog.Logger) error {
+func showPins(ctx context.Context, dir string, source pinfs.Source, mounted func(*pinfs.Server), log *slog.Logger) error {
 	m, err := pinfs.Mount(pinfs.Config{Dir: dir, Source: source, Name: "s4t", Log: log})
 	if err != nil {
 		return err
 	}
-	mounted()
+	mounted(m)
 	if err := m.Serve(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package lightningrod
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -90,5 +91,39 @@ for pin in "out", "level":
 	const want = "rising woken 1 quiet\nfalling quiet woken 0\nboth woken 1 woken 0\nout woken 1 True woken 0\nlevel woken 1 True woken 0\n"
 	if got := inTree(t, dir, program); got != want {
 		t.Errorf("%s\nwant %s", got, want)
+	}
+}
+
+// TestTheTreeIsUnmountedByOthers: the status says so, also while somebody has a file open.
+func TestTheTreeIsUnmountedByOthers(t *testing.T) {
+	p, _ := pinsOf(t, testIO)
+	tree, dir := treeOf(t, p)
+	held := exec.Command("sh", "-c", "exec 3< $0/sim/b/out/value && echo open && read line && cat <&3", dir)
+	in, err := held.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := held.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := held.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(20*time.Second, func() { _ = held.Process.Kill() })
+	defer func() {
+		_ = in.Close()
+		_ = held.Wait()
+		kill.Stop()
+	}()
+	line := make([]byte, 5)
+	if _, err := io.ReadFull(out, line); err != nil {
+		t.Fatalf("the file is not open: %v", err)
+	}
+	if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	if at, problem := tree.state(); at != "" || problem != errUnmounted.Error() {
+		t.Errorf("it is at %q, %q", at, problem)
 	}
 }

@@ -45,6 +45,9 @@ func Mount(cfg Config) (*Server, error) {
 	return &Server{fs: fs, server: server}, nil
 }
 
+// Mounted says whether the tree is still where it was mounted.
+func (s *Server) Mounted() bool { return s.server.Mounted() }
+
 // Serve serves the tree, and shows what changes in it, until ctx ends or
 // somebody unmounts it. Then it is not mounted.
 func (s *Server) Serve(ctx context.Context) error {
