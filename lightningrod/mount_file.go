@@ -41,7 +41,7 @@ func (f *remoteFile) Newest() (sample s4t.Sample, ok bool) {
 	if p == nil || !p.seen || !f.board.live || !f.board.online {
 		return sample, false
 	}
-	if f.haveRead && !pinfs.Newer(p.newest, f.read) && !p.newest.At.Equal(f.read.At) {
+	if f.haveRead && !p.newest.Newer(f.read) && !p.newest.At.Equal(f.read.At) {
 		return sample, false
 	}
 	n := f.source.node(f.board.name, f.pin)

@@ -296,7 +296,7 @@ func (s *remoteSource) take(id s4t.BoardID, list []s4t.Sample, begins bool) {
 		b.live = b.live || b.online && s.session != 0 && len(list) > 0
 		for _, sample := range list {
 			p := b.pins[sample.Pin]
-			again := p != nil && p.seen && !pinfs.Newer(sample, p.newest)
+			again := p != nil && p.seen && !sample.Newer(p.newest)
 			if p == nil || again && !begins {
 				continue
 			}

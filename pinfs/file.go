@@ -77,7 +77,7 @@ func (o *file) Read(ctx context.Context, p []byte, off int64) (int, syscall.Errn
 				return 0, err
 			}
 			o.take(s)
-			if some && !o.remote && Newer(s, last) {
+			if some && !o.remote && s.Newer(last) {
 				o.seen = last // what was read may be from before the sample that came meanwhile
 			}
 		} else {
@@ -199,7 +199,7 @@ func (o *file) Poll(wake func()) uint32 {
 	newer := !o.read
 	if !newer {
 		s, ok := o.pin.Last() // not Newest: of an output, or one edge only, that is never at hand
-		newer = ok && Newer(s, o.seen)
+		newer = ok && s.Newer(o.seen)
 	}
 	if o.away != o.told {
 		newer = true

@@ -74,12 +74,6 @@ type Pin interface {
 	Close()
 }
 
-// Newer says whether a sample came after another one of its pin. After a restart of
-// its board a pin counts from 1 again; a Seq that is known is never new.
-func Newer(s, than s4t.Sample) bool {
-	return s.Seq > than.Seq || s.Seq < than.Seq && s.At.After(than.At)
-}
-
 // AtHand says whether a sample of a remote pin, that came so long ago, is what a read
 // gives. It is not where the board itself would ask the device, as of an output: that
 // a newer value was written may not be known here yet. Nor when it has been quiet for

@@ -213,7 +213,7 @@ func (w *mountWatch) take(m apiclient.PinMessage) {
 		w.mu.Unlock()
 		return
 	}
-	if was, known := w.newest[m.Pin]; !known || pinfs.Newer(m.Sample, was.Sample) {
+	if was, known := w.newest[m.Pin]; !known || m.Sample.Newer(was.Sample) {
 		w.newest[m.Pin] = mountSample{m.Sample, w.source.now()}
 	}
 	wakes := slices.Collect(maps.Values(w.files[m.Pin]))
@@ -293,7 +293,7 @@ func (p *mountPin) Newest() (s4t.Sample, bool) {
 	p.watch.mu.Unlock()
 	q := b.pin(p.name)
 	ok = ok && q != nil && pinfs.AtHand(q, p.source.now().Sub(s.came))
-	if p.haveRead && !pinfs.Newer(s.Sample, p.read) && !s.At.Equal(p.read.At) {
+	if p.haveRead && !s.Sample.Newer(p.read) && !s.At.Equal(p.read.At) {
 		ok = false
 	}
 	return s.Sample, ok
