@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stack4things/s4t"
 )
 
@@ -145,6 +147,31 @@ func TestARecordingIsPlayed(t *testing.T) {
 	for _, bad := range []string{"", "time,value\n", "1,2\n0,1\n", "0,NaN\n", "0,1,2\n", "0,1\nx,2\n", "-1,2\n", "1e300,2\n", "nan,1\n"} {
 		if _, err := parseRecording([]byte(bad)); err == nil {
 			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+// TestOnlyARegularFileIsRead: a pipe without a writer and a device would be waited for.
+func TestOnlyARegularFileIsRead(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{pipe, "/dev/zero", t.TempDir()} {
+		text := "[[sim]]\nwave = \"csv\"\nfile = \"" + file + "\"\n"
+		for _, c := range []Config{{File: ioConfig(t, text)}, {File: file}} {
+			c.Drivers = []Driver{}
+			if _, err := New(c); s4t.KindOf(err) != s4t.Invalid || !strings.Contains(err.Error(), "no regular file") || !strings.Contains(err.Error(), file) {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+}
+
+func TestARecordingWithAByteOrderMark(t *testing.T) {
+	for _, text := range []string{"\ufefftime,value\n0,1\n", "\ufeff0,1\n"} {
+		if list, err := parseRecording([]byte(text)); err != nil || len(list) != 1 || list[0].value != 1 {
+			t.Errorf("%q: %v, %v", text, list, err)
 		}
 	}
 }
