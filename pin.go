@@ -2,7 +2,6 @@ package s4t
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -100,7 +99,7 @@ type Sample struct {
 	Merged uint64    `json:"merged,omitempty"` // samples of the pin before this one that the reader does not get: it, or the link to it, was too slow
 }
 
-// ParsePinValue reads a value as people write it: a number, or a word for 0 and
+// ParsePinValue reads a value as people write it: a decimal number, or a word for 0 and
 // 1. The value of a pin is never infinite or no number.
 func ParsePinValue(text string) (float64, error) {
 	text = strings.TrimSpace(text)
@@ -111,7 +110,7 @@ func ParsePinValue(text string) (float64, error) {
 		return 1, nil
 	}
 	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
+	if err != nil || strings.Trim(text, "0123456789+-.eE") != "" { // strconv reads hexadecimal ones, inf and nan, too
 		return 0, Errorf(Invalid, "", "write a number, or on or off", "%q is no value of a pin", Line(text, MaxName))
 	}
 	return v, nil
