@@ -93,7 +93,7 @@ func TestAMistakeInTheIOConfigHasItsLine(t *testing.T) {
 		"[[pin]]\nname = \"a/b/c\"\ncloud = \"all\"\n":                 "line 3",
 		"[[pin]]\nname = \"a/b/c\"\nscale = 0\n":                       "line 3",
 		"[[pin]]\nname = \"a/b/c\"\nvalue = \"much\"\n":                "line 3",
-		"[[pin]]\nname = \"[\"\n":                                      "[[pin]] 1",
+		"[[pin]]\nname = \"[\"\n":                                      "line 2",
 		"[[pin]]\nlabel = \"x\"\n":                                     "[[pin]] 1",
 		"[defaults]\nperiod = \"1us\"\n":                               "line 2",
 		"[[sim]]\nwave = \"saw\"\n":                                    "[[sim]] 1",
@@ -105,6 +105,14 @@ func TestAMistakeInTheIOConfigHasItsLine(t *testing.T) {
 		"[[sim]]\nwave = \"sine\"\n[[sim]]\nwave = \"sine\"\n":         "[[sim]] 2",
 		"[[sim]]\nwave = \"sine\"\npin = \"a b\"\n":                    "[[sim]] 1",
 		"[[sim]]\nwave = \"sine\"\nkind = \"wobbly\"\n":                "[[sim]] 1",
+		"[[pin]]\nname = \"a\"\n":                                      "line 2",
+		"[[pin]]\nname = \"\"\n":                                       "line 2",
+		"[[pin]]\nname = \"a/b/c/d\"\n":                                "line 2",
+		"[[pin]]\nname = \"a/b c/*\"\n":                                "line 2",
+		"[[sim]]\nwave = \"sine\"\ncycle = \"0s\"\n":                   "[[sim]] 1",
+		"[[sim]]\nwave = \"sine\"\nperiod = \"0\"\n":                   "[[sim]] 1",
+		"[[pin]]\nname = \"a/b/c\"\nscale = 0\ncloud = \"read\"\n":     "other than 0",
+		"[[pin]]\nname = \"a/b/c\"\ndeadband = -1\ncloud = \"read\"\n": "write 0, or",
 		"[[sim]\n": "line 1",
 	} {
 		_, err := New(Config{File: ioConfig(t, text), Drivers: []Driver{}})
@@ -114,6 +122,21 @@ func TestAMistakeInTheIOConfigHasItsLine(t *testing.T) {
 	}
 	_, err := New(Config{File: filepath.Join(t.TempDir(), "none")})
 	wantKind(t, err, s4t.Invalid)
+}
+
+// TestWhatAPinCannotDoIsToldAndNotDone: it is a problem of the board's I/O.
+func TestWhatAPinCannotDoIsToldAndNotDone(t *testing.T) {
+	out := fakeOutput("fake/a/out")
+	h, _, _ := start(t, Config{File: ioConfig(t, "[[pin]]\nname = \"fake/*/*\"\nvalue = 2\nedge = \"both\"\n")}, out)
+	if _, err := pin(t, h, "fake/a/out").Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, written := out.now(); len(written) != 0 {
+		t.Errorf("driven: %v", written)
+	}
+	if p := h.Problems(); len(p) != 2 || !strings.Contains(p[0], "no value of a digital pin") || !strings.Contains(p[1], "no edges") {
+		t.Errorf("problems %q", p)
+	}
 }
 
 // TestALaterRuleGivesAPinBackToRoot: by name and by number.

@@ -108,6 +108,9 @@ func checkWaves(op string, list []simPin) error {
 		if w.low() > w.high() || math.IsInf(w.low(), 0) || math.IsInf(w.high(), 0) || math.IsNaN(w.low()+w.high()) {
 			return bad("low is greater than high")
 		}
+		if w.Cycle == "0s" || w.Period == "0s" {
+			return bad("cycle and period are times greater than 0")
+		}
 		if w.Unit != s4t.Line(w.Unit, s4t.MaxName) {
 			return bad("%q is no unit", s4t.Line(w.Unit, s4t.MaxName))
 		}
