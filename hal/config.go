@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pelletier/go-toml/v2/unstable"
+
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/internal/tomlfile"
 )
@@ -158,17 +160,42 @@ func parseConfig(file string, text []byte) (config, error) {
 	if err := tomlfile.Decode(op, hint, text, &c); err != nil {
 		return config{}, err
 	}
+	lines := tableLines(text)
 	for i, r := range c.Pin {
 		if r.Name == "" {
-			return config{}, s4t.Errorf(s4t.Invalid, op, hint, "[[pin]] %d: it has no name: write DRIVER/DEVICE/PIN or a pattern of it", i+1)
+			return config{}, s4t.Errorf(s4t.Invalid, op, hint, "[[pin]] %d%s: it has no name: write DRIVER/DEVICE/PIN or a pattern of it", i+1, lineOf(lines["pin"], i))
 		}
 	}
 	for i := range c.Sim {
+		c.Sim[i].line = lineOf(lines["sim"], i)
 		if c.Sim[i].Period == "" && c.Defaults.Period != "0s" {
 			c.Sim[i].Period = c.Defaults.Period
 		}
 	}
 	return c, checkWaves(op, c.Sim)
+}
+
+// tableLines are the lines of the tables [[NAME]] of a text that was parsed before.
+func tableLines(text []byte) map[string][]int {
+	lines := map[string][]int{}
+	var p unstable.Parser
+	for p.Reset(text); p.NextExpression(); {
+		if e := p.Expression(); e.Kind == unstable.ArrayTable {
+			key := e.Key()
+			key.Next()
+			name := string(key.Node().Data)
+			lines[name] = append(lines[name], p.Shape(key.Node().Raw).Start.Line)
+		}
+	}
+	return lines
+}
+
+// lineOf is where table i begins, for people; "": it is written in another way.
+func lineOf(lines []int, i int) string {
+	if i >= len(lines) {
+		return ""
+	}
+	return " (line " + itoa(lines[i]) + ")"
 }
 
 // settings are those that a rule sets.
