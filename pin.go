@@ -2,7 +2,6 @@ package s4t
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -107,7 +106,7 @@ func (s Sample) Newer(than Sample) bool {
 	return s.Seq > than.Seq || s.Seq < than.Seq && s.At.After(than.At)
 }
 
-// ParsePinValue reads a value as people write it: a number, or a word for 0 and
+// ParsePinValue reads a value as people write it: a decimal number, or a word for 0 and
 // 1. The value of a pin is never infinite or no number.
 func ParsePinValue(text string) (float64, error) {
 	text = strings.TrimSpace(text)
@@ -118,7 +117,7 @@ func ParsePinValue(text string) (float64, error) {
 		return 1, nil
 	}
 	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
+	if err != nil || strings.Trim(text, "0123456789+-.eE") != "" { // strconv reads hexadecimal ones, inf and nan, too
 		return 0, Errorf(Invalid, "", "write a number, or on or off", "%q is no value of a pin", Line(text, MaxName))
 	}
 	return v, nil

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pelletier/go-toml/v2/unstable"
+
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/internal/tomlfile"
 )
@@ -23,7 +25,7 @@ type config struct {
 // rule is a [[pin]]: what the owner says of the pins that a name, or a glob, names.
 // Of several for one pin a later one adds to an earlier one.
 type rule struct {
-	Name      string    `toml:"name"`
+	Name      pattern   `toml:"name"`
 	Label     label     `toml:"label"`
 	Direction direction `toml:"direction"`
 	Edge      edge      `toml:"edge"`
@@ -44,6 +46,7 @@ type rule struct {
 
 // Texts of the file, checked where they are read, so that an error has its line.
 type (
+	pattern   string
 	label     string
 	direction string
 	edge      string
@@ -65,6 +68,21 @@ func checked[T ~string](to *T, key string, text []byte) error {
 	s, err := checkSetting(key, string(text))
 	*to = T(s)
 	return err
+}
+
+// UnmarshalText reads the name of a pin, or a pattern that can match one.
+func (t *pattern) UnmarshalText(b []byte) error {
+	*t = pattern(b)
+	parts := strings.Split(string(b), "/")
+	ok := len(parts) == 3
+	for _, part := range parts {
+		_, err := path.Match(part, "")
+		ok = ok && err == nil && (strings.ContainsAny(part, `*?[\`) || s4t.ValidPinPart(part) == nil)
+	}
+	if !ok {
+		return s4t.Errorf(s4t.Invalid, "", "write name as DRIVER/DEVICE/PIN or a pattern of it", "%q names no pin", s4t.Line(string(b), 3*s4t.MaxName))
+	}
+	return nil
 }
 
 // UnmarshalText reads a setting.
@@ -142,17 +160,42 @@ func parseConfig(file string, text []byte) (config, error) {
 	if err := tomlfile.Decode(op, hint, text, &c); err != nil {
 		return config{}, err
 	}
+	lines := tableLines(text)
 	for i, r := range c.Pin {
-		if _, err := path.Match(r.Name, ""); err != nil || r.Name == "" {
-			return config{}, s4t.Errorf(s4t.Invalid, op, hint, "[[pin]] %d: write name as DRIVER/DEVICE/PIN or a pattern of it, not %q", i+1, s4t.Line(r.Name, 3*s4t.MaxName))
+		if r.Name == "" {
+			return config{}, s4t.Errorf(s4t.Invalid, op, hint, "[[pin]] %d%s: it has no name: write DRIVER/DEVICE/PIN or a pattern of it", i+1, lineOf(lines["pin"], i))
 		}
 	}
 	for i := range c.Sim {
-		if c.Sim[i].Period == "" {
+		c.Sim[i].line = lineOf(lines["sim"], i)
+		if c.Sim[i].Period == "" && c.Defaults.Period != "0s" {
 			c.Sim[i].Period = c.Defaults.Period
 		}
 	}
 	return c, checkWaves(op, c.Sim)
+}
+
+// tableLines are the lines of the tables [[NAME]] of a text that was parsed before.
+func tableLines(text []byte) map[string][]int {
+	lines := map[string][]int{}
+	var p unstable.Parser
+	for p.Reset(text); p.NextExpression(); {
+		if e := p.Expression(); e.Kind == unstable.ArrayTable {
+			key := e.Key()
+			key.Next()
+			name := string(key.Node().Data)
+			lines[name] = append(lines[name], p.Shape(key.Node().Raw).Start.Line)
+		}
+	}
+	return lines
+}
+
+// lineOf is where table i begins, for people; "": it is written in another way.
+func lineOf(lines []int, i int) string {
+	if i >= len(lines) {
+		return ""
+	}
+	return " (line " + itoa(lines[i]) + ")"
 }
 
 // settings are those that a rule sets.
@@ -181,7 +224,7 @@ func (c *config) of(pin s4t.Pin) (all rule, settings map[string]string) {
 	}
 	for i := range c.Pin {
 		r := &c.Pin[i]
-		if match, _ := path.Match(r.Name, pin.Name); !match && r.Name != pin.Name {
+		if match, _ := path.Match(string(r.Name), pin.Name); !match && string(r.Name) != pin.Name {
 			continue
 		}
 		for k, v := range r.settings() {

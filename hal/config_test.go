@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stack4things/s4t"
 )
 
@@ -83,26 +85,38 @@ period = "10ms"
 
 func TestAMistakeInTheIOConfigHasItsLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"[[pin]]\nname = \"a/b/c\"\ncolour = 1\n":                      "line 3",
-		"[[pin]]\nname = \"a/b/c\"\nperiod = \"10\"\n":                 "line 3",
-		"[[pin]]\nname = \"a/b/c\"\n\nedge = \"up\"\n":                 "line 4",
-		"[[pin]]\nname = \"a/b/c\"\nmode = \"0777\"\n":                 "line 3",
-		"[[pin]]\nname = \"a/b/c\"\nowner = \"nobody-of-that-name\"\n": "line 3",
-		"[[pin]]\nname = \"a/b/c\"\ncloud = \"all\"\n":                 "line 3",
-		"[[pin]]\nname = \"a/b/c\"\nscale = 0\n":                       "line 3",
-		"[[pin]]\nname = \"a/b/c\"\nvalue = \"much\"\n":                "line 3",
-		"[[pin]]\nname = \"[\"\n":                                      "[[pin]] 1",
-		"[[pin]]\nlabel = \"x\"\n":                                     "[[pin]] 1",
-		"[defaults]\nperiod = \"1us\"\n":                               "line 2",
-		"[[sim]]\nwave = \"saw\"\n":                                    "[[sim]] 1",
-		"[[sim]]\nwave = \"sine\"\nlow = 2\nhigh = 1\n":                "[[sim]] 1",
-		"[[sim]]\nwave = \"sine\"\nlow = nan\n":                        "[[sim]] 1",
-		"[[sim]]\nwave = \"csv\"\n":                                    "[[sim]] 1",
-		"[[sim]]\nwave = \"csv\"\nfile = \"/does/not/exist\"\n":        "/does/not/exist",
-		"[[sim]]\nwave = \"input\"\nloop = \"out\"\n":                  "[[sim]] 1",
-		"[[sim]]\nwave = \"sine\"\n[[sim]]\nwave = \"sine\"\n":         "[[sim]] 2",
-		"[[sim]]\nwave = \"sine\"\npin = \"a b\"\n":                    "[[sim]] 1",
-		"[[sim]]\nwave = \"sine\"\nkind = \"wobbly\"\n":                "[[sim]] 1",
+		"[[pin]]\nname = \"a/b/c\"\ncolour = 1\n":                            "line 3",
+		"[[pin]]\nname = \"a/b/c\"\nperiod = \"10\"\n":                       "line 3",
+		"[[pin]]\nname = \"a/b/c\"\n\nedge = \"up\"\n":                       "line 4",
+		"[[pin]]\nname = \"a/b/c\"\nmode = \"0777\"\n":                       "line 3",
+		"[[pin]]\nname = \"a/b/c\"\nowner = \"nobody-of-that-name\"\n":       "line 3",
+		"[[pin]]\nname = \"a/b/c\"\ncloud = \"all\"\n":                       "line 3",
+		"[[pin]]\nname = \"a/b/c\"\nscale = 0\n":                             "line 3",
+		"[[pin]]\nname = \"a/b/c\"\nvalue = \"much\"\n":                      "line 3",
+		"[[pin]]\nname = \"[\"\n":                                            "line 2",
+		"[[pin]]\nlabel = \"x\"\n":                                           "[[pin]] 1",
+		"[defaults]\nperiod = \"1us\"\n":                                     "line 2",
+		"[[sim]]\nwave = \"saw\"\n":                                          "[[sim]] 1",
+		"[[sim]]\nwave = \"sine\"\nlow = 2\nhigh = 1\n":                      "[[sim]] 1",
+		"[[sim]]\nwave = \"sine\"\nlow = nan\n":                              "[[sim]] 1",
+		"[[sim]]\nwave = \"csv\"\n":                                          "[[sim]] 1",
+		"[[sim]]\nwave = \"csv\"\nfile = \"/does/not/exist\"\n":              "/does/not/exist",
+		"[[sim]]\nwave = \"input\"\nloop = \"out\"\n":                        "[[sim]] 1",
+		"[[sim]]\nwave = \"sine\"\n[[sim]]\nwave = \"sine\"\n":               "[[sim]] 2",
+		"[[sim]]\nwave = \"sine\"\npin = \"a b\"\n":                          "[[sim]] 1",
+		"[[sim]]\nwave = \"sine\"\nkind = \"wobbly\"\n":                      "[[sim]] 1",
+		"[[pin]]\nname = \"a\"\n":                                            "line 2",
+		"[[pin]]\nname = \"\"\n":                                             "line 2",
+		"[[pin]]\nname = \"a/b/c/d\"\n":                                      "line 2",
+		"[[pin]]\nname = \"a/b c/*\"\n":                                      "line 2",
+		"[[sim]]\nwave = \"sine\"\ncycle = \"0s\"\n":                         "[[sim]] 1",
+		"[[sim]]\nwave = \"sine\"\nperiod = \"0\"\n":                         "[[sim]] 1",
+		"[[pin]]\nname = \"a/b/c\"\nscale = 0\ncloud = \"read\"\n":           "other than 0",
+		"[[pin]]\nname = \"a/b/c\"\ndeadband = -1\ncloud = \"read\"\n":       "write 0, or",
+		"\n[[pin]]\nlabel = \"x\"\n":                                         "line 2",
+		"[[sim]]\nwave = \"sine\"\n[[sim]]\nwave = \"saw\"\n":                "line 3",
+		"# a comment\n[[sim]]\nwave = \"input\"\nloop = \"out\"\n":           "line 2",
+		"# a comment\n[[sim]]\nwave = \"csv\"\nfile = \"/does/not/exist\"\n": "line 2",
 		"[[sim]\n": "line 1",
 	} {
 		_, err := New(Config{File: ioConfig(t, text), Drivers: []Driver{}})
@@ -112,6 +126,21 @@ func TestAMistakeInTheIOConfigHasItsLine(t *testing.T) {
 	}
 	_, err := New(Config{File: filepath.Join(t.TempDir(), "none")})
 	wantKind(t, err, s4t.Invalid)
+}
+
+// TestWhatAPinCannotDoIsToldAndNotDone: it is a problem of the board's I/O.
+func TestWhatAPinCannotDoIsToldAndNotDone(t *testing.T) {
+	out := fakeOutput("fake/a/out")
+	h, _, _ := start(t, Config{File: ioConfig(t, "[[pin]]\nname = \"fake/*/*\"\nvalue = 2\nedge = \"both\"\n")}, out)
+	if _, err := pin(t, h, "fake/a/out").Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, written := out.now(); len(written) != 0 {
+		t.Errorf("driven: %v", written)
+	}
+	if p := h.Problems(); len(p) != 2 || !strings.Contains(p[0], "no value of a digital pin") || !strings.Contains(p[1], "no edges") {
+		t.Errorf("problems %q", p)
+	}
 }
 
 // TestALaterRuleGivesAPinBackToRoot: by name and by number.
@@ -145,6 +174,31 @@ func TestARecordingIsPlayed(t *testing.T) {
 	for _, bad := range []string{"", "time,value\n", "1,2\n0,1\n", "0,NaN\n", "0,1,2\n", "0,1\nx,2\n", "-1,2\n", "1e300,2\n", "nan,1\n"} {
 		if _, err := parseRecording([]byte(bad)); err == nil {
 			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+// TestOnlyARegularFileIsRead: a pipe without a writer and a device would be waited for.
+func TestOnlyARegularFileIsRead(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{pipe, "/dev/zero", t.TempDir()} {
+		text := "[[sim]]\nwave = \"csv\"\nfile = \"" + file + "\"\n"
+		for _, c := range []Config{{File: ioConfig(t, text)}, {File: file}} {
+			c.Drivers = []Driver{}
+			if _, err := New(c); s4t.KindOf(err) != s4t.Invalid || !strings.Contains(err.Error(), "no regular file") || !strings.Contains(err.Error(), file) {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+}
+
+func TestARecordingWithAByteOrderMark(t *testing.T) {
+	for _, text := range []string{"\ufefftime,value\n0,1\n", "\ufeff0,1\n"} {
+		if list, err := parseRecording([]byte(text)); err != nil || len(list) != 1 || list[0].value != 1 {
+			t.Errorf("%q: %v, %v", text, list, err)
 		}
 	}
 }

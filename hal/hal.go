@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/internal/tomlfile"
@@ -150,19 +151,22 @@ func orElse(s, other string) string {
 	return s
 }
 
-// readBounded reads a file of at most n bytes.
+// readBounded reads a regular file of at most n bytes. Nothing that could block is opened so that
+// it does, or read.
 func readBounded(file string, n int64) ([]byte, error) {
-	f, err := os.Open(file)
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0) // fifo(7): it is opened without a writer
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
-		return nil, errors.New("it is no file")
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() && file != os.DevNull {
+		return nil, errors.New("it is no regular file")
 	}
 	b, err := io.ReadAll(io.LimitReader(f, n+1))
 	if err == nil && int64(len(b)) > n {
-		err = errors.New("it is too long")
+		err = errors.New("it is longer than " + strconv.FormatInt(n, 10) + " bytes")
 	}
 	return b, err
 }

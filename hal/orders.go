@@ -106,6 +106,13 @@ func (p *Pin) canWrite(v float64) error {
 		return s4t.Errorf(s4t.NotFound, "", "plug it in again", "the device %s is gone", p.dev.name)
 	case !writable:
 		return s4t.Errorf(s4t.Forbidden, "", "set direction=out where the pin has it", "it is an input")
+	}
+	return p.checkValue(v)
+}
+
+// checkValue checks a value by the kind of the pin.
+func (p *Pin) checkValue(v float64) error {
+	switch {
 	case math.IsNaN(v), math.IsInf(v, 0):
 		return s4t.Errorf(s4t.Invalid, "", "write a number", "%v is no value of a pin", v)
 	case p.kind == s4t.PinDigital && v != 0 && v != 1:

@@ -26,6 +26,7 @@ type Pin struct {
 	driver  []string // keys of settings that its driver knows
 	keys    []string // all that it has
 	rule    rule     // what the owner says of it
+	wrong   []string // with what he says; guarded by hal.mu
 	gone    chan struct{}
 	setting chan struct{} // cap 1: full while settings change
 	tick    *timer        // sampling

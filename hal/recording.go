@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"os"
 	"sort"
 	"strconv"
 	"time"
@@ -30,12 +29,7 @@ type record struct {
 func readRecording(file string) ([]record, error) {
 	const hint = "write lines of a time in seconds and a value, as 0.5,21.3"
 	op := "read the recording " + file
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, s4t.Errorf(s4t.Invalid, op, "name a file that can be read", "%w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxRecording+1))
+	text, err := readBounded(file, maxRecording)
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Invalid, op, "name a file that can be read", "%w", err)
 	}
@@ -48,10 +42,7 @@ func readRecording(file string) ([]record, error) {
 
 // parseRecording reads the text of one. A first line that has no numbers names the columns.
 func parseRecording(text []byte) ([]record, error) {
-	if len(text) > maxRecording {
-		return nil, errors.New("it is longer than 4 MB")
-	}
-	r := csv.NewReader(bytes.NewReader(text))
+	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff")))) // a byte order mark, as spreadsheets write it
 	r.FieldsPerRecord, r.ReuseRecord, r.TrimLeadingSpace = 2, true, true
 	var list []record
 	for line := 1; ; line++ {

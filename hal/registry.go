@@ -115,15 +115,11 @@ func (h *HAL) scan(ctx context.Context) {
 		}
 		if problem, added := h.add(there[name]); added {
 			changed = true
-			wrong = append(wrong, problem...)
+			h.pins[name].wrong = problem
 		}
 	}
-	if len(h.wrong) > 0 && !changed { // what is wrong with pins that were there before stays wrong
-		for _, w := range h.wrong {
-			if strings.HasPrefix(w, "pin ") && !slices.Contains(wrong, w) {
-				wrong = append(wrong, w)
-			}
-		}
+	for _, p := range h.list {
+		wrong = append(wrong, p.wrong...)
 	}
 	h.wrong = wrong
 	if changed {
@@ -177,6 +173,13 @@ func (h *HAL) add(f Found) (wrong []string, added bool) {
 	}
 	p.tick, p.settle, p.lease = newTimer(p.due), newTimer(p.settled), newTimer(p.expired)
 	p.keys = keysOf(f.Pin)
+	if v := rule.Value.set; v != nil && p.checkValue(*v) != nil {
+		wrong = append(wrong, "pin "+name+" is not driven to the value of the io-config: "+p.failed("write", p.checkValue(*v)).Error())
+		p.rule.Value.set = nil
+	}
+	if edge := fromFile[s4t.PinKeyEdge]; edge != "" && edge != "none" && !slices.Contains(p.keys, s4t.PinKeyEdge) {
+		wrong = append(wrong, "pin "+name+" tells no edges: edge of the io-config does nothing")
+	}
 	text := defaultSettings(f, p.keys)
 	wish := map[string]string{}
 	for _, from := range []map[string]string{fromFile, h.set[name]} {

@@ -64,8 +64,11 @@ func checkSetting(key, text string) (string, error) {
 		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 			return bad("write a number")
 		}
-		if key == s4t.PinKeyDeadband && v < 0 || key == s4t.PinKeyScale && v == 0 {
-			return bad("write a number greater than 0")
+		switch {
+		case key == s4t.PinKeyDeadband && v < 0:
+			return bad("write 0, or a number greater than it")
+		case key == s4t.PinKeyScale && v == 0:
+			return bad("write a number other than 0")
 		}
 		return s4t.FormatPinValue(v), nil
 	case s4t.PinKeyLabel:

@@ -38,6 +38,7 @@ type simPin struct {
 	Unit   string      `toml:"unit"`
 	Kind   s4t.PinKind `toml:"kind"`
 	Loop   string      `toml:"loop"` // of input: PIN, or sim/DEVICE/PIN, of the output
+	line   string      // where it is in the file, for people
 }
 
 // demo is what a board has that has nothing else.
@@ -76,7 +77,7 @@ func checkWaves(op string, list []simPin) error {
 	for i := range list {
 		w := &list[i]
 		bad := func(format string, args ...any) error {
-			return s4t.Errorf(s4t.Invalid, op, hint, "[[sim]] "+itoa(i+1)+": "+format, args...)
+			return s4t.Errorf(s4t.Invalid, op, hint, "[[sim]] "+itoa(i+1)+w.line+": "+format, args...)
 		}
 		if w.Device == "" {
 			w.Device = "demo"
@@ -108,6 +109,9 @@ func checkWaves(op string, list []simPin) error {
 		if w.low() > w.high() || math.IsInf(w.low(), 0) || math.IsInf(w.high(), 0) || math.IsNaN(w.low()+w.high()) {
 			return bad("low is greater than high")
 		}
+		if w.Cycle == "0s" || w.Period == "0s" {
+			return bad("cycle and period are times greater than 0")
+		}
 		if w.Unit != s4t.Line(w.Unit, s4t.MaxName) {
 			return bad("%q is no unit", s4t.Line(w.Unit, s4t.MaxName))
 		}
@@ -118,7 +122,7 @@ func checkWaves(op string, list []simPin) error {
 	}
 	for i, w := range list {
 		if w.Wave == waveInput && names[w.Loop] != waveOutput {
-			return s4t.Errorf(s4t.Invalid, op, hint, "[[sim]] %d: loop names no output of sim: %q", i+1, s4t.Line(w.Loop, 3*s4t.MaxName))
+			return s4t.Errorf(s4t.Invalid, op, hint, "[[sim]] %d%s: loop names no output of sim: %q", i+1, w.line, s4t.Line(w.Loop, 3*s4t.MaxName))
 		}
 	}
 	return nil
@@ -158,7 +162,7 @@ func newSim(list []simPin) (*Sim, error) {
 		case waveCSV:
 			var err error
 			if l.rec, err = readRecording(w.File); err != nil {
-				return nil, err
+				return nil, s4t.Errorf(s4t.Invalid, "make the pin "+l.pin.Name+w.line, "", "%w", err)
 			}
 			if w.Cycle == "" {
 				l.cyc = l.rec[len(l.rec)-1].at + time.Second
