@@ -85,10 +85,18 @@ func greNetwork(t *testing.T, c *cloudlab.Cloud, name string) s4t.Network {
 	return n
 }
 
-// measure runs iperf3 from a host to a server and returns bit/s.
+// measure runs iperf3 from a host to a server and returns bit/s. Between two runs the
+// server listens anew, which takes a machine that is emulated a while.
 func measure(t *testing.T, from *netlab.Host, to string, more ...string) float64 {
 	t.Helper()
-	out, err := from.Run(t.Context(), append([]string{"iperf3", "-J", "-c", to, "-t", "2"}, more...)...)
+	var out string
+	var err error
+	for since := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		out, err = from.Run(t.Context(), append([]string{"iperf3", "-J", "-c", to, "-t", "2"}, more...)...)
+		if !strings.Contains(out, "Connection refused") || time.Since(since) > 20*time.Second {
+			break
+		}
+	}
 	var r struct {
 		End struct {
 			Received struct {
