@@ -147,15 +147,16 @@ func (f *pinFeed) answered(list []s4t.Sample) {
 	var first []waiting
 	for _, s := range list {
 		known := f.newest[s.Pin]
-		if known != nil && s.Seq < known.Seq && s.Seq > 0 && f.fresh(s) {
+		switch {
+		case !f.fresh(s), known != nil && s.Seq > known.Seq:
+			continue
+		case known != nil && s.Seq > 0: // it counts anew, and has counted
 			delete(f.newest, s.Pin)
 			continue
 		}
-		if f.fresh(s) && (known == nil || s.Seq < known.Seq) {
-			w := waiting{tell(s), s.Merged}
-			f.newest[s.Pin] = w.toldSample
-			first = append(first, w)
-		}
+		w := waiting{tell(s), s.Merged}
+		f.newest[s.Pin] = w.toldSample
+		first = append(first, w)
 	}
 	f.hand(first)
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -91,12 +92,12 @@ func measure(t *testing.T, from *netlab.Host, to string, more ...string) float64
 	t.Helper()
 	var out string
 	var err error
-	for since := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		out, err = from.Run(t.Context(), append([]string{"iperf3", "-J", "-c", to, "-t", "2"}, more...)...)
-		if !strings.Contains(out, "Connection refused") || time.Since(since) > 20*time.Second {
-			break
+	within(t, 20*time.Second, "iperf3", func() error {
+		if out, err = from.Run(t.Context(), append([]string{"iperf3", "-J", "-c", to, "-t", "2"}, more...)...); strings.Contains(out, "Connection refused") {
+			return errors.New("its server does not listen")
 		}
-	}
+		return nil
+	})
 	var r struct {
 		End struct {
 			Received struct {

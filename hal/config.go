@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2/unstable"
-
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/internal/tomlfile"
 )
@@ -160,7 +158,7 @@ func parseConfig(file string, text []byte) (config, error) {
 	if err := tomlfile.Decode(op, hint, text, &c); err != nil {
 		return config{}, err
 	}
-	lines := tableLines(text)
+	lines := tomlfile.TableLines(text)
 	for i, r := range c.Pin {
 		if r.Name == "" {
 			return config{}, s4t.Errorf(s4t.Invalid, op, hint, "[[pin]] %d%s: it has no name: write DRIVER/DEVICE/PIN or a pattern of it", i+1, lineOf(lines["pin"], i))
@@ -173,21 +171,6 @@ func parseConfig(file string, text []byte) (config, error) {
 		}
 	}
 	return c, checkWaves(op, c.Sim)
-}
-
-// tableLines are the lines of the tables [[NAME]] of a text that was parsed before.
-func tableLines(text []byte) map[string][]int {
-	lines := map[string][]int{}
-	var p unstable.Parser
-	for p.Reset(text); p.NextExpression(); {
-		if e := p.Expression(); e.Kind == unstable.ArrayTable {
-			key := e.Key()
-			key.Next()
-			name := string(key.Node().Data)
-			lines[name] = append(lines[name], p.Shape(key.Node().Raw).Start.Line)
-		}
-	}
-	return lines
 }
 
 // lineOf is where table i begins, for people; "": it is written in another way.

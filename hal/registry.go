@@ -173,9 +173,11 @@ func (h *HAL) add(f Found) (wrong []string, added bool) {
 	}
 	p.tick, p.settle, p.lease = newTimer(p.due), newTimer(p.settled), newTimer(p.expired)
 	p.keys = keysOf(f.Pin)
-	if v := rule.Value.set; v != nil && p.checkValue(*v) != nil {
-		wrong = append(wrong, "pin "+name+" is not driven to the value of the io-config: "+p.failed("write", p.checkValue(*v)).Error())
-		p.rule.Value.set = nil
+	if v := rule.Value.set; v != nil {
+		if err := p.checkValue(*v); err != nil {
+			wrong = append(wrong, "pin "+name+" is not driven to the value of the io-config: "+p.failed("write", err).Error())
+			p.rule.Value.set = nil
+		}
 	}
 	if edge := fromFile[s4t.PinKeyEdge]; edge != "" && edge != "none" && !slices.Contains(p.keys, s4t.PinKeyEdge) {
 		wrong = append(wrong, "pin "+name+" tells no edges: edge of the io-config does nothing")

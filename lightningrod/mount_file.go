@@ -15,8 +15,7 @@ type remoteFile struct {
 	board  *remoteBoard
 	pin    string
 
-	read     s4t.Sample // by Read; guarded by the source's mu
-	haveRead bool
+	read *s4t.Sample // by Read, nil: it was not read; guarded by the source's mu
 }
 
 // ask asks the board.
@@ -41,11 +40,8 @@ func (f *remoteFile) Newest() (sample s4t.Sample, ok bool) {
 	if p == nil || !p.seen || !f.board.live || !f.board.online {
 		return sample, false
 	}
-	if f.haveRead && !p.newest.Newer(f.read) && !p.newest.At.Equal(f.read.At) {
-		return sample, false
-	}
 	n := f.source.node(f.board.name, f.pin)
-	return p.newest, n != nil && pinfs.AtHand(&n.Pin, f.source.now().Sub(p.came))
+	return p.newest, n != nil && pinfs.AtHand(&n.Pin, p.newest, f.source.now().Sub(p.came), f.read)
 }
 
 // Last is the newest sample that came, also while none come any more.
@@ -76,16 +72,14 @@ func (f *remoteFile) Read(ctx context.Context) (sample s4t.Sample, err error) {
 	sample = a.Samples[0]
 	f.source.mu.Lock()
 	defer f.source.mu.Unlock()
-	f.read, f.haveRead = sample, true
+	f.read = &sample
 	return sample, nil
 }
 
 // Write has the board write.
 func (f *remoteFile) Write(ctx context.Context, value float64, fence int64) (held int64, err error) {
-	if _, err := f.ask(ctx, wire.PinAsk{Do: wire.PinWrite, Values: map[string]float64{f.pin: value}, Fence: fence}); err != nil {
-		return 0, err
-	}
-	return 0, nil // a board that mounts has no claim of its own
+	_, err = f.ask(ctx, wire.PinAsk{Do: wire.PinWrite, Values: map[string]float64{f.pin: value}, Fence: fence})
+	return 0, err // a board that mounts has no claim of its own
 }
 
 // Watch has the board's samples come.

@@ -289,19 +289,26 @@ func TestOtherBoardsPins(t *testing.T) {
 	}
 }
 
+// watchSine mounts the other board, and watches a pin of it.
+func watchSine(t *testing.T, d *pinDaemon, c *pinCloud) (s *remoteSource, f pinfs.Pin, woken chan struct{}) {
+	t.Helper()
+	d.set(c, 1)
+	s = mountOf(t, d)
+	treeUntil(t, s, "the other board", isOnline(1))
+	f = s.Open("gate", "sim/demo/sine", pinfs.Holder{})
+	woken = make(chan struct{}, 64)
+	f.Watch(func() { woken <- struct{}{} })
+	return s, f, woken
+}
+
 // TestAMountSurvivesWhatIsBetween: another session, a board that went and came, a
 // lightning-rod that was started again: what is watched goes on, after the last sample.
 func TestAMountSurvivesWhatIsBetween(t *testing.T) {
 	d := newPinDaemon(t)
 	stop := d.start(t)
 	c := newPinCloud(1)
-	d.set(c, 1)
-	s := mountOf(t, d)
-	treeUntil(t, s, "the other board", isOnline(1))
-	pin := s.Open("gate", "sim/demo/sine", pinfs.Holder{})
+	s, pin, woken := watchSine(t, d, c)
 	defer pin.Close()
-	woken := make(chan struct{}, 64)
-	pin.Watch(func() { woken <- struct{}{} })
 	receive(t, "the watch", c.watched)
 	receive(t, "the newest sample", woken)
 	next := func(c *pinCloud, seq uint64) {

@@ -74,12 +74,16 @@ type Pin interface {
 	Close()
 }
 
-// AtHand says whether a sample of a remote pin, that came so long ago, is what a read
-// gives. It is not where the board itself would ask the device, as of an output: that
+// AtHand says whether the newest sample of a remote pin, that came so long ago, is what a
+// read gives. It is not where the board itself would ask the device, as of an output: that
 // a newer value was written may not be known here yet. Nor when it has been quiet for
 // longer: then a reader finds out by asking, within [s4t.PinAnswerTime] in all, that
-// the board is away.
-func AtHand(p *s4t.Pin, age time.Duration) bool {
+// the board is away. Nor where it is older than what the board answered last to this
+// reader; nil: it has not asked.
+func AtHand(p *s4t.Pin, newest s4t.Sample, age time.Duration, answered *s4t.Sample) bool {
+	if answered != nil && !newest.Newer(*answered) && !newest.At.Equal(answered.At) {
+		return false
+	}
 	told := p.PeriodMS > 0 || p.Settings[s4t.PinKeyEdge] == "both"
 	return told && !p.Writable && age < s4t.PinAnswerTime-RemoteTimeout
 }

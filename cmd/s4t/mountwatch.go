@@ -246,12 +246,11 @@ type mountPin struct {
 	board  string
 	name   string
 
-	mu       sync.Mutex  // guards what follows; taken before a watch's
-	watch    *mountWatch // nil: nobody polls the file
-	read     s4t.Sample  // by Read
-	haveRead bool
-	ours     int64 // fence under which it wrote
-	others   int64 // fence of a claim that somebody else made
+	mu     sync.Mutex  // guards what follows; taken before a watch's
+	watch  *mountWatch // nil: nobody polls the file
+	read   *s4t.Sample // by Read; nil: it was not read
+	ours   int64       // fence under which it wrote
+	others int64       // fence of a claim that somebody else made
 }
 
 // Open is for pinfs.
@@ -292,11 +291,7 @@ func (p *mountPin) Newest() (s4t.Sample, bool) {
 	s, ok := p.watch.newest[p.name]
 	p.watch.mu.Unlock()
 	q := b.pin(p.name)
-	ok = ok && q != nil && pinfs.AtHand(q, p.source.now().Sub(s.came))
-	if p.haveRead && !s.Sample.Newer(p.read) && !s.At.Equal(p.read.At) {
-		ok = false
-	}
-	return s.Sample, ok
+	return s.Sample, ok && q != nil && pinfs.AtHand(q, s.Sample, p.source.now().Sub(s.came), p.read)
 }
 
 // Last is for pinfs.
@@ -325,7 +320,7 @@ func (p *mountPin) Read(ctx context.Context) (s4t.Sample, error) {
 		return s, err
 	}
 	p.mu.Lock()
-	p.read, p.haveRead = s, true
+	p.read = &s
 	p.mu.Unlock()
 	return s, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/stack4things/s4t"
 )
@@ -38,4 +39,20 @@ func Decode(op, hint string, text []byte, cfg any) error {
 		return s4t.Errorf(s4t.Invalid, op, hint, "%w", err)
 	}
 	return nil
+}
+
+// TableLines returns the lines at which the tables [[NAME]] of a text begin, by name, for
+// mistakes that show only when all is read. Decode has taken the text before.
+func TableLines(text []byte) map[string][]int {
+	lines := map[string][]int{}
+	var p unstable.Parser
+	for p.Reset(text); p.NextExpression(); {
+		if e := p.Expression(); e.Kind == unstable.ArrayTable {
+			key := e.Key()
+			key.Next()
+			name := string(key.Node().Data)
+			lines[name] = append(lines[name], p.Shape(key.Node().Raw).Start.Line)
+		}
+	}
+	return lines
 }
