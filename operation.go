@@ -1,6 +1,9 @@
 package s4t
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Operation records a request that changes desired state, and how it went.
 type Operation struct {
@@ -14,17 +17,50 @@ type Operation struct {
 	ErrorKind Kind            `json:"error_kind,omitempty"`
 	CreatedAt time.Time       `json:"created_at"`
 	EndedAt   *time.Time      `json:"ended_at,omitempty"`
+
+	Run *CommandRun `json:"run,omitempty"` // of a command
+}
+
+// CommandRun is what an operation of the kind "command.run" has besides. Its steps
+// are the states that it went through.
+type CommandRun struct {
+	Board     string          `json:"board"` // name
+	BoardID   BoardID         `json:"board_id"`
+	Command   string          `json:"command"`
+	Params    json.RawMessage `json:"params,omitempty"`
+	Key       string          `json:"key,omitempty"`        // idempotency key
+	Result    json.RawMessage `json:"result,omitempty"`     // of one that succeeded
+	ExpiresAt *time.Time      `json:"expires_at,omitempty"` // of one that is queued: it begins before it, or never
 }
 
 // OperationStatus of an operation.
 type OperationStatus string
 
-// The statuses of an operation.
+// The statuses of an operation. A command is not running but accepted, queued or
+// started:
+//
+//	accepted --> started --> succeeded | failed | cancelled
+//	queued --> accepted | expired | cancelled
 const (
 	OperationRunning   OperationStatus = "running"
 	OperationSucceeded OperationStatus = "succeeded"
 	OperationFailed    OperationStatus = "failed"
+
+	OperationAccepted  OperationStatus = "accepted"  // its board has it
+	OperationQueued    OperationStatus = "queued"    // it waits for its board
+	OperationStarted   OperationStatus = "started"   // it runs
+	OperationExpired   OperationStatus = "expired"   // it did not begin in time, and never will
+	OperationCancelled OperationStatus = "cancelled" // somebody cancelled it
 )
+
+// Ended reports whether a status is the last one.
+func (s OperationStatus) Ended() bool {
+	switch s {
+	case OperationSucceeded, OperationFailed, OperationExpired, OperationCancelled:
+		return true
+	}
+	return false
+}
 
 // Step is one numbered step of the paper's Fig. 3. A step that several boards
 // take is done when the last of them has taken it.

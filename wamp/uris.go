@@ -26,11 +26,17 @@ const (
 	Pins      = "cloud.pins"      // wire.PinReport -> wire.Empty
 	Samples   = "cloud.samples"   // wire.PinSamples -> wire.Empty; answered when those who watch have them
 	Remote    = "cloud.remote"    // wire.PinRemote -> wire.PinRemoteAnswer: the pins of the project's other boards
+	Code      = "cloud.code"      // wire.CodeReport -> wire.Empty: what code the board can run, its commands, its owner's profile
+	Runs      = "cloud.runs"      // wire.RunReport -> wire.RunsHeard: what became of commands
+	Lines     = "cloud.lines"     // wire.FeedLines -> wire.Empty; answered when who follows has them
+	Token     = "cloud.token"     // wire.PluginTokenAsk -> wire.PluginToken
 
 	Wake     = "wake"     // topic: wire.BoardWake
 	Ping     = "ping"     // wire.Empty -> wire.Empty
 	Doctor   = "doctor"   // wire.Empty -> wire.DoctorReport
 	HostKeys = "hostkeys" // wire.HostKeysAsk -> wire.HostKeys
+
+	CodeAsk = "code" // wire.CodeAsk -> wire.CodeAnswer: commands, plugins, logs
 
 	PinsAsk     = "pins"     // wire.PinAsk -> wire.PinAnswer
 	PinsSamples = "samples"  // wire.PinSamples -> wire.Empty: of another board's pins, which this one watches

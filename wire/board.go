@@ -226,9 +226,10 @@ type BoardReport struct {
 type BoardTicket struct {
 	Board   s4t.BoardID `json:"board"`
 	Epoch   int64       `json:"epoch"`
-	Purpose string      `json:"purpose"`        // PurposePort or PurposeStreams
-	Port    s4t.PortID  `json:"port,omitempty"` // with PurposePort
-	Count   int         `json:"count"`          // 1 to 16
+	Purpose string      `json:"purpose"`          // PurposePort, PurposeStreams or PurposeBundle
+	Port    s4t.PortID  `json:"port,omitempty"`   // with PurposePort
+	Plugin  string      `json:"plugin,omitempty"` // with PurposeBundle: ResourceKey.ID of its DesiredPlugin
+	Count   int         `json:"count"`            // 1 to 16
 }
 
 // BoardTickets answers it.

@@ -22,6 +22,7 @@ const (
 	KindStreams Kind = "streams" // of a board: DesiredStreams; of a tunnel agent: TunnelStreams, the board may have idle data rtunnels there and is up while it has one. ID: a board
 	KindNetwork Kind = "network" // of a tunnel agent: TunnelNetwork. ID: a network
 	KindGRE     Kind = "gre"     // of a tunnel agent: GREAttachment. ID: an endpoint
+	KindPlugin  Kind = "plugin"  // of a board: DesiredPlugin. ID: a plugin on a board
 	KindUplink  Kind = "uplink"  // of a tunnel agent: TunnelUplink. ID: a network
 )
 

@@ -15,6 +15,7 @@ const (
 	PurposePort    = "port"    // a board opens the data rtunnel of one port
 	PurposeStreams = "streams" // a board opens an idle data rtunnel that waits for a stream
 	PurposeStream  = "stream"  // a user opens one stream to a target of a board
+	PurposeBundle  = "bundle"  // a board fetches a bundle
 	PurposeService = "service" // a tunnel agent opens streams of an exposed service; valid while the service is desired, any number of times
 )
 
@@ -27,6 +28,7 @@ type Ticket struct {
 	Board   s4t.BoardID   `json:"b"`
 	Port    s4t.PortID    `json:"n,omitempty"` // PurposePort
 	Service s4t.ServiceID `json:"s,omitempty"` // PurposeService
+	Bundle  string        `json:"d,omitempty"` // PurposeBundle: its digest
 	Target  string        `json:"t,omitempty"` // PurposeStream, PurposeService: "host:port" on the board's side
 	Expires int64         `json:"e,omitempty"` // Unix seconds, the cloud's clock; 0 with PurposeService only
 	User    string        `json:"u,omitempty"` // who asked, for the board's log

@@ -22,6 +22,11 @@ const (
 	TopicWAMPPins = "wamp-agent-pins" // the same, at the board's WAMP agent; and samples for boards that watch
 	TopicAPIPins  = "api-pins"        // samples for an API process that watches; its server name is made anew by every start
 
+	TopicCommands     = "conductor-commands"  // what users ask of the code on boards: it waits for a board, and there is much of it
+	TopicWAMPCommands = "wamp-agent-commands" // the same, at the board's WAMP agent
+	TopicAPIFeeds     = "api-feeds"           // lines for an API process that follows; its server name is made anew by every start
+	TopicBundles      = "conductor-bundles"   // parts of bundles
+
 	TopicEvents = "events" // fan-out of [News], from every conductor to every API
 )
 
@@ -32,6 +37,8 @@ func TopicOf(method string) string {
 		return TopicQuestions
 	case MethodBoardRemote: // it waits for another board
 		return TopicPins
+	case MethodPluginStatus:
+		return TopicCommands
 	}
 	switch noun, _, _ := strings.Cut(method, "."); noun {
 	case "session":
@@ -40,6 +47,10 @@ func TopicOf(method string) string {
 		return TopicAgents
 	case "pin":
 		return TopicPins
+	case "command", "feed":
+		return TopicCommands
+	case "bundle":
+		return TopicBundles
 	}
 	return TopicConductor
 }
