@@ -110,7 +110,9 @@ type Sandbox struct {
 // NewSandbox makes the cgroups of all guests, and kills what is left in them of a
 // lightning-rod that was killed. It starts the stub once to see what
 // this machine can enforce; what it cannot is no error.
-func NewSandbox(cfg SandboxConfig) (*Sandbox, error) {
+func NewSandbox(cfg SandboxConfig) (*Sandbox, error) { return newSandbox(cfg, findHierarchies()) }
+
+func newSandbox(cfg SandboxConfig, h *hierarchies) (*Sandbox, error) {
 	const op = "make the sandbox of plugins"
 	if cfg.Name == "" || strings.ContainsAny(cfg.Name, "/\n") || len(cfg.Stub) == 0 {
 		return nil, s4t.Errorf(s4t.Invalid, op, "", "Name and Stub are required")
@@ -118,7 +120,6 @@ func NewSandbox(cfg SandboxConfig) (*Sandbox, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := findHierarchies()
 	s := &Sandbox{cfg: cfg, forks: make(chan func()), running: map[*Process]bool{}}
 	if err := h.clear(cfg.Name); err != nil {
 		cfg.Log.Warn("guests of an earlier run are left", "err", err)
