@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -159,11 +160,8 @@ func (s *Sandbox) SetLimits(l Limits) error {
 	defer s.setting.Unlock()
 	s.mu.Lock()
 	s.limits = l
-	running := make([]*Process, 0, len(s.running))
-	for p := range s.running {
-		running = append(running, p)
-	}
 	s.mu.Unlock()
+	running := s.guests()
 	// A group may not have more than the one that it is in (v1 refuses it), so
 	// those inside give way while the outer one is set.
 	for _, p := range running {
@@ -177,6 +175,13 @@ func (s *Sandbox) SetLimits(l Limits) error {
 		return s4t.Errorf(s4t.Unavailable, "limit plugins", "", "%w", err)
 	}
 	return nil
+}
+
+// guests are those that run.
+func (s *Sandbox) guests() []*Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.running))
 }
 
 // killLargest kills the process that holds the most memory, and says whether there was one.
@@ -220,10 +225,7 @@ func (l Limits) within(outer Limits) Limits {
 func (s *Sandbox) Used() Used {
 	s.mu.Lock()
 	u := Used{CPU: s.past}
-	running := make([]*Process, 0, len(s.running))
-	for p := range s.running {
-		running = append(running, p)
-	}
+	running := slices.Collect(maps.Keys(s.running)) // in the same moment
 	s.mu.Unlock()
 	for _, p := range running {
 		one := p.Used()
@@ -244,12 +246,7 @@ func (s *Sandbox) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 	s.starting.Wait()
-	s.mu.Lock()
-	running := make([]*Process, 0, len(s.running))
-	for p := range s.running {
-		running = append(running, p)
-	}
-	s.mu.Unlock()
+	running := s.guests()
 	for _, p := range running {
 		p.signalAll(killSignal)
 	}
