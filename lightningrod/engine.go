@@ -37,6 +37,7 @@ type Config struct {
 	IO            string                               // optional: where the tree of the board's pins is mounted; default: nowhere
 	IOConfig      string                               // optional: the file with what the owner says of pins (io-config); default: none
 	Pins          *hal.Config                          // optional: drivers of pins and where they look; File, State and Log are set here; default those of the kernel where IO or IOConfig is set, else the board has no pins
+	Guests        *GuestsConfig                        // optional: code of others runs here; default none does
 	Ready         func(board string, generation int64) // optional: called each time the board is connected and has applied its desired state
 	Log           *slog.Logger                         // optional: default discards
 }
@@ -61,6 +62,7 @@ type Engine struct {
 	around   *around
 	pins     *boardPins  // set by Run; nil: it has none
 	remote   *remotePins // set by Run
+	guests   *guests     // set by Run; nil: no code of others runs here
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
 
@@ -141,6 +143,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.openPins(); err != nil {
 		return err
 	}
+	if err := e.openGuests(); err != nil {
+		return err
+	}
 	e.recall()
 	cfg := connectorConfig{Identity: e.id, Trust: e.trust, Doctor: e.doctor, HostKeys: e.ssh.answer, Log: e.cfg.Log}
 	if e.pins != nil {
@@ -174,6 +179,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	if e.pins != nil {
 		background.Go(func() { e.pins.run(ctx) })
+	}
+	if e.guests != nil {
+		background.Go(func() { e.guests.run(ctx) })
 	}
 	background.Go(func() { e.judge(ctx) })
 	background.Go(func() { e.around.Run(ctx) })
