@@ -260,7 +260,7 @@ func (j *Journal) rewrite() error {
 		return err
 	}
 	if dir, err := os.Open(filepath.Dir(j.cfg.Path)); err == nil {
-		dir.Sync() // best effort: not every file system can
+		j.cfg.Sync(dir) // best effort: not every file system can
 		dir.Close()
 	}
 	j.use(f)
