@@ -277,6 +277,20 @@ func (j *Journal) States(ids []s4t.OperationID) (known []wire.RunState, unknown 
 	return known, unknown
 }
 
+// Find returns how a run is that is known by its ID or, unless that is empty, its key.
+func (j *Journal) Find(id s4t.OperationID, key string) (st wire.RunState, known bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e := j.runs[id]
+	if e == nil && key != "" {
+		e = j.keys[key]
+	}
+	if e == nil {
+		return st, false
+	}
+	return j.whole(e), true
+}
+
 // Count returns how many runs have not ended, and how many ended that the cloud has
 // not heard of.
 func (j *Journal) Count() (open, unheard int) {
