@@ -72,7 +72,7 @@ func (m *Manager) argv(of bundle.Manifest, args []string, folder, data, board st
 	case s4t.RuntimePython:
 		return append([]string{m.python, "-u", path}, args[1:]...), nil // unbuffered: for the protocol, and the log
 	case s4t.RuntimeWASI:
-		host := []string{"plugin-host", folder, data, board, path}
+		host := []string{hostName, folder, data, board, path}
 		return append(append(append([]string{}, m.cfg.Self...), host...), args[1:]...), nil
 	}
 	return append([]string{path}, args[1:]...), nil
