@@ -2,6 +2,9 @@ package s4t
 
 import "time"
 
+// MaxHours bounds the text of hours, in bytes.
+const MaxHours = 1024
+
 // Profile is what the owner of a board gives of it to others. It is set on the
 // board, and cannot be changed from the cloud. An empty field is no limit.
 type Profile struct {
