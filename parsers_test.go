@@ -38,6 +38,7 @@ var parsers = []struct{ reads, target string }{
 	{"a join string", ". FuzzParseJoin"},
 	{"a range of ports", ". FuzzPortRange"},
 	{"text from outside that is shown", ". FuzzLine"},
+	{"what the owner of a board gives", ". FuzzProfile"},
 	{"a ticket", "wire FuzzVerifyTicket"},
 	{"X-Forwarded-For of a reverse proxy", "cloud FuzzForwarded"},
 	{"the configuration of iotronic", "cmd/iotronic FuzzParseConfig"},
