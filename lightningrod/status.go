@@ -16,21 +16,22 @@ import (
 
 // Status is what `lightning-rod status -o json` prints.
 type Status struct {
-	Board             string          `json:"board"` // its name
-	ID                s4t.BoardID     `json:"id"`
-	URL               string          `json:"url"` // of the cloud
-	Running           bool            `json:"running"`
-	Connected         bool            `json:"connected"`
-	Epoch             int64           `json:"epoch"`              // of the session; 0 while not connected
-	Generation        int64           `json:"generation"`         // of the desired state, as far as the board knows
-	AppliedGeneration int64           `json:"applied_generation"` //
-	Ports             []PortStatus    `json:"ports"`
-	Services          []ServiceStatus `json:"services"`
-	IO                *IOStatus       `json:"io,omitempty"` // nil: no lightning-rod runs
-	Problems          []string        `json:"problems"`
-	ReadOnly          bool            `json:"state_read_only,omitempty"` // the state directory cannot be written: what is there is used
-	Trouble           string          `json:"trouble,omitempty"`         // the one of the problems that is why there is no session
-	Cause             string          `json:"cause,omitempty"`           // of the trouble: the ID of a [wire.Diagnosis]; empty: not known
+	Board             string            `json:"board"` // its name
+	ID                s4t.BoardID       `json:"id"`
+	URL               string            `json:"url"` // of the cloud
+	Running           bool              `json:"running"`
+	Connected         bool              `json:"connected"`
+	Epoch             int64             `json:"epoch"`              // of the session; 0 while not connected
+	Generation        int64             `json:"generation"`         // of the desired state, as far as the board knows
+	AppliedGeneration int64             `json:"applied_generation"` //
+	Ports             []PortStatus      `json:"ports"`
+	Services          []ServiceStatus   `json:"services"`
+	IO                *IOStatus         `json:"io,omitempty"`      // nil: no lightning-rod runs
+	Profile           *s4t.BoardProfile `json:"profile,omitempty"` // nil: no lightning-rod runs
+	Problems          []string          `json:"problems"`
+	ReadOnly          bool              `json:"state_read_only,omitempty"` // the state directory cannot be written: what is there is used
+	Trouble           string            `json:"trouble,omitempty"`         // the one of the problems that is why there is no session
+	Cause             string            `json:"cause,omitempty"`           // of the trouble: the ID of a [wire.Diagnosis]; empty: not known
 }
 
 // PortStatus is the board's half of one port.
@@ -121,8 +122,9 @@ func ReadStatus(ctx context.Context, state string) (Status, error) {
 
 // The questions on the socket, one line each; the answer is one JSON object.
 const (
-	askStatus = "status"
-	askLeave  = "leave"
+	askStatus  = "status"
+	askLeave   = "leave"
+	askProfile = "profile" // the owner's file is read anew, and followed: s4t.BoardProfile
 )
 
 // leaveAnswer answers askLeave; the process ends after it.
