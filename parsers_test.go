@@ -39,6 +39,7 @@ var parsers = []struct{ reads, target string }{
 	{"a range of ports", ". FuzzPortRange"},
 	{"text from outside that is shown", ". FuzzLine"},
 	{"a ticket", "wire FuzzVerifyTicket"},
+	{"the JSON Schema of a command, and what is checked against it", "schema FuzzSchema"},
 	{"X-Forwarded-For of a reverse proxy", "cloud FuzzForwarded"},
 	{"the configuration of iotronic", "cmd/iotronic FuzzParseConfig"},
 	{"a file of contexts", "cmd/s4t FuzzReadContexts"},
