@@ -38,6 +38,7 @@ var parsers = []struct{ reads, target string }{
 	{"a join string", ". FuzzParseJoin"},
 	{"a range of ports", ". FuzzPortRange"},
 	{"text from outside that is shown", ". FuzzLine"},
+	{"what the owner of a board gives", ". FuzzProfile"},
 	{"a ticket", "wire FuzzVerifyTicket"},
 	{"the JSON Schema of a command, and what is checked against it", "schema FuzzSchema"},
 	{"X-Forwarded-For of a reverse proxy", "cloud FuzzForwarded"},
