@@ -83,6 +83,7 @@ func New(c Config) (*API, error) {
 	a.pinStreamRoutes()
 	a.pinAllRoutes()
 	a.serviceRoutes()
+	a.fleetRoutes()
 	a.bridgeRoutes()
 	a.uplinkRoutes()
 	a.greRoutes()

@@ -59,6 +59,7 @@ var changing = map[string]any{
 	wire.MethodUplinkSet: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodUplinkRemove: s4t.Operation{ID: "o1", Object: "marker"},
 	wire.MethodAttachGRE: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodDetachGRE: s4t.Operation{ID: "o1", Object: "marker"},
 	wire.MethodBridgeCreate: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeDelete: s4t.Operation{ID: "o1", Object: "marker"},
+	wire.MethodFleetCreate: s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetUpdate: s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetDelete: wire.Empty{},
 	wire.MethodBridgeAdd: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeRemove: s4t.Operation{ID: "o1", Object: "marker"},
 }
 
@@ -73,6 +74,7 @@ var shown = map[string]any{
 	wire.MethodBoardDoctor: wire.DoctorReport{Board: "marker-board"}, wire.MethodServiceGet: s4t.Service{ID: "s1", Board: "marker-board"},
 	wire.MethodBridgeGet: s4t.Bridge{ID: "br1", Name: "marker-bridge"}, wire.MethodNetworkGet: s4t.Network{ID: "n1", Name: "marker-network"},
 	wire.MethodSubnetGet: s4t.Subnet{ID: "sn1", Network: "marker"}, wire.MethodPortGet: s4t.Port{ID: "po1", Board: "marker-board"},
+	wire.MethodFleetGet:     s4t.Fleet{ID: "f1", Name: "marker-fleet"},
 	wire.MethodOperationGet: s4t.Operation{ID: "o1", Kind: "marker", Status: s4t.OperationSucceeded},
 }
 
@@ -84,6 +86,7 @@ var listed = map[string]any{
 	wire.MethodPortList: listOf(s4t.Port{ID: "marker"}), wire.MethodOperationList: listOf(s4t.Operation{ID: "o1", Kind: "marker"}),
 	wire.MethodPinAll:    wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
 	wire.MethodMetrics:   wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
+	wire.MethodFleetList: listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
 	wire.MethodAuditList: listOf(s4t.AuditRecord{User: "marker-user"}),
 }
 

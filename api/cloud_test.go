@@ -89,14 +89,15 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	board := must(c.CreateBoard(ctx, apiclient.BoardCreate{Name: "kitchen"}))(t)
 	must(c.CreateBoard(ctx, apiclient.BoardCreate{Name: "garden"}))(t)
 	op := must(c.CreateBridge(ctx, apiclient.BridgeCreate{Name: "lab", Boards: []string{"kitchen", "garden"}}))(t)
+	fleet := must(c.CreateFleet(ctx, apiclient.FleetCreate{Name: "lamps", Boards: []string{"kitchen"}}))(t)
 	exposed := must(c.ExposeService(ctx, "kitchen", apiclient.ServiceExpose{Service: "ssh"}))(t)
 	bridge := must(c.Bridge(ctx, "lab"))(t)
 	network := must(c.Network(ctx, string(bridge.Network)))(t)
 	ids := map[string]string{
-		"{board}": string(board.ID), "{pin}": "kitchen-pin", "{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{token}": string(member.ID),
+		"{board}": string(board.ID), "{fleet}": string(fleet.ID), "{pin}": "kitchen-pin", "{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{token}": string(member.ID),
 		"/v1/operations/{id}": string(op.ID), "/v1/networks/{id}": string(network.ID), "/v1/subnets/{id}": string(network.Subnets[0].ID), "/v1/ports/{id}": string(bridge.Ports[0].ID),
 	}
-	secrets := []string{"kitchen", "garden", "lab", "maria", home.Name + `"`}
+	secrets := []string{"kitchen", "garden", "lab", "lamps", "maria", home.Name + `"`}
 	for _, id := range ids {
 		secrets = append(secrets, id)
 	}
@@ -112,6 +113,8 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		"PUT /v1/boards/{board}/pins/{pin}/value":  `1`,
 		"PATCH /v1/boards/{board}/pins/{pin}":      `{"edge":"both"}`,
 		"POST /v1/boards/{board}/pins/{pin}/claim": `{"for":"10m"}`,
+		"POST /v1/fleets":                          `{"name":"new"}`,
+		"PATCH /v1/fleets/{fleet}":                 `{"name":"newer"}`,
 		"POST /v1/bridges":                         `{"name":"new","boards":["` + string(board.ID) + `"]}`,
 		"POST /v1/bridges/{bridge}/boards":         `{"boards":["` + string(board.ID) + `"]}`,
 		"POST /v1/bridges/{bridge}/boards/remove":  `{"boards":["` + string(board.ID) + `"]}`,
@@ -126,7 +129,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	}
 	snapshot := func() string {
 		var s strings.Builder
-		for _, list := range []string{"boards", "bridges", "services", "networks", "subnets", "ports", "projects", "users"} {
+		for _, list := range []string{"boards", "fleets", "bridges", "services", "networks", "subnets", "ports", "projects", "users"} {
 			_, body := r.do(t, "GET", "/v1/"+list, adminToken, "")
 			s.WriteString(body)
 		}
