@@ -113,7 +113,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		"PUT /v1/boards/{board}/pins/{pin}/value":  `1`,
 		"PATCH /v1/boards/{board}/pins/{pin}":      `{"edge":"both"}`,
 		"POST /v1/boards/{board}/pins/{pin}/claim": `{"for":"10m"}`,
-		"POST /v1/fleets":                          `{"name":"new"}`,
+		"POST /v1/fleets":                          `{"name":"new","boards":["` + string(board.ID) + `"]}`,
 		"PATCH /v1/fleets/{fleet}":                 `{"name":"newer"}`,
 		"POST /v1/bridges":                         `{"name":"new","boards":["` + string(board.ID) + `"]}`,
 		"POST /v1/bridges/{bridge}/boards":         `{"boards":["` + string(board.ID) + `"]}`,
