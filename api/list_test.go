@@ -202,7 +202,7 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 			}
 		}
 	}
-	if seen < 60 || pages != 18 {
+	if seen < 60 || pages != 20 {
 		t.Errorf("only %d bounds, %d lists", seen, pages)
 	}
 }

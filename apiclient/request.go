@@ -128,6 +128,8 @@ type Problem struct {
 	Title  string   `json:"title" doc:"Text of the status code"`
 	Status int      `json:"status" doc:"The status code"`
 	Detail string   `json:"detail" doc:"What was attempted, on what, and what is wrong"`
-	Kind   s4t.Kind `json:"kind" enum:"invalid,not_found,unauthenticated,forbidden,conflict,offline,unavailable,timeout,too_many,internal" doc:"What can be done about it, for programs"`
+	Kind   s4t.Kind `json:"kind" enum:"invalid,not_found,unauthenticated,forbidden,conflict,offline,unavailable,timeout,too_many,stale,failed,internal" doc:"What can be done about it, for programs"`
 	Hint   string   `json:"hint,omitempty" doc:"What to do, for people"`
+
+	Operation s4t.OperationID `json:"operation,omitempty" doc:"Of a command that began"`
 }
