@@ -125,7 +125,7 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 		}
 		return json.Marshal(c)
 	}
-	if method != wire.MethodEventFeed && method != wire.MethodPinWatch { // the API asks these by itself
+	if method != wire.MethodEventFeed && method != wire.MethodPinWatch && method != wire.MethodFeedFollow { // the API asks these by itself
 		f.calls = append(f.calls, method+" by "+req.Caller.User)
 		f.ref = req.Ref + req.Board + req.ID
 		if method == wire.MethodCommandFleet {
