@@ -64,7 +64,7 @@ const (
 
 // lanes are the topics, and how many requests of each are handled at a time.
 // Most take a millisecond of the database; questions wait for others.
-var lanes = map[string]int{wire.TopicConductor: 128, wire.TopicQuestions: 64, wire.TopicBoards: 128, wire.TopicAgents: 32, wire.TopicPins: pinWorkers}
+var lanes = map[string]int{wire.TopicConductor: 128, wire.TopicQuestions: 64, wire.TopicBoards: 128, wire.TopicAgents: 32, wire.TopicPins: pinWorkers, wire.TopicCommands: pinWorkers}
 
 // New checks cfg and adds the conductor's methods to cfg.Mux. It does nothing
 // else until Run.
@@ -132,6 +132,9 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodPinAsk:      queue.Handle(c.pinAsk),
 		wire.MethodPinAll:      queue.Handle(c.pinAll),
 		wire.MethodPinWatch:    queue.Handle(c.pinWatch),
+
+		wire.MethodBoardCode:    queue.Handle(c.takeCode),
+		wire.MethodBoardProfile: queue.Handle(c.boardProfile),
 
 		wire.MethodProjectUpdate: queue.Handle(c.projectUpdate),
 
