@@ -82,6 +82,7 @@ func New(c Config) (*API, error) {
 	a.pinRoutes()
 	a.pinStreamRoutes()
 	a.pinAllRoutes()
+	a.pluginRoutes()
 	a.serviceRoutes()
 	a.bridgeRoutes()
 	a.uplinkRoutes()

@@ -61,7 +61,9 @@ func TestPluginsAndTheirVersions(t *testing.T) {
 			}
 			return nil
 		})
-		fails(t, db, func(tx *Tx) error { return tx.InsertPlugin(s4t.Plugin{ID: "other", Project: w.project.ID, Name: "hello"}) }, "plugins.name")
+		fails(t, db, func(tx *Tx) error {
+			return tx.InsertPlugin(s4t.Plugin{ID: "other", Project: w.project.ID, Name: "hello"})
+		}, "plugins.name")
 		fails(t, db, func(tx *Tx) error { return tx.InsertPluginVersion(v) }, "plugin_versions.version")
 
 		write(t, db, func(tx *Tx) error { return tx.DeletePluginVersion(v2) })

@@ -1,7 +1,11 @@
 package store
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
@@ -11,6 +15,27 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
 )
+
+// A token's secret is "s4t_" and 32 random bytes in base64url. What is stored
+// is its SHA-256: a secret of 256 bits needs no slow hash.
+const (
+	SecretPrefix = "s4t_"
+	SecretLen    = len(SecretPrefix) + (secretBytes*8+5)/6
+	secretBytes  = 32
+)
+
+// NewSecret makes the secret of a token.
+func NewSecret() string {
+	b := make([]byte, secretBytes)
+	rand.Read(b) // it never fails
+	return SecretPrefix + base64.RawURLEncoding.EncodeToString(b)
+}
+
+// HashSecret is what is stored of a secret.
+func HashSecret(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
 
 // TokenRow is a token with the id of its user. Its Secret is empty: only a
 // hash of it is kept.
