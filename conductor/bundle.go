@@ -23,10 +23,8 @@ import (
 const (
 	// bundleWorkers is how many parts are put and given at a time.
 	bundleWorkers = 16
-	// maxBundleReads is how many bundles of a project are read to their end at a time,
-	// and maxPluginQuestions how many boards it asks for their plugins.
-	maxBundleReads     = 2
-	maxPluginQuestions = 64
+	// maxBundleReads is how many bundles of a project are read to their end at a time.
+	maxBundleReads = 2
 	// bundleIdle is how long a bundle stays that no version is made of.
 	bundleIdle = time.Hour
 )

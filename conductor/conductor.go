@@ -54,9 +54,15 @@ type Conductor struct {
 	fleet     fleet
 	questions *questions
 
-	pinQuestions    *questions // about pins
-	pluginQuestions *questions // about plugins
-	bundleReads     *questions // bundles whose manifest is read
+	pinQuestions *questions // about pins
+
+	commandQuestions *questions // about commands
+	fleetRuns        *questions // commands of fleets
+	bundleReads      *questions // bundles that are read to their end
+	inserts          *gather[newRun, insertedRun]
+	heard            *gather[heardRun, store.Run]
+	codes            codes
+	settles          settles
 }
 
 const (
@@ -101,10 +107,13 @@ func New(cfg Config) (*Conductor, error) {
 	c := &Conductor{
 		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
 		upkept: upkept{holder: s4t.NewID()}, questions: newQuestions(maxQuestions), pinQuestions: newQuestions(maxPinQuestions),
-		pluginQuestions: newQuestions(maxPluginQuestions), bundleReads: newQuestions(maxBundleReads),
+		commandQuestions: newQuestions(maxCommandQuestions), fleetRuns: newQuestions(maxFleetRuns), codes: newCodes(), settles: newSettles(),
+		bundleReads: newQuestions(maxBundleReads),
 	}
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.reports = &gather[wire.BoardReport, wire.Empty]{run: c.boardReports}
+	c.inserts = &gather[newRun, insertedRun]{run: c.insertRuns}
+	c.heard = &gather[heardRun, store.Run]{run: c.hearRuns}
 	c.Register(cfg.Mux)
 	return c, nil
 }
@@ -138,6 +147,15 @@ func (c *Conductor) Register(mux queue.Mux) {
 
 		wire.MethodBoardCode:    queue.Handle(c.takeCode),
 		wire.MethodBoardProfile: queue.Handle(c.boardProfile),
+
+		wire.MethodBoardRuns:     queue.Handle(c.boardRuns),
+		wire.MethodCommandRun:    queue.Handle(c.commandRun),
+		wire.MethodCommandFleet:  queue.Handle(c.commandFleet),
+		wire.MethodCommandList:   queue.Handle(c.commandList),
+		wire.MethodCommandGet:    queue.Handle(c.commandGet),
+		wire.MethodCommandCancel: queue.Handle(c.commandCancel),
+		wire.MethodBoardAsk:      queue.Handle(c.boardAsk),
+		wire.MethodFeedFollow:    queue.Handle(c.feedFollow),
 
 		wire.MethodProjectUpdate: queue.Handle(c.projectUpdate),
 
@@ -206,6 +224,9 @@ func (c *Conductor) Run(ctx context.Context) error {
 	group.Go(func() error { c.tellNews(ctx); return nil })
 	group.Go(func() error { c.noteSteps(ctx); return nil })
 	group.Go(func() error { c.keepUp(ctx); return nil })
+	for range settlers {
+		group.Go(func() error { c.settleBoards(ctx); return nil })
+	}
 	for topic, workers := range lanes {
 		mux := queue.Mux{}
 		for method, h := range c.cfg.Mux {

@@ -348,7 +348,7 @@ func (c *Conductor) pluginStatus(ctx context.Context, req wire.PluginStatus) (wi
 	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
 		return wire.List[s4t.BoardPlugin]{}, err
 	}
-	leave, err := c.pluginQuestions.enter(op, req.Caller.Project)
+	leave, err := c.commandQuestions.enter(op, req.Caller.Project)
 	if err != nil {
 		return wire.List[s4t.BoardPlugin]{}, err
 	}
@@ -381,8 +381,8 @@ func (c *Conductor) pluginStatus(ctx context.Context, req wire.PluginStatus) (wi
 	}
 	var says map[string]s4t.PluginState
 	if len(k.all) > 0 && k.route.Status == s4t.BoardOnline {
-		if says, err = c.askPlugins(ctx, k.route); err != nil && ctx.Err() != nil {
-			return wire.List[s4t.BoardPlugin]{}, s4t.Errorf(s4t.Timeout, op, "", "%w", context.Cause(ctx))
+		if a, err := c.askCode(ctx, op, k.route, wire.CodeAsk{Do: wire.CodePlugins}); err == nil {
+			says = a.Plugins
 		}
 	}
 	list := wire.List[s4t.BoardPlugin]{Items: make([]s4t.BoardPlugin, len(k.all)), EventID: k.event}
@@ -397,13 +397,16 @@ func (c *Conductor) pluginStatus(ctx context.Context, req wire.PluginStatus) (wi
 	return list, nil
 }
 
-// askPlugins asks a board how its plugins are.
-func (c *Conductor) askPlugins(ctx context.Context, r store.Route) (map[string]s4t.PluginState, error) {
-	ctx, cancel := context.WithTimeout(ctx, s4t.PinAnswerTime)
-	defer cancel()
-	var a wire.CodeAnswer
-	err := c.cfg.Queue.Call(ctx, wire.TopicWAMPCommands+"."+string(r.WAMPAgent), wire.MethodCodeAsk, wire.BoardCodeAsk{Board: r.ID, Ask: wire.CodeAsk{Do: wire.CodePlugins}}, &a)
-	return a.Plugins, err
+// pluginName returns the name of a plugin on a board of which the id is given, as the
+// board knows it.
+func pluginName(tx *store.Tx, board s4t.BoardID, id string) (string, error) {
+	all, err := tx.InjectionsOf(board)
+	for _, i := range all {
+		if i.ID == id || string(i.PluginID) == id {
+			return i.Plugin, nil
+		}
+	}
+	return id, err
 }
 
 // cleanState leaves in what a board says of a plugin only what can be shown.

@@ -203,4 +203,3 @@ func TestWhatNobodyMakesAVersionOfIsForgotten(t *testing.T) {
 	}
 	call[wire.BundlePart](l, wire.MethodBundleGet, wire.BundleGet{Digest: call[s4t.Plugin](l, wire.MethodPluginGet, wire.RefRequest{Caller: l.member, Ref: "hello"}).Versions[0].Digest})
 }
-

@@ -17,10 +17,10 @@ import (
 
 // Bounds.
 const (
-	maxDepth  = 128       // of arrays and objects in each other, of schemas and values
-	maxNumber = 400       // characters of a number, and its exponent
+	maxDepth  = 128     // of arrays and objects in each other, of schemas and values
+	maxNumber = 400     // characters of a number, and its exponent
 	maxSteps  = 500_000 // of one check: some tenths of a second
-	maxError  = 300       // bytes of why a value does not fit
+	maxError  = 300     // bytes of why a value does not fit
 )
 
 // Schema is a compiled schema. It may be used by several goroutines, one after the
