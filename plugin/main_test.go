@@ -13,6 +13,9 @@ func TestMain(m *testing.M) {
 	if IsStub(os.Args) {
 		StubMain()
 	}
+	if IsHost(os.Args) {
+		HostMain()
+	}
 	if len(os.Args) > 2 && os.Args[1] == "guest" {
 		os.Exit(guests[os.Args[2]]())
 	}
