@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 60 * time.Second
+const patience = 4 * time.Minute
 
 // lab is a manager with bundles that it can fetch.
 type lab struct {
