@@ -38,7 +38,9 @@ var parsers = []struct{ reads, target string }{
 	{"a join string", ". FuzzParseJoin"},
 	{"a range of ports", ". FuzzPortRange"},
 	{"text from outside that is shown", ". FuzzLine"},
+	{"what the owner of a board gives", ". FuzzProfile"},
 	{"a ticket", "wire FuzzVerifyTicket"},
+	{"the JSON Schema of a command, and what is checked against it", "schema FuzzSchema"},
 	{"X-Forwarded-For of a reverse proxy", "cloud FuzzForwarded"},
 	{"the configuration of iotronic", "cmd/iotronic FuzzParseConfig"},
 	{"a file of contexts", "cmd/s4t FuzzReadContexts"},
@@ -49,6 +51,7 @@ var parsers = []struct{ reads, target string }{
 	{"the kernel's tables of what listens", "lightningrod FuzzListeners"},
 	{"the configuration of lightning-rod", "cmd/lightning-rod FuzzReadConfig"},
 	{"the DNS servers of a board", "lightningrod FuzzResolvers"},
+	{"what a board keeps of what projects used of it", "lightningrod FuzzUsage"},
 	{"what the cloud asks of pins", "lightningrod FuzzPinAsk"},
 	{"what mounts of other boards' pins and lightning-rod say to each other", "lightningrod FuzzMountFrames"},
 	{"the names of the pins of other boards", "pinfs FuzzTree"},
@@ -63,6 +66,11 @@ var parsers = []struct{ reads, target string }{
 	{"the kernel's table of mounts", "fuse FuzzMounts"},
 	{"what devices answer in sysfs", "hal FuzzDeviceText"},
 	{"edges of GPIO lines", "hal FuzzEdges"},
+	{"the manifest of a bundle", "plugin/bundle FuzzParseManifest"},
+	{"a packed bundle", "plugin/bundle FuzzUnpack"},
+	{"what a callable plugin answers", "plugin FuzzAnswer"},
+	{"what a plugin writes to its log, and the files of that", "plugin FuzzLog"},
+	{"what a board keeps of a plugin", "plugin FuzzKept"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
