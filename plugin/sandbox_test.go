@@ -93,6 +93,7 @@ func makeSandboxIn(t *testing.T, h *hierarchies) *Sandbox {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.exposed = true // the test binary can be reached by its own user only
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
