@@ -15,7 +15,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-state bench-scale lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-guests bench-state bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -64,7 +64,7 @@ test-faults: build
 test-idle: build
 	S4T_BIN=$(CURDIR)/bin S4T_IDLE_BOARDS=50 $(GO) test -v -count 1 -run 'TestAnIdleNetworkCostsLittle' ./e2e
 
-## test-vm: in a virtual machine a kernel's gretap against a board, and its pins and sensors (installs qemu; GOLDEN=gre/testdata keeps its packets)
+## test-vm: in a virtual machine a kernel's gretap against a board, its pins and sensors, and cgroup v2 (installs qemu; GOLDEN=gre/testdata keeps its packets)
 test-vm: build
 	@scripts/deps vm
 	@scripts/vm-kernel bin/vm
@@ -89,6 +89,11 @@ bench:
 bench-pins: build
 	$(GO) run ./bench/tree $(BENCH)
 	$(GO) run ./bench/pins -bin bin $(BENCH)
+
+## bench-guests: whether stress-ng gets more than it was given (root, half a minute of a machine with time to spare)
+bench-guests: build
+	@scripts/deps guests
+	S4T_STRESS=1 $(GO) test -v -count 1 -timeout 10m -run TestStress ./plugin
 
 ## bench-state: what the cloud's state costs, beside the build of the commit BASE; writes docs/performance-state.md
 bench-state:
