@@ -48,36 +48,14 @@ func publicDir(t *testing.T) string {
 	return dir
 }
 
-// self is the test binary where other users can run it.
-var self = sync.OnceValues(func() (string, error) {
-	from, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	text, err := os.ReadFile(from)
-	if err != nil {
-		return "", err
-	}
-	dir, err := os.MkdirTemp("", "s4t-plugin-self-")
-	if err != nil {
-		return "", err
-	}
-	os.Chmod(dir, 0o755)
-	return filepath.Join(dir, "self"), os.WriteFile(filepath.Join(dir, "self"), text, 0o755)
-})
-
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	path, err := self()
-	if err != nil {
-		t.Fatal(err)
-	}
 	key, err := bundle.GenerateKey()
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := &lab{t: t, key: key, bundles: map[string][]byte{}}
-	l.cfg = ManagerConfig{Dir: filepath.Join(publicDir(t), "plugins"), Sandbox: heavy(makeSandbox(t)), Self: []string{path}, Fetch: l.fetch}
+	l.cfg = ManagerConfig{Dir: filepath.Join(publicDir(t), "plugins"), Sandbox: heavy(makeSandbox(t)), Self: []string{"/proc/self/exe"}, Fetch: l.fetch}
 	l.open()
 	return l
 }
