@@ -34,7 +34,7 @@ type pluginCommands interface {
 // ownerCommands are the commands of the board's owner.
 type ownerCommands interface {
 	Commands() []s4t.Command
-	Run(ctx context.Context, name string, params json.RawMessage, output func(json.RawMessage)) (json.RawMessage, error)
+	Call(ctx context.Context, name string, params json.RawMessage, output func(json.RawMessage)) (json.RawMessage, error)
 }
 
 // boardCommands runs what the cloud asks for: each run once, and its end is told until
