@@ -143,9 +143,6 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.openPins(); err != nil {
 		return err
 	}
-	if err := e.openGuests(); err != nil {
-		return err
-	}
 	e.recall()
 	cfg := connectorConfig{Identity: e.id, Trust: e.trust, Doctor: e.doctor, HostKeys: e.ssh.answer, Log: e.cfg.Log}
 	if e.pins != nil {
@@ -156,6 +153,18 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	e.retrust = c.dialer.Trust
+	if err := e.openGuests(c.dialer.DialTLS); err != nil {
+		return err
+	}
+	if e.guests != nil {
+		c.cfg.Code = e.guests.runs.handler
+	}
+	running := false
+	defer func() {
+		if e.guests != nil && !running {
+			e.guests.close()
+		}
+	}()
 	if err := e.build(c.dialer, c.connect); err != nil {
 		return err
 	}
@@ -164,6 +173,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 
+	running = true
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	defer e.kinds.close() // when nothing uses them any more
@@ -428,6 +438,13 @@ func (e *Engine) Status() Status {
 		s.URL = e.session.URL()
 	}
 	s.Problems, s.ReadOnly = append(s.Problems, problems...), e.dir.isReadOnly()
+	if e.guests != nil {
+		s.Plugins, s.Runtimes = e.guests.plugins.status(), e.guests.manager.Runtimes()
+		s.Runs = e.guests.runs.status()
+		for _, c := range e.guests.commands() {
+			s.Commands = append(s.Commands, c.Name)
+		}
+	}
 	if e.pins != nil {
 		s.IO = e.pins.status()
 		s.Problems = append(s.Problems, e.pins.problems()...)

@@ -299,6 +299,11 @@ func (d stateDir) remove() error {
 			return d.failed("remove", name, err)
 		}
 	}
+	for _, name := range []string{pluginsDir} {
+		if err := os.RemoveAll(d.path(name)); err != nil {
+			return d.failed("remove", name, err)
+		}
+	}
 	for _, name := range []string{socketFile, lockFile} {
 		os.Remove(d.runtimePath(name)) // there where the directory was read-only
 	}

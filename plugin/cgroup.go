@@ -249,16 +249,15 @@ func processesOf(folder string) []int {
 	return list
 }
 
-// emptied is how long a group may take until what was killed in it is gone. Only a
-// process that hangs in the kernel takes longer.
-const emptied = 20 * time.Second
+// emptied is how long it may take until what was killed is gone. Only a process that
+// hangs in the kernel takes longer.
+const emptied = time.Minute
 
 // kill kills all that is in the group and waits until it is empty.
 func (g *group) kill() error {
 	// cgroup.kill leaves a mark: what is cloned straight into the group afterwards is
 	// killed at birth (findings/cgroup-kill-lasts.sh). So no group is used twice.
-	quick := g.v2 != "" && writeText(filepath.Join(g.v2, "cgroup.kill"), "1") == nil
-	if !quick {
+	if g.v2 == "" || writeText(filepath.Join(g.v2, "cgroup.kill"), "1") != nil {
 		// None may be born while one after the other is killed.
 		if f := g.v1[controllerPIDs]; f != "" {
 			_ = writeText(filepath.Join(f, "pids.max"), "0")
@@ -266,10 +265,15 @@ func (g *group) kill() error {
 			_ = writeText(filepath.Join(g.v2, "pids.max"), "0")
 		}
 	}
-	// v1 tells nobody when a group is empty, so one looks, ever more seldom.
+	return killUntilGone(g.processes)
+}
+
+// killUntilGone kills what is listed until nothing is. v1 tells nobody when a group is
+// empty, so it looks, ever more seldom.
+func killUntilGone(processes func() []int) error {
 	deadline := time.Now().Add(emptied)
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		list := g.processes()
+		list := processes()
 		if len(list) == 0 {
 			return nil
 		}

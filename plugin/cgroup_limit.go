@@ -16,13 +16,13 @@ const period = 100 * time.Millisecond
 // minQuota is the least that the kernel takes (kernel/sched/core.c, min_cfs_quota_period).
 const minQuota = time.Millisecond
 
-// setWeight gives guests a sixteenth of the weight that lightning-rod and all others of
+// setWeight gives guests a quarter of the weight that lightning-rod and all others of
 // the machine have: without a quota they get what is left over.
 func (g *group) setWeight() {
 	if f := g.v1[controllerCPU]; f != "" {
-		_ = writeText(filepath.Join(f, "cpu.shares"), "64") // of 1024
+		_ = writeText(filepath.Join(f, "cpu.shares"), "256") // of 1024
 	} else if g.in2[controllerCPU] {
-		_ = writeText(filepath.Join(g.v2, "cpu.weight"), "6") // of 100
+		_ = writeText(filepath.Join(g.v2, "cpu.weight"), "25") // of 100
 	}
 }
 

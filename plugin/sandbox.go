@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -112,7 +113,9 @@ type Sandbox struct {
 // NewSandbox makes the cgroups of all guests, and kills what is left in them of a
 // lightning-rod that was killed. It starts the stub once to see what
 // this machine can enforce; what it cannot is no error.
-func NewSandbox(cfg SandboxConfig) (*Sandbox, error) {
+func NewSandbox(cfg SandboxConfig) (*Sandbox, error) { return newSandbox(cfg, findHierarchies()) }
+
+func newSandbox(cfg SandboxConfig, h *hierarchies) (*Sandbox, error) {
 	const op = "make the sandbox of plugins"
 	if cfg.Name == "" || strings.ContainsAny(cfg.Name, "/\n") || len(cfg.Stub) == 0 {
 		return nil, s4t.Errorf(s4t.Invalid, op, "", "Name and Stub are required")
@@ -120,7 +123,6 @@ func NewSandbox(cfg SandboxConfig) (*Sandbox, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := findHierarchies()
 	s := &Sandbox{cfg: cfg, forks: make(chan func()), running: map[*Process]bool{}}
 	if err := h.clear(cfg.Name); err != nil {
 		cfg.Log.Warn("guests of an earlier run are left", "err", err)
@@ -160,11 +162,8 @@ func (s *Sandbox) SetLimits(l Limits) error {
 	defer s.setting.Unlock()
 	s.mu.Lock()
 	s.limits = l
-	running := make([]*Process, 0, len(s.running))
-	for p := range s.running {
-		running = append(running, p)
-	}
 	s.mu.Unlock()
+	running := s.guests()
 	// A group may not have more than the one that it is in (v1 refuses it), so
 	// those inside give way while the outer one is set.
 	for _, p := range running {
@@ -178,6 +177,13 @@ func (s *Sandbox) SetLimits(l Limits) error {
 		return s4t.Errorf(s4t.Unavailable, "limit plugins", "", "%w", err)
 	}
 	return nil
+}
+
+// guests are those that run.
+func (s *Sandbox) guests() []*Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.running))
 }
 
 // killLargest kills the process that holds the most memory, and says whether there was one.
@@ -221,10 +227,7 @@ func (l Limits) within(outer Limits) Limits {
 func (s *Sandbox) Used() Used {
 	s.mu.Lock()
 	u := Used{CPU: s.past}
-	running := make([]*Process, 0, len(s.running))
-	for p := range s.running {
-		running = append(running, p)
-	}
+	running := slices.Collect(maps.Keys(s.running)) // in the same moment
 	s.mu.Unlock()
 	for _, p := range running {
 		one := p.Used()
@@ -245,12 +248,7 @@ func (s *Sandbox) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 	s.starting.Wait()
-	s.mu.Lock()
-	running := make([]*Process, 0, len(s.running))
-	for p := range s.running {
-		running = append(running, p)
-	}
-	s.mu.Unlock()
+	running := s.guests()
 	for _, p := range running {
 		p.signalAll(killSignal)
 	}
