@@ -15,7 +15,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-state bench-scale lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-state bench-journal bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -89,6 +89,10 @@ bench:
 bench-pins: build
 	$(GO) run ./bench/tree $(BENCH)
 	$(GO) run ./bench/pins -bin bin $(BENCH)
+
+## bench-journal: commands a second that a board's journal takes, on flash and on this disk
+bench-journal:
+	$(GO) test -run '^$$' -bench . -benchtime 3s ./plugin/journal
 
 ## bench-state: what the cloud's state costs, beside the build of the commit BASE; writes docs/performance-state.md
 bench-state:
