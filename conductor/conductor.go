@@ -55,6 +55,14 @@ type Conductor struct {
 	questions *questions
 
 	pinQuestions *questions // about pins
+
+	commandQuestions *questions // about commands
+	fleetRuns        *questions // commands of fleets
+	bundleReads      *questions // bundles that are read to their end
+	inserts          *gather[newRun, insertedRun]
+	heard            *gather[heardRun, store.Run]
+	codes            codes
+	settles          settles
 }
 
 const (
@@ -64,7 +72,7 @@ const (
 
 // lanes are the topics, and how many requests of each are handled at a time.
 // Most take a millisecond of the database; questions wait for others.
-var lanes = map[string]int{wire.TopicConductor: 128, wire.TopicQuestions: 64, wire.TopicBoards: 128, wire.TopicAgents: 32, wire.TopicPins: pinWorkers}
+var lanes = map[string]int{wire.TopicConductor: 128, wire.TopicQuestions: 64, wire.TopicBoards: 128, wire.TopicAgents: 32, wire.TopicPins: pinWorkers, wire.TopicCommands: pinWorkers, wire.TopicBundles: bundleWorkers}
 
 // New checks cfg and adds the conductor's methods to cfg.Mux. It does nothing
 // else until Run.
@@ -99,9 +107,13 @@ func New(cfg Config) (*Conductor, error) {
 	c := &Conductor{
 		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
 		upkept: upkept{holder: s4t.NewID()}, questions: newQuestions(maxQuestions), pinQuestions: newQuestions(maxPinQuestions),
+		commandQuestions: newQuestions(maxCommandQuestions), fleetRuns: newQuestions(maxFleetRuns), codes: newCodes(), settles: newSettles(),
+		bundleReads: newQuestions(maxBundleReads),
 	}
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.reports = &gather[wire.BoardReport, wire.Empty]{run: c.boardReports}
+	c.inserts = &gather[newRun, insertedRun]{run: c.insertRuns}
+	c.heard = &gather[heardRun, store.Run]{run: c.hearRuns}
 	c.Register(cfg.Mux)
 	return c, nil
 }
@@ -133,6 +145,18 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodPinAll:      queue.Handle(c.pinAll),
 		wire.MethodPinWatch:    queue.Handle(c.pinWatch),
 
+		wire.MethodBoardCode:    queue.Handle(c.takeCode),
+		wire.MethodBoardProfile: queue.Handle(c.boardProfile),
+
+		wire.MethodBoardRuns:     queue.Handle(c.boardRuns),
+		wire.MethodCommandRun:    queue.Handle(c.commandRun),
+		wire.MethodCommandFleet:  queue.Handle(c.commandFleet),
+		wire.MethodCommandList:   queue.Handle(c.commandList),
+		wire.MethodCommandGet:    queue.Handle(c.commandGet),
+		wire.MethodCommandCancel: queue.Handle(c.commandCancel),
+		wire.MethodBoardAsk:      queue.Handle(c.boardAsk),
+		wire.MethodFeedFollow:    queue.Handle(c.feedFollow),
+
 		wire.MethodProjectUpdate: queue.Handle(c.projectUpdate),
 
 		wire.MethodBoardCreate: queue.Handle(c.boardCreate),
@@ -141,6 +165,12 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodBoardUpdate: queue.Handle(c.boardUpdate),
 		wire.MethodBoardDelete: queue.Handle(c.boardDelete),
 		wire.MethodBoardDoctor: queue.Handle(c.boardDoctor),
+
+		wire.MethodFleetCreate: queue.Handle(c.fleetCreate),
+		wire.MethodFleetList:   queue.Handle(c.fleetList),
+		wire.MethodFleetGet:    queue.Handle(c.fleetGet),
+		wire.MethodFleetUpdate: queue.Handle(c.fleetUpdate),
+		wire.MethodFleetDelete: queue.Handle(c.fleetDelete),
 
 		wire.MethodBridgeCreate: queue.Handle(c.bridgeCreate),
 		wire.MethodBridgeList:   queue.Handle(c.bridgeList),
@@ -165,6 +195,18 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodServiceHide:   queue.Handle(c.serviceHide),
 		wire.MethodStreamOpen:    queue.Handle(c.streamOpen),
 
+		wire.MethodPluginCreate: queue.Handle(c.pluginCreate),
+		wire.MethodPluginList:   queue.Handle(c.pluginList),
+		wire.MethodPluginGet:    queue.Handle(c.pluginGet),
+		wire.MethodPluginDelete: queue.Handle(c.pluginDelete),
+		wire.MethodPluginInject: queue.Handle(c.pluginInject),
+		wire.MethodPluginAct:    queue.Handle(c.pluginAct),
+		wire.MethodPluginStatus: queue.Handle(c.pluginStatus),
+		wire.MethodBundlePut:    queue.Handle(c.bundlePut),
+		wire.MethodBundleGet:    queue.Handle(c.bundleGet),
+
+		wire.MethodBoardPluginToken: queue.Handle(c.pluginToken),
+
 		wire.MethodOperationList: queue.Handle(c.operationList),
 		wire.MethodOperationGet:  queue.Handle(c.operationGet),
 		wire.MethodOperationDone: queue.Handle(c.operationDone),
@@ -188,6 +230,9 @@ func (c *Conductor) Run(ctx context.Context) error {
 	group.Go(func() error { c.tellNews(ctx); return nil })
 	group.Go(func() error { c.noteSteps(ctx); return nil })
 	group.Go(func() error { c.keepUp(ctx); return nil })
+	for range settlers {
+		group.Go(func() error { c.settleBoards(ctx); return nil })
+	}
 	for topic, workers := range lanes {
 		mux := queue.Mux{}
 		for method, h := range c.cfg.Mux {
