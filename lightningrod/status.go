@@ -29,6 +29,8 @@ type Status struct {
 	IO                *IOStatus         `json:"io,omitempty"` // nil: no lightning-rod runs
 	Plugins           []PluginStatus    `json:"plugins"`
 	Runtimes          map[string]string `json:"runtimes,omitempty"` // of plugins: version, or "no: " and why not; nil: no lightning-rod runs
+	Commands          []string          `json:"commands,omitempty"` // names of those that it has; nil: no lightning-rod runs
+	Runs              *RunsStatus       `json:"runs,omitempty"`
 	Problems          []string          `json:"problems"`
 	ReadOnly          bool              `json:"state_read_only,omitempty"` // the state directory cannot be written: what is there is used
 	Trouble           string            `json:"trouble,omitempty"`         // the one of the problems that is why there is no session
@@ -61,6 +63,12 @@ type IOStatus struct {
 	Dir     string `json:"dir"`  // where the tree is mounted; "": it is not
 	Pins    int    `json:"pins"` // that were found
 	Problem string `json:"problem,omitempty"`
+}
+
+// RunsStatus counts runs of commands.
+type RunsStatus struct {
+	Running int `json:"running"` // that have not ended
+	Unheard int `json:"unheard"` // that have ended, and the cloud has not confirmed it
 }
 
 // statusOf builds what identity and desired state tell, with the states of the

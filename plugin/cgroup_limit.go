@@ -27,7 +27,7 @@ func (g *group) setWeight() {
 }
 
 // setLimits sets those limits for which there is a controller. free gives back some memory, where
-// more is held than the new limit (v1), and says whether it did.
+// more is held than the new limit, and says whether it did; nil, where nothing is held yet.
 func (g *group) setLimits(l Limits, free func() bool) error {
 	return errors.Join(g.setCPU(l.CPU), g.setMemory(l.Memory, free), g.setProcesses(l.Processes))
 }
@@ -82,6 +82,19 @@ func (g *group) setMemory(bytes int64, free func() bool) error {
 		text, swap := strconv.FormatInt(bytes, 10), "0"
 		if bytes == 0 {
 			text, swap = "max", "max"
+		}
+		if free != nil && bytes != 0 {
+			// memory.max would kill one after the other while the first is still dying;
+			// memory.high takes back what it can, and kills nobody.
+			high := filepath.Join(g.v2, "memory.high")
+			_ = writeText(high, text)
+			for {
+				held, err := strconv.ParseInt(readText(filepath.Join(g.v2, "memory.current")), 10, 64)
+				if err != nil || held <= bytes || !free() {
+					break
+				}
+			}
+			defer func() { _ = writeText(high, "max") }()
 		}
 		_ = writeText(filepath.Join(g.v2, "memory.swap.max"), swap) // not there without swap
 		return writeText(filepath.Join(g.v2, "memory.max"), text)

@@ -131,7 +131,7 @@ func (g *guest) well() *running {
 func (g *guest) hasCommand(name string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.ContainsFunc(g.has, func(c s4t.Command) bool { return c.Name == name })
+	return !g.gone && slices.ContainsFunc(g.has, func(c s4t.Command) bool { return c.Name == name })
 }
 
 // state returns how it is, with what it has used.

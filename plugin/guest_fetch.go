@@ -49,6 +49,9 @@ type installed struct {
 	Manifest bundle.Manifest `json:"-"`
 }
 
+// folderOf is where a bundle is unpacked, in the folder of its plugin.
+func folderOf(version, digest string) string { return version + "-" + digest[:8] }
+
 // bad is a version that did not become healthy. It is not tried again until something
 // else is wanted.
 type bad struct {
@@ -114,7 +117,7 @@ func (g *guest) get(ctx context.Context, w Wanted) (in *installed, stays bool, e
 		break
 	}
 	defer os.Remove(path)
-	in = &installed{Version: w.Version, Digest: w.Digest, Folder: w.Version + "-" + w.Digest[:8]}
+	in = &installed{Version: w.Version, Digest: w.Digest, Folder: folderOf(w.Version, w.Digest)}
 	tmp, end := filepath.Join(g.dir, "unpack.tmp"), filepath.Join(g.dir, in.Folder)
 	if err := errors.Join(os.RemoveAll(tmp), os.Mkdir(tmp, 0o755), os.Chmod(tmp, 0o755)); err != nil {
 		return nil, false, fmt.Errorf("unpack the bundle: %w", err)
@@ -302,7 +305,11 @@ func parseKept(text []byte) (k kept, err error) {
 		return kept{}, err
 	}
 	for _, in := range []*installed{k.Current, k.Before} {
-		if in != nil && (!bundle.ValidVersion(in.Version) || len(in.Digest) != 2*sha256.Size || in.Folder != in.Version+"-"+in.Digest[:8] || !bundle.ValidVersion(in.Digest)) {
+		if in == nil {
+			continue
+		}
+		sum, err := hex.DecodeString(in.Digest)
+		if err != nil || len(sum) != sha256.Size || !bundle.ValidVersion(in.Version) || in.Folder != folderOf(in.Version, in.Digest) {
 			return kept{}, errors.New("it names no folder of a bundle")
 		}
 	}

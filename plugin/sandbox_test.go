@@ -296,3 +296,20 @@ func TestAsNobody(t *testing.T) {
 		t.Fatalf("%v\n%s", err, text)
 	}
 }
+
+// TestKernelEnforces is for a machine of which it is known by what it enforces.
+func TestKernelEnforces(t *testing.T) {
+	want := os.Getenv("S4T_CGROUP")
+	if want == "" {
+		t.Skip("runs in a virtual machine whose cgroups are known: make test-vm")
+	}
+	e := makeSandbox(t).Enforces()
+	for _, what := range []string{enforceCPU, enforceMemory, enforceProcesses} {
+		if e[what] != want {
+			t.Errorf("%s by %s", what, e[what])
+		}
+	}
+	if e[enforceNetwork] != "namespace" || e[enforceUser] != "own user" || !strings.HasPrefix(e[enforceFiles], "Landlock") {
+		t.Errorf("%v", e)
+	}
+}
