@@ -1,6 +1,12 @@
 package s4t
 
-import "time"
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Profile is what the owner of a board gives of it to others. It is set on the
 // board, and cannot be changed from the cloud. An empty field is no limit.
@@ -34,4 +40,117 @@ type Usage struct {
 	BytesSent     int64     `json:"bytes_sent"`
 	Samples       int64     `json:"samples"`
 	Commands      int64     `json:"commands"`
+}
+
+// Bounds of a profile. Less cannot be enforced, or nothing works with it.
+const (
+	minCPU       = 0.01    // processors: the kernel counts a millisecond of each tenth of a second
+	maxCPU       = 4096    //
+	minMemory    = 1 << 20 // bytes
+	minBandwidth = 8000    // bits a second
+)
+
+// Check checks every field.
+func (p Profile) Check() error {
+	if _, err := ParseCPU(p.CPU); err != nil {
+		return err
+	}
+	for _, text := range []string{p.Memory, p.Disk} {
+		if n, err := ParseSize(text); err != nil {
+			return err
+		} else if text != "" && n < minMemory {
+			return Errorf(Invalid, "read a profile", "give 1M or more, or none", "%q is too little", text)
+		}
+	}
+	if _, err := ParseBandwidth(p.Bandwidth); err != nil {
+		return err
+	}
+	zone, err := p.Location()
+	if err == nil {
+		_, err = ParseHours(p.Hours, zone)
+	}
+	return err
+}
+
+// Location is the time zone of the hours: the machine's own where none is named.
+func (p Profile) Location() (*time.Location, error) {
+	if p.Zone == "" {
+		return time.Local, nil
+	}
+	zone, err := time.LoadLocation(p.Zone)
+	if err != nil || len(p.Zone) > MaxName {
+		return nil, Errorf(Invalid, "read the time zone of a profile", "use a name as Europe/Rome, or UTC; this machine's zones are in /usr/share/zoneinfo: install them (tzdata) where they are not", "the time zone %q is not known here", Line(p.Zone, MaxName))
+	}
+	return zone, nil
+}
+
+// ParseCPU reads a share of processors: "25%" and "0.25" are a quarter of one,
+// "150%" is one and a half. Empty is 0: no limit.
+func ParseCPU(text string) (processors float64, err error) {
+	if text == "" {
+		return 0, nil
+	}
+	number, percent := strings.CutSuffix(text, "%")
+	v, err := strconv.ParseFloat(number, 64)
+	if percent {
+		v /= 100
+	}
+	if err != nil || !plain(number, ".") || math.IsNaN(v) || v < minCPU || v > maxCPU {
+		return 0, Errorf(Invalid, "read a limit of the processor", "give per cent of one processor, 1% or more: 25%, 150%; or processors: 0.25", "%q is none", Line(text, MaxName))
+	}
+	return v, nil
+}
+
+// ParseSize reads a number of bytes, with K, M, G or T of 1024: "64M". Empty is 0.
+func ParseSize(text string) (int64, error) {
+	n, ok := scaled(text, 1024)
+	if !ok {
+		return 0, Errorf(Invalid, "read a size", "give bytes, with K, M, G or T of 1024: 64M", "%q is none", Line(text, MaxName))
+	}
+	return n, nil
+}
+
+// ParseBandwidth reads bits a second, with K, M, G or T of 1000: "10M". Empty is 0:
+// no limit.
+func ParseBandwidth(text string) (int64, error) {
+	n, ok := scaled(text, 1000)
+	if !ok || text != "" && n < minBandwidth {
+		return 0, Errorf(Invalid, "read a bandwidth", "give bits a second, 8K or more, with K, M, G or T of 1000: 10M", "%q is none", Line(text, MaxName))
+	}
+	return n, nil
+}
+
+// scaled reads a whole number that may have a letter for a power of unit.
+func scaled(text string, unit int64) (n int64, ok bool) {
+	if text == "" {
+		return 0, true
+	}
+	scale := int64(1)
+	if i := strings.IndexByte("KMGT", text[len(text)-1]&^0x20); i >= 0 {
+		for range i + 1 {
+			scale *= unit
+		}
+		text = text[:len(text)-1]
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n * scale, err == nil && plain(text, "") && n > 0 && n <= math.MaxInt64/scale
+}
+
+// plain reports whether text has digits only, and characters of also.
+func plain(text, also string) bool {
+	for _, r := range text {
+		if (r < '0' || r > '9') && !strings.ContainsRune(also, r) {
+			return false
+		}
+	}
+	return text != ""
+}
+
+// FormatSize is a number of bytes as ParseSize reads it: "64M".
+func FormatSize(n int64) string {
+	unit := 0
+	for ; n != 0 && n%1024 == 0 && unit < 4; unit++ {
+		n /= 1024
+	}
+	return fmt.Sprint(n) + strings.TrimSpace(" KMGT"[unit:unit+1])
 }

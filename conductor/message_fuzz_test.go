@@ -18,6 +18,7 @@ func FuzzMessage(f *testing.F) {
 		wire.MethodBoardJoin, wire.MethodBoardAuthenticate, wire.MethodBoardConnected, wire.MethodBoardReport, wire.MethodBoardDesired, wire.MethodBoardTicket,
 		wire.MethodTunnelReport, wire.MethodTunnelEvent, wire.MethodAgentBeat,
 		wire.MethodPinAsk, wire.MethodPinAll, wire.MethodPinWatch, wire.MethodBoardPins, wire.MethodBoardRemote,
+		wire.MethodBoardCode, wire.MethodBoardProfile,
 	}
 	l := newLab(f)
 	l.pins()
@@ -45,6 +46,7 @@ func FuzzMessage(f *testing.F) {
 		{22, `{"boards":["kitchen"],"known":-1,"page":{"after":"WyJhIiwiYiJd"}}`},
 		{23, `{"board":"kitchen","pins":["x"],"sink":{"topic":"api-pins.1"},"end":true}`},
 		{24, `{"board":"` + string(k.id) + `","epoch":1,"pins":[{"name":"a/b/c","label":"..","settings":{"scale":"\u0000"},"unit":"\u0000"}],"ended":[{"pin":"a/b/c","operation":"x","outcome":"reaped"}]}`},
+		{26, `{"board":"` + string(k.id) + `","epoch":1,"runtimes":{"exec":"\u0000"},"commands":[{"name":"a","source":"owner","params":[]},{"name":"a","source":"owner"}],"profile":{"open":true,"closing_at":"2026-01-01T00:00:00Z","usage":[{"cpu_seconds":1e308}]}}`},
 		{25, `{"board":"` + string(k.id) + `","epoch":1,"ask":{"board":"kitchen","ask":{"do":"set","pins":["x"],"settings":{"label":""}}}}`},
 	} {
 		f.Add(s.m, s.body)
