@@ -105,14 +105,14 @@ lint:
 	$(GO) run $(STATICCHECK) ./...
 	@$(GO) run $(GOVULNCHECK) ./... || echo "govulncheck: could not reach its data, or found something: see above"
 
-## cross: lightning-rod for every board, with sizes against the 10 MB target
+## cross: lightning-rod for every board, with sizes against the 10 MB target; for MIPS without WASI
 cross:
 	@mkdir -p bin/cross
 	@for b in $(BOARDS); do \
 		os=$$(echo $$b | cut -d/ -f1); arch=$$(echo $$b | cut -d/ -f2); v=$$(echo $$b | cut -s -d/ -f3); \
-		arm=; mips=; [ $$arch = arm ] && arm=$$v; [ $$arch = mipsle ] && mips=$$v; \
+		arm=; mips=; tags=; [ $$arch = arm ] && arm=$$v; [ $$arch = mipsle ] && mips=$$v tags=nowasi; \
 		out=bin/cross/lightning-rod-$$os-$$arch$$([ -n "$$v" ] && echo -$$v); \
-		GOOS=$$os GOARCH=$$arch GOARM=$$arm GOMIPS=$$mips $(BUILD) -o $$out ./cmd/lightning-rod || exit 1; \
+		GOOS=$$os GOARCH=$$arch GOARM=$$arm GOMIPS=$$mips $(BUILD) -tags "$(TAGS) $$tags" -o $$out ./cmd/lightning-rod || exit 1; \
 		stat -c '%s %n' $$out | awk '{printf "%6.2f MB of 10.00  %s%s\n", $$1/1e6, $$2, ($$1 > 10e6) ? "  OVER" : ""}'; \
 	done
 
