@@ -32,6 +32,7 @@ const (
 	QuotaUsers       QuotaKey = "users"
 	QuotaTokens      QuotaKey = "tokens" // made by others; of those that a login gave, each user has so many
 	QuotaStreams     QuotaKey = "streams"
+	QuotaFleets      QuotaKey = "fleets"
 	QuotaWatchers    QuotaKey = "watchers" // streams of events and long polls, at one API process
 	QuotaPlugins     QuotaKey = "plugins"
 	QuotaBundleBytes QuotaKey = "bundle_bytes" // of the bundles of their versions, and of those that are uploaded
@@ -61,6 +62,7 @@ var DefaultQuota = map[QuotaKey]int64{
 	QuotaUsers:       500,
 	QuotaTokens:      1000,
 	QuotaStreams:     1000,
+	QuotaFleets:      200,
 	QuotaWatchers:    128,
 	QuotaPlugins:     200,
 	QuotaBundleBytes: 2_000_000_000,

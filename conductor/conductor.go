@@ -166,6 +166,12 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodBoardDelete: queue.Handle(c.boardDelete),
 		wire.MethodBoardDoctor: queue.Handle(c.boardDoctor),
 
+		wire.MethodFleetCreate: queue.Handle(c.fleetCreate),
+		wire.MethodFleetList:   queue.Handle(c.fleetList),
+		wire.MethodFleetGet:    queue.Handle(c.fleetGet),
+		wire.MethodFleetUpdate: queue.Handle(c.fleetUpdate),
+		wire.MethodFleetDelete: queue.Handle(c.fleetDelete),
+
 		wire.MethodBridgeCreate: queue.Handle(c.bridgeCreate),
 		wire.MethodBridgeList:   queue.Handle(c.bridgeList),
 		wire.MethodBridgeGet:    queue.Handle(c.bridgeGet),

@@ -48,6 +48,7 @@ type complainer interface{ Problems() []string }
 // It is called once; id and caps are set.
 func (e *Engine) register(dial rtunnelDialer) error {
 	policy := newStreamPolicy(e.id.Board, e.ticketKey, &e.clock, e.cfg.AllowTargets)
+	policy.admit = e.profile.admit
 	policy.perUser, policy.ssh, policy.changed = e.cfg.SourcePerUser, e.ssh, e.markDirty
 	streams, err := e.newStreams(dial, policy)
 	e.streams = streams
@@ -58,6 +59,10 @@ func (e *Engine) register(dial rtunnelDialer) error {
 	e.kinds.add(wire.KindService, policy) // before the streams that it lets in
 	e.kinds.add(wire.KindPort, e.newPorts(dial))
 	e.kinds.add(wire.KindStreams, streams)
+	if e.guests != nil {
+		e.guests.fetcher.dial = dial
+		e.kinds.add(wire.KindPlugin, e.guests.plugins)
+	}
 	return nil
 }
 

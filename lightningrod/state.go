@@ -33,6 +33,9 @@ const (
 	desiredFile = "desired.json" // the last desired state; may be lost
 	trustFile   = "trust.json"   // what the cloud announced of its certificate
 	pinsFile    = "pins.json"    // the journal of package hal
+	runsFile    = "runs.journal" // of commands, see package journal
+	profileFile = "profile.toml" // what the board's owner gives to others; it stays when the board leaves
+	usageFile   = "usage.json"   // what projects have used of the board
 	lockFile    = "run.lock"
 	socketFile  = "run.sock"
 )
@@ -293,8 +296,13 @@ func (d stateDir) saveIdentity(id Identity) error {
 // board any more.
 func (d stateDir) remove() error {
 	d.removeHalves()
-	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile, pinsFile, socketFile, lockFile} {
+	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile, pinsFile, runsFile, usageFile, socketFile, lockFile} {
 		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return d.failed("remove", name, err)
+		}
+	}
+	for _, name := range []string{pluginsDir} {
+		if err := os.RemoveAll(d.path(name)); err != nil {
 			return d.failed("remove", name, err)
 		}
 	}
@@ -308,7 +316,7 @@ func (d stateDir) remove() error {
 // removeHalves deletes files that a process was writing when it was killed:
 // they may hold a key. The lock is held, or no lightning-rod runs.
 func (d stateDir) removeHalves() {
-	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile, pinsFile} {
+	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile, pinsFile, runsFile, profileFile, usageFile} {
 		halves, _ := filepath.Glob(d.path("." + name + ".*")) // fails for a malformed pattern only
 		for _, half := range halves {
 			os.Remove(half) // what cannot be removed stays, as before

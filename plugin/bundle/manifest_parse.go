@@ -19,8 +19,6 @@ const ManifestName = "plugin.toml"
 
 // Bounds and defaults of a manifest.
 const (
-	DefaultProcesses = 64 // of a plugin that does not say
-
 	maxArgs     = 64               // of an entry, or of a health command
 	maxPins     = 64               // that a plugin asks for
 	maxText     = 4096             // bytes of an argument, of a description
@@ -84,8 +82,10 @@ func ParseManifest(text []byte) (Manifest, error) {
 		Runtime: s4t.Runtime(f.Runtime), Kind: s4t.PluginKind(f.Kind),
 		Protocol: f.Protocol, Parallel: f.Parallel, Network: f.Network, API: s4t.Role(f.API), Pins: f.Pins,
 	}
-	if m.Kind == "" && len(f.Commands) > 0 {
-		m.Kind = s4t.PluginCallable
+	if m.Kind == "" {
+		if m.Kind = s4t.PluginService; len(f.Commands) > 0 {
+			m.Kind = s4t.PluginCallable
+		}
 	}
 	if m.Kind == s4t.PluginCallable && m.Protocol == "" {
 		m.Protocol = ProtocolStdio
