@@ -1,11 +1,14 @@
 package cloudtest
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/plugin/bundle"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -41,6 +45,31 @@ var shares = map[string]func(g *greedy){
 	"fleets": func(g *greedy) {
 		g.fill(s4t.QuotaFleets, func(i int) error {
 			_, err := g.client.CreateFleet(g.ctx, apiclient.FleetCreate{Name: "greedy" + strconv.Itoa(i)})
+			return err
+		})
+	},
+	"plugins": func(g *greedy) {
+		g.fill(s4t.QuotaPlugins, func(i int) error {
+			packed, size := packPlugin(g.t)
+			digest, err := g.client.PutBundle(g.ctx, packed, size, nil)
+			if err != nil {
+				return err
+			}
+			key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+			_, err = g.client.CreatePlugin(g.ctx, "greedy"+strconv.Itoa(i), digest, key.Public().(ed25519.PublicKey), bundle.Sign(key, digest))
+			return err
+		})
+	},
+	"bytes of bundles": func(g *greedy) {
+		g.fill(s4t.QuotaBundleBytes, func(i int) error {
+			_, err := g.client.PutBundle(g.ctx, strings.NewReader(strings.Repeat("x", i+1)), int64(i+1), nil)
+			return err
+		})
+	},
+	"bundles under way": func(g *greedy) {
+		g.many(16, func() error {
+			part := s4t.NewID() + strings.Repeat("x", wire.MaxBundlePart)
+			_, err := g.client.PutBundle(g.ctx, strings.NewReader(part), int64(len(part)), nil)
 			return err
 		})
 	},
@@ -393,4 +422,20 @@ func (n *neighbour) served(t *testing.T, when string) time.Duration {
 		return err
 	})
 	return p99
+}
+
+// packPlugin makes the bundle of a plugin that does nothing.
+func packPlugin(t testing.TB) (*bytes.Reader, int64) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"plugin.toml": "name = \"idle\"\nversion = \"1\"\nruntime = \"exec\"\nkind = \"job\"\nentry = \"run\"\n", "run": "#!/bin/sh\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var packed bytes.Buffer
+	if _, _, err := bundle.Pack(dir, &packed); err != nil {
+		t.Fatal(err)
+	}
+	return bytes.NewReader(packed.Bytes()), int64(packed.Len())
 }
