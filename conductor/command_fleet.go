@@ -71,12 +71,22 @@ func (c *Conductor) commandFleet(ctx context.Context, req wire.CommandFleet) (wi
 
 // members are the boards that a request means, by name, each once.
 func (c *Conductor) members(tx *store.Tx, op string, req wire.CommandFleet) ([]member, error) {
+	refs := req.Boards
 	if req.Fleet != "" {
-		return nil, s4t.Errorf(s4t.NotFound, op, "name boards", "fleet %q does not exist", s4t.Line(req.Fleet, s4t.MaxName))
+		boards, err := fleetBoards(tx, req.Caller, op, req.Fleet)
+		if err != nil {
+			return nil, err
+		}
+		if len(boards) > maxFleetBoards {
+			return nil, s4t.Errorf(s4t.TooMany, op, "make smaller fleets", "the fleet has %d boards, %d are possible at once", len(boards), maxFleetBoards)
+		}
+		for _, b := range boards {
+			refs = append(refs, string(b.ID))
+		}
 	}
-	var members []member
+	members := []member{}
 	seen := map[s4t.BoardID]bool{}
-	for _, ref := range req.Boards {
+	for _, ref := range refs {
 		r, err := findRoute(tx, req.Caller, op, ref)
 		switch kind := s4t.KindOf(err); {
 		case kind == s4t.NotFound || kind == s4t.Conflict: // its own affair
