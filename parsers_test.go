@@ -51,6 +51,7 @@ var parsers = []struct{ reads, target string }{
 	{"the kernel's tables of what listens", "lightningrod FuzzListeners"},
 	{"the configuration of lightning-rod", "cmd/lightning-rod FuzzReadConfig"},
 	{"the DNS servers of a board", "lightningrod FuzzResolvers"},
+	{"what a board keeps of what projects used of it", "lightningrod FuzzUsage"},
 	{"what the cloud asks of pins", "lightningrod FuzzPinAsk"},
 	{"what mounts of other boards' pins and lightning-rod say to each other", "lightningrod FuzzMountFrames"},
 	{"the names of the pins of other boards", "pinfs FuzzTree"},

@@ -17,6 +17,7 @@ type Profile struct {
 	Bandwidth string `json:"bandwidth,omitempty"` // bits a second, each way, with K, M or G of 1000: "10M"
 	Hours     string `json:"hours,omitempty"`     // when others may use it: "Mon-Fri 18:00-08:00, Sat-Sun"
 	Zone      string `json:"zone,omitempty"`      // of Hours, IANA name; default is the board's
+	Notice    string `json:"notice,omitempty"`    // between the word that it closes and the close: "60s", the default
 }
 
 // BoardProfile is a profile with what comes of it.
@@ -44,10 +45,12 @@ type Usage struct {
 
 // Bounds of a profile. Less cannot be enforced, or nothing works with it.
 const (
-	minCPU       = 0.01    // processors: the kernel counts a millisecond of each tenth of a second
-	maxCPU       = 4096    //
-	minMemory    = 1 << 20 // bytes
-	minBandwidth = 8000    // bits a second
+	minCPU        = 0.01 // processors: the kernel counts a millisecond of each tenth of a second
+	maxCPU        = 4096 //
+	defaultNotice = time.Minute
+	maxNotice     = time.Hour
+	minMemory     = 1 << 20 // bytes
+	minBandwidth  = 64_000  // bits a second: a message of a stream has up to 128 KiB
 )
 
 // Check checks every field.
@@ -65,11 +68,26 @@ func (p Profile) Check() error {
 	if _, err := ParseBandwidth(p.Bandwidth); err != nil {
 		return err
 	}
+	if _, err := p.NoticeTime(); err != nil {
+		return err
+	}
 	zone, err := p.Location()
 	if err == nil {
 		_, err = ParseHours(p.Hours, zone)
 	}
 	return err
+}
+
+// NoticeTime is how long before it closes notice is given.
+func (p Profile) NoticeTime() (time.Duration, error) {
+	if p.Notice == "" {
+		return defaultNotice, nil
+	}
+	d, err := time.ParseDuration(p.Notice)
+	if err != nil || d < 0 || d > maxNotice {
+		return 0, Errorf(Invalid, "read the notice of a profile", "give a time of at most an hour: 60s", "%q is none", Line(p.Notice, MaxName))
+	}
+	return d, nil
 }
 
 // Location is the time zone of the hours: the machine's own where none is named.
@@ -115,7 +133,7 @@ func ParseSize(text string) (int64, error) {
 func ParseBandwidth(text string) (int64, error) {
 	n, ok := scaled(text, 1000)
 	if !ok || text != "" && n < minBandwidth {
-		return 0, Errorf(Invalid, "read a bandwidth", "give bits a second, 8K or more, with K, M, G or T of 1000: 10M", "%q is none", Line(text, MaxName))
+		return 0, Errorf(Invalid, "read a bandwidth", "give bits a second, 64K or more, with K, M, G or T of 1000: 10M", "%q is none", Line(text, MaxName))
 	}
 	return n, nil
 }

@@ -13,7 +13,7 @@ func TestProfile(t *testing.T) {
 			t.Errorf("size %q: %v, %v", text, got, err)
 		}
 	}
-	for text, want := range map[string]int64{"": 0, "10M": 10_000_000, "8k": 8000, "1G": 1_000_000_000} {
+	for text, want := range map[string]int64{"": 0, "10M": 10_000_000, "64k": 64_000, "1G": 1_000_000_000} {
 		if got, err := ParseBandwidth(text); err != nil || got != want {
 			t.Errorf("bandwidth %q: %v, %v", text, got, err)
 		}
@@ -26,13 +26,13 @@ func TestProfile(t *testing.T) {
 	for _, p := range []Profile{
 		{CPU: "0"}, {CPU: "0.5%"}, {CPU: "x"}, {CPU: "-25%"}, {CPU: "1e1"}, {CPU: "Inf"}, {CPU: "9999"}, {CPU: "."}, {CPU: "%"},
 		{Memory: "0"}, {Memory: "64MB"}, {Memory: "1K"}, {Memory: "-1"}, {Memory: "9999999999T"}, {Memory: "M"}, {Disk: "1.5G"},
-		{Bandwidth: "1K"}, {Bandwidth: "10Mbit"}, {Zone: "Europe/Atlantis"}, {Hours: "never"},
+		{Bandwidth: "8K"}, {Bandwidth: "10Mbit"}, {Zone: "Europe/Atlantis"}, {Hours: "never"}, {Notice: "2h"}, {Notice: "-1s"}, {Notice: "1"},
 	} {
 		if err := p.Check(); KindOf(err) != Invalid {
 			t.Errorf("%+v: %v", p, err)
 		}
 	}
-	if err := (Profile{CPU: "25%", Memory: "64M", Disk: "200M", Bandwidth: "10M", Hours: "Mon-Fri 18:00-08:00", Zone: "Europe/Rome"}).Check(); err != nil {
+	if err := (Profile{CPU: "25%", Memory: "64M", Disk: "200M", Bandwidth: "10M", Hours: "Mon-Fri 18:00-08:00", Zone: "Europe/Rome", Notice: "5m"}).Check(); err != nil {
 		t.Error(err)
 	}
 	if err := (Profile{}).Check(); err != nil {

@@ -37,6 +37,7 @@ type portsConfig struct {
 	Apply     func([]vnet.Op) (link.Outcome, error)          // link.Restore
 	Sweep     func(keep func(name string) bool) error        // link.Sweep
 	Overlap   func(addresses []string) string                // what of the board's own a network would hide; empty: nothing
+	Traffic   *traffic                                       // of all that others move
 	Watch     func(context.Context, func(link.Change)) error // link.Watch
 	Moved     func(link.Change)                              // called for each change of the host's network; must not block
 	Allow     []string                                       // interfaces that may be bridged
@@ -58,6 +59,7 @@ func (e *Engine) newPorts(dial rtunnelDialer) *ports {
 		Dial: dial, Ticket: e.portTicket, Online: e.isOnline, Changed: e.markDirty,
 		Open: e.cfg.Devices.Open, Apply: e.cfg.Devices.Apply, Sweep: e.cfg.Devices.Sweep, Log: e.cfg.Log,
 		Overlap: e.around.overlap, Watch: e.cfg.Devices.Watch, Moved: e.around.moved, Allow: e.cfg.AllowBridges,
+		Traffic: &e.profile.traffic,
 	}
 	if !e.caps.Networks {
 		cfg.Incapable = e.caps.Reason

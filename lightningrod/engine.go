@@ -63,6 +63,7 @@ type Engine struct {
 	pins     *boardPins  // set by Run; nil: it has none
 	remote   *remotePins // set by Run
 	guests   *guests     // set by Run; nil: no code of others runs here
+	profile  *profile    // set by build
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
 
@@ -190,6 +191,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.guests != nil {
 		background.Go(func() { e.guests.run(ctx) })
 	}
+	background.Go(func() { e.profile.run(ctx) })
 	background.Go(func() { e.judge(ctx) })
 	background.Go(func() { e.around.Run(ctx) })
 	e.kinds.run(ctx, &background)
@@ -206,6 +208,8 @@ func (e *Engine) build(dial rtunnelDialer, connect func(ctx context.Context, url
 	e.connect = connect
 	e.around = newAround(e.cfg.Devices.Survey, e.hosts)
 	e.trial = newTrial(e.kinds.risky)
+	e.profile = newProfile(e.dir, &e.clock, e.cfg.Log)
+	e.profile.turn = e.turn
 	return e.register(dial)
 }
 
@@ -363,10 +367,26 @@ func (e *Engine) apply(d wire.BoardDesired) {
 	e.desired = d
 	e.heard = max(e.heard, d.Generation)
 	e.mu.Unlock()
-	e.kinds.apply(e.trial.effective(d.Resources))
+	e.profile.traffic.usage.belong(d.Project)
+	e.kinds.apply(e.profile.windowNow().admitted(e.trial.effective(d.Resources)))
 	e.mu.Lock()
 	e.applied = d.Generation
 	e.mu.Unlock()
+}
+
+// turn makes the board follow its owner's hours: while it is closed it has nothing of
+// what the cloud wants.
+func (e *Engine) turn(w window) {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	e.kinds.apply(w.admitted(e.trial.effective(e.wanted().Resources)))
+	switch w.state {
+	case windowOpen:
+		e.kinds.retry()
+	case windowClosed:
+		e.streams.pool.Cut(w.refused("use the board"))
+	}
+	e.markDirty()
 }
 
 // ticketKey is the key that signs tickets: what the cloud said last, or at the
@@ -404,6 +424,9 @@ func (e *Engine) answer(ctx context.Context, question string, end func()) any {
 	switch question {
 	case askStatus:
 		return e.Status()
+	case askProfile:
+		e.profile.read()
+		return e.profile.now()
 	case askLeave:
 		a := leaveAnswer{Reason: errNoSession.Error()}
 		if c, _, _ := e.online(); c != nil {
@@ -438,6 +461,8 @@ func (e *Engine) Status() Status {
 	if e.guests != nil {
 		s.Plugins, s.Runtimes = e.guests.plugins.status(), e.guests.manager.Runtimes()
 	}
+	given := e.profile.now()
+	s.Profile = &given
 	if e.pins != nil {
 		s.IO = e.pins.status()
 		s.Problems = append(s.Problems, e.pins.problems()...)

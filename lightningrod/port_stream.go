@@ -82,7 +82,7 @@ func (p *port) carry(ctx context.Context, dev Device, encap *encap, conn *rtunne
 		}
 	})
 	layer := p.desired().Layer
-	out, err := vswitch.NewEgress(vswitch.EgressConfig{Layer: layer, Out: conn, Wrap: encap.wrapper(conn.NewLayout())})
+	out, err := vswitch.NewEgress(vswitch.EgressConfig{Layer: layer, Out: conn, Wrap: encap.wrapper(conn.NewLayout()), Pace: p.cfg.Traffic.sent})
 	if err != nil {
 		return err
 	}
@@ -97,13 +97,20 @@ func (p *port) carry(ctx context.Context, dev Device, encap *encap, conn *rtunne
 	p.set(func(s *portState) { s.stream, s.settled = problem{}, true })
 	p.cfg.Log.Info("port is up", "port", p.id)
 
+	came := 0
 	err = conn.ReadFrames(link.MaxPacket, func(packet []byte) error {
+		came += len(packet)
 		packet = encap.unwrap(packet)
 		if link.Validate(packet, layer) != nil {
 			return nil // the switch let through what this kernel might choke on
 		}
 		return link.OnlyGone(dev.Write(packet))
-	}, func() error { return link.OnlyGone(dev.Flush()) })
+	}, func() error {
+		p.cfg.Traffic.usage.own().received.Add(int64(came))
+		p.cfg.Traffic.received.moved(came, ctx.Done())
+		came = 0
+		return link.OnlyGone(dev.Flush())
+	})
 	if err == nil {
 		err = errClosedByAgent
 	}
@@ -147,6 +154,7 @@ func (p *port) pump(dev Device) error {
 		}
 		if out != nil {
 			out.Flush()
+			p.cfg.Traffic.usage.own().sent.Add(int64(read))
 		}
 		if read >= burst/4 {
 			runtime.Gosched() // lets the control channel run, also on a slow CPU

@@ -155,7 +155,7 @@ func newPortBench() *portBench {
 		online: true, changed: make(chan struct{}),
 	}
 	b.ports = &ports{cfg: portsConfig{
-		Dial: b.dialer,
+		Dial: b.dialer, Traffic: &traffic{received: newPacer(), sent: newPacer(), usage: newUsage(stateDir(""), time.Now, slog.New(slog.DiscardHandler))},
 		Ticket: func(context.Context, s4t.PortID) (string, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()

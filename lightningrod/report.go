@@ -49,7 +49,7 @@ func (e *Engine) problems() []string {
 	if e.trouble != "" {
 		out = append(out, e.trouble)
 	}
-	for _, why := range []string{e.saving, e.losing} {
+	for _, why := range []string{e.saving, e.losing, e.profile.problemNow()} {
 		if why != "" {
 			out = append(out, why)
 		}

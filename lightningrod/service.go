@@ -34,7 +34,8 @@ type streamPolicy struct {
 	perUser SourcePerUser
 	ssh     *sshServices
 	gate    sshGate
-	changed func() // the state of a service has changed
+	changed func()                           // the state of a service has changed
+	admit   func(op string, code bool) error // see profile
 
 	used *wire.UsedTickets
 	look chan struct{} // asks Run to look at the targets now
@@ -56,7 +57,7 @@ type ownService struct {
 func newStreamPolicy(board s4t.BoardID, key func() ed25519.PublicKey, clock *cloudClock, allow []netip.Prefix) *streamPolicy {
 	return &streamPolicy{
 		board: board, key: key, clock: clock, allow: allow, ssh: newSSHServices("/etc/ssh"), gate: sshGate{open: map[int][]*halfOpen{}},
-		changed: func() {}, used: wire.NewUsedTickets(maxUsed), look: make(chan struct{}, 1), ready: func() bool { return true },
+		changed: func() {}, admit: func(string, bool) error { return nil }, used: wire.NewUsedTickets(maxUsed), look: make(chan struct{}, 1), ready: func() bool { return true },
 	}
 }
 
@@ -107,6 +108,9 @@ func (p *streamPolicy) States() (states []wire.ResourceState, settled bool) {
 // address that a public port's stream comes from.
 func (p *streamPolicy) connect(ctx context.Context, ticket, source string) (net.Conn, error) {
 	t, err := p.authorize(ticket)
+	if err == nil {
+		err = p.admit("open a stream on the board", false)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type Status struct {
 	Runtimes          map[string]string `json:"runtimes,omitempty"` // of plugins: version, or "no: " and why not; nil: no lightning-rod runs
 	Commands          []string          `json:"commands,omitempty"` // names of those that it has; nil: no lightning-rod runs
 	Runs              *RunsStatus       `json:"runs,omitempty"`
+	Profile           *s4t.BoardProfile `json:"profile,omitempty"` // nil: no lightning-rod runs
 	Problems          []string          `json:"problems"`
 	ReadOnly          bool              `json:"state_read_only,omitempty"` // the state directory cannot be written: what is there is used
 	Trouble           string            `json:"trouble,omitempty"`         // the one of the problems that is why there is no session
@@ -135,8 +136,9 @@ func ReadStatus(ctx context.Context, state string) (Status, error) {
 
 // The questions on the socket, one line each; the answer is one JSON object.
 const (
-	askStatus = "status"
-	askLeave  = "leave"
+	askStatus  = "status"
+	askLeave   = "leave"
+	askProfile = "profile" // the owner's file is read anew, and followed: s4t.BoardProfile
 )
 
 // leaveAnswer answers askLeave; the process ends after it.

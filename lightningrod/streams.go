@@ -28,6 +28,7 @@ func (e *Engine) newStreams(dial rtunnelDialer, policy *streamPolicy) (*streams,
 		},
 		Tickets: e.streamsTickets,
 		Connect: policy.connect,
+		Moved:   e.profile.traffic.stream,
 		Changed: e.markDirty,
 		Log:     e.cfg.Log,
 	})

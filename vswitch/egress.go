@@ -48,6 +48,12 @@ type Wrapper struct {
 	MaxFrame int
 }
 
+// Pace is a rate that ports share with each other, and with others.
+type Pace interface {
+	Rate() int64              // bytes a second; 0: no limit
+	Debt(n int) time.Duration // counts n bytes that were written, and says when the next may be
+}
+
 // Egress is what a port sends by itself: a bounded queue in which small flows
 // overtake, and its writer. Every [Port] has one; a board has one between
 // its device and the data rtunnel. One goroutine calls Put and Flush (of a
@@ -60,6 +66,7 @@ type Egress struct {
 	putHeader  func(dst []byte, payload int) int // nil for a device
 	q          *queue
 	rate       atomic.Int64 // bytes/s; 0: no limit
+	shared     Pace         // besides; may be nil
 	unfinished run          // of the writer (see queue): what writeDirect left for Run
 	partly     bool         // of the writer: the TryWriter has a part of it
 	counts     *counters
@@ -70,11 +77,12 @@ type Egress struct {
 	wake  bool
 }
 
-// EgressConfig describes an Egress. All fields are required.
+// EgressConfig describes an Egress.
 type EgressConfig struct {
-	Layer int // 2 (Ethernet) or 3 (IP packets)
-	Out   Writer
-	Wrap  *Wrapper
+	Layer int      // required: 2 (Ethernet) or 3 (IP packets)
+	Out   Writer   // required
+	Wrap  *Wrapper // required
+	Pace  Pace     // optional: default no limit
 }
 
 // NewEgress returns an Egress that does nothing until Put.
@@ -82,7 +90,9 @@ func NewEgress(cfg EgressConfig) (*Egress, error) {
 	if cfg.Layer != 2 && cfg.Layer != 3 || cfg.Out == nil || cfg.Wrap == nil {
 		return nil, s4t.Errorf(s4t.Invalid, "make an egress queue", "", "Layer, Out and Wrap are required")
 	}
-	return newEgress(cfg.Layer, cfg.Out, nil, nil, cfg.Wrap), nil
+	e := newEgress(cfg.Layer, cfg.Out, nil, nil, cfg.Wrap)
+	e.shared = cfg.Pace
+	return e, nil
 }
 
 // newEgress makes that of a Writer or of a FrameWriter.
@@ -150,7 +160,7 @@ func (e *Egress) Run(ctx context.Context) error {
 		if err := e.finish(); err != nil {
 			return err
 		}
-		run, ok := e.q.take(pace.piece(e.rate.Load()))
+		run, ok := e.q.take(pace.piece(e.limit()))
 		if !ok {
 			select {
 			case <-ctx.Done():
@@ -170,7 +180,11 @@ func (e *Egress) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if wait := pace.debt(e.rate.Load(), n); wait > 0 {
+		wait := pace.debt(e.rate.Load(), n)
+		if e.shared != nil {
+			wait = max(wait, e.shared.Debt(n))
+		}
+		if wait > 0 {
 			select {
 			case <-ctx.Done():
 				return nil
@@ -183,6 +197,18 @@ func (e *Egress) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// limit is the least rate that holds, in bytes a second; 0: none does.
+func (e *Egress) limit() int64 {
+	rate := e.rate.Load()
+	if e.shared == nil {
+		return rate
+	}
+	if shared := e.shared.Rate(); shared > 0 && (rate == 0 || shared < rate) {
+		return shared
+	}
+	return rate
 }
 
 // write sends one run and counts it.

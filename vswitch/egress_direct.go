@@ -12,7 +12,7 @@ const directRounds = 4
 // whether the queue is empty; if not, Run must be woken. The caller is the
 // writer.
 func (e *Egress) writeDirect() bool {
-	if e.try == nil && e.dev == nil || e.rate.Load() > 0 {
+	if e.try == nil && e.dev == nil || e.limit() > 0 {
 		return false
 	}
 	for range directRounds {

@@ -150,16 +150,17 @@ type BoardAsk struct {
 // BoardDesired is the whole state a board should have (decision 1). A board
 // keeps the last one on disk and applies it at boot.
 type BoardDesired struct {
-	Board      s4t.BoardID `json:"board"`
-	Name       string      `json:"name"`
-	Generation int64       `json:"generation"`
-	Time       time.Time   `json:"time"` // the cloud's clock; the board's may say 1970
-	URLs       []string    `json:"urls"` // of the cloud, in order of preference
-	TicketKey  []byte      `json:"ticket_key"`
-	Told       time.Time   `json:"told,omitzero"`     // BoardAsk.Told
-	Resources  []Resource  `json:"resources"`         // all that are wanted, by key
-	Notices    []string    `json:"notices,omitempty"` // what the board's owner should read: another board uses this board's key
-	Trust      Trust       `json:"trust,omitzero"`
+	Board      s4t.BoardID   `json:"board"`
+	Name       string        `json:"name"`
+	Project    s4t.ProjectID `json:"project,omitempty"`
+	Generation int64         `json:"generation"`
+	Time       time.Time     `json:"time"` // the cloud's clock; the board's may say 1970
+	URLs       []string      `json:"urls"` // of the cloud, in order of preference
+	TicketKey  []byte        `json:"ticket_key"`
+	Told       time.Time     `json:"told,omitzero"`     // BoardAsk.Told
+	Resources  []Resource    `json:"resources"`         // all that are wanted, by key
+	Notices    []string      `json:"notices,omitempty"` // what the board's owner should read: another board uses this board's key
+	Trust      Trust         `json:"trust,omitzero"`
 }
 
 // Trust is what a board should trust as the cloud's TLS certificate from now

@@ -39,9 +39,22 @@ type PoolConfig struct {
 	// to who asked. Required.
 	Connect func(ctx context.Context, ticket, source string) (net.Conn, error)
 
+	// Moved is told of bytes that a stream has moved, by whoever moves them: it may wait
+	// until done closes, which holds that direction of the stream up. Optional.
+	Moved func(way Way, n int, done <-chan struct{})
+
 	Changed func()       // optional: called when an rtunnel was opened, could not be opened, or ended; must not block, nor call the Pool
 	Log     *slog.Logger // optional: default discards
 }
+
+// Way is a direction of a stream, as its board sees it.
+type Way int
+
+// The ways.
+const (
+	Received Way = iota // from the cloud
+	Sent                // to the cloud
+)
 
 // Pool is the board's side of streams: it keeps idle rtunnels to the tunnel
 // agent, and serves the stream that comes on each. An open that takes one is
@@ -127,6 +140,21 @@ func (p *Pool) Wake() {
 	}
 	p.fill(suspects) // as if none of them were idle
 	p.wake()
+}
+
+// Cut ends all streams that are open: both ends see a reset. Idle rtunnels stay.
+func (p *Pool) Cut(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for sc, s := range p.conns {
+		if !s.idle {
+			p.wg.Go(func() {
+				if end := sc.current(); end != nil {
+					sc.breakOff(end, why)
+				}
+			})
+		}
+	}
 }
 
 // PoolStatus is what a Pool has.

@@ -81,7 +81,7 @@ func (p *Pool) control(sc *streamConn, m control) error {
 		p.idle(sc)
 		return refused(err).send(sc.conn)
 	}
-	end := &localEnd{local: local, open: true, done: make(chan struct{}), ended: func(error) { p.wg.Done() }}
+	end := &localEnd{local: local, open: true, note: p.cfg.Moved, done: make(chan struct{}), ended: func(error) { p.wg.Done() }}
 	if !sc.begin(end) {
 		abort(local)
 		return streamError("a stream was asked for while another is open")

@@ -2,8 +2,6 @@ package stream
 
 import (
 	"errors"
-	"io"
-	"sync/atomic"
 
 	"github.com/stack4things/s4t/rtunnel"
 )
@@ -47,26 +45,29 @@ func (sc *streamConn) splice() error {
 			return err
 		}
 		sc.in.Note(n)
+		if end := sc.current(); end != nil {
+			end.moving(Received, n)
+		}
 	}
 	return nil
 }
 
-// spliceIn moves bytes from local to c inside the kernel while they come in
+// spliceIn moves bytes from the local end to c inside the kernel while they come in
 // bulk, until io.EOF. It reports whether that is possible at all.
-func spliceIn(c *rtunnel.Conn, local io.Reader, bulk *rtunnel.Bulkiness, moved *atomic.Uint32) (possible bool, err error) {
-	rwc, _ := local.(io.ReadWriteCloser)
-	s := rtunnel.NewSplicer(c, rwc)
+func spliceIn(c *rtunnel.Conn, end *localEnd, bulk *rtunnel.Bulkiness) (possible bool, err error) {
+	s := rtunnel.NewSplicer(c, end.local)
 	if s == nil {
 		return false, nil
 	}
 	defer s.Close()
 	for bulk.Enough() {
-		moved.Add(1)
+		end.moved.Add(1)
 		n, err := s.Send()
 		if err != nil {
 			return true, err
 		}
 		bulk.Note(n)
+		end.moving(Sent, n)
 	}
 	return true, nil
 }

@@ -35,17 +35,25 @@ type owner interface {
 // localEnd is the end of a stream on this side of the rtunnel.
 type localEnd struct {
 	local HalfCloser
-	admit func() error  // at the tunnel agent: called by the reader before bytes flow; may be nil
-	open  bool          // bytes may come; set by the reader
-	done  chan struct{} // closed when both directions have ended
-	ended func(error)   // called by pump after done; may be nil
-	err   error         // why the stream broke, nil for a clean end; valid after done
+	admit func() error                               // at the tunnel agent: called by the reader before bytes flow; may be nil
+	open  bool                                       // bytes may come; set by the reader
+	note  func(way Way, n int, done <-chan struct{}) // PoolConfig.Moved; may be nil
+	done  chan struct{}                              // closed when both directions have ended
+	ended func(error)                                // called by pump after done; may be nil
+	err   error                                      // why the stream broke, nil for a clean end; valid after done
 
 	readEnded, writeEnding, writeEnded bool // the other end sent eof; we are about to send it; it is sent
 
 	waiter park.Waiter   // pump
 	moved  atomic.Uint32 // counts what pump reads from local, from 1 on; 0: it has not begun
 	seen   uint32        // of moved, by parkIdle
+}
+
+// moving tells of bytes that have moved.
+func (e *localEnd) moving(way Way, n int) {
+	if e.note != nil {
+		e.note(way, n, e.done)
+	}
 }
 
 // read moves messages until the rtunnel ends. Whatever stream is open then is
@@ -85,6 +93,7 @@ func (sc *streamConn) take(op rtunnel.Opcode, p []byte) error {
 			return err
 		}
 		sc.in.Note(len(p))
+		end.moving(Received, len(p))
 		return nil
 	}
 	m, err := parseControl(p)
@@ -166,7 +175,7 @@ func (sc *streamConn) drop(end *localEnd) (open bool) {
 // no more, then sends eof, and waits for the end of the stream.
 func (sc *streamConn) pump(end *localEnd) {
 	end.moved.CompareAndSwap(0, 1)
-	err := copyIn(sc.conn, end.local, &end.moved)
+	err := copyIn(sc.conn, end)
 	if tcp, ok := end.local.(*net.TCPConn); ok && end.waiter.WasInterrupted(tcp, err) {
 		if raw, e := tcp.SyscallConn(); e == nil {
 			end.waiter.Park(raw, func() { sc.pump(end) })
@@ -266,21 +275,21 @@ func abort(c io.Closer) {
 	c.Close()
 }
 
-// copyIn moves bytes from local to c as binary messages until local has no
-// more. moved counts the steps.
-func copyIn(c *rtunnel.Conn, local io.Reader, moved *atomic.Uint32) error {
-	if s, ok := local.(*Stream); ok {
+// copyIn moves bytes from the local end to c as binary messages until there are no
+// more.
+func copyIn(c *rtunnel.Conn, end *localEnd) error {
+	if s, ok := end.local.(*Stream); ok {
 		_, err := s.WriteTo(messageWriter{c})
 		return err
 	}
-	sender := rtunnel.NewSender(c, local)
+	sender := rtunnel.NewSender(c, end.local)
 	var bulk rtunnel.Bulkiness
 	spliced := true // as far as it is known
 	for {
-		moved.Add(1)
+		end.moved.Add(1)
 		if bulk.Enough() && spliced {
 			var err error
-			if spliced, err = spliceIn(c, local, &bulk, moved); err != nil {
+			if spliced, err = spliceIn(c, end, &bulk); err != nil {
 				if err == io.EOF {
 					err = nil
 				}
@@ -295,6 +304,7 @@ func copyIn(c *rtunnel.Conn, local io.Reader, moved *atomic.Uint32) error {
 			return err
 		case n > 0:
 			bulk.Note(n)
+			end.moving(Sent, n)
 		}
 	}
 }
