@@ -100,6 +100,11 @@ func (g *greedy) forget() {
 		}
 		fail(err)
 	}
+	fleets, err := g.client.Fleets(ctx)
+	fail(err)
+	for _, f := range fleets {
+		fail(g.client.DeleteFleet(ctx, string(f.ID)))
+	}
 	boards, err := g.client.Boards(ctx, nil, "")
 	fail(err)
 	for _, b := range boards {
