@@ -15,7 +15,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-guests bench-journal bench-state bench-scale lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -94,9 +94,16 @@ bench-pins: build
 bench-guests: build
 	@scripts/deps guests
 	S4T_STRESS=1 $(GO) test -v -count 1 -timeout 10m -run TestStress ./plugin
+
 ## bench-journal: commands a second that a board's journal takes, on flash and on this disk
 bench-journal:
 	$(GO) test -run '^$$' -bench . -benchtime 3s ./plugin/journal
+
+## bench-commands: what a command costs the cloud: one, many on 100 boards, one on 1,000 (docs/performance-commands.md)
+bench-commands:
+	$(GO) test ./internal/cloudtest -run '^$$' -bench 'Command$$' -benchtime 3000x
+	$(GO) test ./internal/cloudtest -run '^$$' -bench 'Commands$$' -benchtime 20000x
+	$(GO) test ./internal/cloudtest -run '^$$' -bench 'CommandOfAFleet$$' -benchtime 10x
 
 ## bench-state: what the cloud's state costs, beside the build of the commit BASE; writes docs/performance-state.md
 bench-state:
