@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"strconv"
@@ -36,7 +37,8 @@ func (c *Conductor) serviceTicket(s store.Service) string {
 }
 
 // boardTicket signs tickets for the data rtunnels that a board is to open: of
-// a port that it has, or idle ones for streams to come.
+// a port that it has, idle ones for streams to come, or of the bundle of a plugin that
+// it should have.
 func (c *Conductor) boardTicket(ctx context.Context, req wire.BoardTicket) (wire.BoardTickets, error) {
 	op := fmt.Sprintf("give board %q tickets", req.Board)
 	if req.Count < 1 || req.Count > maxTickets {
@@ -65,6 +67,10 @@ func (c *Conductor) boardTicket(ctx context.Context, req wire.BoardTicket) (wire
 			if t.Agent = b.TunnelAgent; t.Agent == "" {
 				return t, s4t.Errorf(s4t.Invalid, op, "", "no idle data rtunnel is wanted of it")
 			}
+		case wire.PurposeBundle:
+			if err := bundleTicket(tx, op, req.Plugin, &t); err != nil {
+				return t, err
+			}
 		default:
 			return t, s4t.Errorf(s4t.Invalid, op, "", "no ticket is given to a board for the purpose %q", req.Purpose)
 		}
@@ -80,4 +86,33 @@ func (c *Conductor) boardTicket(ctx context.Context, req wire.BoardTicket) (wire
 		tickets[i] = c.sign(t)
 	}
 	return wire.BoardTickets{Tickets: tickets}, nil
+}
+
+// bundleTicket fills in the ticket for the bundle of a plugin that t's board should
+// have.
+func bundleTicket(tx *store.Tx, op, plugin string, t *wire.Ticket) error {
+	rows, err := tx.Held(string(t.Board), []wire.ResourceKey{{Kind: wire.KindPlugin, ID: plugin}})
+	if err != nil {
+		return err
+	}
+	var d wire.DesiredPlugin
+	for _, r := range rows {
+		if err := json.Unmarshal([]byte(r.Spec), &d); err != nil {
+			return s4t.Errorf(s4t.Internal, op, "", "the spec of its plugin %q: %w", plugin, err)
+		}
+	}
+	if len(rows) == 0 || rows[0].Gone {
+		return s4t.Errorf(s4t.Forbidden, op, "", "it should not have a plugin %q", s4t.Line(plugin, s4t.MaxName))
+	}
+	agents, err := tx.Agents()
+	for _, a := range agents {
+		if a.Kind == wire.AgentTunnel && a.URL == d.URL {
+			t.Agent, t.Bundle, t.Project = a.ID, d.Digest, d.Project
+			return nil
+		}
+	}
+	if err == nil {
+		err = s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "the tunnel agent at %s is not there (any more)", d.URL)
+	}
+	return err
 }

@@ -94,6 +94,20 @@ func checkPorts(ctx context.Context, x *examination) {
 	}
 }
 
+// checkPlugins looks at what stands in the way of the board's plugins.
+func checkPlugins(_ context.Context, x *examination) {
+	if x.Running == nil {
+		return
+	}
+	for _, p := range x.Running.Plugins {
+		id := wire.PluginFailed
+		if d, ok := wire.Diagnose(p.ProblemID); ok && d.Check == "plugin" {
+			id = d.ID
+		}
+		x.found(id, "plugin "+p.Name+": "+p.Problem, "")
+	}
+}
+
 // checkServices looks at what stands in the way of the board's services.
 func checkServices(_ context.Context, x *examination) {
 	if x.Running == nil {

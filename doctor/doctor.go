@@ -74,11 +74,19 @@ type Running struct {
 	Cause     string   // of the trouble: the ID of a [wire.Diagnosis]; empty: not known
 	Ports     []Port
 	Services  []Service
+	Plugins   []Plugin
 }
 
 // Service is an exposed service of a running lightning-rod that has a problem.
 type Service struct {
 	Target    string // host:port
+	Problem   string
+	ProblemID string // of the problem: the ID of a [wire.Diagnosis], where it has one
+}
+
+// Plugin is a plugin of a running lightning-rod that has a problem.
+type Plugin struct {
+	Name      string
 	Problem   string
 	ProblemID string // of the problem: the ID of a [wire.Diagnosis], where it has one
 }
@@ -113,6 +121,7 @@ func checks() []check {
 		{"agent", false, checkAgent},
 		{"port", false, checkPorts},
 		{"service", false, checkServices},
+		{"plugin", false, checkPlugins},
 		{"disk", false, checkDisk},
 		{"networks", false, checkNetworks},
 		{"proxy", true, checkProxy},

@@ -77,6 +77,11 @@ func (s Status) running() *doctor.Running {
 			r.Services = append(r.Services, doctor.Service{Target: net.JoinHostPort(v.Target, strconv.Itoa(v.TCPPort)), Problem: v.Problem, ProblemID: v.ProblemID})
 		}
 	}
+	for _, p := range s.Plugins {
+		if p.Problem != "" {
+			r.Plugins = append(r.Plugins, doctor.Plugin{Name: p.Name, Problem: p.Problem, ProblemID: p.ProblemID})
+		}
+	}
 	return r
 }
 

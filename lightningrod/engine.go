@@ -37,6 +37,7 @@ type Config struct {
 	IO            string                               // optional: where the tree of the board's pins is mounted; default: nowhere
 	IOConfig      string                               // optional: the file with what the owner says of pins (io-config); default: none
 	Pins          *hal.Config                          // optional: drivers of pins and where they look; File, State and Log are set here; default those of the kernel where IO or IOConfig is set, else the board has no pins
+	Guests        *GuestsConfig                        // optional: code of others runs here; default none does
 	Ready         func(board string, generation int64) // optional: called each time the board is connected and has applied its desired state
 	Log           *slog.Logger                         // optional: default discards
 }
@@ -61,7 +62,11 @@ type Engine struct {
 	around   *around
 	pins     *boardPins  // set by Run; nil: it has none
 	remote   *remotePins // set by Run
+<<<<<<< HEAD
 	profile  *profile    // set by build
+=======
+	guests   *guests     // set by Run; nil: no code of others runs here
+>>>>>>> refs/heads/code10
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
 
@@ -152,6 +157,15 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	e.retrust = c.dialer.Trust
+	if err := e.openGuests(c.dialer.DialTLS); err != nil {
+		return err
+	}
+	running := false
+	defer func() {
+		if e.guests != nil && !running {
+			e.guests.close()
+		}
+	}()
 	if err := e.build(c.dialer, c.connect); err != nil {
 		return err
 	}
@@ -160,6 +174,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 
+	running = true
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	defer e.kinds.close() // when nothing uses them any more
@@ -176,7 +191,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.pins != nil {
 		background.Go(func() { e.pins.run(ctx) })
 	}
+<<<<<<< HEAD
 	background.Go(func() { e.profile.run(ctx) })
+=======
+	if e.guests != nil {
+		background.Go(func() { e.guests.run(ctx) })
+	}
+>>>>>>> refs/heads/code10
 	background.Go(func() { e.judge(ctx) })
 	background.Go(func() { e.around.Run(ctx) })
 	e.kinds.run(ctx, &background)
@@ -443,8 +464,14 @@ func (e *Engine) Status() Status {
 		s.URL = e.session.URL()
 	}
 	s.Problems, s.ReadOnly = append(s.Problems, problems...), e.dir.isReadOnly()
+<<<<<<< HEAD
 	given := e.profile.now()
 	s.Profile = &given
+=======
+	if e.guests != nil {
+		s.Plugins, s.Runtimes = e.guests.plugins.status(), e.guests.manager.Runtimes()
+	}
+>>>>>>> refs/heads/code10
 	if e.pins != nil {
 		s.IO = e.pins.status()
 		s.Problems = append(s.Problems, e.pins.problems()...)

@@ -59,6 +59,10 @@ func (e *Engine) register(dial rtunnelDialer) error {
 	e.kinds.add(wire.KindService, policy) // before the streams that it lets in
 	e.kinds.add(wire.KindPort, e.newPorts(dial))
 	e.kinds.add(wire.KindStreams, streams)
+	if e.guests != nil {
+		e.guests.fetcher.dial = dial
+		e.kinds.add(wire.KindPlugin, e.guests.plugins)
+	}
 	return nil
 }
 

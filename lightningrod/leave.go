@@ -70,6 +70,9 @@ func Leave(ctx context.Context, cfg LeaveConfig) (LeaveResult, error) {
 		}
 	}
 	// Nobody runs any more; what a kill -9 left behind goes too.
+	if id.Board != "" {
+		endGuests(id.Board, dir, cfg.Log)
+	}
 	return res, errors.Join(sweepHost(link.Sweep), dir.remove())
 }
 

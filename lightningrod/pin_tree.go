@@ -120,7 +120,8 @@ func (l *localPins) Open(_, name string, by pinfs.Holder) pinfs.Pin {
 	if err != nil {
 		return gonePin{err}
 	}
-	return &localPin{pin: pin, holder: localHolder(by)}
+	holder := localHolder(by)
+	return &localPin{pin: pin, holder: holder, holderName: "local " + holder[len("local:"):]}
 }
 
 // Set changes a setting.
@@ -137,9 +138,10 @@ func localHolder(by pinfs.Holder) string { return "local:" + strconv.FormatUint(
 
 // localPin is a pin in use by one open file.
 type localPin struct {
-	pin    *hal.Pin
-	holder string
-	cancel func() // nil: it is not watched
+	pin        *hal.Pin
+	holder     string
+	holderName string // for people
+	cancel     func() // nil: it is not watched
 }
 
 func (p *localPin) Newest() (s4t.Sample, bool)                   { return p.pin.Newest() }
@@ -148,7 +150,7 @@ func (p *localPin) Read(ctx context.Context) (s4t.Sample, error) { return p.pin.
 func (p *localPin) Lease() *s4t.PinLease                         { return p.pin.Lease() }
 
 func (p *localPin) Write(ctx context.Context, value float64, fence int64) (held int64, err error) {
-	err = p.pin.Write(ctx, hal.Order{Value: value, Fence: fence, Holder: p.holder, HolderName: "local " + p.holder[len("local:"):]})
+	err = p.pin.Write(ctx, hal.Order{Value: value, Fence: fence, Holder: p.holder, HolderName: p.holderName})
 	return 0, err // who writes through a file has no claim of its own
 }
 

@@ -26,8 +26,16 @@ type Status struct {
 	AppliedGeneration int64             `json:"applied_generation"` //
 	Ports             []PortStatus      `json:"ports"`
 	Services          []ServiceStatus   `json:"services"`
+<<<<<<< HEAD
 	IO                *IOStatus         `json:"io,omitempty"`      // nil: no lightning-rod runs
 	Profile           *s4t.BoardProfile `json:"profile,omitempty"` // nil: no lightning-rod runs
+=======
+	IO                *IOStatus         `json:"io,omitempty"` // nil: no lightning-rod runs
+	Plugins           []PluginStatus    `json:"plugins"`
+	Runtimes          map[string]string `json:"runtimes,omitempty"` // of plugins: version, or "no: " and why not; nil: no lightning-rod runs
+	Commands          []string          `json:"commands,omitempty"` // names of those that it has; nil: no lightning-rod runs
+	Runs              *RunsStatus       `json:"runs,omitempty"`
+>>>>>>> refs/heads/code10
 	Problems          []string          `json:"problems"`
 	ReadOnly          bool              `json:"state_read_only,omitempty"` // the state directory cannot be written: what is there is used
 	Trouble           string            `json:"trouble,omitempty"`         // the one of the problems that is why there is no session
@@ -62,12 +70,18 @@ type IOStatus struct {
 	Problem string `json:"problem,omitempty"`
 }
 
+// RunsStatus counts runs of commands.
+type RunsStatus struct {
+	Running int `json:"running"` // that have not ended
+	Unheard int `json:"unheard"` // that have ended, and the cloud has not confirmed it
+}
+
 // statusOf builds what identity and desired state tell, with the states of the
 // resources where a lightning-rod runs.
 func statusOf(id Identity, d wire.BoardDesired, states []wire.ResourceState) Status {
 	s := Status{
 		Board: id.Name, ID: id.Board, URL: id.URLs[0], Generation: d.Generation,
-		Ports: []PortStatus{}, Services: []ServiceStatus{}, Problems: []string{},
+		Ports: []PortStatus{}, Services: []ServiceStatus{}, Plugins: []PluginStatus{}, Problems: []string{},
 	}
 	if d.Name != "" {
 		s.Board = d.Name
@@ -82,6 +96,10 @@ func statusOf(id Identity, d wire.BoardDesired, states []wire.ResourceState) Sta
 				ID: s4t.PortID(r.ID), Interface: p.Interface, MAC: p.MAC, Addresses: p.Addresses, MTU: p.MTU,
 				Up: st.Up, Problem: st.Problem, ProblemID: st.ProblemID,
 			})
+		case wire.KindPlugin: // while lightning-rod runs the manager knows more
+			var p wire.DesiredPlugin
+			json.Unmarshal(r.Spec, &p)
+			s.Plugins = append(s.Plugins, pluginStatus(r.ID, p, st.ProblemID, s4t.PluginState{Problem: st.Problem}))
 		case wire.KindService:
 			var v wire.DesiredService
 			json.Unmarshal(r.Spec, &v)

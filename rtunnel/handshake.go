@@ -11,6 +11,7 @@ const (
 	SubprotocolPort    = "s4t.port.1"
 	SubprotocolStreams = "s4t.streams.1"
 	SubprotocolStream  = "s4t.stream.1"
+	SubprotocolBundle  = "s4t.bundle.1"
 )
 
 // AcceptKey is the answer to a Sec-WebSocket-Key (RFC 6455 section 4.2.2).

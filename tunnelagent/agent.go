@@ -78,6 +78,7 @@ type Agent struct {
 	visitors  visitors // of all public ports
 	awaits    awaits
 	strangers strangers
+	bundles   *bundles
 
 	order []wire.Kind // in which kinds are applied
 	kind  map[wire.Kind]reconciler
@@ -134,6 +135,7 @@ func New(cfg Config) (*Agent, error) {
 		wake: make(chan struct{}, 1), events: make(chan vswitch.Event, maxEvents), ready: make(chan struct{}),
 	}
 	a.kinds = newKinds(a)
+	a.bundles = newBundles(a)
 	a.opener.Crowded = cfg.Descriptors.Crowded
 	var err error
 	a.registration, err = registration.New(registration.Config{
@@ -244,6 +246,7 @@ func (a *Agent) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 			a.opener.Sweep()
+			a.bundles.sweep(time.Now())
 		}
 	}
 }

@@ -19,6 +19,7 @@ var purposeOf = map[string]string{
 	rtunnel.SubprotocolPort:    wire.PurposePort,
 	rtunnel.SubprotocolStreams: wire.PurposeStreams,
 	rtunnel.SubprotocolStream:  wire.PurposeStream,
+	rtunnel.SubprotocolBundle:  wire.PurposeBundle,
 }
 
 // ServeHTTP serves [rtunnel.Path]. Who comes is told why not in the HTTP
@@ -31,7 +32,7 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		accept.Refuse(w, s4t.Errorf(s4t.Unavailable, "open an rtunnel", "try again in a moment", "the tunnel agent is starting or stopping"))
 		return
 	}
-	proto, err := accept.Subprotocol(r, []string{rtunnel.SubprotocolPort, rtunnel.SubprotocolStreams, rtunnel.SubprotocolStream})
+	proto, err := accept.Subprotocol(r, []string{rtunnel.SubprotocolPort, rtunnel.SubprotocolStreams, rtunnel.SubprotocolStream, rtunnel.SubprotocolBundle})
 	if err != nil {
 		a.handlers.Done()
 		accept.Refuse(w, err)
@@ -81,6 +82,8 @@ func (a *Agent) serve(ctx context.Context, t wire.Ticket, text string, conn *rtu
 		a.ports.serve(ctx, t.Port, conn)
 	case wire.PurposeStream:
 		a.serveStream(ctx, t, text, conn)
+	case wire.PurposeBundle:
+		a.bundles.serve(ctx, t, conn)
 	}
 }
 

@@ -29,6 +29,7 @@ type Ticket struct {
 	Port    s4t.PortID    `json:"n,omitempty"` // PurposePort
 	Service s4t.ServiceID `json:"s,omitempty"` // PurposeService
 	Bundle  string        `json:"d,omitempty"` // PurposeBundle: its digest
+	Project s4t.ProjectID `json:"j,omitempty"` // PurposeBundle: whose plugin it is
 	Target  string        `json:"t,omitempty"` // PurposeStream, PurposeService: "host:port" on the board's side
 	Expires int64         `json:"e,omitempty"` // Unix seconds, the cloud's clock; 0 with PurposeService only
 	User    string        `json:"u,omitempty"` // who asked, for the board's log

@@ -41,7 +41,7 @@ type command struct {
 }
 
 // runFlags are those of a board at work.
-var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "source-per-user", "io", "io-config", "verbose"}
+var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "source-per-user", "io", "io-config", "plugin-key", "allow-plugin-network", "verbose"}
 
 func commands() []command {
 	return []command{
@@ -52,7 +52,7 @@ func commands() []command {
 		{name: "run", run: serve,
 			flags:   runFlags,
 			short:   "be the board's service",
-			example: "lightning-rod run\n  lightning-rod run --allow-target 192.168.1.0/24\n  lightning-rod run --io /run/pins --io-config /etc/lightning-rod/io.toml"},
+			example: "lightning-rod run\n  lightning-rod run --allow-target 192.168.1.0/24\n  lightning-rod run --io /run/pins --io-config /etc/lightning-rod/io.toml\n  lightning-rod run --plugin-key /etc/lightning-rod/alice.pub"},
 		{name: "mount", args: "DIR", min: 1, max: 1, run: mount,
 			flags:   []string{"state", "board", "verbose"},
 			short:   "show the pins of the project's other boards as files, until unmounted or SIGTERM",
@@ -96,9 +96,12 @@ type options struct {
 	io        string // none: the tree of pins is nowhere
 	ioConfig  string
 	boards    []string
-	output    string
-	verbose   bool
-	help      bool
+
+	pluginKeys    []string // of those whose plugins are taken; none: any
+	pluginNetwork bool
+	output        string
+	verbose       bool
+	help          bool
 
 	manager string // of services; empty: what runs here
 	print   bool
@@ -124,6 +127,8 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.StringVar(&o.perUser, "source-per-user", "", "`on` or off: services of the board see an address of 127.64.0.0/10 for each user; default for SSH only")
 	f.StringVar(&o.io, "io", lightningrod.DefaultIO, "`directory` where the board's pins are shown as files, or none")
 	f.StringVar(&o.ioConfig, "io-config", "", "`file` with names, settings and access of pins (TOML)")
+	f.StringArrayVar(&o.pluginKeys, "plugin-key", nil, "`key` or file with the key of somebody whose plugins are taken, as s4t plugin show prints it; repeat it for more; default is anybody's")
+	f.BoolVar(&o.pluginNetwork, "allow-plugin-network", false, "plugins that ask for the board's network get it")
 	f.StringArrayVar(&o.boards, "board", nil, "`name` or id of a board; repeat it for more; default is all others of the project")
 	f.StringVar(&o.manager, "manager", "", "`name` of the service manager: systemd, openrc or procd; default is what runs here")
 	f.BoolVar(&o.print, "print", false, "show the unit only")
@@ -231,6 +236,9 @@ func join(ctx context.Context, o options) error {
 	if _, err := o.allowed(); err != nil { // before anything is changed
 		return err
 	}
+	if _, err := o.guests(); err != nil {
+		return err
+	}
 	ca, err := o.extraCA()
 	if err != nil {
 		return err
@@ -295,9 +303,13 @@ func serve(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	guests, err := o.guests()
+	if err != nil {
+		return err
+	}
 	e, err := lightningrod.New(lightningrod.Config{
 		State: o.state, AllowTargets: allow, AllowBridges: o.bridges, SourcePerUser: perUser(o.perUser), Proxy: o.runProxy, Version: version, Log: o.log(),
-		IO: o.ioDir(), IOConfig: o.ioConfig, Pins: &hal.Config{Guard: pinGuard},
+		IO: o.ioDir(), IOConfig: o.ioConfig, Pins: &hal.Config{Guard: pinGuard}, Guests: guests,
 		Ready: func(board string, generation int64) {
 			fmt.Fprintf(o.stdout, "ready %s %d\n", s4t.Line(board, maxLine), generation)
 		},

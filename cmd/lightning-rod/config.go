@@ -26,12 +26,15 @@ type config struct {
 	ProxyFile     string   `toml:"proxy_file"`      // --proxy-file
 	IO            string   `toml:"io"`              // --io
 	IOConfig      string   `toml:"io_config"`       // --io-config
+	PluginKeys    []string `toml:"plugin_keys"`     // --plugin-key
+
+	AllowPluginNetwork bool `toml:"allow_plugin_network"` // --allow-plugin-network
 }
 
 // readConfig reads a file. The default one need not be there.
 func readConfig(path string, named bool) (cfg config, err error) {
 	op := "read the configuration " + path
-	const hint = "its keys are allow_targets, allow_bridges, source_per_user, proxy_file, io and io_config"
+	const hint = "its keys are allow_targets, allow_bridges, source_per_user, proxy_file, io, io_config, plugin_keys and allow_plugin_network"
 	text, err := readBounded(path, tomlfile.MaxFile)
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return cfg, nil
@@ -65,6 +68,12 @@ func (o *options) configure(flags *pflag.FlagSet) error {
 	}
 	if !flags.Changed("io-config") {
 		o.ioConfig = cfg.IOConfig
+	}
+	if !flags.Changed("plugin-key") {
+		o.pluginKeys = cfg.PluginKeys
+	}
+	if !flags.Changed("allow-plugin-network") {
+		o.pluginNetwork = cfg.AllowPluginNetwork
 	}
 	if o.perUser != "" && o.perUser != "on" && o.perUser != "off" {
 		return usagef("--source-per-user is on or off, not %q", o.perUser)

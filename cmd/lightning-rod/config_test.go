@@ -29,13 +29,13 @@ func configured(t *testing.T, text string, args ...string) (options, error) {
 func TestFlagsWinOverTheConfigurationFile(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "proxy")
 	os.WriteFile(secret, []byte("http://maria:pass@proxy:3128\n"), 0o600)
-	text := "allow_targets = [\"192.168.1.0/24\"]\nallow_bridges = [\"eth1\", \"eth2\"]\nsource_per_user = \"on\"\nproxy_file = '" + secret + "'\nio = \"/mnt/io\"\nio_config = \"/etc/io.toml\"\n"
+	text := "allow_targets = [\"192.168.1.0/24\"]\nallow_bridges = [\"eth1\", \"eth2\"]\nsource_per_user = \"on\"\nproxy_file = '" + secret + "'\nio = \"/mnt/io\"\nio_config = \"/etc/io.toml\"\nplugin_keys = [\"k1\"]\nallow_plugin_network = true\n"
 	o, err := configured(t, text)
-	if err != nil || !slices.Equal(o.allow, []string{"192.168.1.0/24"}) || !slices.Equal(o.bridges, []string{"eth1", "eth2"}) || o.perUser != "on" || o.proxy != "http://maria:pass@proxy:3128" || o.ioDir() != "/mnt/io" || o.ioConfig != "/etc/io.toml" {
+	if err != nil || !slices.Equal(o.allow, []string{"192.168.1.0/24"}) || !slices.Equal(o.bridges, []string{"eth1", "eth2"}) || o.perUser != "on" || o.proxy != "http://maria:pass@proxy:3128" || o.ioDir() != "/mnt/io" || o.ioConfig != "/etc/io.toml" || !slices.Equal(o.pluginKeys, []string{"k1"}) || !o.pluginNetwork {
 		t.Errorf("%+v, %v", o, err)
 	}
-	o, err = configured(t, text, "--allow-target", "10.0.0.0/8", "--allow-bridge", "eth3", "--source-per-user", "off", "--proxy", "http://other:3128", "--io", "none", "--io-config", "x")
-	if err != nil || !slices.Equal(o.allow, []string{"10.0.0.0/8"}) || !slices.Equal(o.bridges, []string{"eth3"}) || o.perUser != "off" || o.proxy != "http://other:3128" || o.ioDir() != "" || o.ioConfig != "x" {
+	o, err = configured(t, text, "--allow-target", "10.0.0.0/8", "--allow-bridge", "eth3", "--source-per-user", "off", "--proxy", "http://other:3128", "--io", "none", "--io-config", "x", "--plugin-key", "k2", "--allow-plugin-network=false")
+	if err != nil || !slices.Equal(o.allow, []string{"10.0.0.0/8"}) || !slices.Equal(o.bridges, []string{"eth3"}) || o.perUser != "off" || o.proxy != "http://other:3128" || o.ioDir() != "" || o.ioConfig != "x" || !slices.Equal(o.pluginKeys, []string{"k2"}) || o.pluginNetwork {
 		t.Errorf("%+v, %v", o, err)
 	}
 }

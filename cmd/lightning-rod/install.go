@@ -9,6 +9,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/lightningrod"
+	"github.com/stack4things/s4t/plugin/bundle"
 	"github.com/stack4things/s4t/unit"
 )
 
@@ -63,6 +64,9 @@ func (o options) service(manager unit.Manager) (unit.Service, error) {
 	if _, err := o.allowed(); err != nil { // a service that does not start is of no use
 		return unit.Service{}, err
 	}
+	if _, err := o.guests(); err != nil {
+		return unit.Service{}, err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return unit.Service{}, s4t.Errorf(s4t.Internal, "find this program", "", "%w", err)
@@ -103,6 +107,18 @@ func (o options) service(manager unit.Manager) (unit.Service, error) {
 		for _, b := range o.bridges {
 			add("allow-bridge", b)
 		}
+	}
+	if given("plugin-key") {
+		for _, k := range o.pluginKeys {
+			if _, err := bundle.ParsePublicKey(k); err != nil {
+				k = absolute(k)
+				s.Reads = append(s.Reads, k)
+			}
+			add("plugin-key", k)
+		}
+	}
+	if given("allow-plugin-network") && o.pluginNetwork {
+		s.Command = append(s.Command, "--allow-plugin-network")
 	}
 	if given("source-per-user") {
 		add("source-per-user", o.perUser)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/internal/argv"
+	"github.com/stack4things/s4t/plugin"
 )
 
 // version is set by the linker.
@@ -32,6 +33,12 @@ const (
 )
 
 func main() {
+	if plugin.IsHost(os.Args) { // nor is this: a guest that is a WASI module
+		plugin.HostMain()
+	}
+	if plugin.IsStub(os.Args) { // not a command of users: what a guest is before it is one
+		plugin.StubMain()
+	}
 	args := argv.Take()
 	bound()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

@@ -11,9 +11,13 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/plugin"
 )
 
 func TestMain(m *testing.M) {
+	if plugin.IsStub(os.Args) { // this binary stands for the program, of which a guest begins as a stub
+		plugin.StubMain()
+	}
 	if os.Getenv("S4T_TEST_PROGRAM") != "" { // this binary stands for the program
 		main()
 	}

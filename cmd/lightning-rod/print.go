@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -65,6 +67,16 @@ func status(ctx context.Context, o options) error {
 			where = "at " + s.IO.Dir
 		}
 		t.row("pins", fmt.Sprintf("%d, %s", s.IO.Pins, where))
+	}
+	for _, p := range s.Plugins {
+		state := p.State
+		if p.Problem != "" {
+			state += ": " + p.Problem
+		}
+		t.row("plugin", p.Name+" "+p.Version+" "+state)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Runtimes)) {
+		t.row("runtime", name+" "+s.Runtimes[name])
 	}
 	for _, p := range s.Problems {
 		t.row("problem", p)

@@ -24,6 +24,9 @@ type Manifest struct {
 	Commands    []s4t.Command  // by name; Source and Plugin are empty
 }
 
+// DefaultProcesses is how many processes and threads a plugin may have whose manifest does not say.
+const DefaultProcesses = 64
+
 // How a callable plugin is spoken to.
 const (
 	ProtocolStdio  = "stdio"

@@ -1,0 +1,157 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/stack4things/s4t/plugin/bundle"
+)
+
+const (
+	dialGrace = 30 * time.Second // a callable must listen by then
+	checkSoon = time.Second      // between checks of a plugin that is not well yet
+	inode     = 256              // bytes that a file takes besides its blocks
+	maxLooked = 200_000          // files that are counted
+)
+
+// watch says when a process is well, and when it is not, until it has ended.
+func (g *guest) watch(r *running, spec Spec) {
+	h := r.manifest.Health
+	if len(h.Command) > 0 {
+		g.checkHealth(r, spec)
+		return
+	}
+	grace := time.NewTimer(h.Grace)
+	defer grace.Stop()
+	select {
+	case <-r.over:
+		return
+	case <-grace.C:
+	}
+	limit := time.NewTimer(max(0, dialGrace-h.Grace))
+	defer limit.Stop()
+	select {
+	case <-r.over:
+	case <-r.spoken:
+		r.tell(verdict{well: true})
+	case <-limit.C:
+		r.kill(fmt.Sprintf("it does not listen at $S4T_SOCKET after %s", dialGrace))
+	}
+}
+
+// checkHealth runs the health command of a plugin again and again, in a sandbox as
+// the plugin's.
+func (g *guest) checkHealth(r *running, spec Spec) {
+	h := r.manifest.Health
+	argv, err := g.m.argv(r.manifest, h.Command, spec.Dir, filepath.Join(g.dir, dataFolder), filepath.Join(g.dir, boardFolder))
+	if err != nil {
+		r.kill(err.Error())
+		return
+	}
+	spec.Name, spec.Argv, spec.Stdin, spec.Stdout, spec.Stderr = g.id+"-health", argv, nil, nil, nil
+	well, failures := false, 0
+	for {
+		err := g.checkOnce(r, spec, h.Timeout)
+		switch failures++; {
+		case err == nil:
+			well, failures = true, 0
+			r.tell(verdict{well: true, text: "well"})
+		case !well && time.Since(r.started) >= h.Grace:
+			r.kill(fmt.Sprintf("it is not well %s after its start: its health command: %s", h.Grace, err))
+		case well && failures >= h.Retries:
+			r.kill(fmt.Sprintf("it is not well: its health command failed %d times: %s", failures, err))
+		default:
+			r.tell(verdict{text: "not well: " + err.Error()})
+		}
+		wait := h.Interval
+		if !well {
+			wait = min(wait, checkSoon)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-r.over:
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// checkOnce runs the health command once; the error says how it failed.
+func (g *guest) checkOnce(r *running, spec Spec, limit time.Duration) error {
+	p, err := g.m.start(spec)
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.Done():
+	case <-timer.C:
+		p.Terminate(0)
+		return fmt.Errorf("it took longer than %s", limit)
+	case <-r.over:
+		p.Terminate(0)
+		return errors.New("the plugin ended")
+	}
+	if exit := p.Exit(); exit.Code != 0 {
+		return errors.New(exit.String())
+	}
+	return nil
+}
+
+// measure looks at what a plugin keeps, until it has ended or has filled its disk.
+func (g *guest) measure(r *running) {
+	limit := g.diskLimit(r.manifest)
+	for {
+		n := used(limit, filepath.Join(g.dir, dataFolder), filepath.Join(g.dir, runFolder))
+		if g.disk.Swap(n) != n && limit > 0 && n > limit {
+			r.tell(verdict{full: fmt.Sprintf("it has filled its disk: %d bytes of %d; start it, and it runs until they are looked at again", n, limit)})
+			return
+		}
+		timer := time.NewTimer(lookEvery)
+		select {
+		case <-r.over:
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// diskLimit is how many bytes a plugin may keep; 0: any.
+func (g *guest) diskLimit(m bundle.Manifest) int64 {
+	limit := m.Resources.Disk
+	if owner := g.m.cfg.Limits().Disk; owner > 0 && (limit == 0 || owner < limit) {
+		limit = owner
+	}
+	return limit
+}
+
+// used is how many bytes folders take on the disk. It stops when they are over a limit,
+// or too many files to be looked at often.
+func used(limit int64, folders ...string) (n int64) {
+	files := 0
+	for _, dir := range folders {
+		_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return nil // it has gone meanwhile
+			}
+			if info, err := d.Info(); err == nil {
+				n += inode + info.Sys().(*syscall.Stat_t).Blocks*512
+			}
+			if files++; files > maxLooked || limit > 0 && n > limit {
+				return fs.SkipAll
+			}
+			return nil
+		})
+	}
+	return n
+}
+
+// owner is the user that a file belongs to.
+func owner(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
