@@ -62,11 +62,8 @@ type Engine struct {
 	around   *around
 	pins     *boardPins  // set by Run; nil: it has none
 	remote   *remotePins // set by Run
-<<<<<<< HEAD
 	profile  *profile    // set by build
-=======
 	guests   *guests     // set by Run; nil: no code of others runs here
->>>>>>> refs/heads/code10
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
 
@@ -191,13 +188,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.pins != nil {
 		background.Go(func() { e.pins.run(ctx) })
 	}
-<<<<<<< HEAD
 	background.Go(func() { e.profile.run(ctx) })
-=======
 	if e.guests != nil {
 		background.Go(func() { e.guests.run(ctx) })
 	}
->>>>>>> refs/heads/code10
 	background.Go(func() { e.judge(ctx) })
 	background.Go(func() { e.around.Run(ctx) })
 	e.kinds.run(ctx, &background)
@@ -464,14 +458,11 @@ func (e *Engine) Status() Status {
 		s.URL = e.session.URL()
 	}
 	s.Problems, s.ReadOnly = append(s.Problems, problems...), e.dir.isReadOnly()
-<<<<<<< HEAD
 	given := e.profile.now()
 	s.Profile = &given
-=======
 	if e.guests != nil {
 		s.Plugins, s.Runtimes = e.guests.plugins.status(), e.guests.manager.Runtimes()
 	}
->>>>>>> refs/heads/code10
 	if e.pins != nil {
 		s.IO = e.pins.status()
 		s.Problems = append(s.Problems, e.pins.problems()...)
