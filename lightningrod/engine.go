@@ -157,6 +157,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.openGuests(c.dialer.DialTLS); err != nil {
 		return err
 	}
+	if e.guests != nil {
+		c.cfg.Code = e.guests.runs.handler
+	}
 	running := false
 	defer func() {
 		if e.guests != nil && !running {
@@ -462,6 +465,10 @@ func (e *Engine) Status() Status {
 	s.Profile = &given
 	if e.guests != nil {
 		s.Plugins, s.Runtimes = e.guests.plugins.status(), e.guests.manager.Runtimes()
+		s.Runs = e.guests.runs.status()
+		for _, c := range e.guests.commands() {
+			s.Commands = append(s.Commands, c.Name)
+		}
 	}
 	if e.pins != nil {
 		s.IO = e.pins.status()

@@ -35,6 +35,7 @@ type guests struct {
 	sandbox *plugin.Sandbox
 	manager pluginManager
 	plugins *plugins
+	runs    *boardCommands
 	fetcher *bundleFetcher
 	dialTLS func(ctx context.Context, url string) (net.Conn, error)
 
@@ -94,6 +95,7 @@ func (e *Engine) openGuests(dialTLS func(ctx context.Context, url string) (net.C
 		},
 	}
 	e.guests = g
+	e.openCommands()
 	return nil
 }
 
@@ -109,12 +111,14 @@ func (g *guests) run(ctx context.Context) {
 		}
 	})
 	running.Go(func() { g.sessions(ctx) })
+	running.Go(func() { g.runs.run(ctx) })
 	running.Wait()
 	g.close()
 }
 
 // close ends what run worked, or what was opened and never run.
 func (g *guests) close() {
+	g.runs.close()
 	g.plugins.end()
 	if err := g.sandbox.Close(); err != nil {
 		g.log.Warn("what guests ran in stays", "err", err)

@@ -34,6 +34,8 @@ import (
 
 // fakeManager says what the test wants.
 type fakeManager struct {
+	pluginCommands
+
 	mu       sync.Mutex
 	set      [][]plugin.Wanted
 	states   map[string]plugin.State

@@ -30,8 +30,8 @@ type Status struct {
 	IO                *IOStatus         `json:"io,omitempty"`      // nil: no lightning-rod runs
 	Plugins           []PluginStatus    `json:"plugins"`
 	Runtimes          map[string]string `json:"runtimes,omitempty"` // of plugins: version, or "no: " and why not; nil: no lightning-rod runs
-	Commands          []string          `json:"commands,omitempty"` // names of those that it has; nil: no lightning-rod runs
-	Runs              *RunsStatus       `json:"runs,omitempty"`
+	Commands          []string          `json:"commands,omitempty"` // names of those that it has
+	Runs              *RunsStatus       `json:"runs,omitempty"`     // nil: no lightning-rod runs
 	Problems          []string          `json:"problems"`
 	ReadOnly          bool              `json:"state_read_only,omitempty"` // the state directory cannot be written: what is there is used
 	Trouble           string            `json:"trouble,omitempty"`         // the one of the problems that is why there is no session

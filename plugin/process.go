@@ -96,7 +96,7 @@ func (p *Process) admit(name string) (Limits, error) {
 func (p *Process) launch(limits Limits) error {
 	told := stubSpec{
 		Argv: p.spec.Argv, Env: p.spec.Env, Dir: p.spec.Dir,
-		UID: p.spec.UID, GID: p.spec.GID,
+		UID: p.spec.UID, GID: p.spec.GID, Groups: p.spec.Groups, Trusted: p.spec.Trusted,
 		Network: p.spec.Network, Read: p.spec.Read, Write: p.spec.Write,
 		Disk: limits.Disk,
 	}

@@ -36,6 +36,8 @@ type Spec struct {
 	Env      []string // all of its environment
 	Dir      string   // its working directory
 	UID, GID int      // its user and group; 0: lightning-rod's own
+	Groups   []int    // its supplementary groups
+	Trusted  bool     // it is the board's owner's: it sees the board as it is, and keeps what its user may do
 	Limits   Limits
 	Network  bool     // it sees the board's network; false: none, not even loopback
 	Read     []string // paths that it may read and execute, besides the system's

@@ -41,7 +41,7 @@ type command struct {
 }
 
 // runFlags are those of a board at work.
-var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "source-per-user", "io", "io-config", "plugin-key", "allow-plugin-network", "verbose"}
+var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "source-per-user", "io", "io-config", "plugin-key", "allow-plugin-network", "commands", "verbose"}
 
 func commands() []command {
 	return []command{
@@ -99,6 +99,7 @@ type options struct {
 
 	pluginKeys    []string // of those whose plugins are taken; none: any
 	pluginNetwork bool
+	commands      string // folder of the owner's
 	output        string
 	verbose       bool
 	help          bool
@@ -129,6 +130,7 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.StringVar(&o.ioConfig, "io-config", "", "`file` with names, settings and access of pins (TOML)")
 	f.StringArrayVar(&o.pluginKeys, "plugin-key", nil, "`key` or file with the key of somebody whose plugins are taken, as s4t plugin show prints it; repeat it for more; default is anybody's")
 	f.BoolVar(&o.pluginNetwork, "allow-plugin-network", false, "plugins that ask for the board's network get it")
+	f.StringVar(&o.commands, "commands", lightningrod.DefaultCommands, "`directory` of the owner's own commands, NAME.toml each")
 	f.StringArrayVar(&o.boards, "board", nil, "`name` or id of a board; repeat it for more; default is all others of the project")
 	f.StringVar(&o.manager, "manager", "", "`name` of the service manager: systemd, openrc or procd; default is what runs here")
 	f.BoolVar(&o.print, "print", false, "show the unit only")

@@ -91,7 +91,7 @@ func (o options) service(manager unit.Manager) (unit.Service, error) {
 	if s.State != lightningrod.DefaultState {
 		add("state", s.State)
 	}
-	for _, f := range []struct{ flag, path string }{{"config", o.config}, {"proxy-file", o.proxyFile}, {"io-config", o.ioConfig}} {
+	for _, f := range []struct{ flag, path string }{{"config", o.config}, {"proxy-file", o.proxyFile}, {"io-config", o.ioConfig}, {"commands", o.commands}} {
 		if given(f.flag) {
 			path := absolute(f.path)
 			add(f.flag, path)
