@@ -62,7 +62,7 @@ type Engine struct {
 	around   *around
 	pins     *boardPins  // set by Run; nil: it has none
 	remote   *remotePins // set by Run
-	profile  *profile    // set by build
+	profile  *profile    // set by openProfile
 	guests   *guests     // set by Run; nil: no code of others runs here
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
@@ -141,6 +141,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if !e.caps.Networks {
 		e.cfg.Log.Warn("virtual networks are not possible here; tunnels and commands work", "err", e.caps.Reason)
 	}
+	e.openProfile()
 	if err := e.openPins(); err != nil {
 		return err
 	}
@@ -158,6 +159,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	if e.guests != nil {
+		e.profileGuests()
 		c.cfg.Code = e.guests.runs.handler
 	}
 	running := false
@@ -211,8 +213,6 @@ func (e *Engine) build(dial rtunnelDialer, connect func(ctx context.Context, url
 	e.connect = connect
 	e.around = newAround(e.cfg.Devices.Survey, e.hosts)
 	e.trial = newTrial(e.kinds.risky)
-	e.profile = newProfile(e.dir, &e.clock, e.cfg.Log)
-	e.profile.turn = e.turn
 	return e.register(dial)
 }
 
