@@ -23,6 +23,7 @@ const (
 	Timeout         Kind = "timeout"         // not done in the time given; it may still get done
 	TooMany         Kind = "too_many"        // a limit is reached; the message says which
 	Stale           Kind = "stale"           // what one held has ended: a claim whose time is over, or that somebody took
+	Failed          Kind = "failed"          // it was done as it was asked for, and failed: a command; the message is its own
 	Internal        Kind = "internal"        // our fault; details go to the log, not to the user
 )
 

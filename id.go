@@ -20,6 +20,7 @@ type (
 	BridgeID    string // the user's request "put these boards on one network"
 	ServiceID   string // an exposed service of a board
 	EndpointID  string // a GRE endpoint of the data centre on a network
+	FleetID     string // a set of boards
 	OperationID string // a recorded request that changes desired state
 	AgentID     string // a WAMP agent or a tunnel agent, for example "tunnel-agent-1"
 )

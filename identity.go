@@ -32,6 +32,7 @@ const (
 	QuotaUsers       QuotaKey = "users"
 	QuotaTokens      QuotaKey = "tokens" // made by others; of those that a login gave, each user has so many
 	QuotaStreams     QuotaKey = "streams"
+	QuotaFleets      QuotaKey = "fleets"
 	QuotaWatchers    QuotaKey = "watchers" // streams of events and long polls, at one API process
 )
 
@@ -59,6 +60,7 @@ var DefaultQuota = map[QuotaKey]int64{
 	QuotaUsers:       500,
 	QuotaTokens:      1000,
 	QuotaStreams:     1000,
+	QuotaFleets:      200,
 	QuotaWatchers:    128,
 }
 

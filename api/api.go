@@ -40,10 +40,12 @@ type API struct {
 	huma    huma.API
 	feed    *feed
 	pins    *pinHub
+	feeds   *feedHub
 	waiters waiters
 	gate    gate
 
 	watchers watchers
+	schemas  ownSchemas
 	quotas   quotas
 	stopping chan struct{} // closed when Run ends
 }
@@ -68,11 +70,15 @@ func New(c Config) (*API, error) {
 	a := &API{
 		queue: c.Queue, version: c.Version, url: c.URL, trust: c.Trust, log: c.Log, mux: http.NewServeMux(),
 		feed:     newFeed(c.Queue, c.Log),
-		waiters:  waiters{polls: map[s4t.OperationID]map[chan struct{}]bool{}},
+		waiters:  waiters{polls: map[s4t.OperationID]map[*waiter]bool{}},
 		stopping: make(chan struct{}),
 	}
 	a.pins = newPinHub(a)
-	a.feed.heard = a.pins.heard
+	a.feeds = newFeedHub(a)
+	a.feed.heard = func(events []s4t.Event) {
+		a.pins.heard(events)
+		a.feeds.heard(events)
+	}
 	a.gate.init()
 	a.huma = humago.New(a.mux, openAPIConfig(c.Version))
 	a.huma.UseMiddleware(speakProblem, a.authenticate, a.admitBody)
@@ -82,7 +88,12 @@ func New(c Config) (*API, error) {
 	a.pinRoutes()
 	a.pinStreamRoutes()
 	a.pinAllRoutes()
+	a.commandRoutes()
+	a.commandManyRoutes()
+	a.boardAPIRoutes()
+	a.pluginLogRoutes()
 	a.serviceRoutes()
+	a.fleetRoutes()
 	a.bridgeRoutes()
 	a.uplinkRoutes()
 	a.greRoutes()
@@ -106,6 +117,11 @@ func (a *API) Run(ctx context.Context) error {
 	reading.Go(func() {
 		if err := a.pins.run(ctx); err != nil && ctx.Err() == nil {
 			a.log.Error("samples of pins cannot be taken", "err", err)
+		}
+	})
+	reading.Go(func() {
+		if err := a.feeds.run(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("lines of commands and plugins cannot be taken", "err", err)
 		}
 	})
 	defer func() {

@@ -59,6 +59,10 @@ var changing = map[string]any{
 	wire.MethodUplinkSet: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodUplinkRemove: s4t.Operation{ID: "o1", Object: "marker"},
 	wire.MethodAttachGRE: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodDetachGRE: s4t.Operation{ID: "o1", Object: "marker"},
 	wire.MethodBridgeCreate: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeDelete: s4t.Operation{ID: "o1", Object: "marker"},
+	wire.MethodCommandRun:    s4t.Operation{ID: "o1", Kind: "command.run", Status: s4t.OperationSucceeded, Run: &s4t.CommandRun{Board: "marker-board", BoardID: "b1", Command: "blink", Result: json.RawMessage(`3`)}},
+	wire.MethodCommandFleet:  wire.CommandResults{Items: []s4t.Operation{{ID: "o1", Status: s4t.OperationSucceeded, Run: &s4t.CommandRun{Board: "marker-board", BoardID: "b1", Command: "blink"}}}},
+	wire.MethodCommandCancel: s4t.Operation{ID: "o1", Status: s4t.OperationCancelled},
+	wire.MethodFleetCreate:   s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetUpdate: s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetDelete: wire.Empty{},
 	wire.MethodBridgeAdd: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeRemove: s4t.Operation{ID: "o1", Object: "marker"},
 }
 
@@ -73,6 +77,8 @@ var shown = map[string]any{
 	wire.MethodBoardDoctor: wire.DoctorReport{Board: "marker-board"}, wire.MethodServiceGet: s4t.Service{ID: "s1", Board: "marker-board"},
 	wire.MethodBridgeGet: s4t.Bridge{ID: "br1", Name: "marker-bridge"}, wire.MethodNetworkGet: s4t.Network{ID: "n1", Name: "marker-network"},
 	wire.MethodSubnetGet: s4t.Subnet{ID: "sn1", Network: "marker"}, wire.MethodPortGet: s4t.Port{ID: "po1", Board: "marker-board"},
+	wire.MethodCommandGet: markerCommand, wire.MethodFeedFollow: wire.Empty{},
+	wire.MethodFleetGet:     s4t.Fleet{ID: "f1", Name: "marker-fleet"},
 	wire.MethodOperationGet: s4t.Operation{ID: "o1", Kind: "marker", Status: s4t.OperationSucceeded},
 }
 
@@ -82,9 +88,11 @@ var listed = map[string]any{
 	wire.MethodServiceList: listOf(s4t.Service{ID: "s1", Board: "marker-board"}), wire.MethodBridgeList: listOf(s4t.Bridge{ID: "br1", Name: "marker-bridge"}),
 	wire.MethodNetworkList: listOf(s4t.Network{ID: "n1", Name: "marker-network"}), wire.MethodSubnetList: listOf(s4t.Subnet{ID: "marker"}),
 	wire.MethodPortList: listOf(s4t.Port{ID: "marker"}), wire.MethodOperationList: listOf(s4t.Operation{ID: "o1", Kind: "marker"}),
-	wire.MethodPinAll:    wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
-	wire.MethodMetrics:   wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
-	wire.MethodAuditList: listOf(s4t.AuditRecord{User: "marker-user"}),
+	wire.MethodPinAll:      wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
+	wire.MethodMetrics:     wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
+	wire.MethodCommandList: listOf(markerCommand),
+	wire.MethodFleetList:   listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
+	wire.MethodAuditList:   listOf(s4t.AuditRecord{User: "marker-user"}),
 }
 
 func listOf[T any](items ...T) wire.List[T] { return wire.List[T]{Items: items, EventID: 4711} }
@@ -99,6 +107,8 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 		Password string
 		Ref      string
 		Board    string
+		Boards   []string
+		Fleet    string
 		ID       string
 		Ask      wire.PinAsk
 	}
@@ -115,9 +125,12 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 		}
 		return json.Marshal(c)
 	}
-	if method != wire.MethodEventFeed && method != wire.MethodPinWatch { // the API asks these by itself
+	if method != wire.MethodEventFeed && method != wire.MethodPinWatch && method != wire.MethodFeedFollow { // the API asks these by itself
 		f.calls = append(f.calls, method+" by "+req.Caller.User)
 		f.ref = req.Ref + req.Board + req.ID
+		if method == wire.MethodCommandFleet {
+			f.ref = req.Fleet + strings.Join(req.Boards, ",")
+		}
 		if method == wire.MethodPinAll {
 			var all wire.PinAll
 			json.Unmarshal(body, &all)
@@ -226,11 +239,14 @@ func newRig(t *testing.T) *rig {
 	done.Go(func() { r.q.Serve(ctx, wire.TopicConductor, "", 8, r.handle) })
 	done.Go(func() { r.q.Serve(ctx, wire.TopicQuestions, "", 8, r.handle) })
 	done.Go(func() { r.q.Serve(ctx, wire.TopicPins, "", 8, r.handle) })
+	done.Go(func() { r.q.Serve(ctx, wire.TopicCommands, "", 8, r.handle) })
 	done.Go(func() { a.Run(ctx) })
 	// Serve has no ready signal; a call that is answered is one.
 	for r.q.Call(ctx, wire.TopicConductor, wire.MethodVerify, wire.VerifyRequest{Secret: "admin-secret"}, nil) != nil {
 	}
 	for r.q.Call(ctx, wire.TopicPins, wire.MethodPinAll, wire.PinAll{Caller: callers["admin-secret"]}, nil) != nil {
+	}
+	for r.q.Call(ctx, wire.TopicCommands, wire.MethodCommandList, wire.CommandList{Caller: callers["admin-secret"]}, nil) != nil {
 	}
 	for r.q.Call(ctx, wire.TopicEvents, wire.MethodNews, wire.News{}, nil) != nil {
 	}

@@ -89,44 +89,48 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	board := must(c.CreateBoard(ctx, apiclient.BoardCreate{Name: "kitchen"}))(t)
 	must(c.CreateBoard(ctx, apiclient.BoardCreate{Name: "garden"}))(t)
 	op := must(c.CreateBridge(ctx, apiclient.BridgeCreate{Name: "lab", Boards: []string{"kitchen", "garden"}}))(t)
+	fleet := must(c.CreateFleet(ctx, apiclient.FleetCreate{Name: "lamps", Boards: []string{"kitchen"}}))(t)
 	exposed := must(c.ExposeService(ctx, "kitchen", apiclient.ServiceExpose{Service: "ssh"}))(t)
 	bridge := must(c.Bridge(ctx, "lab"))(t)
 	network := must(c.Network(ctx, string(bridge.Network)))(t)
 	ids := map[string]string{
-		"{board}": string(board.ID), "{pin}": "kitchen-pin", "{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{token}": string(member.ID),
+		"{board}": string(board.ID), "{fleet}": string(fleet.ID), "{command}": "blink", "{plugin}": "weather", "{pin}": "kitchen-pin", "{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{token}": string(member.ID),
 		"/v1/operations/{id}": string(op.ID), "/v1/networks/{id}": string(network.ID), "/v1/subnets/{id}": string(network.Subnets[0].ID), "/v1/ports/{id}": string(bridge.Ports[0].ID),
 	}
-	secrets := []string{"kitchen", "garden", "lab", "maria", home.Name + `"`}
+	secrets := []string{"kitchen", "garden", "lab", "lamps", "maria", home.Name + `"`}
 	for _, id := range ids {
 		secrets = append(secrets, id)
 	}
 
 	// What a request needs so that nothing but the caller is wrong with it.
 	bodies := map[string]string{
-		"POST /v1/boards":                          `{"name":"new"}`,
-		"PATCH /v1/boards/{board}":                 `{"type":"x"}`,
-		"POST /v1/boards/{board}/services":         `{"service":"http"}`,
-		"POST /v1/boards/{board}/streams":          `{"port":22}`,
-		"PUT /v1/boards/{board}/pins":              `{"values":{"a":1}}`,
-		"PUT /v1/boards/{board}/pins/{pin}":        `{"value":1}`,
-		"PUT /v1/boards/{board}/pins/{pin}/value":  `1`,
-		"PATCH /v1/boards/{board}/pins/{pin}":      `{"edge":"both"}`,
-		"POST /v1/boards/{board}/pins/{pin}/claim": `{"for":"10m"}`,
-		"POST /v1/bridges":                         `{"name":"new","boards":["` + string(board.ID) + `"]}`,
-		"POST /v1/bridges/{bridge}/boards":         `{"boards":["` + string(board.ID) + `"]}`,
-		"POST /v1/bridges/{bridge}/boards/remove":  `{"boards":["` + string(board.ID) + `"]}`,
-		"POST /v1/networks/{id}/uplink":            `{"bridge":"br0"}`,
-		"POST /v1/networks/{id}/gre":               `{"remote":"192.0.2.7"}`,
-		"POST /v1/networks/{id}/gre/remove":        `{"remote":"192.0.2.7"}`,
-		"POST /v1/projects":                        `{"name":"new"}`,
-		"PATCH /v1/projects/{project}":             `{"weight":3}`,
-		"PUT /v1/users/{user}/password":            `{"password":"another one"}`,
-		"POST /v1/users":                           `{"name":"new","project":"home","role":"reader"}`,
-		"POST /v1/tokens":                          `{"project":"home"}`,
+		"POST /v1/boards":                            `{"name":"new"}`,
+		"PATCH /v1/boards/{board}":                   `{"type":"x"}`,
+		"POST /v1/boards/{board}/services":           `{"service":"http"}`,
+		"POST /v1/boards/{board}/streams":            `{"port":22}`,
+		"PUT /v1/boards/{board}/pins":                `{"values":{"a":1}}`,
+		"PUT /v1/boards/{board}/pins/{pin}":          `{"value":1}`,
+		"PUT /v1/boards/{board}/pins/{pin}/value":    `1`,
+		"PATCH /v1/boards/{board}/pins/{pin}":        `{"edge":"both"}`,
+		"POST /v1/boards/{board}/pins/{pin}/claim":   `{"for":"10m"}`,
+		"POST /v1/fleets":                            `{"name":"new","boards":["` + string(board.ID) + `"]}`,
+		"PATCH /v1/fleets/{fleet}":                   `{"name":"newer"}`,
+		"POST /v1/boards/{board}/commands/{command}": `{}`, "POST /v1/fleets/{fleet}/commands/{command}": `{}`, "POST /v1/commands/{command}": `{}`,
+		"POST /v1/bridges":                        `{"name":"new","boards":["` + string(board.ID) + `"]}`,
+		"POST /v1/bridges/{bridge}/boards":        `{"boards":["` + string(board.ID) + `"]}`,
+		"POST /v1/bridges/{bridge}/boards/remove": `{"boards":["` + string(board.ID) + `"]}`,
+		"POST /v1/networks/{id}/uplink":           `{"bridge":"br0"}`,
+		"POST /v1/networks/{id}/gre":              `{"remote":"192.0.2.7"}`,
+		"POST /v1/networks/{id}/gre/remove":       `{"remote":"192.0.2.7"}`,
+		"POST /v1/projects":                       `{"name":"new"}`,
+		"PATCH /v1/projects/{project}":            `{"weight":3}`,
+		"PUT /v1/users/{user}/password":           `{"password":"another one"}`,
+		"POST /v1/users":                          `{"name":"new","project":"home","role":"reader"}`,
+		"POST /v1/tokens":                         `{"project":"home"}`,
 	}
 	snapshot := func() string {
 		var s strings.Builder
-		for _, list := range []string{"boards", "bridges", "services", "networks", "subnets", "ports", "projects", "users"} {
+		for _, list := range []string{"boards", "fleets", "bridges", "services", "networks", "subnets", "ports", "projects", "users"} {
 			_, body := r.do(t, "GET", "/v1/"+list, adminToken, "")
 			s.WriteString(body)
 		}
@@ -154,6 +158,9 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 			} else if template == name || strings.HasPrefix(template, name+"/") {
 				path = strings.ReplaceAll(path, "{id}", id)
 			}
+		}
+		if template == "/v1/commands/{command}" {
+			path += "?board=" + string(board.ID)
 		}
 		if strings.Contains(path, "{") {
 			t.Fatalf("no example for %s", template)
@@ -192,6 +199,8 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 			res, answer := r.do(t, m, path, foreign.Secret, body)
 			list := m == "GET" && path == template
 			switch {
+			case template == "/v1/commands/{command}" && strings.Contains(answer, `"error_kind":"not_found"`) && !strings.Contains(answer, "kitchen"):
+				// A result for each board that was named: there is none.
 			case list && res.StatusCode != 200:
 				t.Errorf("%s by a foreign member: status %d %s", name, res.StatusCode, answer)
 			case list:
@@ -210,6 +219,8 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		// A reader of this project sees, and changes nothing.
 		res, answer := r.do(t, m, path, reader.Secret, body)
 		switch {
+		case (template == "/v1/boards/{board}/commands/{command}" || strings.HasSuffix(template, "/logs/stream")) && (res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusServiceUnavailable):
+			// The board has no such command, and never was there: the right to ask it was.
 		case strings.Contains(template, "/pins") && m == "GET" && res.StatusCode == http.StatusServiceUnavailable && problem(t, answer).Kind == s4t.Offline:
 			// The board never was there: the right to ask it was.
 		case m == "GET" && res.StatusCode != 200 && !strings.HasPrefix(template, "/v1/users") && !strings.HasPrefix(template, "/v1/tokens"):

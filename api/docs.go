@@ -39,7 +39,7 @@ func (a *API) documentRoutes() error {
 			w.Write(b)
 		}
 	}
-	a.mux.HandleFunc("GET /v1/openapi.json", serve("application/vnd.oai.openapi+json;version=3.1", doc))
+	a.mux.HandleFunc("GET /v1/openapi.json", serve(openAPIType, doc))
 	a.mux.HandleFunc("GET /v1/docs", serve("text/html; charset=utf-8", html.Bytes()))
 	return nil
 }

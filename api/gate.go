@@ -22,6 +22,7 @@ type gate struct {
 	calls     shares // requests in work at the conductor, by project
 	questions shares // those that wait for a board or an agent there, by project
 	pins      shares // those that wait for a board's pins, by project
+	commands  shares // those about the code on boards, by project: most wait for a board
 	strangers shares // logins and tokens that are not known yet, by source
 	bodies    shares // bytes of bodies, by project
 	logins    shares // bytes of bodies of logins, by source
@@ -42,6 +43,7 @@ func (g *gate) init() {
 	g.calls = shares{each: 8, all: 64, waiting: 256, patience: 5 * time.Second}
 	g.questions = shares{each: 8, all: 48, waiting: 64, patience: 5 * time.Second}
 	g.pins = shares{each: 32, all: 128, waiting: 256, patience: 5 * time.Second}
+	g.commands = shares{each: 64, all: 256, waiting: 512, patience: 5 * time.Second}
 	g.strangers = shares{each: 8, all: 32, waiting: 64, patience: 5 * time.Second}
 	g.bodies = shares{each: 2 << 20, all: 8 << 20, waiting: 256, patience: 5 * time.Second}
 	g.logins = shares{each: 64 << 10, all: 1 << 20, waiting: 32, patience: 2 * time.Second}
@@ -65,6 +67,8 @@ func (a *API) ask(ctx context.Context, method string, req, reply any) error {
 		s = &a.gate.questions
 	case topic == wire.TopicPins:
 		s = &a.gate.pins
+	case topic == wire.TopicCommands:
+		s = &a.gate.commands
 	}
 	give, ok := s.take(ctx, key, 1)
 	if !ok {

@@ -91,9 +91,12 @@ func finishOpenAPI(doc *huma.OpenAPI) {
 				continue
 			}
 			for code := range op.Responses {
-				if code == "default" || code >= "400" {
+				if code == "default" || code >= "400" && code != commandFailed {
 					delete(op.Responses, code)
 				}
+			}
+			if failed := op.Responses[commandFailed]; failed != nil {
+				failed.Content = body
 			}
 			for status, k := range kinds {
 				op.Responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status) + ": " + strings.Join(k, ", "), Content: body}

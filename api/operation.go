@@ -19,29 +19,48 @@ const (
 	reread = time.Second
 )
 
-// waiters are the long polls that wait, by their operation.
+// waiters are those who wait for operations, by operation.
 type waiters struct {
-	mu    sync.Mutex // guards what follows; a leaf: nothing else is locked while it is held
-	polls map[s4t.OperationID]map[chan struct{}]bool
+	mu    sync.Mutex // guards what follows, and moved of each; a leaf: nothing else is locked while it is held
+	polls map[s4t.OperationID]map[*waiter]bool
 }
 
-// add returns what tells that an operation has something new to show, until
-// leave is called.
-func (w *waiters) add(id s4t.OperationID) (moved <-chan struct{}, leave func()) {
+// waiter is one who waits for some.
+type waiter struct {
+	news  chan struct{}            // cap 1
+	moved map[s4t.OperationID]bool // since they were taken
+}
+
+// add returns what tells that one of the operations has something new to show,
+// until leave is called.
+func (w *waiters) add(ids ...s4t.OperationID) (one *waiter, leave func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c := make(chan struct{}, 1)
-	if w.polls[id] == nil {
-		w.polls[id] = map[chan struct{}]bool{}
+	one = &waiter{make(chan struct{}, 1), map[s4t.OperationID]bool{}}
+	for _, id := range ids {
+		if w.polls[id] == nil {
+			w.polls[id] = map[*waiter]bool{}
+		}
+		w.polls[id][one] = true
 	}
-	w.polls[id][c] = true
-	return c, func() {
+	return one, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if delete(w.polls[id], c); len(w.polls[id]) == 0 {
-			delete(w.polls, id)
+		for _, id := range ids {
+			if delete(w.polls[id], one); len(w.polls[id]) == 0 {
+				delete(w.polls, id)
+			}
 		}
 	}
+}
+
+// take returns which have moved since it was asked last.
+func (w *waiters) take(one *waiter) map[s4t.OperationID]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	moved := one.moved
+	one.moved = map[s4t.OperationID]bool{}
+	return moved
 }
 
 // wake tells those who wait for one of the operations.
@@ -49,9 +68,10 @@ func (w *waiters) wake(ids []s4t.OperationID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
-		for c := range w.polls[id] {
+		for one := range w.polls[id] {
+			one.moved[id] = true
 			select {
-			case c <- struct{}{}:
+			case one.news <- struct{}{}:
 			default: // it was told before, and has not looked yet
 			}
 		}
@@ -80,7 +100,17 @@ func (a *API) showOperation(ctx context.Context, in *operationAsk) (*answered[s4
 	if err != nil {
 		return nil, a.answer("operation.show", err)
 	}
-	moved, leave := a.waiters.add(req.ID) // before it is looked at: what moves after that is told
+	out, err := a.follow(ctx, req, wait, func(op s4t.Operation) bool { return len(op.Steps) > in.Steps })
+	if err == nil && out.Body.Status.Ended() && out.Body.Run == nil {
+		out = a.tell(ctx, req, out)
+	}
+	return out, err
+}
+
+// follow reads an operation until it has ended or is enough, or the wait is over,
+// too many wait, or the API stops.
+func (a *API) follow(ctx context.Context, req wire.OperationGet, wait time.Duration, enough func(s4t.Operation) bool) (*answered[s4t.Operation], error) {
+	waiter, leave := a.waiters.add(req.ID) // before it is looked at: what moves after that is told
 	defer leave()
 	var gone <-chan struct{}
 	if place, err := a.watch(ctx); err == nil {
@@ -93,16 +123,11 @@ func (a *API) showOperation(ctx context.Context, in *operationAsk) (*answered[s4
 	defer late.Stop()
 	for {
 		out, err := get[s4t.Operation](ctx, a, wire.MethodOperationGet, req)
-		switch {
-		case err != nil:
-			return nil, err
-		case out.Body.Status != s4t.OperationRunning:
-			return a.tell(ctx, req, out), nil
-		case len(out.Body.Steps) > in.Steps || wait == 0 || a.stopped():
-			return out, nil
+		if err != nil || out.Body.Status.Ended() || enough(out.Body) || wait == 0 || a.stopped() {
+			return out, err
 		}
 		select {
-		case <-moved:
+		case <-waiter.news:
 		case <-time.After(reread):
 		case <-late.C:
 			return out, nil

@@ -29,12 +29,17 @@ func (p *problem) Error() string { return p.Detail }
 func (p *problem) GetStatus() int { return p.Status }
 
 // GetHeaders is for huma: when to come again, in whole seconds (RFC 9110,
-// section 10.2.3).
+// section 10.2.3), and which operation it is about.
 func (p *problem) GetHeaders() http.Header {
-	if p.retryAfter <= 0 {
-		return nil
+	h := http.Header{}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((p.retryAfter+time.Second-1)/time.Second), 10))
 	}
-	return http.Header{"Retry-After": {strconv.FormatInt(int64((p.retryAfter+time.Second-1)/time.Second), 10)}}
+	if p.Operation != "" {
+		h.Set("Location", "/v1/operations/"+string(p.Operation))
+		h.Set(apiclient.OperationHeader, string(p.Operation))
+	}
+	return h
 }
 
 // ContentType is that of RFC 9457, section 3.

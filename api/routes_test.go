@@ -97,6 +97,9 @@ func document(t *testing.T, r *rig) (openAPI, []route) {
 			}
 			// A token is found by its id.
 			rt.path = strings.Replace(rt.path, "/v1/tokens/marker-user", "/v1/tokens/x", 1)
+			if rt.path == "/v1/commands/marker-user" { // it names a command, and boards beside it
+				rt.path += "?board=marker-user"
+			}
 			if op.RequestBody != nil {
 				b, err := json.Marshal(d.example(op.RequestBody.Content["application/json"].Schema))
 				if err != nil {

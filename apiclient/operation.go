@@ -1,6 +1,7 @@
 package apiclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -68,7 +69,7 @@ func (c *Client) WaitOperation(ctx context.Context, id s4t.OperationID, onStep f
 				}
 			}
 		}
-		if op.Status != s4t.OperationRunning {
+		if op.Status.Ended() {
 			return op, nil
 		}
 		if !news { // too many wait, or nothing happened: this does not spin
@@ -86,16 +87,35 @@ func reached(op s4t.Operation) string {
 	return ": the last step was " + strconv.Itoa(s.Number) + " (" + s.Name + ")"
 }
 
-// Failed returns the error of an operation that failed, else nil.
+// Failed returns the error of an operation that has ended otherwise than well,
+// else nil. That a command failed is an error of the kind Failed, unless
+// something else stood in its way.
 func Failed(o s4t.Operation) error {
-	if o.Status != s4t.OperationFailed {
+	e := &s4t.Error{Kind: o.ErrorKind, Msg: o.Error}
+	if o.Run != nil {
+		e.Op = "run command " + strconv.Quote(o.Run.Command) + " on board " + strconv.Quote(o.Run.Board)
+	}
+	switch o.Status {
+	case s4t.OperationFailed:
+	case s4t.OperationExpired:
+		if e.Kind == "" {
+			e.Kind = s4t.Offline
+		}
+		e.Msg = cmp.Or(e.Msg, "it did not begin in time, and never will")
+		return e
+	case s4t.OperationCancelled:
+		e.Kind, e.Msg = s4t.Failed, cmp.Or(e.Msg, "it was cancelled")
+		return e
+	default:
 		return nil
 	}
-	kind := o.ErrorKind
-	if kind == "" {
-		kind = s4t.Internal
+	switch {
+	case o.Run == nil || o.ID == "": // it never began, on one board of many
+		e.Kind = cmp.Or(e.Kind, s4t.Internal)
+	case e.Kind != s4t.Timeout && e.Kind != s4t.TooMany && e.Kind != s4t.Unavailable && e.Kind != s4t.Forbidden:
+		e.Kind = s4t.Failed
 	}
-	return &s4t.Error{Kind: kind, Msg: o.Error}
+	return e
 }
 
 // pause waits for d or the end of ctx, and reports whether ctx still lives.

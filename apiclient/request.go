@@ -24,7 +24,7 @@ type ProjectCreate struct {
 type ProjectUpdate struct {
 	Weight *int `json:"weight,omitempty" minimum:"1" maximum:"1000" doc:"New weight"`
 
-	Quota map[s4t.QuotaKey]*int64 `json:"quota,omitempty" example:"{\"ports\":9000,\"boards\":null}" doc:"What the project may have: 0 or more, -1 for no limit, null for the default. Keys: boards, networks, ports, services, public_ports, users, tokens, streams, watchers"`
+	Quota map[s4t.QuotaKey]*int64 `json:"quota,omitempty" example:"{\"ports\":9000,\"boards\":null}" doc:"What the project may have: 0 or more, -1 for no limit, null for the default. Keys: boards, networks, ports, services, public_ports, users, tokens, fleets, streams, watchers"`
 }
 
 // UserCreate is the body of POST /v1/users.
@@ -128,6 +128,8 @@ type Problem struct {
 	Title  string   `json:"title" doc:"Text of the status code"`
 	Status int      `json:"status" doc:"The status code"`
 	Detail string   `json:"detail" doc:"What was attempted, on what, and what is wrong"`
-	Kind   s4t.Kind `json:"kind" enum:"invalid,not_found,unauthenticated,forbidden,conflict,offline,unavailable,timeout,too_many,internal" doc:"What can be done about it, for programs"`
+	Kind   s4t.Kind `json:"kind" enum:"invalid,not_found,unauthenticated,forbidden,conflict,offline,unavailable,timeout,too_many,stale,failed,internal" doc:"What can be done about it, for programs"`
 	Hint   string   `json:"hint,omitempty" doc:"What to do, for people"`
+
+	Operation s4t.OperationID `json:"operation,omitempty" doc:"Of a command that began"`
 }

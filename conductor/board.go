@@ -273,5 +273,6 @@ func (ch *change) clearBoard(b store.Board) error {
 		}
 	}
 	ch.endPinWrites(b)
+	ch.endRunsOf(b)
 	return ch.wantStreams(b)
 }

@@ -29,7 +29,9 @@ func (c *Conductor) vouched(topic, method string, h queue.Handler) queue.Handler
 	case wire.MethodLogin, wire.MethodVerify, wire.MethodEventFeed, wire.MethodBoardRemote:
 		return h
 	}
-	if topic != wire.TopicConductor && topic != wire.TopicQuestions && topic != wire.TopicPins {
+	switch topic {
+	case wire.TopicConductor, wire.TopicQuestions, wire.TopicPins, wire.TopicCommands:
+	default:
 		return h
 	}
 	return func(ctx context.Context, method string, body []byte) ([]byte, error) {

@@ -68,6 +68,7 @@ func (c *Conductor) takeCode(ctx context.Context, req wire.CodeReport) (wire.Emp
 	if n := len(text) + len(profile); n > maxCodeReport {
 		return wire.Empty{}, s4t.Errorf(s4t.TooMany, op, "remove plugins, or shorten the schemas of their commands", "they have %d bytes, at most %d are possible", n, maxCodeReport)
 	}
+	defer c.settleLater(req.Board) // a command that was not there may be queued
 	return wire.Empty{}, c.change(ctx, func(ch *change) error {
 		b, err := ch.LockBoard(req.Board)
 		if err != nil {

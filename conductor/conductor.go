@@ -55,6 +55,13 @@ type Conductor struct {
 	questions *questions
 
 	pinQuestions *questions // about pins
+
+	commandQuestions *questions // about commands
+	fleetRuns        *questions // commands of fleets
+	inserts          *gather[newRun, insertedRun]
+	heard            *gather[heardRun, store.Run]
+	codes            codes
+	settles          settles
 }
 
 const (
@@ -99,9 +106,12 @@ func New(cfg Config) (*Conductor, error) {
 	c := &Conductor{
 		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
 		upkept: upkept{holder: s4t.NewID()}, questions: newQuestions(maxQuestions), pinQuestions: newQuestions(maxPinQuestions),
+		commandQuestions: newQuestions(maxCommandQuestions), fleetRuns: newQuestions(maxFleetRuns), codes: newCodes(), settles: newSettles(),
 	}
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.reports = &gather[wire.BoardReport, wire.Empty]{run: c.boardReports}
+	c.inserts = &gather[newRun, insertedRun]{run: c.insertRuns}
+	c.heard = &gather[heardRun, store.Run]{run: c.hearRuns}
 	c.Register(cfg.Mux)
 	return c, nil
 }
@@ -136,6 +146,15 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodBoardCode:    queue.Handle(c.takeCode),
 		wire.MethodBoardProfile: queue.Handle(c.boardProfile),
 
+		wire.MethodBoardRuns:     queue.Handle(c.boardRuns),
+		wire.MethodCommandRun:    queue.Handle(c.commandRun),
+		wire.MethodCommandFleet:  queue.Handle(c.commandFleet),
+		wire.MethodCommandList:   queue.Handle(c.commandList),
+		wire.MethodCommandGet:    queue.Handle(c.commandGet),
+		wire.MethodCommandCancel: queue.Handle(c.commandCancel),
+		wire.MethodBoardAsk:      queue.Handle(c.boardAsk),
+		wire.MethodFeedFollow:    queue.Handle(c.feedFollow),
+
 		wire.MethodProjectUpdate: queue.Handle(c.projectUpdate),
 
 		wire.MethodBoardCreate: queue.Handle(c.boardCreate),
@@ -144,6 +163,12 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodBoardUpdate: queue.Handle(c.boardUpdate),
 		wire.MethodBoardDelete: queue.Handle(c.boardDelete),
 		wire.MethodBoardDoctor: queue.Handle(c.boardDoctor),
+
+		wire.MethodFleetCreate: queue.Handle(c.fleetCreate),
+		wire.MethodFleetList:   queue.Handle(c.fleetList),
+		wire.MethodFleetGet:    queue.Handle(c.fleetGet),
+		wire.MethodFleetUpdate: queue.Handle(c.fleetUpdate),
+		wire.MethodFleetDelete: queue.Handle(c.fleetDelete),
 
 		wire.MethodBridgeCreate: queue.Handle(c.bridgeCreate),
 		wire.MethodBridgeList:   queue.Handle(c.bridgeList),
@@ -191,6 +216,9 @@ func (c *Conductor) Run(ctx context.Context) error {
 	group.Go(func() error { c.tellNews(ctx); return nil })
 	group.Go(func() error { c.noteSteps(ctx); return nil })
 	group.Go(func() error { c.keepUp(ctx); return nil })
+	for range settlers {
+		group.Go(func() error { c.settleBoards(ctx); return nil })
+	}
 	for topic, workers := range lanes {
 		mux := queue.Mux{}
 		for method, h := range c.cfg.Mux {

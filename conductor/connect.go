@@ -50,6 +50,7 @@ func (c *Conductor) boardConnected(ctx context.Context, req wire.BoardConnected)
 		}
 		if w.rival == nil {
 			c.noteStep(note{board: req.Board, generation: w.Desired.Generation, told: w.Desired.Time, received: w.Desired.Time})
+			c.settleLater(req.Board)
 			return w.BoardWelcome, nil
 		}
 		if c.answers(ctx, *w.rival) {

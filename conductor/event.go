@@ -13,6 +13,10 @@ import (
 const (
 	keepOfProject = 10_000  // events of a project that a reader can resume among, and operations
 	keepOfAll     = 200_000 // of all projects: with more, those that have most are cut first
+
+	keepRuns     = 10_000   // runs of commands of a project, of which
+	keepRunBytes = 64 << 20 // the parameters and results together have so many bytes
+	trimTogether = 1000     // that one transaction forgets: others have their turn in between
 )
 
 // eventList returns the events after one, oldest first. One that is not kept
@@ -95,5 +99,42 @@ func (c *Conductor) trim(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return c.trimRuns(ctx)
+}
+
+// trimRuns does it for runs of commands, which have shares of their own.
+func (c *Conductor) trimRuns(ctx context.Context) error {
+	for {
+		var counts map[s4t.ProjectID]int
+		var bytes map[s4t.ProjectID]int64
+		_, err := view(ctx, c, func(tx *store.Tx) (_ struct{}, err error) {
+			counts, bytes, err = tx.CountRuns()
+			return
+		})
+		if err != nil {
+			return err
+		}
+		share := fairShare(counts, keepRuns, keepOfAll)
+		more := false
+		for project, n := range counts {
+			over := n - share
+			if size := bytes[project]; size > keepRunBytes { // of about the same size each
+				over = max(over, int(int64(n)*(size-keepRunBytes)/size)+1)
+			}
+			if over <= 0 {
+				continue
+			}
+			forgot := int64(0)
+			if err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) (err error) {
+				forgot, err = tx.TrimRuns(project, min(over, trimTogether))
+				return err
+			}); err != nil {
+				return err
+			}
+			more = more || forgot > 0 && over > trimTogether
+		}
+		if !more {
+			return nil
+		}
+	}
 }

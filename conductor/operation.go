@@ -144,7 +144,7 @@ func (c *Conductor) operationDone(ctx context.Context, req wire.RefRequest) (wir
 	now := c.now()
 	err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
 		op, err := tx.LockOperation(s4t.OperationID(req.Ref))
-		if err != nil || !req.Caller.Sees(op.Project) || op.Status != s4t.OperationSucceeded || op.Steps[len(op.Steps)-1].Number >= stepTold {
+		if err != nil || !req.Caller.Sees(op.Project) || op.Kind == store.KindRun || op.Status != s4t.OperationSucceeded || op.Steps[len(op.Steps)-1].Number >= stepTold {
 			return err
 		}
 		return tx.SetSteps(op.ID, appendStep(op.Steps, stepTold, now))

@@ -138,7 +138,9 @@ func (c *Conductor) upkeep(ctx context.Context) {
 		{"look for silent agents", !now.Before(u.grace), c.expireAgents},
 		{"write off lost sessions", true, c.writeOff},
 		{"look at operations", true, c.deadlines},
+		{"settle commands whose time is over", true, c.settleDue},
 		{"wake who lags", woke, c.wakeLagging},
+		{"send queued commands", woke, c.settleQueued},
 		{"revert what ran out", woke, c.revert},
 		{"tell of events", true, c.tellEvents},
 		{"forget old events", trim, c.trim},
@@ -155,6 +157,9 @@ func (c *Conductor) upkeep(ctx context.Context) {
 // extend gives running operations their time again.
 func (c *Conductor) extend(ctx context.Context) error {
 	return c.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
+		if err := tx.ExtendRuns(beginWithin + settleAfter); err != nil {
+			return err
+		}
 		running, err := tx.OverdueOperations(true)
 		if err != nil || len(running) == 0 {
 			return err

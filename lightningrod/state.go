@@ -33,9 +33,9 @@ const (
 	desiredFile = "desired.json" // the last desired state; may be lost
 	trustFile   = "trust.json"   // what the cloud announced of its certificate
 	pinsFile    = "pins.json"    // the journal of package hal
+	runsFile    = "runs.journal" // of commands, see package journal
 	profileFile = "profile.toml" // what the board's owner gives to others; it stays when the board leaves
 	usageFile   = "usage.json"   // what projects have used of the board
-	runsFile    = "runs.journal" // of commands, see package journal
 	lockFile    = "run.lock"
 	socketFile  = "run.sock"
 )
@@ -296,7 +296,7 @@ func (d stateDir) saveIdentity(id Identity) error {
 // board any more.
 func (d stateDir) remove() error {
 	d.removeHalves()
-	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile, pinsFile, usageFile, runsFile, socketFile, lockFile} {
+	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile, pinsFile, runsFile, usageFile, socketFile, lockFile} {
 		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return d.failed("remove", name, err)
 		}
@@ -316,7 +316,7 @@ func (d stateDir) remove() error {
 // removeHalves deletes files that a process was writing when it was killed:
 // they may hold a key. The lock is held, or no lightning-rod runs.
 func (d stateDir) removeHalves() {
-	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile, pinsFile, profileFile, usageFile, runsFile} {
+	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile, pinsFile, runsFile, profileFile, usageFile} {
 		halves, _ := filepath.Glob(d.path("." + name + ".*")) // fails for a malformed pattern only
 		for _, half := range halves {
 			os.Remove(half) // what cannot be removed stays, as before

@@ -26,12 +26,12 @@ type Status struct {
 	AppliedGeneration int64             `json:"applied_generation"` //
 	Ports             []PortStatus      `json:"ports"`
 	Services          []ServiceStatus   `json:"services"`
-	Profile           *s4t.BoardProfile `json:"profile,omitempty"` // nil: no lightning-rod runs
-	IO                *IOStatus         `json:"io,omitempty"`      // nil: no lightning-rod runs
+	IO                *IOStatus         `json:"io,omitempty"` // nil: no lightning-rod runs
 	Plugins           []PluginStatus    `json:"plugins"`
 	Runtimes          map[string]string `json:"runtimes,omitempty"` // of plugins: version, or "no: " and why not; nil: no lightning-rod runs
-	Commands          []string          `json:"commands,omitempty"` // names of those that it has
-	Runs              *RunsStatus       `json:"runs,omitempty"`     // nil: no lightning-rod runs
+	Commands          []string          `json:"commands,omitempty"` // names of those that it has; nil: no lightning-rod runs
+	Runs              *RunsStatus       `json:"runs,omitempty"`
+	Profile           *s4t.BoardProfile `json:"profile,omitempty"` // nil: no lightning-rod runs
 	Problems          []string          `json:"problems"`
 	ReadOnly          bool              `json:"state_read_only,omitempty"` // the state directory cannot be written: what is there is used
 	Trouble           string            `json:"trouble,omitempty"`         // the one of the problems that is why there is no session

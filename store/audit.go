@@ -19,14 +19,16 @@ func scanAudit(s scanner) (s4t.AuditRecord, error) {
 
 // InsertAudit appends a record; its ID is chosen here, and At where it is
 // zero. It holds no secret: no password, token, code, ticket or key.
-func (tx *Tx) InsertAudit(r s4t.AuditRecord) error {
-	if r.At.IsZero() {
-		r.At = tx.Now()
-	}
-	_, err := tx.exec("write the audit record of "+r.Action,
-		`INSERT INTO audit (at, who, project, action, object, name, board, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		micros(r.At), r.User, r.Project, r.Action, r.Object, r.Name, r.Board, r.Outcome, r.Detail)
-	return err
+func (tx *Tx) InsertAudit(r s4t.AuditRecord) error { return tx.InsertAudits([]s4t.AuditRecord{r}) }
+
+// InsertAudits appends several, of which it says the same.
+func (tx *Tx) InsertAudits(all []s4t.AuditRecord) error {
+	return insert(tx, "write the audit", `INSERT INTO audit (at, who, project, action, object, name, board, outcome, detail) VALUES `, all, func(r s4t.AuditRecord) []any {
+		if r.At.IsZero() {
+			r.At = tx.Now()
+		}
+		return []any{micros(r.At), r.User, r.Project, r.Action, r.Object, r.Name, r.Board, r.Outcome, r.Detail}
+	}, ``)
 }
 
 // AuditFilter chooses audit records; what is empty does not filter.

@@ -65,13 +65,13 @@ func (tx *Tx) UseRetry(id s4t.OperationID) error {
 	return err
 }
 
-// Operation returns an operation.
+// Operation returns an operation, with its run where it is one of a command.
 func (tx *Tx) Operation(id s4t.OperationID) (Operation, error) {
-	return one(tx, fmt.Sprintf("find operation %q", id), scanOperation, `SELECT `+operationColumns+` FROM operations WHERE id = ?`, id)
+	return one(tx, fmt.Sprintf("find operation %q", id), scanShownOperation, shownOperation("r.params", "r.result")+` WHERE o.id = ?`, id)
 }
 
-// LockOperation returns an operation and holds it until the transaction ends:
-// of two who find that it is done, one ends it.
+// LockOperation returns an operation, without its run, and holds it until the
+// transaction ends: of two who find that it is done, one ends it.
 func (tx *Tx) LockOperation(id s4t.OperationID) (Operation, error) {
 	return one(tx, fmt.Sprintf("find operation %q", id), scanOperation, `SELECT `+operationColumns+` FROM operations WHERE id = ?`+tx.forUpdate(), id)
 }
@@ -95,22 +95,23 @@ func (tx *Tx) ExtendOperations(timeout time.Duration) error {
 }
 
 // Operations returns a page of the operations of a project, oldest first; ""
-// means every project.
+// means every project. Of runs, parameters and results are there that are short.
 func (tx *Tx) Operations(project s4t.ProjectID, p wire.Page) (wire.List[Operation], error) {
-	return page(tx, "list operations", p, order[Operation]{"created_at, id", func(o Operation) []any { return []any{micros(o.CreatedAt), string(o.ID)} }},
-		scanOperation, `SELECT `+operationColumns+` FROM operations`, equal(filter{}, "project", project))
+	return page(tx, "list operations", p, order[Operation]{"o.created_at, o.id", func(o Operation) []any { return []any{micros(o.CreatedAt), string(o.ID)} }},
+		scanShownOperation, shownOperation(short("r.params"), short("r.result")), equal(filter{}, "o.project", project))
 }
 
-// CountOperations returns how many operations are kept of each project.
+// CountOperations returns how many operations are kept of each project, without
+// the runs of commands.
 func (tx *Tx) CountOperations() (map[s4t.ProjectID]int, error) {
 	counts := map[s4t.ProjectID]int{}
-	return counts, count(tx, "count operations", counts, `SELECT project, COUNT(*) FROM operations GROUP BY project`)
+	return counts, count(tx, "count operations", counts, `SELECT project, COUNT(*) FROM operations WHERE kind <> 'command.run' GROUP BY project`)
 }
 
-// TrimOperations deletes the oldest of a project that ended, so that keep are
-// left in all.
+// TrimOperations deletes the oldest of a project that ended and are no runs of
+// commands, so that keep are left in all.
 func (tx *Tx) TrimOperations(project s4t.ProjectID, keep int) error {
-	_, err := tx.exec("forget old operations", `DELETE FROM operations WHERE project = ? AND status <> 'running' AND
-		created_at < (SELECT created_at FROM operations WHERE project = ? ORDER BY created_at DESC LIMIT 1 OFFSET ?)`, project, project, keep)
+	_, err := tx.exec("forget old operations", `DELETE FROM operations WHERE project = ? AND kind <> 'command.run' AND status <> 'running' AND
+		created_at < (SELECT created_at FROM operations WHERE project = ? AND kind <> 'command.run' ORDER BY created_at DESC LIMIT 1 OFFSET ?)`, project, project, keep)
 	return err
 }

@@ -119,16 +119,22 @@ func index[T any, ID comparable](all []T, id func(T) ID) (at map[ID]int, ids []I
 }
 
 // insert runs query, which ends with "VALUES ", for the values of all, and goes
-// on with tail: as many to a statement as it takes.
+// on with tail: some to a statement, always a power of two, so that a few statements
+// serve every length.
 func insert[T any](tx *Tx, op, query string, all []T, values func(T) []any, tail string) error {
-	for part := range slices.Chunk(all, chunk) {
+	for len(all) > 0 {
+		n := 1
+		for n*2 <= min(len(all), chunk) {
+			n *= 2
+		}
 		var args []any
-		for _, v := range part {
+		for _, v := range all[:n] {
 			args = append(args, values(v)...)
 		}
-		if _, err := tx.exec(op, query+rowsOf(len(part), len(args)/len(part))+tail, args...); err != nil {
+		if _, err := tx.exec(op, query+rowsOf(n, len(args)/n)+tail, args...); err != nil {
 			return err
 		}
+		all = all[n:]
 	}
 	return nil
 }

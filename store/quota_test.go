@@ -26,6 +26,7 @@ func TestQuotaCountsWhatAProjectHas(t *testing.T) {
 				tx.InsertNetwork(network),
 				tx.InsertPort(Port{Port: s4t.Port{ID: s4t.PortID(s4t.NewID()), Network: network.ID, Project: lab.ID, BoardID: board.ID, Interface: "s4t0"}}),
 				tx.InsertService(Service{Service: s4t.Service{ID: s4t.ServiceID(s4t.NewID()), Project: lab.ID, BoardID: board.ID, TCPPort: 22, Target: "127.0.0.1", PublicPort: 20000, CreatedAt: at}, Agent: agent.ID}),
+				tx.InsertFleet(s4t.Fleet{ID: s4t.FleetID(s4t.NewID()), Name: "all", Project: lab.ID, CreatedAt: at}),
 				tx.InsertToken(TokenRow{Token: s4t.Token{ID: "t1", Project: lab.ID, Role: s4t.RoleReader, CreatedAt: at}, UserID: ann.ID}, "h1"),
 				tx.SetUse(agent.ID, []wire.Use{{Project: lab.ID, Key: s4t.QuotaStreams, Used: 7}, {Project: other.ID, Key: s4t.QuotaStreams, Used: 9}}),
 			} {

@@ -86,7 +86,7 @@ func New(cfg Config) (*Agent, error) {
 		Identify:   a.identify,
 		Join:       a.join,
 		Check:      a.checkCode,
-		Procedures: []string{wamp.Connected, wamp.Desired, wamp.Report, wamp.Ticket, wamp.Leave, wamp.Pins, wamp.Samples, wamp.Remote},
+		Procedures: []string{wamp.Connected, wamp.Desired, wamp.Report, wamp.Ticket, wamp.Leave, wamp.Pins, wamp.Samples, wamp.Remote, wamp.Code, wamp.Runs, wamp.Token, wamp.Lines},
 		InOrder:    []string{wamp.Samples},
 		Serve:      a.serve,
 		Joined:     a.sessions.joined,
@@ -130,6 +130,11 @@ func (a *Agent) Run(ctx context.Context) error {
 			wire.MethodPinsOfBoard: queue.Handle(a.pinsOfBoard),
 			wire.MethodPinsWatch:   queue.Handle(a.pinsWatch),
 			wire.MethodPinsSamples: queue.Handle(a.pinsSamples),
+		}.Serve)
+	})
+	group.Go(func() error {
+		return a.cfg.Queue.Serve(ctx, wire.TopicWAMPCommands, string(a.cfg.ID), commandWorkers, queue.Mux{
+			wire.MethodCodeAsk: queue.Handle(a.codeAsk),
 		}.Serve)
 	})
 	group.Go(func() error {

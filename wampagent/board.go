@@ -95,6 +95,9 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 		}
 		req.Board, req.Epoch = from.Board, epoch
 		return a.remote(ctx, from, now.pins, req)
+	case wamp.Code, wamp.Runs, wamp.Token, wamp.Lines:
+		now.epoch = epoch
+		return a.serveCode(ctx, op, from, now, procedure, arg)
 	}
 	return "", s4t.Errorf(s4t.NotFound, op, "bring both sides to the same version", "the cloud has no such procedure")
 }

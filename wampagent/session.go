@@ -25,6 +25,7 @@ type session struct {
 
 	tickets *rate.Limiter // that the board may ask for
 	pins    *pinSession
+	code    *codeSession
 }
 
 // Tickets of one session: at once, as many as a board may have ports and
@@ -68,7 +69,7 @@ func newSessions() sessions {
 func (s sessions) joined(who router.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := &session{Session: who, begun: make(chan struct{}), gone: make(chan struct{}), tickets: rate.NewLimiter(ticketRate, ticketBurst), pins: newPinSession()}
+	l := &session{Session: who, begun: make(chan struct{}), gone: make(chan struct{}), tickets: rate.NewLimiter(ticketRate, ticketBurst), pins: newPinSession(), code: newCodeSession()}
 	s.live[who.ID], s.coming[who.Board] = l, l
 }
 

@@ -109,11 +109,11 @@ const (
 	PublicPortTaken = "public-port-taken"
 	TunnelAgentAway = "tunnel-agent-away"
 	OldVersion      = "old-version"
-	OwnersHours     = "owners-hours"
 
 	PluginFellBack = "plugin-fell-back"
 	PluginRefused  = "plugin-refused"
 	PluginFailed   = "plugin-failed"
+	OwnersHours    = "owners-hours"
 )
 
 // Diagnoses lists all of them, in the order in which a connection would fail.
@@ -213,10 +213,10 @@ func Diagnoses() []Diagnosis {
 		{TargetRefused, "service", LevelWarning, true, "nothing listens on the board where the streams of an exposed service go", "start the service on the board, or `s4t service hide` and expose the right port"},
 		{PublicPortTaken, "service", LevelError, true, "another program on the cloud's host listens on the public port of an exposed service", "the operator can free it; or `s4t service hide`, then expose it with another public port"},
 		{TunnelAgentAway, "tunnel agent", LevelError, true, "the tunnel agent that serves the board is away", "the operator has to look at it"},
-		{OwnersHours, "hours", LevelWarning, true, "the board's owner gives it for certain hours only, and it is closed", "wait until it opens (`s4t board profile BOARD`), or ask its owner: `lightning-rod profile`"},
 		{PluginFellBack, "plugin", LevelError, true, "a version of a plugin did not become healthy on the board, which went back to the one before", "see `s4t plugin logs BOARD PLUGIN`, then `s4t plugin upgrade` to a version that works"},
 		{PluginRefused, "plugin", LevelError, true, "the board does not take a plugin: its signature, a runtime that is not there, the name of a command, or the word of the board's owner stands against it", "see the reason"},
 		{PluginFailed, "plugin", LevelError, true, "a plugin on the board ended, or is not healthy", "see `s4t plugin logs BOARD PLUGIN`"},
+		{OwnersHours, "hours", LevelWarning, true, "the board's owner gives it for certain hours only, and it is closed", "wait until it opens (`s4t board profile BOARD`), or ask its owner: `lightning-rod profile`"},
 		{OldVersion, "version", LevelWarning, true, "the board's lightning-rod is older than the cloud", "bring lightning-rod to the cloud's version"},
 	}
 }

@@ -18,6 +18,8 @@ func HTTPStatus(kind s4t.Kind) int {
 		return 404
 	case s4t.Conflict, s4t.Stale:
 		return 409
+	case s4t.Failed: // on the board, not here: no proxy and no client sends it again for that
+		return 424
 	case s4t.TooMany:
 		return 429
 	case s4t.Offline, s4t.Unavailable:

@@ -38,7 +38,7 @@ func (a *app) boardCommand() *cobra.Command {
 			return a.printGone(b, "Board", b.Name)
 		})}
 	return newGroup("board", "Boards: create, watch, change", "  s4t board create kitchen --label room=kitchen\n  s4t board list --status online",
-		a.boardCreate(), a.boardList(), show, a.boardUpdate(), remove, a.boardWait())
+		a.boardCreate(), a.boardList(), show, a.boardUpdate(), remove, a.boardWait(), a.boardProfile())
 }
 
 func (a *app) boardCreate() *cobra.Command {
@@ -51,7 +51,7 @@ func (a *app) boardCreate() *cobra.Command {
 		if req.Labels, err = parseLabels(cmd, labels); err != nil {
 			return err
 		}
-		req.Location, err = parseLocation(cmd, location)
+		req.Location, err = parseLocation(cmd, "location", location)
 		return err
 	}
 	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
@@ -124,7 +124,7 @@ func (a *app) boardUpdate() *cobra.Command {
 		if req.Labels, err = parseLabels(cmd, labels); err != nil {
 			return err
 		}
-		if req.Location, err = parseLocation(cmd, location); err != nil {
+		if req.Location, err = parseLocation(cmd, "location", location); err != nil {
 			return err
 		}
 		if req.Replace && !req.NewCode {
@@ -246,20 +246,20 @@ func parseLabels(c *cobra.Command, flags []string) (map[string]string, error) {
 	return m, nil
 }
 
-// parseLocation reads LAT,LON[,ALT]; an empty text gives nil.
-func parseLocation(c *cobra.Command, text string) (*s4t.Location, error) {
+// parseLocation reads LAT,LON[,ALT], the value of a flag; an empty text gives nil.
+func parseLocation(c *cobra.Command, flag, text string) (*s4t.Location, error) {
 	if text == "" {
 		return nil, nil
 	}
 	parts := strings.Split(text, ",")
 	if len(parts) < 2 || len(parts) > 3 {
-		return nil, usage(c, "--location %q is not LAT,LON[,ALT]", text)
+		return nil, usage(c, "--%s %q is not LAT,LON[,ALT]", flag, text)
 	}
 	var n [3]float64
 	for i, p := range parts {
 		f, err := strconv.ParseFloat(strings.TrimSpace(p), 64)
 		if err != nil {
-			return nil, usage(c, "--location %q is not LAT,LON[,ALT]", text)
+			return nil, usage(c, "--%s %q is not LAT,LON[,ALT]", flag, text)
 		}
 		n[i] = f
 	}

@@ -38,6 +38,12 @@ var shares = map[string]func(g *greedy){
 			return err
 		})
 	},
+	"fleets": func(g *greedy) {
+		g.fill(s4t.QuotaFleets, func(i int) error {
+			_, err := g.client.CreateFleet(g.ctx, apiclient.FleetCreate{Name: "greedy" + strconv.Itoa(i)})
+			return err
+		})
+	},
 	"streams": func(g *greedy) {
 		g.quota(s4t.QuotaStreams, 4)
 		g.many(16, g.visit)
