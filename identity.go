@@ -34,6 +34,8 @@ const (
 	QuotaStreams     QuotaKey = "streams"
 	QuotaFleets      QuotaKey = "fleets"
 	QuotaWatchers    QuotaKey = "watchers" // streams of events and long polls, at one API process
+	QuotaPlugins     QuotaKey = "plugins"
+	QuotaBundleBytes QuotaKey = "bundle_bytes" // of the bundles of their versions, and of those that are uploaded
 )
 
 // Quota is a share: how much of it is used, and how much is allowed.
@@ -45,8 +47,8 @@ type Quota struct {
 // Unlimited is the limit of a project that has none; MaxQuota is the highest
 // that can be said.
 const (
-	Unlimited = -1
-	MaxQuota  = 1_000_000_000
+	Unlimited       = -1
+	MaxQuota  int64 = 1_000_000_000_000_000
 )
 
 // DefaultQuota is what a project may have until an admin says otherwise: enough
@@ -62,6 +64,8 @@ var DefaultQuota = map[QuotaKey]int64{
 	QuotaStreams:     1000,
 	QuotaFleets:      200,
 	QuotaWatchers:    128,
+	QuotaPlugins:     200,
+	QuotaBundleBytes: 2_000_000_000,
 }
 
 // ValidQuota checks a limit that a project is to have; nil, the default, is

@@ -92,6 +92,7 @@ func New(c Config) (*API, error) {
 	a.commandManyRoutes()
 	a.boardAPIRoutes()
 	a.pluginLogRoutes()
+	a.pluginRoutes()
 	a.serviceRoutes()
 	a.fleetRoutes()
 	a.bridgeRoutes()

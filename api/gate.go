@@ -23,6 +23,7 @@ type gate struct {
 	questions shares // those that wait for a board or an agent there, by project
 	pins      shares // those that wait for a board's pins, by project
 	commands  shares // those about the code on boards, by project: most wait for a board
+	bundles   shares // those that put or read bundles, by project
 	strangers shares // logins and tokens that are not known yet, by source
 	bodies    shares // bytes of bodies, by project
 	logins    shares // bytes of bodies of logins, by source
@@ -44,6 +45,7 @@ func (g *gate) init() {
 	g.questions = shares{each: 8, all: 48, waiting: 64, patience: 5 * time.Second}
 	g.pins = shares{each: 32, all: 128, waiting: 256, patience: 5 * time.Second}
 	g.commands = shares{each: 64, all: 256, waiting: 512, patience: 5 * time.Second}
+	g.bundles = shares{each: 2, all: 8, waiting: 64, patience: 5 * time.Second}
 	g.strangers = shares{each: 8, all: 32, waiting: 64, patience: 5 * time.Second}
 	g.bodies = shares{each: 2 << 20, all: 8 << 20, waiting: 256, patience: 5 * time.Second}
 	g.logins = shares{each: 64 << 10, all: 1 << 20, waiting: 32, patience: 2 * time.Second}
@@ -69,6 +71,8 @@ func (a *API) ask(ctx context.Context, method string, req, reply any) error {
 		s = &a.gate.pins
 	case topic == wire.TopicCommands:
 		s = &a.gate.commands
+	case topic == wire.TopicBundles:
+		s = &a.gate.bundles
 	}
 	give, ok := s.take(ctx, key, 1)
 	if !ok {

@@ -167,7 +167,9 @@ func (c *Client) open(ctx context.Context, what, method, path string, body any, 
 
 func (c *Client) openOnce(ctx context.Context, what, method, path string, body any, header http.Header) (*http.Response, error) {
 	var r io.Reader
-	if body != nil {
+	if raw, ok := body.(rawBody); ok {
+		r = raw.reader()
+	} else if body != nil {
 		b, err := json.Marshal(body)
 		if err != nil {
 			return nil, s4t.Errorf(s4t.Invalid, what, "", "%w", err)
@@ -178,13 +180,13 @@ func (c *Client) openOnce(ctx context.Context, what, method, path string, body a
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Invalid, what, "", "%w", err)
 	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	for k, v := range header {
 		req.Header[k] = v
 	}
 	req.Header.Set("User-Agent", c.agent)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}

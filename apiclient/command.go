@@ -22,9 +22,12 @@ const (
 	EventResult = "result"
 )
 
-// patience is how long one request waits for a command; then its operation is
-// asked.
-const patience = "wait=20"
+// How long one request waits for a command, or for those of many boards; then the
+// operation is asked, so that who gives up knows its id.
+const (
+	patience     = "wait=2"
+	patienceMany = "wait=20"
+)
 
 // CommandResult is what became of a command on one board of many.
 type CommandResult struct {
@@ -88,7 +91,7 @@ func (c *Client) Command(ctx context.Context, board, name string) (cmd s4t.Comma
 // Failed. The command goes on when ctx ends.
 func (c *Client) RunCommand(ctx context.Context, board, name string, o RunOptions) (r Run, err error) {
 	what := "run command " + name + " on board " + board
-	res, cancel, err := c.openRun(ctx, what, path("boards", board, "commands", name), o, nil, http.Header{})
+	res, cancel, err := c.openRun(ctx, what, path("boards", board, "commands", name), o, "", nil, http.Header{})
 	if err != nil {
 		return r, err
 	}
@@ -110,7 +113,7 @@ func (c *Client) RunCommands(ctx context.Context, fleet string, boards []string,
 	if fleet != "" {
 		what, p = "run command "+name+" on fleet "+fleet, path("fleets", fleet, "commands", name)
 	}
-	res, cancel, err := c.openRun(ctx, what, p, o, boards, http.Header{})
+	res, cancel, err := c.openRun(ctx, what, p, o, fleet, boards, http.Header{})
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +123,7 @@ func (c *Client) RunCommands(ctx context.Context, fleet string, boards []string,
 }
 
 // openRun sends the request of a run, once: sent again it would be another one.
-func (c *Client) openRun(ctx context.Context, what, path string, o RunOptions, boards []string, header http.Header) (*http.Response, context.CancelFunc, error) {
+func (c *Client) openRun(ctx context.Context, what, path string, o RunOptions, fleet string, boards []string, header http.Header) (*http.Response, context.CancelFunc, error) {
 	q := url.Values{}
 	for _, b := range boards {
 		q.Add("board", b)
@@ -137,7 +140,10 @@ func (c *Client) openRun(ctx context.Context, what, path string, o RunOptions, b
 	if o.Key != "" {
 		header.Set("Idempotency-Key", o.Key)
 	}
-	header.Set("Prefer", patience)
+	header.Set("Prefer", patienceMany)
+	if len(boards) == 0 && fleet == "" {
+		header.Set("Prefer", patience)
+	}
 	if o.Async {
 		header.Set("Prefer", "respond-async")
 	}

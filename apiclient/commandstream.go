@@ -27,7 +27,7 @@ type CommandStream struct {
 func (c *Client) StreamCommand(ctx context.Context, board, name string, o RunOptions) (*CommandStream, error) {
 	what := "run command " + name + " on board " + board
 	ctx, cancel := context.WithCancel(ctx)
-	res, hangUp, err := c.openRun(ctx, what, path("boards", board, "commands", name), o, nil, http.Header{"Accept": {"text/event-stream"}})
+	res, hangUp, err := c.openRun(ctx, what, path("boards", board, "commands", name), o, "", nil, http.Header{"Accept": {"text/event-stream"}})
 	if err != nil {
 		cancel()
 		return nil, err

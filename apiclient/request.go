@@ -24,7 +24,7 @@ type ProjectCreate struct {
 type ProjectUpdate struct {
 	Weight *int `json:"weight,omitempty" minimum:"1" maximum:"1000" doc:"New weight"`
 
-	Quota map[s4t.QuotaKey]*int64 `json:"quota,omitempty" example:"{\"ports\":9000,\"boards\":null}" doc:"What the project may have: 0 or more, -1 for no limit, null for the default. Keys: boards, networks, ports, services, public_ports, users, tokens, fleets, streams, watchers"`
+	Quota map[s4t.QuotaKey]*int64 `json:"quota,omitempty" example:"{\"ports\":9000,\"boards\":null}" doc:"What the project may have: 0 or more, -1 for no limit, null for the default. Keys: boards, networks, ports, services, public_ports, users, tokens, fleets, streams, watchers, plugins, bundle_bytes"`
 }
 
 // UserCreate is the body of POST /v1/users.

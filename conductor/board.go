@@ -251,8 +251,8 @@ func (c *Conductor) boardDelete(ctx context.Context, req wire.RefRequest) (wire.
 	})
 }
 
-// clearBoard removes the ports and services of a board, what is written to its pins
-// for a time, and its place at a tunnel agent unless it is still enrolled.
+// clearBoard removes the ports, services and plugins of a board, what is written to its
+// pins for a time, and its place at a tunnel agent unless it is still enrolled.
 func (ch *change) clearBoard(b store.Board) error {
 	ports, err := ch.PortsOfBoard(b.ID)
 	if err != nil {
@@ -269,6 +269,15 @@ func (ch *change) clearBoard(b store.Board) error {
 	}
 	for _, s := range services {
 		if err := ch.removeService(s); err != nil {
+			return err
+		}
+	}
+	plugins, err := ch.InjectionsOf(b.ID)
+	if err != nil {
+		return err
+	}
+	for _, i := range plugins {
+		if err := ch.removePlugin(i); err != nil {
 			return err
 		}
 	}

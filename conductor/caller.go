@@ -23,14 +23,15 @@ func allow(caller wire.Caller, op string, needs s4t.Role) error {
 
 // vouched wraps a method that a user can reach: a caller that no conductor has
 // resolved gets nothing. Login and verify are where callers come from; an API
-// process reads the events of all on its own account, and a board asks for itself.
+// process reads the events of all on its own account, and a board asks for itself, as a
+// tunnel agent does on a board's ticket.
 func (c *Conductor) vouched(topic, method string, h queue.Handler) queue.Handler {
 	switch method {
-	case wire.MethodLogin, wire.MethodVerify, wire.MethodEventFeed, wire.MethodBoardRemote:
+	case wire.MethodLogin, wire.MethodVerify, wire.MethodEventFeed, wire.MethodBoardRemote, wire.MethodBundleGet:
 		return h
 	}
 	switch topic {
-	case wire.TopicConductor, wire.TopicQuestions, wire.TopicPins, wire.TopicCommands:
+	case wire.TopicConductor, wire.TopicQuestions, wire.TopicPins, wire.TopicCommands, wire.TopicBundles:
 	default:
 		return h
 	}

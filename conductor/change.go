@@ -30,6 +30,7 @@ type change struct {
 	networks    map[s4t.NetworkID]bool                  // with a port whose status changed, or that came or went
 	heard       map[string]bool                         // holders that reported, came or went: operations that await them are looked at
 	deletes     []func() error                          // of rows, when what hung on them is not wanted any more
+	lasts       []func() error                          // when operations have been looked at
 
 	start  *begun // the operation that this change is
 	events []s4t.Event
@@ -80,6 +81,11 @@ func (ch *change) finish() error {
 	if err := ch.assess(); err != nil {
 		return err
 	}
+	for _, do := range ch.lasts {
+		if err := do(); err != nil {
+			return err
+		}
+	}
 	if err := ch.settle(); err != nil { // what an assessment took back
 		return err
 	}
@@ -125,6 +131,10 @@ func (ch *change) committed(ctx context.Context) {
 
 // later deletes a row after what hung on it has been taken back.
 func (ch *change) later(del func() error) { ch.deletes = append(ch.deletes, del) }
+
+// last does something when the operations that this change concerns have been looked
+// at.
+func (ch *change) last(do func() error) { ch.lasts = append(ch.lasts, do) }
 
 // event appends an event.
 func (ch *change) event(e s4t.Event) {

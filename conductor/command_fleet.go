@@ -15,10 +15,9 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-const (
-	maxFleetBoards  = 5000
-	maxFleetResults = 4 << 20 // bytes of results in one answer; those of the other boards are asked for one by one
-)
+// maxFleetResults bounds the results in one answer, in bytes; those of the other
+// boards are asked for one by one.
+const maxFleetResults = 4 << 20
 
 // member is a board that a command of a fleet is meant for, or why it cannot be.
 type member struct {
@@ -35,8 +34,8 @@ func (c *Conductor) commandFleet(ctx context.Context, req wire.CommandFleet) (wi
 	switch {
 	case req.Feed != nil:
 		return wire.CommandResults{}, s4t.Errorf(s4t.Invalid, op, "stream it from one board", "what many boards say cannot be streamed")
-	case len(req.Boards) > maxFleetBoards:
-		return wire.CommandResults{}, s4t.Errorf(s4t.TooMany, op, "ask some of them after the others", "%d boards are named, %d are possible at once", len(req.Boards), maxFleetBoards)
+	case len(req.Boards) > s4t.MaxFleetBoards:
+		return wire.CommandResults{}, s4t.Errorf(s4t.TooMany, op, "ask some of them after the others", "%d boards are named, %d are possible at once", len(req.Boards), s4t.MaxFleetBoards)
 	case req.Fleet == "" && len(req.Boards) == 0 || req.Fleet != "" && len(req.Boards) > 0:
 		return wire.CommandResults{}, s4t.Errorf(s4t.Invalid, op, "", "either a fleet is named, or boards")
 	}
@@ -71,12 +70,19 @@ func (c *Conductor) commandFleet(ctx context.Context, req wire.CommandFleet) (wi
 
 // members are the boards that a request means, by name, each once.
 func (c *Conductor) members(tx *store.Tx, op string, req wire.CommandFleet) ([]member, error) {
+	refs := req.Boards
 	if req.Fleet != "" {
-		return nil, s4t.Errorf(s4t.NotFound, op, "name boards", "fleet %q does not exist", s4t.Line(req.Fleet, s4t.MaxName))
+		boards, err := fleetBoards(tx, req.Caller, op, req.Fleet)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range boards {
+			refs = append(refs, string(b.ID))
+		}
 	}
 	var members []member
 	seen := map[s4t.BoardID]bool{}
-	for _, ref := range req.Boards {
+	for _, ref := range refs {
 		r, err := findRoute(tx, req.Caller, op, ref)
 		switch kind := s4t.KindOf(err); {
 		case kind == s4t.NotFound || kind == s4t.Conflict: // its own affair

@@ -166,7 +166,13 @@ func (c *Conductor) askPlugin(ctx context.Context, op string, caller wire.Caller
 		return wire.CodeAnswer{}, err
 	}
 	defer leave()
-	r, err := view(ctx, c, func(tx *store.Tx) (store.Route, error) { return findRoute(tx, caller, op, board) })
+	r, err := view(ctx, c, func(tx *store.Tx) (store.Route, error) {
+		r, err := findRoute(tx, caller, op, board)
+		if err == nil && s4t.IsID(ask.Plugin) {
+			ask.Plugin, err = pluginName(tx, r.ID, ask.Plugin)
+		}
+		return r, err
+	})
 	if err != nil {
 		return wire.CodeAnswer{}, err
 	}

@@ -58,6 +58,7 @@ type Conductor struct {
 
 	commandQuestions *questions // about commands
 	fleetRuns        *questions // commands of fleets
+	bundleReads      *questions // bundles that are read to their end
 	inserts          *gather[newRun, insertedRun]
 	heard            *gather[heardRun, store.Run]
 	codes            codes
@@ -71,7 +72,7 @@ const (
 
 // lanes are the topics, and how many requests of each are handled at a time.
 // Most take a millisecond of the database; questions wait for others.
-var lanes = map[string]int{wire.TopicConductor: 128, wire.TopicQuestions: 64, wire.TopicBoards: 128, wire.TopicAgents: 32, wire.TopicPins: pinWorkers, wire.TopicCommands: pinWorkers}
+var lanes = map[string]int{wire.TopicConductor: 128, wire.TopicQuestions: 64, wire.TopicBoards: 128, wire.TopicAgents: 32, wire.TopicPins: pinWorkers, wire.TopicCommands: pinWorkers, wire.TopicBundles: bundleWorkers}
 
 // New checks cfg and adds the conductor's methods to cfg.Mux. It does nothing
 // else until Run.
@@ -107,6 +108,7 @@ func New(cfg Config) (*Conductor, error) {
 		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
 		upkept: upkept{holder: s4t.NewID()}, questions: newQuestions(maxQuestions), pinQuestions: newQuestions(maxPinQuestions),
 		commandQuestions: newQuestions(maxCommandQuestions), fleetRuns: newQuestions(maxFleetRuns), codes: newCodes(), settles: newSettles(),
+		bundleReads: newQuestions(maxBundleReads),
 	}
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.reports = &gather[wire.BoardReport, wire.Empty]{run: c.boardReports}
@@ -192,6 +194,18 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodServiceGet:    queue.Handle(c.serviceGet),
 		wire.MethodServiceHide:   queue.Handle(c.serviceHide),
 		wire.MethodStreamOpen:    queue.Handle(c.streamOpen),
+
+		wire.MethodPluginCreate: queue.Handle(c.pluginCreate),
+		wire.MethodPluginList:   queue.Handle(c.pluginList),
+		wire.MethodPluginGet:    queue.Handle(c.pluginGet),
+		wire.MethodPluginDelete: queue.Handle(c.pluginDelete),
+		wire.MethodPluginInject: queue.Handle(c.pluginInject),
+		wire.MethodPluginAct:    queue.Handle(c.pluginAct),
+		wire.MethodPluginStatus: queue.Handle(c.pluginStatus),
+		wire.MethodBundlePut:    queue.Handle(c.bundlePut),
+		wire.MethodBundleGet:    queue.Handle(c.bundleGet),
+
+		wire.MethodBoardPluginToken: queue.Handle(c.pluginToken),
 
 		wire.MethodOperationList: queue.Handle(c.operationList),
 		wire.MethodOperationGet:  queue.Handle(c.operationGet),

@@ -78,7 +78,13 @@ func (c *Conductor) wantAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return wantEach(ctx, c, func(tx *store.Tx, p wire.Page) (wire.List[store.Board], error) { return tx.Boards("", "", nil, p) }, (*change).wantStreams)
+	return wantEach(ctx, c, func(tx *store.Tx, p wire.Page) (wire.List[store.Board], error) { return tx.Boards("", "", nil, p) },
+		func(ch *change, b store.Board) error {
+			if err := ch.wantPlugins(b); err != nil {
+				return err
+			}
+			return ch.wantStreams(b)
+		})
 }
 
 // wantEach wants what the objects of a list say, each page in a change of its

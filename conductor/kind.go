@@ -12,7 +12,7 @@ type kind struct {
 	// changed tells that an object stands otherwise than before. halves is what
 	// all who hold it say now.
 	changed func(ch *change, id string, halves []store.Realization, was, now s4t.PortStatus) error
-	// told tells that a holder says something else of an object that it has up.
+	// told tells that a holder says something else of an object than before.
 	told func(ch *change, id string, was, now store.Realization) error
 	// late says, for people, that a holder has not done its part.
 	late func(a store.Await) string
@@ -33,6 +33,7 @@ type kind struct {
 var kinds = map[wire.Kind]kind{
 	wire.KindPort:    portKind,
 	wire.KindService: serviceKind,
+	wire.KindPlugin:  pluginKind,
 	wire.KindGRE:     greKind,
 	wire.KindUplink:  uplinkKind,
 }

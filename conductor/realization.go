@@ -274,7 +274,7 @@ func (ch *change) hear(h holder, rows []store.Realization, states []wire.Resourc
 				return 0, err
 			}
 		}
-		if told := kinds[k.Kind].told; told != nil && own.Up {
+		if told := kinds[k.Kind].told; told != nil {
 			if err := told(ch, k.ID, before, *own); err != nil {
 				return 0, err
 			}

@@ -41,7 +41,7 @@ var serviceKind = kind{
 	},
 	told: func(ch *change, id string, was, now store.Realization) error {
 		refused := now.ProblemID == wire.TargetRefused
-		if !now.OnBoard || refused == (was.ProblemID == wire.TargetRefused) {
+		if !now.OnBoard || !now.Up || refused == (was.ProblemID == wire.TargetRefused) {
 			return nil
 		}
 		s, err := ch.Service(s4t.ServiceID(id))

@@ -53,6 +53,9 @@ func (ch *change) placeBoard(op string, b *store.Board) (store.Agent, error) {
 	if err := ch.SetBoardStreams(*b); err != nil {
 		return a, err
 	}
+	if err := ch.wantPlugins(*b); err != nil { // from where it fetches their bundles
+		return a, err
+	}
 	return a, ch.wantStreams(*b)
 }
 

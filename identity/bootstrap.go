@@ -65,7 +65,7 @@ func (i *Identity) Bootstrap(ctx context.Context, keep func(First) error) (bool,
 		if err := tx.InsertUser(u, hash); err != nil {
 			return err
 		}
-		if err := tx.InsertToken(store.TokenRow{Token: first.Token, UserID: u.ID}, secretHash(first.Token.Secret)); err != nil {
+		if err := tx.InsertToken(store.TokenRow{Token: first.Token, UserID: u.ID}, store.HashSecret(first.Token.Secret)); err != nil {
 			return err
 		}
 		return keep(first)
@@ -87,7 +87,7 @@ func (i *Identity) AdminToken(ctx context.Context) (s4t.Token, error) {
 			return err
 		}
 		token = newToken(u.Name, u.Project, u.Role, nil, now)
-		if err := tx.InsertToken(store.TokenRow{Token: token, UserID: u.ID}, secretHash(token.Secret)); err != nil {
+		if err := tx.InsertToken(store.TokenRow{Token: token, UserID: u.ID}, store.HashSecret(token.Secret)); err != nil {
 			return err
 		}
 		return tx.InsertAudit(s4t.AuditRecord{At: now, Project: u.Project, Action: "token.create", Object: string(token.ID), Name: string(u.Role), Outcome: "ok", Detail: "by the operator: admin.toml was missing"})

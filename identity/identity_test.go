@@ -264,9 +264,9 @@ func TestVerify(t *testing.T) {
 	tests := []struct{ name, secret string }{
 		{"expired", short.Secret},
 		{"revoked", revoked.Secret},
-		{"unknown", secretPrefix + strings.Repeat("A", secretLen-len(secretPrefix))},
+		{"unknown", store.SecretPrefix + strings.Repeat("A", store.SecretLen-len(store.SecretPrefix))},
 		{"empty", ""},
-		{"a stored hash", secretHash(narrow.Secret)},
+		{"a stored hash", store.HashSecret(narrow.Secret)},
 		{"cut short", narrow.Secret[:len(narrow.Secret)-1]},
 		{"one letter off", narrow.Secret[:len(narrow.Secret)-2] + "!!"},
 		{"SQL", "s4t_' OR '1'='1"},
@@ -522,7 +522,7 @@ func TestAuditSaysWhoDidWhatAndNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, _ := json.Marshal(recs.Items)
-	for _, secret := range []string{token.Secret, secretHash(token.Secret), w.first.Password, w.first.Token.Secret, "mary-password", "argon2id"} {
+	for _, secret := range []string{token.Secret, store.HashSecret(token.Secret), w.first.Password, w.first.Token.Secret, "mary-password", "argon2id"} {
 		if strings.Contains(string(text), secret) {
 			t.Errorf("the audit has the secret %q", secret)
 		}

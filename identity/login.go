@@ -77,7 +77,7 @@ func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token,
 	token := newToken(user.Name, project.ID, user.Role, &expires, now)
 	rec.User, rec.Project, rec.Object = user.Name, project.ID, string(token.ID)
 	err = i.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
-		if err := tx.InsertToken(store.TokenRow{Token: token, UserID: user.ID, Login: true, Source: req.Source}, secretHash(token.Secret)); err != nil {
+		if err := tx.InsertToken(store.TokenRow{Token: token, UserID: user.ID, Login: true, Source: req.Source}, store.HashSecret(token.Secret)); err != nil {
 			return err
 		}
 		if err := tx.TrimLogins(user.ID, project.ID, token.ID, maxLogins-1); err != nil {

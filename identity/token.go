@@ -2,9 +2,6 @@ package identity
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -14,19 +11,11 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// A token's secret is "s4t_" and 32 random bytes in base64url. What is stored
-// is its SHA-256: a secret of 256 bits needs no slow hash.
-const (
-	secretPrefix = "s4t_"
-	secretBytes  = 32
-	secretLen    = len(secretPrefix) + (secretBytes*8+5)/6
-)
-
 // newToken makes a token with a fresh secret.
 func newToken(user string, project s4t.ProjectID, role s4t.Role, expires *time.Time, now time.Time) s4t.Token {
 	return s4t.Token{
 		ID:        s4t.TokenID(s4t.NewID()),
-		Secret:    secretPrefix + base64.RawURLEncoding.EncodeToString(random(secretBytes)),
+		Secret:    store.NewSecret(),
 		User:      user,
 		Project:   project,
 		Role:      role,
@@ -35,24 +24,18 @@ func newToken(user string, project s4t.ProjectID, role s4t.Role, expires *time.T
 	}
 }
 
-// secretHash is what is stored of a secret.
-func secretHash(secret string) string {
-	sum := sha256.Sum256([]byte(secret))
-	return hex.EncodeToString(sum[:])
-}
-
 // Verify resolves a token's secret to the caller it stands for. Revocation and
 // expiry hold from the next call on; a user's token is never stronger than the
 // user is now.
 func (i *Identity) Verify(ctx context.Context, req wire.VerifyRequest) (wire.Caller, error) {
 	const op = "check the token"
 	unknown := s4t.Errorf(s4t.Unauthenticated, op, "log in again with `s4t login`, or ask for a new token", "it is not valid")
-	if len(req.Secret) != secretLen || !strings.HasPrefix(req.Secret, secretPrefix) {
+	if len(req.Secret) != store.SecretLen || !strings.HasPrefix(req.Secret, store.SecretPrefix) {
 		return wire.Caller{}, unknown
 	}
 	var t store.TokenRow
 	err := i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		t, err = tx.TokenByHash(secretHash(req.Secret))
+		t, err = tx.TokenByHash(store.HashSecret(req.Secret))
 		return err
 	})
 	switch {
@@ -145,7 +128,7 @@ func (i *Identity) CreateToken(ctx context.Context, req wire.TokenCreate) (s4t.T
 		if user != req.Caller.User {
 			rec.Detail = "for " + user
 		}
-		err = tx.InsertToken(t, secretHash(token.Secret))
+		err = tx.InsertToken(t, store.HashSecret(token.Secret))
 		if store.IsInUse(err) {
 			return ended
 		}

@@ -16,8 +16,10 @@ var used = map[s4t.QuotaKey]string{
 	s4t.QuotaServices:    `SELECT COUNT(*) FROM services WHERE project = ?`,
 	s4t.QuotaPublicPorts: `SELECT COUNT(*) FROM services WHERE project = ? AND public_port > 0`,
 	s4t.QuotaUsers:       `SELECT COUNT(*) FROM users WHERE project = ?`,
-	s4t.QuotaTokens:      `SELECT COUNT(*) FROM tokens WHERE project = ? AND login = 0`,
 	s4t.QuotaFleets:      `SELECT COUNT(*) FROM fleets WHERE project = ?`,
+	s4t.QuotaTokens:      `SELECT COUNT(*) FROM tokens WHERE project = ? AND login = 0 AND board_plugin IS NULL`,
+	s4t.QuotaPlugins:     `SELECT COUNT(*) FROM plugins WHERE project = ?`,
+	s4t.QuotaBundleBytes: `SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM bundles WHERE project = ?`,
 	s4t.QuotaStreams:     `SELECT CAST(COALESCE(SUM(used), 0) AS BIGINT) FROM project_use WHERE project = ? AND key = 'streams'`,
 }
 

@@ -41,6 +41,12 @@ func TestQuotaCountsWhatAProjectHas(t *testing.T) {
 			if err := tx.SetUse(agent.ID, []wire.Use{{Project: lab.ID, Key: s4t.QuotaStreams, Used: 5}}); err != nil {
 				return err
 			}
+			if err := tx.InsertPlugin(s4t.Plugin{ID: "p", Project: lab.ID, Name: "p"}); err != nil {
+				return err
+			}
+			if err := tx.InsertBundle(Bundle{ID: "b", Project: lab.ID, Digest: "d", Size: 1, Hash: "h"}); err != nil {
+				return err
+			}
 			ports, none := int64(7), int64(s4t.Unlimited)
 			for key, limit := range map[s4t.QuotaKey]*int64{s4t.QuotaPorts: &ports, s4t.QuotaBoards: &none} {
 				if err := tx.SetQuota(lab.ID, key, limit); err != nil {

@@ -1,7 +1,11 @@
 package store
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
@@ -12,6 +16,27 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
+// A token's secret is "s4t_" and 32 random bytes in base64url. What is stored
+// is its SHA-256: a secret of 256 bits needs no slow hash.
+const (
+	SecretPrefix = "s4t_"
+	SecretLen    = len(SecretPrefix) + (secretBytes*8+5)/6
+	secretBytes  = 32
+)
+
+// NewSecret makes the secret of a token.
+func NewSecret() string {
+	b := make([]byte, secretBytes)
+	rand.Read(b) // it never fails
+	return SecretPrefix + base64.RawURLEncoding.EncodeToString(b)
+}
+
+// HashSecret is what is stored of a secret.
+func HashSecret(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
 // TokenRow is a token with the id of its user. Its Secret is empty: only a
 // hash of it is kept.
 type TokenRow struct {
@@ -19,29 +44,40 @@ type TokenRow struct {
 	UserID   s4t.UserID
 	UserRole s4t.Role // of the user now; a token is never stronger
 
+	Injection string // a plugin on a board that it is for, and ends with; empty: none
+
 	Depth  int    // how many made it, one by the other
 	Login  bool   // a login gave it,
 	Source string // from here; see wire.LoginRequest
 }
 
-const selectTokens = `SELECT t.id, u.name, t.project, t.role, t.expires_at, t.created_at, u.id, u.role, COALESCE(t.parent, ''), t.depth, t.login, t.source
+const selectTokens = `SELECT t.id, u.name, t.project, t.role, t.expires_at, t.created_at, u.id, u.role, COALESCE(t.parent, ''), COALESCE(t.board_plugin, ''), t.depth, t.login, t.source
 	FROM tokens t JOIN users u ON u.id = t.user_id`
 
 func scanToken(s scanner) (TokenRow, error) {
 	var t TokenRow
 	var created int64
 	var expires sql.NullInt64
-	err := s.Scan(&t.ID, &t.User, &t.Project, &t.Role, &expires, &created, &t.UserID, &t.UserRole, &t.Parent, &t.Depth, flag(&t.Login), &t.Source)
+	err := s.Scan(&t.ID, &t.User, &t.Project, &t.Role, &expires, &created, &t.UserID, &t.UserRole, &t.Parent, &t.Injection, &t.Depth, flag(&t.Login), &t.Source)
 	t.CreatedAt, t.ExpiresAt = fromMicros(created), fromMicrosOrNull(expires)
 	return t, err
 }
 
 // InsertToken adds a token of a user; secretHash is the SHA-256 of its secret
-// in hex. A parent that has gone is a Conflict for which [IsInUse] is true.
+// in hex. A parent, or a plugin on a board, that has gone is a Conflict for which
+// [IsInUse] is true.
 func (tx *Tx) InsertToken(t TokenRow, secretHash string) error {
 	_, err := tx.exec("create a token",
-		`INSERT INTO tokens (id, secret_hash, user_id, project, role, expires_at, created_at, parent, depth, login, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		t.ID, secretHash, t.UserID, t.Project, t.Role, microsOrNull(t.ExpiresAt), micros(t.CreatedAt), textOrNull(string(t.Parent)), t.Depth, bit(t.Login), t.Source)
+		`INSERT INTO tokens (id, secret_hash, user_id, project, role, expires_at, created_at, parent, board_plugin, depth, login, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		t.ID, secretHash, t.UserID, t.Project, t.Role, microsOrNull(t.ExpiresAt), micros(t.CreatedAt), textOrNull(string(t.Parent)), textOrNull(t.Injection), t.Depth, bit(t.Login), t.Source)
+	return err
+}
+
+// TrimInjectionTokens deletes the tokens of a plugin on a board, but for the keep
+// newest.
+func (tx *Tx) TrimInjectionTokens(injection string, keep int) error {
+	_, err := tx.exec("forget old tokens of a plugin", `DELETE FROM tokens WHERE id IN
+		(SELECT id FROM tokens WHERE board_plugin = ? ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)`, injection, math.MaxInt32, keep)
 	return err
 }
 

@@ -39,6 +39,8 @@ func TopicOf(method string) string {
 		return TopicPins
 	case MethodPluginStatus:
 		return TopicCommands
+	case MethodPluginCreate: // it reads the bundle
+		return TopicBundles
 	}
 	switch noun, _, _ := strings.Cut(method, "."); noun {
 	case "session":
