@@ -77,6 +77,7 @@ func (e *Engine) openGuests(dialTLS func(ctx context.Context, url string) (net.C
 	m, err := plugin.NewManager(plugin.ManagerConfig{
 		Dir: e.dir.path(pluginsDir), Sandbox: g.sandbox, Self: cfg.Stub[:len(cfg.Stub)-1], Keys: cfg.Keys, AllowNetwork: cfg.AllowNetwork,
 		Fetch: g.fetch, Prepare: g.prepare, Taken: g.taken, Limits: func() plugin.Limits { return g.limits() }, Log: e.cfg.Log,
+		Ended: func(w plugin.Wanted, used plugin.Used) { e.profile.ended(w, used) },
 	})
 	if err != nil {
 		g.sandbox.Close()

@@ -16,6 +16,7 @@ import (
 type pluginManager interface {
 	Run(ctx context.Context) error
 	Set(want []plugin.Wanted)
+	Pause(on bool)
 	Changed() <-chan struct{}
 	Runtimes() map[string]string
 	pluginCommands

@@ -136,8 +136,10 @@ func (g *guest) get(ctx context.Context, w Wanted) (in *installed, stays bool, e
 	}
 	defer f.Close()
 	limit := int64(s4t.MaxBundleUnpacked)
-	if disk := g.m.cfg.Limits().Disk; disk > 0 {
-		limit = min(limit, disk)
+	if all, given := g.m.disk(); given > 0 {
+		if limit = min(limit, given-all); limit <= 0 {
+			return nil, true, s4t.Errorf(s4t.TooMany, "unpack the bundle", "remove plugins, or ask the owner of the board", "plugins keep all %d bytes that the board's owner gives", given)
+		}
 	}
 	if in.Manifest, err = bundle.Unpack(f, tmp, limit); err != nil {
 		return nil, !errors.Is(err, unix.ENOSPC) && s4t.KindOf(err) == s4t.Invalid, err

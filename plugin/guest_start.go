@@ -217,6 +217,7 @@ func (g *guest) release() {
 	g.mu.Lock()
 	g.proc, g.stopping = nil, false
 	g.mu.Unlock()
+	g.m.cfg.Ended(g.seen, r.proc.Used())
 }
 
 // spec says what is started, with all that it gets.
