@@ -69,6 +69,11 @@ var parsers = []struct{ reads, target string }{
 	{"the kernel's table of mounts", "fuse FuzzMounts"},
 	{"what devices answer in sysfs", "hal FuzzDeviceText"},
 	{"edges of GPIO lines", "hal FuzzEdges"},
+	{"the manifest of a bundle", "plugin/bundle FuzzParseManifest"},
+	{"a packed bundle", "plugin/bundle FuzzUnpack"},
+	{"what a callable plugin answers", "plugin FuzzAnswer"},
+	{"what a plugin writes to its log, and the files of that", "plugin FuzzLog"},
+	{"what a board keeps of a plugin", "plugin FuzzKept"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)

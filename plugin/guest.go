@@ -156,8 +156,10 @@ func (g *guest) run(ctx context.Context) {
 		w, gone := g.wanted()
 		if gone || ctx.Err() != nil {
 			g.cancelLoad()
-			g.stop("lightning-rod ends")
-			if gone {
+			if !gone {
+				g.stop("lightning-rod ends")
+			} else {
+				g.stop("it is taken away")
 				g.log.close()
 				if err := os.RemoveAll(g.dir); err != nil {
 					g.m.cfg.Log.Error("the folder of a plugin cannot be removed", "plugin", w.Name, "err", err)

@@ -23,8 +23,8 @@ import (
 
 const (
 	stateFile    = "state.json"
-	partFile     = "bundle.part"
-	maxStateFile = 16 << 10 // bytes
+	partFile     = "bundle.part." // and of which, the first half of a digest
+	maxStateFile = 16 << 10       // bytes
 
 	firstUser = 60_000_001 // of guests: far from those of people, and of the subordinate ids of containers
 	lastUser  = 60_099_999
@@ -105,11 +105,18 @@ func (g *guest) cancelLoad() {
 
 // get fetches, checks and unpacks a bundle. stays says that another try will not help.
 func (g *guest) get(ctx context.Context, w Wanted) (in *installed, stays bool, err error) {
-	path := filepath.Join(g.dir, partFile)
+	path := filepath.Join(g.dir, partFile+w.Digest[:16])
+	if others, err := filepath.Glob(filepath.Join(g.dir, partFile+"*")); err == nil {
+		for _, other := range others {
+			if other != path {
+				os.Remove(other)
+			}
+		}
+	}
 	for again := false; ; again = true {
 		err := g.getPart(ctx, w, path)
 		if errors.Is(err, errOther) && !again {
-			continue // what was there was damaged, or of another bundle: from the beginning, once
+			continue // what was there was damaged: from the beginning, once
 		}
 		if err != nil {
 			return nil, errors.Is(err, errOther), err

@@ -106,11 +106,12 @@ func (g *guest) checkOnce(r *running, spec Spec, limit time.Duration) error {
 
 // measure looks at what a plugin keeps, until it has ended or has filled its disk.
 func (g *guest) measure(r *running) {
-	limit := g.diskLimit(r.manifest)
-	for {
+	for first := true; ; first = false {
+		limit := g.diskLimit(r.manifest)
 		n := used(limit, filepath.Join(g.dir, dataFolder), filepath.Join(g.dir, runFolder))
-		if g.disk.Swap(n) != n && limit > 0 && n > limit {
-			r.tell(verdict{full: fmt.Sprintf("it has filled its disk: %d bytes of %d; start it, and it runs until they are looked at again", n, limit)})
+		g.disk.Store(n)
+		if limit > 0 && n > limit && !first { // one that is started has a while to tidy up
+			r.tell(verdict{full: fmt.Sprintf("it has filled its disk: %d bytes of %d; when it is started it has %s to tidy up", n, limit, lookEvery)})
 			return
 		}
 		timer := time.NewTimer(lookEvery)

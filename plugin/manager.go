@@ -112,7 +112,7 @@ func newManager(cfg ManagerConfig, start func(Spec) (process, error), enforces f
 		cfg.Limits = func() Limits { return Limits{} }
 	}
 	m := &Manager{
-		cfg: cfg, start: start, enforces: enforces, root: os.Geteuid() == 0,
+		cfg: cfg, start: start, enforces: enforces, root: os.Geteuid() == 0 && !strings.HasPrefix(enforces()["user"], "no: "),
 		guests: map[string]*guest{}, users: map[string]int{}, changed: make(chan struct{}),
 	}
 	m.runtimes, m.python = findRuntimes(cfg.Self)

@@ -92,6 +92,7 @@ type Sandbox struct {
 	cfg      SandboxConfig
 	group    *group            // of all guests
 	enforces map[string]string // by what; not changed after NewSandbox
+	exposed  bool              // of tests: guests may be started that could read lightning-rod's files
 
 	// forks are run on one thread that lives as long as the sandbox: the kernel
 	// kills a guest when the thread that forked it ends (prctl(2),

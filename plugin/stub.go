@@ -56,7 +56,8 @@ func StubMain() {
 }
 
 // Stub becomes the guest that conn tells of: it gives up what the guest
-// may not have, and execs. It returns only where that failed, which conn was told.
+// may not have, and execs. It returns only where that failed, and an error only where conn
+// could not be told.
 //
 // All that it gives up belongs to a thread in Linux; an exec keeps what the calling thread has, and
 // ends the others.
@@ -67,11 +68,10 @@ func Stub(conn *os.File) error {
 	if err := json.NewDecoder(conn).Decode(&spec); err != nil {
 		return fmt.Errorf("read what to run: %w", err)
 	}
-	err := become(spec, conn)
-	if err != nil {
-		_ = json.NewEncoder(conn).Encode(stubReport{Err: err.Error()})
+	if err := become(spec, conn); err != nil {
+		return json.NewEncoder(conn).Encode(stubReport{Err: err.Error()})
 	}
-	return err
+	return nil
 }
 
 // become does what Stub does.
