@@ -122,15 +122,16 @@ func (g *guest) begin(in *installed) (r *running, err error) {
 	m := in.Manifest
 	r = &running{manifest: m, found: make(chan verdict), spoken: make(chan struct{}), over: make(chan struct{}), release: func() {}}
 	var theirs []*os.File
+	begun := r // r is nil where it fails
 	defer func() {
 		for _, f := range theirs {
 			f.Close()
 		}
 		if err != nil {
-			for _, f := range r.pipes {
+			for _, f := range begun.pipes {
 				f.Close()
 			}
-			r.release()
+			begun.release()
 		}
 	}()
 	spec, err := g.spec(in, r)
