@@ -61,10 +61,10 @@ func (in *CommandQuery) Resolve(ctx huma.Context) []error {
 }
 
 // request is what of it goes to the conductor.
-func (in *CommandQuery) request(ctx context.Context, command string, params commandParams) (req wire.CommandRun, err error) {
-	req = wire.CommandRun{Caller: callerOf(ctx), Command: command, Params: json.RawMessage(params), Key: in.Key}
-	if len(req.Params) == 0 {
-		req.Params = json.RawMessage("{}")
+func (in *CommandQuery) request(ctx context.Context, command string, params *commandParams) (req wire.CommandRun, err error) {
+	req = wire.CommandRun{Caller: callerOf(ctx), Command: command, Params: json.RawMessage("{}"), Key: in.Key}
+	if params != nil {
+		req.Params = json.RawMessage(*params)
 	}
 	if in.Deadline != "" {
 		if req.Deadline, err = duration("deadline", in.Deadline, time.Millisecond, s4t.MaxCommandTimeout); err != nil {
@@ -99,7 +99,7 @@ func (in *CommandQuery) wait() (wait time.Duration, applied string) {
 type commandAsk struct {
 	CommandRef
 	CommandQuery
-	Body commandParams `required:"false"`
+	Body *commandParams // none: {}
 }
 
 // commandRoutes are the commands of boards.

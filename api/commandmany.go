@@ -22,25 +22,25 @@ func (a *API) commandManyRoutes() {
 	register(a, guarded, "POST /v1/fleets/{fleet}/commands/{command}", "fleet.run", "Run a command on a fleet", "On all boards that are members now. "+what,
 		func(ctx context.Context, in *struct {
 			CommandQuery
-			Fleet   string        `path:"fleet" maxLength:"63" doc:"Name or id"`
-			Command string        `path:"command" maxLength:"63" doc:"Name of the command"`
-			Body    commandParams `required:"false"`
+			Fleet   string `path:"fleet" maxLength:"63" doc:"Name or id"`
+			Command string `path:"command" maxLength:"63" doc:"Name of the command"`
+			Body    *commandParams
 		}) (*huma.StreamResponse, error) {
 			return a.runMany(ctx, &in.CommandQuery, in.Command, in.Body, in.Fleet, nil)
 		}, a.ran(results, false))
 	register(a, guarded, "POST /v1/commands/{command}", "command.run-many", "Run a command on several boards", what,
 		func(ctx context.Context, in *struct {
 			CommandQuery
-			Command string        `path:"command" maxLength:"63" doc:"Name of the command"`
-			Board   []string      `query:"board,explode" required:"true" minItems:"1" maxItems:"250" doc:"Name or id; repeated for each"`
-			Body    commandParams `required:"false"`
+			Command string   `path:"command" maxLength:"63" doc:"Name of the command"`
+			Board   []string `query:"board,explode" required:"true" minItems:"1" maxItems:"250" doc:"Name or id; repeated for each"`
+			Body    *commandParams
 		}) (*huma.StreamResponse, error) {
 			return a.runMany(ctx, &in.CommandQuery, in.Command, in.Body, "", in.Board)
 		}, a.ran(results, false))
 }
 
 // runMany answers with a result a board.
-func (a *API) runMany(ctx context.Context, in *CommandQuery, command string, params commandParams, fleet string, boards []string) (*huma.StreamResponse, error) {
+func (a *API) runMany(ctx context.Context, in *CommandQuery, command string, params *commandParams, fleet string, boards []string) (*huma.StreamResponse, error) {
 	req, err := in.request(ctx, command, params)
 	if err != nil {
 		return nil, a.answer("command.fleet", err)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/td"
@@ -70,8 +72,31 @@ func (a *API) tdRoutes() {
 }
 
 // describe writes the Thing Description of a board.
-func (a *API) describe(b wire.PinBoard) td.Thing {
-	return td.Of(a.url, s4t.Board{ID: b.ID, Name: b.Name, Type: b.Type, Labels: b.Labels, Location: b.Location}, b.Pins, b.ReportedAt)
+func (a *API) describe(ctx context.Context, b wire.PinBoard) (td.Thing, error) {
+	thing := td.Of(a.url, s4t.Board{ID: b.ID, Name: b.Name, Type: b.Type, Labels: b.Labels, Location: b.Location}, b.Pins, b.ReportedAt)
+	commands, err := a.commandsOf(ctx, string(b.ID))
+	thing.AddCommands(commands)
+	return thing, err
+}
+
+// describedTogether is how many boards are asked for their commands at a time.
+const describedTogether = 16
+
+// describeAll does it for several.
+func (a *API) describeAll(ctx context.Context, boards []wire.PinBoard) ([]td.Thing, error) {
+	things := make([]td.Thing, len(boards))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(describedTogether)
+	for i, b := range boards {
+		group.Go(func() (err error) {
+			things[i], err = a.describe(ctx, b)
+			if p, ok := err.(*problem); ok && p.Kind == s4t.NotFound { // it was deleted meanwhile
+				err = nil
+			}
+			return err
+		})
+	}
+	return things, group.Wait()
 }
 
 func (a *API) describeThing(ctx context.Context, ref string) (*description, error) {
@@ -82,7 +107,11 @@ func (a *API) describeThing(ctx context.Context, ref string) (*description, erro
 	if len(l.Items) != 1 {
 		return nil, a.answer("td.show", s4t.Errorf(s4t.NotFound, "describe a board", "", "board %q does not exist", ref))
 	}
-	text, err := json.Marshal(a.describe(l.Items[0]))
+	thing, err := a.describe(ctx, l.Items[0])
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(thing)
 	if err != nil {
 		return nil, a.answer("td.show", err)
 	}
@@ -101,11 +130,12 @@ func (a *API) listThings(ctx context.Context, in *thingFilter) (*descriptions, e
 		if err != nil {
 			return nil, err
 		}
-		for _, b := range l.Items {
-			if keep(b) {
-				things = append(things, a.describe(b))
-			}
+		kept := slices.DeleteFunc(l.Items, func(b wire.PinBoard) bool { return !keep(b) })
+		described, err := a.describeAll(ctx, kept)
+		if err != nil {
+			return nil, err
 		}
+		things = append(things, described...)
 		if len(things) > 0 || l.Next == "" || reads >= maxDirectoryReads {
 			text, err := json.Marshal(things)
 			if err != nil {

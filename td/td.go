@@ -46,6 +46,7 @@ type Thing struct {
 	SecurityDefinitions map[string]SecurityScheme `json:"securityDefinitions"`
 	Security            []string                  `json:"security"`
 	Properties          map[string]Property       `json:"properties,omitempty"`
+	Actions             map[string]Action         `json:"actions,omitempty"`
 	Events              map[string]Event          `json:"events,omitempty"`
 	Links               []Link                    `json:"links,omitempty"`
 }

@@ -69,8 +69,11 @@ func took(o s4t.Operation) string {
 }
 
 func (a *app) printOperation(o s4t.Operation) error {
-	err := a.printOne(o, string(o.ID), field{"id", string(o.ID)}, field{"kind", o.Kind}, field{"object", o.Object}, field{"status", string(o.Status)},
-		field{"error", o.Error}, field{"started", since(&o.CreatedAt)}, field{"took", took(o)})
+	fields := []field{{"id", string(o.ID)}, {"kind", o.Kind}, {"object", o.Object}, {"status", string(o.Status)}, {"error", o.Error}, {"started", since(&o.CreatedAt)}, {"took", took(o)}}
+	if r := o.Run; r != nil {
+		fields = append(fields, field{"board", r.Board}, field{"command", r.Command}, field{"params", string(r.Params)}, field{"result", string(r.Result)}, field{"key", r.Key}, field{"expires", since(r.ExpiresAt)})
+	}
+	err := a.printOne(o, string(o.ID), fields...)
 	if err != nil || a.format != "table" || len(o.Steps) == 0 {
 		return err
 	}

@@ -184,6 +184,58 @@ var shares = map[string]func(g *greedy){
 		ask := g.askPins(wire.PinAsk{Do: wire.PinWrite, Values: map[string]float64{"sim/demo/out": 1}, For: time.Hour})
 		g.many(16, func() error { return g.conduct(wire.MethodPinAsk, ask) })
 	},
+	"commands": func(g *greedy) {
+		g.codeSession(func(ctx context.Context, _ wire.CodeAsk) wire.CodeAnswer { <-ctx.Done(); return wire.CodeAnswer{} }, nil)
+		run := g.command()
+		g.many(300, func() error { return g.conduct(wire.MethodCommandRun, run) })
+		fleet := wire.CommandFleet{CommandRun: run, Boards: []string{g.board}}
+		g.many(4, func() error { return g.conduct(wire.MethodCommandFleet, fleet) })
+	},
+	"open commands": func(g *greedy) {
+		g.codeSession(func(_ context.Context, ask wire.CodeAsk) wire.CodeAnswer {
+			if ask.Run == nil {
+				return wire.CodeAnswer{}
+			}
+			return wire.CodeAnswer{Runs: []wire.RunState{{ID: ask.Run.ID, Status: s4t.OperationStarted, StartedAt: time.Now()}}}
+		}, nil)
+		run := g.command()
+		run.Async = true
+		g.many(64, func() error { return g.conduct(wire.MethodCommandRun, run) })
+	},
+	"reports of commands": func(g *greedy) {
+		g.session(false, func(s *wamp.Session) {
+			g.many(4, func() error {
+				report := wire.CodeReport{}
+				for i := range s4t.MaxCommands {
+					report.Commands = append(report.Commands, s4t.Command{Name: fmt.Sprintf("c%d", i), Source: s4t.CommandOfOwner, Description: s4t.NewID(), Timeout: "1s"})
+				}
+				_, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Code), string(wire.Encode(report)))
+				return err
+			})
+			g.many(4, func() error {
+				report := wire.RunReport{}
+				for range 500 {
+					report.Runs = append(report.Runs, wire.RunState{ID: s4t.OperationID(s4t.NewID()), Status: s4t.OperationSucceeded})
+				}
+				_, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Runs), string(wire.Encode(report)))
+				return err
+			})
+		})
+	},
+	"lines": func(g *greedy) {
+		feed := wire.Feed{Topic: wire.TopicAPIFeeds + ".nobody", ID: s4t.NewID()}
+		follow := wire.FeedFollow{Caller: g.caller(), Board: g.board, Plugin: "p", Feed: feed}
+		g.codeSession(func(context.Context, wire.CodeAsk) wire.CodeAnswer { return wire.CodeAnswer{} }, func(s *wamp.Session) {
+			text := string(wire.Encode(wire.FeedLines{Feed: feed, Lines: []s4t.LogLine{{Text: strings.Repeat("x", 900<<10)}}}))
+			g.many(16, func() error { _, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Lines), text); return err })
+		})
+		g.many(32, func() error {
+			another := follow
+			another.Feed.ID = s4t.NewID()
+			g.conduct(wire.MethodFeedFollow, another)
+			return g.conduct(wire.MethodFeedFollow, follow)
+		})
+	},
 	"rtunnels": func(g *greedy) {
 		g.session(false, func(s *wamp.Session) {
 			g.many(16, func() error {
