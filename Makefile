@@ -15,7 +15,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-state bench-scale lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -64,7 +64,7 @@ test-faults: build
 test-idle: build
 	S4T_BIN=$(CURDIR)/bin S4T_IDLE_BOARDS=50 $(GO) test -v -count 1 -run 'TestAnIdleNetworkCostsLittle' ./e2e
 
-## test-vm: in a virtual machine a kernel's gretap against a board, and its pins and sensors (installs qemu; GOLDEN=gre/testdata keeps its packets)
+## test-vm: in a virtual machine a kernel's gretap against a board, its pins and sensors, and cgroup v2 (installs qemu; GOLDEN=gre/testdata keeps its packets)
 test-vm: build
 	@scripts/deps vm
 	@scripts/vm-kernel bin/vm
@@ -90,6 +90,21 @@ bench-pins: build
 	$(GO) run ./bench/tree $(BENCH)
 	$(GO) run ./bench/pins -bin bin $(BENCH)
 
+## bench-guests: whether stress-ng gets more than it was given (root, half a minute of a machine with time to spare)
+bench-guests: build
+	@scripts/deps guests
+	S4T_STRESS=1 $(GO) test -v -count 1 -timeout 10m -run TestStress ./plugin
+
+## bench-journal: commands a second that a board's journal takes, on flash and on this disk
+bench-journal:
+	$(GO) test -run '^$$' -bench . -benchtime 3s ./plugin/journal
+
+## bench-commands: what a command costs the cloud: one, many on 100 boards, one on 1,000 (docs/performance-commands.md)
+bench-commands:
+	$(GO) test ./internal/cloudtest -run '^$$' -bench 'Command$$' -benchtime 3000x
+	$(GO) test ./internal/cloudtest -run '^$$' -bench 'Commands$$' -benchtime 20000x
+	$(GO) test ./internal/cloudtest -run '^$$' -bench 'CommandOfAFleet$$' -benchtime 10x
+
 ## bench-state: what the cloud's state costs, beside the build of the commit BASE; writes docs/performance-state.md
 bench-state:
 	@scripts/deps state
@@ -105,14 +120,14 @@ lint:
 	$(GO) run $(STATICCHECK) ./...
 	@$(GO) run $(GOVULNCHECK) ./... || echo "govulncheck: could not reach its data, or found something: see above"
 
-## cross: lightning-rod for every board, with sizes against the 10 MB target
+## cross: lightning-rod for every board, with sizes against the 10 MB target; for MIPS without WASI
 cross:
 	@mkdir -p bin/cross
 	@for b in $(BOARDS); do \
 		os=$$(echo $$b | cut -d/ -f1); arch=$$(echo $$b | cut -d/ -f2); v=$$(echo $$b | cut -s -d/ -f3); \
-		arm=; mips=; [ $$arch = arm ] && arm=$$v; [ $$arch = mipsle ] && mips=$$v; \
+		arm=; mips=; tags=; [ $$arch = arm ] && arm=$$v; [ $$arch = mipsle ] && mips=$$v tags=nowasi; \
 		out=bin/cross/lightning-rod-$$os-$$arch$$([ -n "$$v" ] && echo -$$v); \
-		GOOS=$$os GOARCH=$$arch GOARM=$$arm GOMIPS=$$mips $(BUILD) -o $$out ./cmd/lightning-rod || exit 1; \
+		GOOS=$$os GOARCH=$$arch GOARM=$$arm GOMIPS=$$mips $(BUILD) -tags "$(TAGS) $$tags" -o $$out ./cmd/lightning-rod || exit 1; \
 		stat -c '%s %n' $$out | awk '{printf "%6.2f MB of 10.00  %s%s\n", $$1/1e6, $$2, ($$1 > 10e6) ? "  OVER" : ""}'; \
 	done
 

@@ -53,6 +53,9 @@ var parsers = []struct{ reads, target string }{
 	{"the DNS servers of a board", "lightningrod FuzzResolvers"},
 	{"what a board keeps of what projects used of it", "lightningrod FuzzUsage"},
 	{"what the cloud asks of pins", "lightningrod FuzzPinAsk"},
+	{"what the cloud asks of code on a board", "lightningrod FuzzCodeAsk"},
+	{"the journal of a board's commands", "plugin/journal FuzzJournal"},
+	{"a command of a board's owner", "plugin/ownercommand FuzzParse"},
 	{"what mounts of other boards' pins and lightning-rod say to each other", "lightningrod FuzzMountFrames"},
 	{"the names of the pins of other boards", "pinfs FuzzTree"},
 	{"a request of the kernel on /dev/fuse", "fuse FuzzRequest"},
@@ -66,6 +69,11 @@ var parsers = []struct{ reads, target string }{
 	{"the kernel's table of mounts", "fuse FuzzMounts"},
 	{"what devices answer in sysfs", "hal FuzzDeviceText"},
 	{"edges of GPIO lines", "hal FuzzEdges"},
+	{"the manifest of a bundle", "plugin/bundle FuzzParseManifest"},
+	{"a packed bundle", "plugin/bundle FuzzUnpack"},
+	{"what a callable plugin answers", "plugin FuzzAnswer"},
+	{"what a plugin writes to its log, and the files of that", "plugin FuzzLog"},
+	{"what a board keeps of a plugin", "plugin FuzzKept"},
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)

@@ -64,6 +64,8 @@ var changing = map[string]any{
 	wire.MethodCommandCancel: s4t.Operation{ID: "o1", Status: s4t.OperationCancelled},
 	wire.MethodFleetCreate:   s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetUpdate: s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetDelete: wire.Empty{},
 	wire.MethodBridgeAdd: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeRemove: s4t.Operation{ID: "o1", Object: "marker"},
+	wire.MethodBundlePut: wire.BundleHas{Has: 1}, wire.MethodPluginCreate: s4t.Plugin{ID: "pl1", Name: "marker"}, wire.MethodPluginDelete: wire.Empty{},
+	wire.MethodPluginInject: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodPluginAct: s4t.Operation{ID: "o1", Object: "marker"},
 }
 
 // own methods are about the caller's own tokens: every role may use them.
@@ -80,6 +82,8 @@ var shown = map[string]any{
 	wire.MethodCommandGet: markerCommand, wire.MethodFeedFollow: wire.Empty{},
 	wire.MethodFleetGet:     s4t.Fleet{ID: "f1", Name: "marker-fleet"},
 	wire.MethodOperationGet: s4t.Operation{ID: "o1", Kind: "marker", Status: s4t.OperationSucceeded},
+	wire.MethodPluginGet:    s4t.Plugin{ID: "pl1", Name: "marker-plugin"}, wire.MethodPluginStatus: listOf(s4t.BoardPlugin{Plugin: "marker-plugin"}),
+	wire.MethodBoardAsk: wire.CodeAnswer{Lines: []s4t.LogLine{{Seq: 1, Text: "marker"}}},
 }
 
 var listed = map[string]any{
@@ -92,6 +96,7 @@ var listed = map[string]any{
 	wire.MethodMetrics:     wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
 	wire.MethodCommandList: listOf(markerCommand),
 	wire.MethodFleetList:   listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
+	wire.MethodPluginList:  listOf(s4t.Plugin{ID: "pl1", Name: "marker-plugin"}),
 	wire.MethodAuditList:   listOf(s4t.AuditRecord{User: "marker-user"}),
 }
 
@@ -111,6 +116,7 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 		Fleet    string
 		ID       string
 		Ask      wire.PinAsk
+		Data     []byte
 	}
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, err
@@ -156,6 +162,9 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 	}
 	if method == wire.MethodPinAsk {
 		return f.pins(req.Caller, req.Ask, sees)
+	}
+	if method == wire.MethodBundlePut && len(req.Data) == 0 { // asked only
+		return json.Marshal(wire.BundleHas{Has: 1})
 	}
 	if v, ok := changing[method]; ok {
 		switch {
@@ -240,6 +249,7 @@ func newRig(t *testing.T) *rig {
 	done.Go(func() { r.q.Serve(ctx, wire.TopicQuestions, "", 8, r.handle) })
 	done.Go(func() { r.q.Serve(ctx, wire.TopicPins, "", 8, r.handle) })
 	done.Go(func() { r.q.Serve(ctx, wire.TopicCommands, "", 8, r.handle) })
+	done.Go(func() { r.q.Serve(ctx, wire.TopicBundles, "", 8, r.handle) })
 	done.Go(func() { a.Run(ctx) })
 	// Serve has no ready signal; a call that is answered is one.
 	for r.q.Call(ctx, wire.TopicConductor, wire.MethodVerify, wire.VerifyRequest{Secret: "admin-secret"}, nil) != nil {
@@ -247,6 +257,8 @@ func newRig(t *testing.T) *rig {
 	for r.q.Call(ctx, wire.TopicPins, wire.MethodPinAll, wire.PinAll{Caller: callers["admin-secret"]}, nil) != nil {
 	}
 	for r.q.Call(ctx, wire.TopicCommands, wire.MethodCommandList, wire.CommandList{Caller: callers["admin-secret"]}, nil) != nil {
+	}
+	for r.q.Call(ctx, wire.TopicBundles, wire.MethodBundlePut, wire.BundlePut{Caller: callers["admin-secret"]}, nil) != nil {
 	}
 	for r.q.Call(ctx, wire.TopicEvents, wire.MethodNews, wire.News{}, nil) != nil {
 	}

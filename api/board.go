@@ -50,6 +50,10 @@ func (a *API) boardRoutes() {
 		func(ctx context.Context, in *boardRef) (*answered[wire.DoctorReport], error) {
 			return get[wire.DoctorReport](ctx, a, wire.MethodBoardDoctor, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Board})
 		})
+	register(a, guarded, "GET /v1/boards/{board}/profile", "board.profile", "Show what the owner of a board gives", "Limits, hours, what enforces them, and what projects have used, as the board told it last. It is set on the board only.",
+		func(ctx context.Context, in *boardRef) (*answered[s4t.BoardProfile], error) {
+			return get[s4t.BoardProfile](ctx, a, wire.MethodBoardProfile, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Board})
+		})
 	register(a, guarded, "POST /v1/boards/{board}/streams", "stream.open", "Open a stream",
 		"Answers where to connect to, and a ticket that opens one stream to a TCP service of the board, once, within 60 s: a WebSocket at /rtunnel with the subprotocol s4t.stream.1 and the ticket as bearer token.",
 		func(ctx context.Context, in *struct {

@@ -1,12 +1,15 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,6 +19,7 @@ import (
 	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/identity"
+	"github.com/stack4things/s4t/plugin/bundle"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/wire"
 )
@@ -70,6 +74,25 @@ func must[T any](v T, err error) func(*testing.T) T {
 	}
 }
 
+// weather makes a plugin, and returns it and the digest of its bundle.
+func weather(t *testing.T, c *apiclient.Client) (s4t.Plugin, string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"plugin.toml": "name = \"weather\"\nversion = \"1.0-a\"\nruntime = \"exec\"\nkind = \"service\"\nentry = \"run\"\n", "run": "#!/bin/sh\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var packed bytes.Buffer
+	_, size, err := bundle.Pack(dir, &packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := must(c.PutBundle(t.Context(), bytes.NewReader(packed.Bytes()), size, nil))(t)
+	key := must(bundle.GenerateKey())(t)
+	return must(c.CreatePlugin(t.Context(), "weather", digest, key.Public().(ed25519.PublicKey), bundle.Sign(key, digest)))(t), digest
+}
+
 func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	r, adminToken := newCloud(t)
 	ctx := t.Context()
@@ -91,10 +114,12 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	op := must(c.CreateBridge(ctx, apiclient.BridgeCreate{Name: "lab", Boards: []string{"kitchen", "garden"}}))(t)
 	fleet := must(c.CreateFleet(ctx, apiclient.FleetCreate{Name: "lamps", Boards: []string{"kitchen"}}))(t)
 	exposed := must(c.ExposeService(ctx, "kitchen", apiclient.ServiceExpose{Service: "ssh"}))(t)
+	plugin, digest := weather(t, c)
+	must(c.InjectPlugin(ctx, "kitchen", "weather", apiclient.PluginInject{}))(t)
 	bridge := must(c.Bridge(ctx, "lab"))(t)
 	network := must(c.Network(ctx, string(bridge.Network)))(t)
 	ids := map[string]string{
-		"{board}": string(board.ID), "{fleet}": string(fleet.ID), "{command}": "blink", "{plugin}": "weather", "{pin}": "kitchen-pin", "{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{token}": string(member.ID),
+		"{board}": string(board.ID), "{fleet}": string(fleet.ID), "{command}": "blink", "{plugin}": string(plugin.ID), "{version}": plugin.Version, "{digest}": digest, "{pin}": "kitchen-pin", "{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{token}": string(member.ID),
 		"/v1/operations/{id}": string(op.ID), "/v1/networks/{id}": string(network.ID), "/v1/subnets/{id}": string(network.Subnets[0].ID), "/v1/ports/{id}": string(bridge.Ports[0].ID),
 	}
 	secrets := []string{"kitchen", "garden", "lab", "lamps", "maria", home.Name + `"`}
@@ -104,18 +129,22 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 
 	// What a request needs so that nothing but the caller is wrong with it.
 	bodies := map[string]string{
-		"POST /v1/boards":                            `{"name":"new"}`,
-		"PATCH /v1/boards/{board}":                   `{"type":"x"}`,
-		"POST /v1/boards/{board}/services":           `{"service":"http"}`,
-		"POST /v1/boards/{board}/streams":            `{"port":22}`,
-		"PUT /v1/boards/{board}/pins":                `{"values":{"a":1}}`,
-		"PUT /v1/boards/{board}/pins/{pin}":          `{"value":1}`,
-		"PUT /v1/boards/{board}/pins/{pin}/value":    `1`,
-		"PATCH /v1/boards/{board}/pins/{pin}":        `{"edge":"both"}`,
-		"POST /v1/boards/{board}/pins/{pin}/claim":   `{"for":"10m"}`,
-		"POST /v1/fleets":                            `{"name":"new","boards":["` + string(board.ID) + `"]}`,
-		"PATCH /v1/fleets/{fleet}":                   `{"name":"newer"}`,
-		"POST /v1/boards/{board}/commands/{command}": `{}`, "POST /v1/fleets/{fleet}/commands/{command}": `{}`, "POST /v1/commands/{command}": `{}`,
+		"PUT /v1/bundles/{digest}":                         `part`,
+		"POST /v1/plugins":                                 `{"name":"weather","digest":"` + digest + `","key":"","signature":""}`,
+		"PUT /v1/boards/{board}/plugins/{plugin}":          `{"onboot":true}`,
+		"POST /v1/boards/{board}/plugins/{plugin}/upgrade": `{}`,
+		"POST /v1/boards":                                  `{"name":"new"}`,
+		"PATCH /v1/boards/{board}":                         `{"type":"x"}`,
+		"POST /v1/boards/{board}/services":                 `{"service":"http"}`,
+		"POST /v1/boards/{board}/streams":                  `{"port":22}`,
+		"PUT /v1/boards/{board}/pins":                      `{"values":{"a":1}}`,
+		"PUT /v1/boards/{board}/pins/{pin}":                `{"value":1}`,
+		"PUT /v1/boards/{board}/pins/{pin}/value":          `1`,
+		"PATCH /v1/boards/{board}/pins/{pin}":              `{"edge":"both"}`,
+		"POST /v1/boards/{board}/pins/{pin}/claim":         `{"for":"10m"}`,
+		"POST /v1/fleets":                                  `{"name":"new","boards":["` + string(board.ID) + `"]}`,
+		"PATCH /v1/fleets/{fleet}":                         `{"name":"newer"}`,
+		"POST /v1/boards/{board}/commands/{command}":       `{}`, "POST /v1/fleets/{fleet}/commands/{command}": `{}`, "POST /v1/commands/{command}": `{}`,
 		"POST /v1/bridges":                        `{"name":"new","boards":["` + string(board.ID) + `"]}`,
 		"POST /v1/bridges/{bridge}/boards":        `{"boards":["` + string(board.ID) + `"]}`,
 		"POST /v1/bridges/{bridge}/boards/remove": `{"boards":["` + string(board.ID) + `"]}`,
@@ -195,7 +224,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		// A member of another project sees nothing of this one. Boards and
 		// tokens of the own project may be made: POST /v1/boards is no
 		// question of this test, a token of this project is.
-		if name != "POST /v1/boards" {
+		if name != "POST /v1/boards" && name != "PUT /v1/bundles/{digest}" && name != "POST /v1/plugins" {
 			res, answer := r.do(t, m, path, foreign.Secret, body)
 			list := m == "GET" && path == template
 			switch {
@@ -221,7 +250,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		switch {
 		case (template == "/v1/boards/{board}/commands/{command}" || strings.HasSuffix(template, "/logs/stream")) && (res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusServiceUnavailable):
 			// The board has no such command, and never was there: the right to ask it was.
-		case strings.Contains(template, "/pins") && m == "GET" && res.StatusCode == http.StatusServiceUnavailable && problem(t, answer).Kind == s4t.Offline:
+		case (strings.Contains(template, "/pins") || strings.Contains(template, "/logs")) && m == "GET" && res.StatusCode == http.StatusServiceUnavailable && problem(t, answer).Kind == s4t.Offline:
 			// The board never was there: the right to ask it was.
 		case m == "GET" && res.StatusCode != 200 && !strings.HasPrefix(template, "/v1/users") && !strings.HasPrefix(template, "/v1/tokens"):
 			t.Errorf("%s by a reader: status %d %s", name, res.StatusCode, answer)

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -190,6 +191,8 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 					is(what, p.Schema.Maximum, s4t.MaxPriority)
 				case p.Name == "board" && p.Schema.MaxItems != nil:
 					is(what, p.Schema.MaxItems, s4t.MaxBridgePorts)
+				case p.In == "path" && p.Name == "digest":
+					is(what, p.Schema.MaxLength, 2*sha256.Size)
 				case p.In == "path" || p.Name == "board":
 					is(what, p.Schema.MaxLength, s4t.MaxName)
 				case p.Name == "limit":
@@ -202,7 +205,7 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 			}
 		}
 	}
-	if seen < 60 || pages != 20 {
+	if seen < 60 || pages != 22 {
 		t.Errorf("only %d bounds, %d lists", seen, pages)
 	}
 }

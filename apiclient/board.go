@@ -87,6 +87,11 @@ func (c *Client) DoctorBoard(ctx context.Context, ref string) (r wire.DoctorRepo
 	return r, c.do(ctx, "examine board "+ref, "GET", path("boards", ref, "doctor"), nil, &r)
 }
 
+// BoardProfile returns what the owner of a board gives.
+func (c *Client) BoardProfile(ctx context.Context, ref string) (p s4t.BoardProfile, err error) {
+	return p, c.do(ctx, "show the profile of board "+ref, "GET", path("boards", ref, "profile"), nil, &p)
+}
+
 // OpenStream asks for a ticket to a TCP service of a board.
 func (c *Client) OpenStream(ctx context.Context, ref string, req StreamOpen) (g wire.StreamGrant, err error) {
 	return g, c.do(ctx, "connect to board "+ref, "POST", path("boards", ref, "streams"), req, &g)

@@ -18,7 +18,7 @@ import (
 // PluginCreate is the body of POST /v1/plugins.
 type PluginCreate struct {
 	Name      string `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the project"`
-	Digest    string `json:"digest" minLength:"64" maxLength:"64" doc:"SHA-256 of the packed bundle, hex: it was put before"`
+	Digest    string `json:"digest" maxLength:"64" doc:"SHA-256 of the packed bundle, hex: it was put before"`
 	Key       string `json:"key" maxLength:"64" doc:"Ed25519 public key that signed it, base64"`
 	Signature string `json:"signature" maxLength:"128" doc:"Of the digest, base64"`
 }
@@ -51,7 +51,7 @@ func (c *Client) PutBundle(ctx context.Context, file io.ReaderAt, size int64, pr
 	}
 	digest = hex.EncodeToString(h.Sum(nil))
 	var now bundleHas
-	if err := c.do(ctx, what, "GET", path("bundles", digest), nil, &now); err != nil {
+	if err := c.do(ctx, what, "GET", path("bundles", digest), nil, &now); err != nil && s4t.KindOf(err) != s4t.NotFound {
 		return digest, err
 	}
 	buf := make([]byte, bundlePart)
@@ -76,7 +76,9 @@ func (c *Client) PutBundle(ctx context.Context, file io.ReaderAt, size int64, pr
 				return digest, err
 			}
 			now = was
-			if err := c.do(ctx, what, "GET", path("bundles", digest), nil, &now); err != nil {
+			if err := c.do(ctx, what, "GET", path("bundles", digest), nil, &now); s4t.KindOf(err) == s4t.NotFound {
+				now = bundleHas{} // it was forgotten
+			} else if err != nil {
 				now = was // the next part says more
 			}
 		default:
@@ -169,7 +171,7 @@ func (c *Client) BoardPlugin(ctx context.Context, board, plugin string) (p s4t.B
 }
 
 // MaxLogLines is how many lines of a log come in one answer at most.
-const MaxLogLines = 1000
+const MaxLogLines = 500
 
 // LogsPath is the path of the lines of a plugin's log after one.
 func LogsPath(board, plugin string, after uint64, limit int) string {

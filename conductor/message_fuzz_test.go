@@ -19,10 +19,12 @@ func FuzzMessage(f *testing.F) {
 		wire.MethodTunnelReport, wire.MethodTunnelEvent, wire.MethodAgentBeat,
 		wire.MethodPinAsk, wire.MethodPinAll, wire.MethodPinWatch, wire.MethodBoardPins, wire.MethodBoardRemote,
 		wire.MethodBoardCode, wire.MethodBoardProfile,
+		wire.MethodCommandRun, wire.MethodCommandFleet, wire.MethodCommandList, wire.MethodCommandGet, wire.MethodCommandCancel, wire.MethodBoardRuns, wire.MethodBoardAsk, wire.MethodFeedFollow,
 	}
 	l := newLab(f)
 	l.pins()
-	k := l.online("kitchen")
+	l.code()
+	k := l.commanded("kitchen")
 	for i := range methods {
 		f.Add(uint8(i), `{}`)
 	}
@@ -47,6 +49,12 @@ func FuzzMessage(f *testing.F) {
 		{23, `{"board":"kitchen","pins":["x"],"sink":{"topic":"api-pins.1"},"end":true}`},
 		{24, `{"board":"` + string(k.id) + `","epoch":1,"pins":[{"name":"a/b/c","label":"..","settings":{"scale":"\u0000"},"unit":"\u0000"}],"ended":[{"pin":"a/b/c","operation":"x","outcome":"reaped"}]}`},
 		{26, `{"board":"` + string(k.id) + `","epoch":1,"runtimes":{"exec":"\u0000"},"commands":[{"name":"a","source":"owner","params":[]},{"name":"a","source":"owner"}],"profile":{"open":true,"closing_at":"2026-01-01T00:00:00Z","usage":[{"cpu_seconds":1e308}]}}`},
+		{28, `{"board":"kitchen","command":"any","params":{"a":1e999,"b":"\u0000"},"key":"k","queue":1}`},
+		{29, `{"boards":["kitchen","none","kitchen"],"command":"move","params":{"to":3},"async":true}`},
+		{30, `{"page":{"limit":1,"after":"WyJhIiwiYiJd"}}`},
+		{32, `{"ref":"\u0000"}`},
+		{33, `{"board":"` + string(k.id) + `","epoch":1,"full":true,"runs":[{"id":"\u0000","status":"strange","result":{"a":"\u0000"}}]}`},
+		{35, `{"board":"kitchen","plugin":"a/b","feed":{"topic":"api-feeds.\u0000","id":"x"}}`},
 		{25, `{"board":"` + string(k.id) + `","epoch":1,"ask":{"board":"kitchen","ask":{"do":"set","pins":["x"],"settings":{"label":""}}}}`},
 	} {
 		f.Add(s.m, s.body)

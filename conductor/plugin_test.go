@@ -120,7 +120,7 @@ func TestABundleIsPutAndGiven(t *testing.T) {
 		req  wire.BundlePut
 		kind s4t.Kind
 	}{
-		{"a reader", wire.BundlePut{Caller: l.reader, Digest: digest, Size: size}, s4t.Forbidden},
+		{"a reader", wire.BundlePut{Caller: l.reader, Digest: digest, Size: size, Data: packed[:wire.MaxBundlePart]}, s4t.Forbidden},
 		{"no digest", wire.BundlePut{Caller: l.member, Digest: "x", Size: size}, s4t.Invalid},
 		{"too large", wire.BundlePut{Caller: l.member, Digest: digest, Size: s4t.MaxBundle + 1}, s4t.Invalid},
 		{"a short part", wire.BundlePut{Caller: l.member, Digest: digest, Size: size, Data: []byte("x")}, s4t.Invalid},

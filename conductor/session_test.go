@@ -151,6 +151,15 @@ func TestTickets(t *testing.T) {
 	away := l.board("away")
 	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one", "two"}}))
 	port, foreign := one.ports()[0].ID, two.ports()[0].ID
+	err := l.c.change(t.Context(), func(ch *change) error {
+		ch.want(boardOf(one.id), wire.KindPlugin, "meter", wire.DesiredPlugin{Digest: "d1", Project: projectID, URL: tunnelURL})
+		ch.want(boardOf(one.id), wire.KindPlugin, "far", wire.DesiredPlugin{Digest: "d2", Project: projectID, URL: "https://gone:1"})
+		ch.want(boardOf(two.id), wire.KindPlugin, "gate", wire.DesiredPlugin{Digest: "d3", Project: projectID, URL: tunnelURL})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name string
 		req  wire.BoardTicket
@@ -158,6 +167,9 @@ func TestTickets(t *testing.T) {
 	}{
 		{"for its port", wire.BoardTicket{Board: one.id, Epoch: one.epoch, Purpose: wire.PurposePort, Port: port, Count: 1}, ""},
 		{"for streams", wire.BoardTicket{Board: one.id, Epoch: one.epoch, Purpose: wire.PurposeStreams, Count: 16}, ""},
+		{"for a bundle", wire.BoardTicket{Board: one.id, Epoch: one.epoch, Purpose: wire.PurposeBundle, Plugin: "meter", Count: 1}, ""},
+		{"for a bundle of another", wire.BoardTicket{Board: one.id, Epoch: one.epoch, Purpose: wire.PurposeBundle, Plugin: "gate", Count: 1}, s4t.Forbidden},
+		{"for a bundle at an agent that is gone", wire.BoardTicket{Board: one.id, Epoch: one.epoch, Purpose: wire.PurposeBundle, Plugin: "far", Count: 1}, s4t.Unavailable},
 		{"for the port of another", wire.BoardTicket{Board: one.id, Epoch: one.epoch, Purpose: wire.PurposePort, Port: foreign, Count: 1}, s4t.Forbidden},
 		{"for a port that does not exist", wire.BoardTicket{Board: one.id, Epoch: one.epoch, Purpose: wire.PurposePort, Port: "x", Count: 1}, s4t.Forbidden},
 		{"in a session that is over", wire.BoardTicket{Board: one.id, Epoch: one.epoch - 1, Purpose: wire.PurposePort, Port: port, Count: 1}, s4t.Conflict},
@@ -177,7 +189,7 @@ func TestTickets(t *testing.T) {
 			ids := map[string]bool{}
 			for _, text := range got.Tickets {
 				ticket, err := wire.VerifyTicket(l.c.ticketKey(), text, time.Now().Add(ticketLife-2*time.Second))
-				if err != nil || ticket.Board != one.id || ticket.Agent != tunnelID || ticket.Incarnation != "t1" || ticket.Purpose != tt.req.Purpose || ticket.Port != tt.req.Port {
+				if err != nil || ticket.Board != one.id || ticket.Agent != tunnelID || ticket.Incarnation != "t1" || ticket.Purpose != tt.req.Purpose || ticket.Port != tt.req.Port || tt.req.Plugin != "" && (ticket.Bundle != "d1" || ticket.Project != projectID) {
 					t.Errorf("%+v, %v", ticket, err)
 				}
 				if _, err := wire.VerifyTicket(l.c.ticketKey(), text, time.Now().Add(ticketLife+2*time.Second)); err == nil {

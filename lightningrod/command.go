@@ -10,6 +10,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/plugin"
 	"github.com/stack4things/s4t/plugin/journal"
+	"github.com/stack4things/s4t/plugin/ownercommand"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -31,10 +32,13 @@ type pluginCommands interface {
 	States() map[string]plugin.State
 }
 
-// ownerCommands are the commands of the board's owner.
+// ownerCommands is what commands need of [ownercommand.Commands].
 type ownerCommands interface {
+	Run(ctx context.Context) error
 	Commands() []s4t.Command
-	Run(ctx context.Context, name string, params json.RawMessage, output func(json.RawMessage)) (json.RawMessage, error)
+	Problems() []string
+	Changed() <-chan struct{}
+	Call(ctx context.Context, name string, params json.RawMessage, output func(json.RawMessage)) (json.RawMessage, error)
 }
 
 // boardCommands runs what the cloud asks for: each run once, and its end is told until
@@ -49,8 +53,9 @@ type boardCommands struct {
 	log     *slog.Logger
 
 	// Whoever sets these does so before run.
-	admit func() error                // an error: no command begins now, by the owner's word
-	count func(project s4t.ProjectID) // a run begins
+	admit   func() error                // an error: no command begins now, by the owner's word
+	count   func(project s4t.ProjectID) // a run begins
+	changed func()                      // the owner's commands, or problems, are others
 
 	slots chan struct{} // one for each that runs
 	waits chan struct{}
@@ -75,12 +80,24 @@ type liveRun struct {
 	end    wire.RunState
 }
 
+// openCommands makes what runs commands, of plugins and of the owner. Nothing of it runs
+// yet. Guests are opened.
+func (e *Engine) openCommands() {
+	g := e.guests
+	c := newBoardCommands(e.dir, e.id.Board, e.clock.now, e.cfg.Log)
+	c.online, c.plugins, c.changed = e.online, g.manager, func() { g.mark(); e.markDirty() }
+	if g.cfg.Commands != "" {
+		c.owner = ownercommand.New(ownercommand.Config{Dir: g.cfg.Commands, Start: g.sandbox.Start, Log: e.cfg.Log})
+	}
+	g.owned, g.runs = c.owned, c
+}
+
 // newBoardCommands makes what runs commands, of nobody yet. The lock of the state is held.
 func newBoardCommands(dir stateDir, board s4t.BoardID, clock func() time.Time, log *slog.Logger) *boardCommands {
 	return &boardCommands{
 		board: board, clock: clock, log: log,
 		journal: journal.Open(journal.Config{Path: dir.path(runsFile), Now: clock, Log: log}),
-		admit:   func() error { return nil }, count: func(s4t.ProjectID) {},
+		admit:   func() error { return nil }, count: func(s4t.ProjectID) {}, changed: func() {},
 		slots: make(chan struct{}, maxRuns), waits: make(chan struct{}, maxRunWaits), ended: make(chan struct{}, 1),
 		live: map[s4t.OperationID]*liveRun{}, follows: map[string]*follow{},
 	}
@@ -92,7 +109,13 @@ func (c *boardCommands) run(ctx context.Context) {
 	c.mu.Lock()
 	c.ctx = ctx
 	c.mu.Unlock()
+	var beside sync.WaitGroup
+	if c.owner != nil {
+		beside.Go(func() { c.owner.Run(ctx) })
+		beside.Go(func() { c.watchOwner(ctx) })
+	}
 	c.sessions(ctx)
+	beside.Wait()
 	c.mu.Lock()
 	c.ctx = nil
 	c.mu.Unlock()
@@ -115,6 +138,19 @@ func (c *boardCommands) sessions(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+		case <-changed:
+		}
+	}
+}
+
+// watchOwner tells when the owner's commands are others.
+func (c *boardCommands) watchOwner(ctx context.Context) {
+	for {
+		changed := c.owner.Changed()
+		c.changed()
+		select {
+		case <-ctx.Done():
+			return
 		case <-changed:
 		}
 	}
@@ -279,10 +315,14 @@ func (c *boardCommands) status() *RunsStatus {
 
 // problems lists what stands in the way of commands.
 func (c *boardCommands) problems() []string {
+	var list []string
 	if p := c.journal.Problem(); p != "" {
-		return []string{p}
+		list = append(list, p)
 	}
-	return nil
+	if c.owner != nil {
+		list = append(list, c.owner.Problems()...)
+	}
+	return list
 }
 
 // DefaultCommands is where the owner's commands are.

@@ -204,7 +204,7 @@ func (c *boardCommands) call(ctx context.Context, live *liveRun, cmd s4t.Command
 		params = json.RawMessage("{}")
 	}
 	if cmd.Source == s4t.CommandOfOwner {
-		return c.owner.Run(ctx, cmd.Name, params, output)
+		return c.owner.Call(ctx, cmd.Name, params, output)
 	}
 	return c.plugins.Call(ctx, plugin.Call{ID: string(live.run.ID), Command: cmd.Name, Params: params}, output)
 }

@@ -21,6 +21,8 @@
 //	pin.go      what the cloud asks of the board's pins; pin_report.go, what it is told of them
 //	pin_watch.go   samples on their way to the cloud, while somebody watches
 //	pin_tree.go    the pins as files; pin_remote.go, the way of mounts to other boards' pins
+//	command.go  what the cloud asks of commands; command_run.go has them run, command_report.go
+//	            tells what became of them; feed.go, lines that are sent while they come
 //	mount.go    the process that mounts those, and mount_source.go what it shows
 //	status.go   the Unix socket behind `lightning-rod status` and `leave`
 //	lock.go     where lock and socket are, also on a read-only disk

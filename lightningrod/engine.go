@@ -62,8 +62,8 @@ type Engine struct {
 	around   *around
 	pins     *boardPins  // set by Run; nil: it has none
 	remote   *remotePins // set by Run
+	profile  *profile    // set by openProfile
 	guests   *guests     // set by Run; nil: no code of others runs here
-	profile  *profile    // set by build
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
 
@@ -141,6 +141,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if !e.caps.Networks {
 		e.cfg.Log.Warn("virtual networks are not possible here; tunnels and commands work", "err", e.caps.Reason)
 	}
+	e.openProfile()
 	if err := e.openPins(); err != nil {
 		return err
 	}
@@ -156,6 +157,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.retrust = c.dialer.Trust
 	if err := e.openGuests(c.dialer.DialTLS); err != nil {
 		return err
+	}
+	if e.guests != nil {
+		e.profileGuests()
+		c.cfg.Code = e.guests.runs.handler
 	}
 	running := false
 	defer func() {
@@ -188,10 +193,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.pins != nil {
 		background.Go(func() { e.pins.run(ctx) })
 	}
+	background.Go(func() { e.profile.run(ctx) })
 	if e.guests != nil {
 		background.Go(func() { e.guests.run(ctx) })
 	}
-	background.Go(func() { e.profile.run(ctx) })
 	background.Go(func() { e.judge(ctx) })
 	background.Go(func() { e.around.Run(ctx) })
 	e.kinds.run(ctx, &background)
@@ -208,8 +213,6 @@ func (e *Engine) build(dial rtunnelDialer, connect func(ctx context.Context, url
 	e.connect = connect
 	e.around = newAround(e.cfg.Devices.Survey, e.hosts)
 	e.trial = newTrial(e.kinds.risky)
-	e.profile = newProfile(e.dir, &e.clock, e.cfg.Log)
-	e.profile.turn = e.turn
 	return e.register(dial)
 }
 
@@ -458,11 +461,15 @@ func (e *Engine) Status() Status {
 		s.URL = e.session.URL()
 	}
 	s.Problems, s.ReadOnly = append(s.Problems, problems...), e.dir.isReadOnly()
-	if e.guests != nil {
-		s.Plugins, s.Runtimes = e.guests.plugins.status(), e.guests.manager.Runtimes()
-	}
 	given := e.profile.now()
 	s.Profile = &given
+	if e.guests != nil {
+		s.Plugins, s.Runtimes = e.guests.plugins.status(), e.guests.manager.Runtimes()
+		s.Runs = e.guests.runs.status()
+		for _, c := range e.guests.commands() {
+			s.Commands = append(s.Commands, c.Name)
+		}
+	}
 	if e.pins != nil {
 		s.IO = e.pins.status()
 		s.Problems = append(s.Problems, e.pins.problems()...)

@@ -127,6 +127,7 @@ func engineFor(t *testing.T, dialer rtunnelDialer, connect func(context.Context,
 	}
 	e.id = testIdentity()
 	e.caps = e.cfg.Devices.Capabilities()
+	e.openProfile()
 	if err := e.build(dialer, connect); err != nil {
 		t.Fatal(err)
 	}

@@ -114,6 +114,7 @@ func (f *fleet) board(i int) (*Engine, error) {
 	c := &connector{cfg: connectorConfig{Identity: e.id, Doctor: e.doctor, Log: e.cfg.Log}, dialer: dialer}
 	m := &member{fleet: f}
 	e.cfg.Ready = func(string, int64) { m.ready() }
+	e.openProfile()
 	return e, e.build(dialer, func(ctx context.Context, urls []string) (cloud, error) {
 		f.tries.Add(1)
 		s, err := c.connect(ctx, urls)

@@ -35,6 +35,7 @@ type guests struct {
 	sandbox *plugin.Sandbox
 	manager pluginManager
 	plugins *plugins
+	runs    *boardCommands
 	fetcher *bundleFetcher
 	dialTLS func(ctx context.Context, url string) (net.Conn, error)
 
@@ -76,6 +77,7 @@ func (e *Engine) openGuests(dialTLS func(ctx context.Context, url string) (net.C
 	m, err := plugin.NewManager(plugin.ManagerConfig{
 		Dir: e.dir.path(pluginsDir), Sandbox: g.sandbox, Self: cfg.Stub[:len(cfg.Stub)-1], Keys: cfg.Keys, AllowNetwork: cfg.AllowNetwork,
 		Fetch: g.fetch, Prepare: g.prepare, Taken: g.taken, Limits: func() plugin.Limits { return g.limits() }, Log: e.cfg.Log,
+		Ended: func(w plugin.Wanted, used plugin.Used) { e.profile.ended(w, used) },
 	})
 	if err != nil {
 		g.sandbox.Close()
@@ -94,6 +96,7 @@ func (e *Engine) openGuests(dialTLS func(ctx context.Context, url string) (net.C
 		},
 	}
 	e.guests = g
+	e.openCommands()
 	return nil
 }
 
@@ -109,12 +112,14 @@ func (g *guests) run(ctx context.Context) {
 		}
 	})
 	running.Go(func() { g.sessions(ctx) })
+	running.Go(func() { g.runs.run(ctx) })
 	running.Wait()
 	g.close()
 }
 
 // close ends what run worked, or what was opened and never run.
 func (g *guests) close() {
+	g.runs.close()
 	g.plugins.end()
 	if err := g.sandbox.Close(); err != nil {
 		g.log.Warn("what guests ran in stays", "err", err)

@@ -31,6 +31,7 @@ type boardPins struct {
 	online func() (c cloud, epoch int64, changed <-chan struct{})
 	asks   chan struct{} // a slot for each question that is being answered
 	watch  *pinWatch
+	admit  func(op string) error // an error: nothing of others changes pins now, by the owner's word
 	log    *slog.Logger
 }
 
@@ -51,13 +52,15 @@ func (e *Engine) openPins() error {
 		return err
 	}
 	e.pins = newPins(h, e.cfg.IO, e.id.Board, e.online, e.cfg.Log)
+	e.pins.admit = func(op string) error { return e.profile.admit(op, false) }
+	e.pins.watch.sent = func(n int) { e.profile.traffic.usage.own().samples.Add(int64(n)) }
 	return nil
 }
 
 func newPins(h *hal.HAL, dir string, board s4t.BoardID, online func() (cloud, int64, <-chan struct{}), log *slog.Logger) *boardPins {
 	return &boardPins{
 		hal: h, tree: newPinTree(dir, h, log), board: board, online: online,
-		asks: make(chan struct{}, maxPinAsks), watch: newPinWatch(h), log: log,
+		asks: make(chan struct{}, maxPinAsks), watch: newPinWatch(h), admit: func(string) error { return nil }, log: log,
 	}
 }
 
@@ -153,6 +156,12 @@ func (p *boardPins) answer(ctx context.Context, of cloud, question string) (stri
 func (p *boardPins) do(ctx context.Context, of cloud, ask wire.PinAsk) (a wire.PinAnswer, err error) {
 	if n := len(ask.Pins) + len(ask.Values); n > s4t.MaxPins {
 		return a, s4t.Errorf(s4t.TooMany, "ask for pins", "ask for fewer", "%d pins are named, a board has %d at most", n, s4t.MaxPins)
+	}
+	switch ask.Do {
+	case wire.PinWrite, wire.PinSet, wire.PinClaim:
+		if err := p.admit(ask.Do + " pins of the board"); err != nil {
+			return a, err
+		}
 	}
 	switch ask.Do {
 	case wire.PinWatched:

@@ -22,7 +22,8 @@ const maxUnsent = 8192
 
 // pinWatch has the samples that somebody at the cloud watches on their way there.
 type pinWatch struct {
-	hal *hal.HAL
+	hal  *hal.HAL
+	sent func(n int) // samples that the cloud has taken
 
 	mu      sync.Mutex     // guards what follows; taken before the locks of the HAL
 	of      cloud          // whose session it is: it ends with that
@@ -46,7 +47,7 @@ type watchedPin struct {
 }
 
 func newPinWatch(h *hal.HAL) *pinWatch {
-	return &pinWatch{hal: h, queue: samples.NewQueue(maxUnsent), changed: make(chan struct{}), watched: map[string]*watchedPin{}}
+	return &pinWatch{hal: h, sent: func(int) {}, queue: samples.NewQueue(maxUnsent), changed: make(chan struct{}), watched: map[string]*watchedPin{}}
 }
 
 // firstValues is how long a watch waits for the values of pins that are not sampled.
@@ -260,6 +261,7 @@ func (w *pinWatch) send(ctx context.Context, c cloud, board s4t.BoardID, log *sl
 			if !w.deliver(ctx, c, wire.PinSamples{Board: board, Samples: text}, log) {
 				return
 			}
+			w.sent(len(list))
 		}
 	}
 }

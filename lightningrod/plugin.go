@@ -16,10 +16,10 @@ import (
 type pluginManager interface {
 	Run(ctx context.Context) error
 	Set(want []plugin.Wanted)
-	States() map[string]plugin.State
+	Pause(on bool)
 	Changed() <-chan struct{}
-	Commands() []s4t.Command
 	Runtimes() map[string]string
+	pluginCommands
 }
 
 // plugins realise the kind plugin. What is wanted outlives lightning-rod's end, as its

@@ -34,6 +34,8 @@ import (
 
 // fakeManager says what the test wants.
 type fakeManager struct {
+	pluginCommands
+
 	mu       sync.Mutex
 	set      [][]plugin.Wanted
 	states   map[string]plugin.State
@@ -42,6 +44,7 @@ type fakeManager struct {
 }
 
 func (m *fakeManager) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (m *fakeManager) Pause(bool)                    {}
 func (m *fakeManager) Set(want []plugin.Wanted) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -78,6 +78,7 @@ type profile struct {
 	changed func()               // set before Run: what the cloud is told may be another; must not block
 	guests  func() profileGuests // of now; nil: no code of others runs here
 	kick    chan struct{}        // run looks now
+	meter   meter
 
 	reading sync.Mutex // held while the file is read and applied; taken first
 
@@ -95,7 +96,8 @@ type profileGuests interface {
 	SetLimits(plugin.Limits) error
 	Pause(on bool)
 	Enforces() map[string]string
-	Sample(usage *usage) // adds what guests used since it was called last
+	States() map[string]plugin.State   // by ID
+	ProjectOf(id string) s4t.ProjectID // of a plugin; empty: the board's own
 }
 
 // newProfile reads what the owner gives. Nothing is enforced before Run.
@@ -211,7 +213,6 @@ func (p *profile) run(ctx context.Context) {
 	defer sample.Stop()
 	defer keep.Stop()
 	defer p.traffic.usage.keep()
-	defer p.sample()
 	next := time.NewTimer(0)
 	defer next.Stop()
 	paused := false
@@ -220,7 +221,7 @@ func (p *profile) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-sample.C:
-			p.sample()
+			p.meter.sample(p.guests(), p.traffic.usage)
 			continue
 		case <-keep.C:
 			p.traffic.usage.keep()
@@ -241,13 +242,6 @@ func (p *profile) run(ctx context.Context) {
 			p.changed()
 		}
 		next.Reset(again)
-	}
-}
-
-// sample counts what guests used.
-func (p *profile) sample() {
-	if g := p.guests(); g != nil {
-		g.Sample(p.traffic.usage)
 	}
 }
 

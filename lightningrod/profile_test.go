@@ -20,6 +20,7 @@ type fakeGuests struct {
 	mu     sync.Mutex
 	limits plugin.Limits
 	said   []string
+	states map[string]plugin.State
 }
 
 func (g *fakeGuests) SetLimits(l plugin.Limits) error {
@@ -44,7 +45,12 @@ func (g *fakeGuests) heard() string {
 }
 
 func (g *fakeGuests) Enforces() map[string]string { return map[string]string{"cpu": "cgroup v2"} }
-func (g *fakeGuests) Sample(u *usage)             { u.own().cpu.Add(int64(time.Second)) }
+func (g *fakeGuests) States() map[string]plugin.State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.states
+}
+func (g *fakeGuests) ProjectOf(string) s4t.ProjectID { return "p" }
 
 // TestTheOwnersHours: notice is given, then the board is closed, and it opens again by
 // itself.
@@ -186,4 +192,26 @@ func TestSetProfile(t *testing.T) {
 	if err != nil || slices.ContainsFunc(names, func(e os.DirEntry) bool { return e.Name() != profileFile }) {
 		t.Errorf("there are %v, %v", names, err)
 	}
+}
+
+// TestWhatGuestsUse is counted while they run and when they end, each second once.
+func TestWhatGuestsUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProfile(stateDir(t.TempDir()), &cloudClock{}, slog.New(slog.DiscardHandler))
+		g := &fakeGuests{}
+		sample := func(cpu float64, memory int64) {
+			g.states = map[string]plugin.State{"a": {PluginState: s4t.PluginState{CPU: cpu, Memory: memory}}}
+			p.meter.sample(g, p.traffic.usage)
+		}
+		sample(1, 100)
+		time.Sleep(10 * time.Second)
+		sample(4, 100)
+		p.ended(plugin.Wanted{ID: "a", Project: "p"}, plugin.Used{CPU: 5 * time.Second})
+		sample(0, 0) // nothing runs
+		p.ended(plugin.Wanted{ID: "a", Project: "p"}, plugin.Used{CPU: 2 * time.Second})
+		list := p.traffic.usage.list()
+		if len(list) != 1 || list[0].CPUSeconds != 7 || list[0].MemoryHours != 1000.0/3600 {
+			t.Errorf("used were %+v", list)
+		}
+	})
 }

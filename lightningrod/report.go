@@ -43,6 +43,9 @@ func (e *Engine) told(r wire.BoardReport) {
 // problems lists what stands in the way, besides what is one resource's own.
 func (e *Engine) problems() []string {
 	of := e.kinds.problems()
+	if e.guests != nil {
+		of = append(of, e.guests.runs.problems()...)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var out []string

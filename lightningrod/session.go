@@ -49,6 +49,7 @@ type connectorConfig struct {
 	Doctor   func(ctx context.Context) wire.DoctorReport                // optional: answers the cloud's doctor; default: not registered
 	HostKeys func(ctx context.Context, question string) (string, error) // optional: answers which host keys an SSH service of the board has; default: not registered
 	Pins     func(of cloud) wamp.Handler                                // optional: makes what answers a session's questions about the board's pins; default: not registered
+	Code     func(of cloud) wamp.Handler                                // optional: makes what answers a session's questions about code on the board; default: not registered
 	Log      *slog.Logger                                               // required
 }
 
@@ -159,6 +160,9 @@ func (s *session) offer(ctx context.Context, cfg connectorConfig) error {
 	}
 	if cfg.Pins != nil {
 		procedures[wamp.PinsAsk] = cfg.Pins(s)
+	}
+	if cfg.Code != nil {
+		procedures[wamp.CodeAsk] = cfg.Code(s)
 	}
 	if cfg.Doctor != nil {
 		procedures[wamp.Doctor] = func(ctx context.Context, _ string) (string, error) {

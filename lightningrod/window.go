@@ -75,17 +75,21 @@ func (w window) reason() string {
 	return "the board's owner gives it for certain hours only: it opens at " + w.changes.UTC().Format(time.RFC3339)
 }
 
-// admitted is what is to be applied of what is wanted: nothing while the window is
-// closed. held are the states of what is not.
+// admitted is what is to be applied of what is wanted: plugins only while the window is
+// closed, which keep what they have, and do not run. held are the states of what is not up.
 func (w window) admitted(want []wire.Resource, held []wire.ResourceState) ([]wire.Resource, []wire.ResourceState) {
 	if w.state != windowClosed {
 		return want, held
 	}
+	var plugins []wire.Resource
 	states := make([]wire.ResourceState, 0, len(want)+len(held))
 	for _, r := range want {
+		if r.Kind == wire.KindPlugin {
+			plugins = append(plugins, r)
+		}
 		if !r.Gone {
 			states = append(states, refuse(r, wire.OwnersHours, w.reason()))
 		}
 	}
-	return nil, append(states, held...)
+	return plugins, append(states, held...)
 }

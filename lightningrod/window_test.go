@@ -49,15 +49,15 @@ func TestAWindowTellsBeforeItCloses(t *testing.T) {
 }
 
 func TestAClosedBoardHasNothing(t *testing.T) {
-	want := []wire.Resource{wire.NewResource(wire.KindService, "a", 1), {Kind: wire.KindPort, ID: "b", Gone: true}}
+	want := []wire.Resource{wire.NewResource(wire.KindPlugin, "p", 1), wire.NewResource(wire.KindService, "a", 1), {Kind: wire.KindPort, ID: "b", Gone: true}}
 	held := []wire.ResourceState{{Kind: wire.KindPort, ID: "c"}}
 	for _, state := range []windowState{windowOpen, windowClosing} {
-		if got, states := (window{state: state}).admitted(want, held); len(got) != 2 || len(states) != 1 {
+		if got, states := (window{state: state}).admitted(want, held); len(got) != 3 || len(states) != 1 {
 			t.Errorf("state %d: %v, %v", state, got, states)
 		}
 	}
 	got, states := window{state: windowClosed}.admitted(want, held)
-	if len(got) != 0 || len(states) != 2 || states[0].ID != "a" || states[0].Up || states[0].ProblemID != wire.OwnersHours || states[0].Problem == "" {
+	if len(got) != 1 || got[0].ID != "p" || len(states) != 3 || states[0].ID != "p" || states[1].ID != "a" || states[0].Up || states[0].ProblemID != wire.OwnersHours || states[0].Problem == "" {
 		t.Errorf("closed: %v, %+v", got, states)
 	}
 	for _, state := range []windowState{windowClosing, windowClosed} {

@@ -23,8 +23,8 @@ import (
 
 const (
 	stateFile    = "state.json"
-	partFile     = "bundle.part"
-	maxStateFile = 16 << 10 // bytes
+	partFile     = "bundle.part." // and of which, the first half of a digest
+	maxStateFile = 16 << 10       // bytes
 
 	firstUser = 60_000_001 // of guests: far from those of people, and of the subordinate ids of containers
 	lastUser  = 60_099_999
@@ -105,11 +105,18 @@ func (g *guest) cancelLoad() {
 
 // get fetches, checks and unpacks a bundle. stays says that another try will not help.
 func (g *guest) get(ctx context.Context, w Wanted) (in *installed, stays bool, err error) {
-	path := filepath.Join(g.dir, partFile)
+	path := filepath.Join(g.dir, partFile+w.Digest[:16])
+	if others, err := filepath.Glob(filepath.Join(g.dir, partFile+"*")); err == nil {
+		for _, other := range others {
+			if other != path {
+				os.Remove(other)
+			}
+		}
+	}
 	for again := false; ; again = true {
 		err := g.getPart(ctx, w, path)
 		if errors.Is(err, errOther) && !again {
-			continue // what was there was damaged, or of another bundle: from the beginning, once
+			continue // what was there was damaged: from the beginning, once
 		}
 		if err != nil {
 			return nil, errors.Is(err, errOther), err
@@ -129,8 +136,10 @@ func (g *guest) get(ctx context.Context, w Wanted) (in *installed, stays bool, e
 	}
 	defer f.Close()
 	limit := int64(s4t.MaxBundleUnpacked)
-	if disk := g.m.cfg.Limits().Disk; disk > 0 {
-		limit = min(limit, disk)
+	if all, given := g.m.disk(); given > 0 {
+		if limit = min(limit, given-all); limit <= 0 {
+			return nil, true, s4t.Errorf(s4t.TooMany, "unpack the bundle", "remove plugins, or ask the owner of the board", "plugins keep all %d bytes that the board's owner gives", given)
+		}
 	}
 	if in.Manifest, err = bundle.Unpack(f, tmp, limit); err != nil {
 		return nil, !errors.Is(err, unix.ENOSPC) && s4t.KindOf(err) == s4t.Invalid, err

@@ -167,7 +167,8 @@ func (g *guest) begin(in *installed) (r *running, err error) {
 	if m.Kind == s4t.PluginCallable && m.Protocol == bundle.ProtocolSocket {
 		r.talk = newTalk(nil, m.Parallel, g.log)
 		path := filepath.Join(g.dir, runFolder, socketFile)
-		r.watchers.Go(func() { r.talk.dial(path, g.kept.UID, r.spoken, r.over) })
+		uid := g.kept.UID
+		r.watchers.Go(func() { r.talk.dial(path, uid, r.spoken, r.over) })
 	} else {
 		close(r.spoken)
 	}
@@ -216,6 +217,7 @@ func (g *guest) release() {
 	g.mu.Lock()
 	g.proc, g.stopping = nil, false
 	g.mu.Unlock()
+	g.m.cfg.Ended(g.seen, r.proc.Used())
 }
 
 // spec says what is started, with all that it gets.

@@ -106,11 +106,16 @@ func (g *guest) checkOnce(r *running, spec Spec, limit time.Duration) error {
 
 // measure looks at what a plugin keeps, until it has ended or has filled its disk.
 func (g *guest) measure(r *running) {
-	limit := g.diskLimit(r.manifest)
-	for {
+	for first := true; ; first = false {
+		limit := g.diskLimit(r.manifest)
 		n := used(limit, filepath.Join(g.dir, dataFolder), filepath.Join(g.dir, runFolder))
-		if g.disk.Swap(n) != n && limit > 0 && n > limit {
-			r.tell(verdict{full: fmt.Sprintf("it has filled its disk: %d bytes of %d; start it, and it runs until they are looked at again", n, limit)})
+		before := g.disk.Swap(n)
+		if limit > 0 && n > limit && !first { // one that is started has a while to tidy up
+			r.tell(verdict{full: fmt.Sprintf("it has filled its disk: %d bytes of %d; when it is started it has %s to tidy up", n, limit, lookEvery)})
+			return
+		}
+		if all, given := g.m.disk(); n > before && given > 0 && all > given {
+			r.tell(verdict{full: fmt.Sprintf("plugins have filled what the board's owner gives: %d bytes of %d; start it, and it runs until they are looked at again", all, given)})
 			return
 		}
 		timer := time.NewTimer(lookEvery)
@@ -121,6 +126,15 @@ func (g *guest) measure(r *running) {
 		case <-timer.C:
 		}
 	}
+}
+
+// disk is how many bytes all plugins keep together, with their bundles, and how many the board's owner
+// gives; 0: any.
+func (m *Manager) disk() (all, given int64) {
+	if given = m.cfg.Limits().Disk; given == 0 {
+		return 0, 0
+	}
+	return used(given, m.cfg.Dir), given
 }
 
 // diskLimit is how many bytes a plugin may keep; 0: any.

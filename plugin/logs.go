@@ -25,6 +25,7 @@ const (
 const (
 	logFile  = 512 << 10 // bytes of each of the two files of a log
 	maxLine  = 2048      // bytes of a line of it
+	maxSeq   = 1 << 53   // of what counts lines: no plugin writes so many
 	logBurst = 2000      // lines that are kept of a plugin at once,
 	logRate  = 100       // and in a second after that: a log is kept on flash
 	readRate = 64 << 20  // bytes a second that are read of a plugin: more would be lightning-rod's time
@@ -326,7 +327,7 @@ func printable(text []byte) string {
 func parseLog(text []byte) (lines []s4t.LogLine) {
 	for line := range bytes.SplitSeq(text, []byte("\n")) {
 		var l s4t.LogLine
-		if json.Unmarshal(line, &l) == nil && l.Seq > 0 {
+		if json.Unmarshal(line, &l) == nil && l.Seq > 0 && l.Seq < maxSeq {
 			lines = append(lines, l)
 		}
 	}

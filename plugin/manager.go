@@ -58,6 +58,7 @@ type ManagerConfig struct {
 	Prepare func(id string, m bundle.Manifest, dir string, uid int) (env, read, write []string, release func(), err error)
 
 	Limits func() Limits                     // of the owner's profile; only Disk is looked at. Optional
+	Ended  func(w Wanted, used Used)         // called when a process of a plugin has ended, with all that it used. Optional
 	Taken  func(command string) (who string) // who else has a command of that name; "": nobody. Optional
 	Log    *slog.Logger                      // optional
 }
@@ -108,11 +109,14 @@ func newManager(cfg ManagerConfig, start func(Spec) (process, error), enforces f
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Ended == nil {
+		cfg.Ended = func(Wanted, Used) {}
+	}
 	if cfg.Limits == nil {
 		cfg.Limits = func() Limits { return Limits{} }
 	}
 	m := &Manager{
-		cfg: cfg, start: start, enforces: enforces, root: os.Geteuid() == 0,
+		cfg: cfg, start: start, enforces: enforces, root: os.Geteuid() == 0 && !strings.HasPrefix(enforces()["user"], "no: "),
 		guests: map[string]*guest{}, users: map[string]int{}, changed: make(chan struct{}),
 	}
 	m.runtimes, m.python = findRuntimes(cfg.Self)

@@ -44,6 +44,9 @@ func (s *Sandbox) Start(spec Spec) (*Process, error) {
 	if spec.Name == "" || strings.ContainsAny(spec.Name, "/\n") || len(spec.Argv) == 0 || spec.UID < 0 || spec.GID < 0 {
 		return nil, s4t.Errorf(s4t.Invalid, op, "", "Name and Argv are required")
 	}
+	if !s.exposed && (spec.UID == 0 || spec.UID == os.Geteuid()) && strings.HasPrefix(s.enforces[enforceFiles], "no: ") {
+		return nil, s4t.Errorf(s4t.Unavailable, op, "run lightning-rod as root, so that it has a user of its own", "it could read this board's key: it would run as lightning-rod's own user, and this kernel has no Landlock")
+	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -96,7 +99,7 @@ func (p *Process) admit(name string) (Limits, error) {
 func (p *Process) launch(limits Limits) error {
 	told := stubSpec{
 		Argv: p.spec.Argv, Env: p.spec.Env, Dir: p.spec.Dir,
-		UID: p.spec.UID, GID: p.spec.GID,
+		UID: p.spec.UID, GID: p.spec.GID, Groups: p.spec.Groups, Trusted: p.spec.Trusted,
 		Network: p.spec.Network, Read: p.spec.Read, Write: p.spec.Write,
 		Disk: limits.Disk,
 	}

@@ -48,6 +48,17 @@ func TestMemoryHog(t *testing.T) {
 	}
 }
 
+// TestItCouldReadTheKey starts one as lightning-rod's own user on a kernel without Landlock.
+func TestItCouldReadTheKey(t *testing.T) {
+	s := makeSandbox(t)
+	s.exposed, s.enforces[enforceFiles] = false, "no: this kernel has no Landlock; file permissions only"
+	spec := shell("exit 0")
+	spec.Name, spec.Dir = "guest", "/"
+	if _, err := s.Start(spec); err == nil || !strings.Contains(err.Error(), "it could read this board's key") {
+		t.Fatal(err)
+	}
+}
+
 func TestMemoryHogWithoutCgroups(t *testing.T) {
 	s := makeSandboxIn(t, parseHierarchies(""))
 	spec := Spec{Argv: []string{program(t, "tail"), "/dev/zero"}}

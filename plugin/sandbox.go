@@ -36,6 +36,8 @@ type Spec struct {
 	Env      []string // all of its environment
 	Dir      string   // its working directory
 	UID, GID int      // its user and group; 0: lightning-rod's own
+	Groups   []int    // its supplementary groups
+	Trusted  bool     // it is the board's owner's: it sees the board as it is, and keeps what its user may do
 	Limits   Limits
 	Network  bool     // it sees the board's network; false: none, not even loopback
 	Read     []string // paths that it may read and execute, besides the system's
@@ -90,6 +92,7 @@ type Sandbox struct {
 	cfg      SandboxConfig
 	group    *group            // of all guests
 	enforces map[string]string // by what; not changed after NewSandbox
+	exposed  bool              // of tests: guests may be started that could read lightning-rod's files
 
 	// forks are run on one thread that lives as long as the sandbox: the kernel
 	// kills a guest when the thread that forked it ends (prctl(2),

@@ -53,8 +53,8 @@ var guests = map[string]func() int{
 	},
 }
 
-// guest is a guest that is the test binary.
-func guest(t *testing.T, args ...string) Spec {
+// asGuest is a guest that is the test binary.
+func asGuest(t *testing.T, args ...string) Spec {
 	self := executable(t)
 	return Spec{Argv: append([]string{self, "guest"}, args...), Read: []string{self}}
 }
@@ -93,6 +93,7 @@ func makeSandboxIn(t *testing.T, h *hierarchies) *Sandbox {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.exposed = true // the test binary can be reached by its own user only
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -215,7 +216,7 @@ func TestLimitsOfAll(t *testing.T) {
 	defer w.Close()
 	small, out := start(t, s, shell("echo ready; exec sleep 1000"))
 	line(t, out)
-	spec := guest(t, "hold", strconv.Itoa(64<<20))
+	spec := asGuest(t, "hold", strconv.Itoa(64<<20))
 	spec.Stdin = in
 	large, out := start(t, s, spec)
 	line(t, out)
@@ -243,7 +244,7 @@ func TestLimitsOfAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in2.Close()
-	spec = guest(t, "hold", strconv.Itoa(64<<20))
+	spec = asGuest(t, "hold", strconv.Itoa(64<<20))
 	spec.Stdin = in2
 	p, out := start(t, s, spec)
 	line(t, out)

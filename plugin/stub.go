@@ -28,6 +28,8 @@ type stubSpec struct {
 	Env         []string
 	Dir         string
 	UID, GID    int // 0: as they are
+	Groups      []int
+	Trusted     bool // only the user changes
 	Network     bool
 	Read, Write []string
 	Disk        int64 // bytes of one file
@@ -54,7 +56,8 @@ func StubMain() {
 }
 
 // Stub becomes the guest that conn tells of: it gives up what the guest
-// may not have, and execs. It returns only where that failed, which conn was told.
+// may not have, and execs. It returns only where that failed, and an error only where conn
+// could not be told.
 //
 // All that it gives up belongs to a thread in Linux; an exec keeps what the calling thread has, and
 // ends the others.
@@ -65,11 +68,10 @@ func Stub(conn *os.File) error {
 	if err := json.NewDecoder(conn).Decode(&spec); err != nil {
 		return fmt.Errorf("read what to run: %w", err)
 	}
-	err := become(spec, conn)
-	if err != nil {
-		_ = json.NewEncoder(conn).Encode(stubReport{Err: err.Error()})
+	if err := become(spec, conn); err != nil {
+		return json.NewEncoder(conn).Encode(stubReport{Err: err.Error()})
 	}
-	return err
+	return nil
 }
 
 // become does what Stub does.
@@ -85,30 +87,12 @@ func become(spec stubSpec, conn *os.File) error {
 	if spec.UID == 0 {
 		enforced[enforceUser] = "no: it is lightning-rod's own"
 	}
-	setApart()
-	apart := errors.New("it sees the board's")
-	if !spec.Network {
-		if apart = unix.Unshare(unix.CLONE_NEWNET); apart == nil {
-			enforced[enforceNetwork] = "namespace"
-		}
+	give := confine
+	if spec.Trusted {
+		give = trust
 	}
-	// What Landlock allows is named by files, which root finds wherever they are.
-	rules, err := newRules(spec.Read, spec.Write, !spec.Network && apart != nil)
-	if err != nil {
+	if err := give(spec, enforced); err != nil {
 		return err
-	}
-	enforced[enforceFiles] = rules.said
-	if !spec.Network && apart != nil {
-		enforced[enforceNetwork] = "no: " + apart.Error()
-		if rules.tcp {
-			enforced[enforceNetwork] = "Landlock: TCP only"
-		}
-	}
-	if err := dropPrivileges(spec.UID, spec.GID); err != nil {
-		return err
-	}
-	if err := rules.restrict(); err != nil {
-		return fmt.Errorf("restrict files: %w", err)
 	}
 	// Only now: a change of user takes it back.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
@@ -132,6 +116,46 @@ func become(spec stubSpec, conn *os.File) error {
 	}
 	// From here on it is in its cgroup: nothing may be allocated to speak of.
 	return fmt.Errorf("exec %s: %w", spec.Argv[0], syscall.Exec(spec.Argv[0], spec.Argv, spec.Env))
+}
+
+// trust takes away the network, where it was not given, and nothing else.
+func trust(spec stubSpec, _ map[string]string) error {
+	if !spec.Network {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("leave the network: %w", err)
+		}
+	}
+	return becomeUser(spec.UID, spec.GID, spec.Groups)
+}
+
+// confine takes away what the guest was not given, for good.
+func confine(spec stubSpec, enforced map[string]string) error {
+	setApart()
+	apart := errors.New("it sees the board's")
+	if !spec.Network {
+		if apart = unix.Unshare(unix.CLONE_NEWNET); apart == nil {
+			enforced[enforceNetwork] = "namespace"
+		}
+	}
+	// What Landlock allows is named by files, which root finds wherever they are.
+	rules, err := newRules(spec.Read, spec.Write, !spec.Network && apart != nil)
+	if err != nil {
+		return err
+	}
+	enforced[enforceFiles] = rules.said
+	if !spec.Network && apart != nil {
+		enforced[enforceNetwork] = "no: " + apart.Error()
+		if rules.tcp {
+			enforced[enforceNetwork] = "Landlock: TCP only"
+		}
+	}
+	if err := dropPrivileges(spec); err != nil {
+		return err
+	}
+	if err := rules.restrict(); err != nil {
+		return fmt.Errorf("restrict files: %w", err)
+	}
+	return nil
 }
 
 // closeOnExec lets the guest have its three files and no other.
@@ -205,11 +229,28 @@ func setApart() {
 const lastCap = 63
 
 // dropPrivileges becomes the user, and gives up every privilege for good.
-func dropPrivileges(uid, gid int) error {
+func dropPrivileges(spec stubSpec) error {
 	for c := range uintptr(lastCap) {
 		_ = unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0) // one that there is not; or it has no privileges
 	}
-	if err := syscall.Setgroups(nil); err != nil && uid != 0 {
+	if err := becomeUser(spec.UID, spec.GID, spec.Groups); err != nil {
+		return err
+	}
+	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) // before 4.3 there are none
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&header, (*unix.CapUserData)(unsafe.Pointer(&none[0]))); err != nil {
+		return fmt.Errorf("drop capabilities: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set no_new_privs: %w", err)
+	}
+	return nil
+}
+
+// becomeUser becomes a user with a group, and those groups only.
+func becomeUser(uid, gid int, groups []int) error {
+	if err := syscall.Setgroups(groups); err != nil && uid != 0 {
 		return fmt.Errorf("leave groups: %w", err)
 	}
 	if gid != 0 {
@@ -221,15 +262,6 @@ func dropPrivileges(uid, gid int) error {
 		if err := syscall.Setresuid(uid, uid, uid); err != nil {
 			return fmt.Errorf("become user %d: %w", uid, err)
 		}
-	}
-	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) // before 4.3 there are none
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var none [2]unix.CapUserData
-	if err := unix.Capset(&header, (*unix.CapUserData)(unsafe.Pointer(&none[0]))); err != nil {
-		return fmt.Errorf("drop capabilities: %w", err)
-	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	return nil
 }

@@ -145,7 +145,7 @@ func TestNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	spec := guest(t, "connect", listener.Addr().String())
+	spec := asGuest(t, "connect", listener.Addr().String())
 	spec.Network = true
 	if text, exit := run(t, s, spec); exit.Code != 0 {
 		t.Fatalf("it was given the network: %s: %s", exit, text)

@@ -85,6 +85,7 @@ type Service struct {
 	TUN          bool     // it makes TUN and TAP devices
 	Devices      []string // optional: other devices that it opens, as DeviceAllow= of systemd.resource-control(5) names them
 	Mounts       bool     // it mounts file systems that others see: it cannot have a mount namespace of its own
+	Guests       bool     // it runs code of others, and gives it a user, a cgroup and namespaces of its own, as root
 	Reload       bool     // SIGHUP has it read its configuration again
 	Files        int      // optional: descriptors that it may have open; default what the manager gives
 	Hopeless     []string // optional: exit statuses after which trying again does not help

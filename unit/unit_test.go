@@ -19,7 +19,7 @@ func board() unit.Service {
 	return unit.Service{
 		Name: "lightning-rod", Description: "Stack4Things board (lightning-rod)",
 		Command: []string{"/usr/bin/lightning-rod", "run"}, State: "/var/lib/lightning-rod", Needs: "/var/lib/lightning-rod/identity.json",
-		Capabilities: []string{"CAP_NET_ADMIN"}, TUN: true, Hopeless: []string{"2", "3"},
+		Capabilities: []string{"CAP_NET_ADMIN"}, TUN: true, Guests: true, Hopeless: []string{"2", "3"},
 	}
 }
 

@@ -25,6 +25,9 @@ func (s Service) under(paths []string, dirs ...string) bool {
 	})
 }
 
+// guestCapabilities are what it takes to give others less: their users, folders, namespaces and end.
+var guestCapabilities = []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_ADMIN"}
+
 // systemd is the unit file: systemd.service(5), systemd.exec(5).
 func (s Service) systemd() string {
 	var b strings.Builder
@@ -68,8 +71,11 @@ func (s Service) systemd() string {
 		line("LimitNOFILE=%d", s.Files)
 	}
 	line("\n# It keeps the rights that it needs, and no other.")
-	line("CapabilityBoundingSet=%s", strings.Join(s.Capabilities, " "))
-	line("AmbientCapabilities=%s", strings.Join(s.Capabilities, " "))
+	capabilities := strings.Join(s.Capabilities, " ")
+	if s.Guests {
+		capabilities = strings.Join(slices.Compact(slices.Sorted(slices.Values(slices.Concat(s.Capabilities, guestCapabilities)))), " ")
+	}
+	line("CapabilityBoundingSet=%s\nAmbientCapabilities=%s", capabilities, capabilities)
 	line("DevicePolicy=closed")
 	if s.TUN {
 		line("DeviceAllow=/dev/net/tun rw")
@@ -79,15 +85,22 @@ func (s Service) systemd() string {
 	}
 	line("NoNewPrivileges=yes")
 	calls := "@system-service"
-	if s.Mounts {
+	if s.Mounts || s.Guests {
 		calls += " @mount"
+	}
+	if s.Mounts {
 		line("# Nothing that gives it a mount namespace of its own (ProtectSystem and the like):\n# others are to see what it mounts.")
 	} else {
 		s.isolate(line, paths)
 	}
 	line("ProtectClock=yes\nProtectHostname=yes")
-	line("RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK\nRestrictNamespaces=yes\nRestrictRealtime=yes\nRestrictSUIDSGID=yes\nLockPersonality=yes")
-	line("MemoryDenyWriteExecute=yes\nSystemCallArchitectures=native\nSystemCallFilter=%s\nUMask=0077", calls)
+	line("RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK\nRestrictRealtime=yes\nRestrictSUIDSGID=yes\nLockPersonality=yes")
+	if s.Guests {
+		line("# Not RestrictNamespaces, ProtectControlGroups: what it runs for others has its own of both.\n# Not MemoryDenyWriteExecute: that code may compile, and a call that is not in the filter\n# fails rather than kills it.\nSystemCallErrorNumber=EPERM")
+	} else {
+		line("RestrictNamespaces=yes\nMemoryDenyWriteExecute=yes")
+	}
+	line("SystemCallArchitectures=native\nSystemCallFilter=%s\nUMask=0077", calls)
 	line("\n[Install]\nWantedBy=multi-user.target")
 	return b.String()
 }
@@ -105,7 +118,10 @@ func (s Service) isolate(line func(format string, args ...any), paths []string) 
 	if !s.under(paths, "/tmp", "/var/tmp") {
 		line("PrivateTmp=yes")
 	}
-	line("ProtectKernelLogs=yes\nProtectKernelModules=yes\nProtectControlGroups=yes\nProtectProc=invisible")
+	line("ProtectKernelLogs=yes\nProtectKernelModules=yes\nProtectProc=invisible")
+	if !s.Guests {
+		line("ProtectControlGroups=yes")
+	}
 	if !s.TUN {
 		line("ProtectKernelTunables=yes")
 	} else {

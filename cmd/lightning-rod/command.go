@@ -41,7 +41,7 @@ type command struct {
 }
 
 // runFlags are those of a board at work.
-var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "source-per-user", "io", "io-config", "plugin-key", "allow-plugin-network", "verbose"}
+var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "source-per-user", "io", "io-config", "plugin-key", "allow-plugin-network", "commands", "verbose"}
 
 func commands() []command {
 	return []command{
@@ -65,6 +65,10 @@ func commands() []command {
 			flags:   []string{"state", "output"},
 			short:   "say how this board is",
 			example: "lightning-rod status\n  lightning-rod status -o json"},
+		{name: "profile", args: "[show | set]", max: 1, run: profile,
+			flags:   append([]string{"state", "output"}, profileFlags...),
+			short:   "say, or set, what this board gives to others: limits and hours",
+			example: "lightning-rod profile\n  lightning-rod profile set --cpu 25% --memory 64M --disk 200M --bandwidth 10M\n  lightning-rod profile set --hours \"Mon-Fri 18:00-08:00, Sat-Sun\" --zone Europe/Rome\n  lightning-rod profile set --hours none"},
 		{name: "leave", run: leave,
 			flags:   []string{"state", "verbose"},
 			short:   "un-enrol and remove what was set up, also offline",
@@ -99,9 +103,12 @@ type options struct {
 
 	pluginKeys    []string // of those whose plugins are taken; none: any
 	pluginNetwork bool
+	commands      string // folder of the owner's
 	output        string
 	verbose       bool
 	help          bool
+
+	profile map[string]string // what profile set says, by flag
 
 	manager string // of services; empty: what runs here
 	print   bool
@@ -129,7 +136,12 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.StringVar(&o.ioConfig, "io-config", "", "`file` with names, settings and access of pins (TOML)")
 	f.StringArrayVar(&o.pluginKeys, "plugin-key", nil, "`key` or file with the key of somebody whose plugins are taken, as s4t plugin show prints it; repeat it for more; default is anybody's")
 	f.BoolVar(&o.pluginNetwork, "allow-plugin-network", false, "plugins that ask for the board's network get it")
+	f.StringVar(&o.commands, "commands", lightningrod.DefaultCommands, "`directory` of the owner's own commands, NAME.toml each")
 	f.StringArrayVar(&o.boards, "board", nil, "`name` or id of a board; repeat it for more; default is all others of the project")
+	o.profile = map[string]string{}
+	for _, p := range profileLimits {
+		f.Var(profileFlag{o.profile, p.flag}, p.flag, p.help+"; none: no limit")
+	}
 	f.StringVar(&o.manager, "manager", "", "`name` of the service manager: systemd, openrc or procd; default is what runs here")
 	f.BoolVar(&o.print, "print", false, "show the unit only")
 	f.BoolVar(&o.start, "start", false, "start the service too, and at each boot")

@@ -28,13 +28,14 @@ type config struct {
 	IOConfig      string   `toml:"io_config"`       // --io-config
 	PluginKeys    []string `toml:"plugin_keys"`     // --plugin-key
 
-	AllowPluginNetwork bool `toml:"allow_plugin_network"` // --allow-plugin-network
+	AllowPluginNetwork bool   `toml:"allow_plugin_network"` // --allow-plugin-network
+	Commands           string `toml:"commands"`             // --commands
 }
 
 // readConfig reads a file. The default one need not be there.
 func readConfig(path string, named bool) (cfg config, err error) {
 	op := "read the configuration " + path
-	const hint = "its keys are allow_targets, allow_bridges, source_per_user, proxy_file, io, io_config, plugin_keys and allow_plugin_network"
+	const hint = "its keys are allow_targets, allow_bridges, source_per_user, proxy_file, io, io_config, plugin_keys, allow_plugin_network and commands"
 	text, err := readBounded(path, tomlfile.MaxFile)
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return cfg, nil
@@ -71,6 +72,9 @@ func (o *options) configure(flags *pflag.FlagSet) error {
 	}
 	if !flags.Changed("plugin-key") {
 		o.pluginKeys = cfg.PluginKeys
+	}
+	if !flags.Changed("commands") && cfg.Commands != "" {
+		o.commands = cfg.Commands
 	}
 	if !flags.Changed("allow-plugin-network") {
 		o.pluginNetwork = cfg.AllowPluginNetwork

@@ -17,7 +17,7 @@ const maxPluginKey = 4096
 
 // guests is what the owner says of code of others.
 func (o options) guests() (*lightningrod.GuestsConfig, error) {
-	cfg := &lightningrod.GuestsConfig{Stub: []string{"/proc/self/exe", stubCommand}, AllowNetwork: o.pluginNetwork}
+	cfg := &lightningrod.GuestsConfig{Stub: []string{"/proc/self/exe", stubCommand}, AllowNetwork: o.pluginNetwork, Commands: o.commands}
 	for _, text := range o.pluginKeys {
 		key, err := bundle.ParsePublicKey(text)
 		if err != nil {

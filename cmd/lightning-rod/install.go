@@ -81,7 +81,7 @@ func (o options) service(manager unit.Manager) (unit.Service, error) {
 	given := func(flag string) bool { return slices.Contains(o.given, flag) }
 	s := unit.Service{
 		Name: "lightning-rod", Description: "Stack4Things board (lightning-rod)", Command: []string{self, "run"},
-		State: manager.StateDir("lightning-rod"), Capabilities: []string{"CAP_NET_ADMIN"}, TUN: true, Devices: []string{"char-gpiochip", "char-iio"}, Hopeless: []string{"2", "3"},
+		State: manager.StateDir("lightning-rod"), Capabilities: []string{"CAP_NET_ADMIN"}, TUN: true, Guests: true, Devices: []string{"char-gpiochip", "char-iio"}, Hopeless: []string{"2", "3"},
 	}
 	if given("state") {
 		s.State = absolute(o.state)
@@ -91,7 +91,7 @@ func (o options) service(manager unit.Manager) (unit.Service, error) {
 	if s.State != lightningrod.DefaultState {
 		add("state", s.State)
 	}
-	for _, f := range []struct{ flag, path string }{{"config", o.config}, {"proxy-file", o.proxyFile}, {"io-config", o.ioConfig}} {
+	for _, f := range []struct{ flag, path string }{{"config", o.config}, {"proxy-file", o.proxyFile}, {"io-config", o.ioConfig}, {"commands", o.commands}} {
 		if given(f.flag) {
 			path := absolute(f.path)
 			add(f.flag, path)

@@ -33,7 +33,7 @@ func TestTheUnitRunsWhatWasGiven(t *testing.T) {
 		t.Errorf("without flags: %d\n%s", status, stdout)
 	}
 	status, stdout, _ = lightningRod(t, "install", "--print", "--manager", "systemd", "--io", "/run/lightning-rod/io", "--io-config", "/etc/io.toml", "--state", "/data")
-	for _, want := range []string{"--io-config /etc/io.toml --io /run/lightning-rod/io\n", "CapabilityBoundingSet=CAP_NET_ADMIN CAP_SYS_ADMIN", "DeviceAllow=/dev/fuse rw", "RuntimeDirectoryMode=0755", "SystemCallFilter=@system-service @mount"} {
+	for _, want := range []string{"--io-config /etc/io.toml --io /run/lightning-rod/io\n", "CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_KILL CAP_NET_ADMIN CAP_SETGID CAP_SETPCAP CAP_SETUID CAP_SYS_ADMIN\n", "DeviceAllow=/dev/fuse rw", "RuntimeDirectoryMode=0755", "SystemCallFilter=@system-service @mount"} {
 		if status != exitDone || !strings.Contains(stdout, want) {
 			t.Errorf("with a tree: %d, no %q in\n%s", status, want, stdout)
 		}

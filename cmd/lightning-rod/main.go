@@ -33,11 +33,11 @@ const (
 )
 
 func main() {
-	if plugin.IsHost(os.Args) { // nor is this: a guest that is a WASI module
-		plugin.HostMain()
-	}
 	if plugin.IsStub(os.Args) { // not a command of users: what a guest is before it is one
 		plugin.StubMain()
+	}
+	if plugin.IsHost(os.Args) { // nor is this: a guest that is a WASI module
+		plugin.HostMain()
 	}
 	args := argv.Take()
 	bound()

@@ -78,6 +78,12 @@ func status(ctx context.Context, o options) error {
 	for _, name := range slices.Sorted(maps.Keys(s.Runtimes)) {
 		t.row("runtime", name+" "+s.Runtimes[name])
 	}
+	if len(s.Commands) > 0 {
+		t.row("commands", strings.Join(s.Commands, " "))
+	}
+	if s.Runs != nil && *s.Runs != (lightningrod.RunsStatus{}) {
+		t.row("runs", fmt.Sprintf("%d at work, %d that the cloud has not heard of", s.Runs.Running, s.Runs.Unheard))
+	}
 	for _, p := range s.Problems {
 		t.row("problem", p)
 	}

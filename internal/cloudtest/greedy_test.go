@@ -100,6 +100,11 @@ func (g *greedy) forget() {
 		}
 		fail(err)
 	}
+	fleets, err := g.client.Fleets(ctx)
+	fail(err)
+	for _, f := range fleets {
+		fail(g.client.DeleteFleet(ctx, string(f.ID)))
+	}
 	boards, err := g.client.Boards(ctx, nil, "")
 	fail(err)
 	for _, b := range boards {
@@ -340,6 +345,36 @@ func (g *greedy) pinSession(hold func(ctx context.Context), then func(*wamp.Sess
 	if err := <-registered; err != nil {
 		g.t.Fatal(err)
 	}
+}
+
+// codeSession opens a session of the silent board in which it has a command "wait"
+// and answers as answer says.
+func (g *greedy) codeSession(answer func(ctx context.Context, ask wire.CodeAsk) wire.CodeAnswer, then func(*wamp.Session)) {
+	ready := make(chan error, 1)
+	g.session(false, func(s *wamp.Session) {
+		err := s.Register(g.ctx, wamp.BoardURI(g.id, wamp.CodeAsk), func(ctx context.Context, arg string) (string, error) {
+			var ask wire.CodeAsk
+			if err := json.Unmarshal([]byte(arg), &ask); err != nil {
+				return "", err
+			}
+			return string(wire.Encode(answer(ctx, ask))), ctx.Err()
+		})
+		if err == nil {
+			_, err = s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Code), `{"commands":[{"name":"wait","source":"owner","timeout":"1h"}]}`)
+		}
+		ready <- err
+		if then != nil {
+			then(s)
+		}
+	})
+	if err := <-ready; err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// command is the run of that command.
+func (g *greedy) command() wire.CommandRun {
+	return wire.CommandRun{Caller: g.caller(), Board: g.board, Command: "wait"}
 }
 
 // caller is who its token is of.

@@ -1,11 +1,14 @@
 package cloudtest
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/plugin/bundle"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -41,6 +45,31 @@ var shares = map[string]func(g *greedy){
 	"fleets": func(g *greedy) {
 		g.fill(s4t.QuotaFleets, func(i int) error {
 			_, err := g.client.CreateFleet(g.ctx, apiclient.FleetCreate{Name: "greedy" + strconv.Itoa(i)})
+			return err
+		})
+	},
+	"plugins": func(g *greedy) {
+		g.fill(s4t.QuotaPlugins, func(i int) error {
+			packed, size := packPlugin(g.t)
+			digest, err := g.client.PutBundle(g.ctx, packed, size, nil)
+			if err != nil {
+				return err
+			}
+			key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+			_, err = g.client.CreatePlugin(g.ctx, "greedy"+strconv.Itoa(i), digest, key.Public().(ed25519.PublicKey), bundle.Sign(key, digest))
+			return err
+		})
+	},
+	"bytes of bundles": func(g *greedy) {
+		g.fill(s4t.QuotaBundleBytes, func(i int) error {
+			_, err := g.client.PutBundle(g.ctx, strings.NewReader(strings.Repeat("x", i+1)), int64(i+1), nil)
+			return err
+		})
+	},
+	"bundles under way": func(g *greedy) {
+		g.many(16, func() error {
+			part := s4t.NewID() + strings.Repeat("x", wire.MaxBundlePart)
+			_, err := g.client.PutBundle(g.ctx, strings.NewReader(part), int64(len(part)), nil)
 			return err
 		})
 	},
@@ -157,6 +186,58 @@ var shares = map[string]func(g *greedy){
 		g.pinSession(nil, nil)
 		ask := g.askPins(wire.PinAsk{Do: wire.PinWrite, Values: map[string]float64{"sim/demo/out": 1}, For: time.Hour})
 		g.many(16, func() error { return g.conduct(wire.MethodPinAsk, ask) })
+	},
+	"commands": func(g *greedy) {
+		g.codeSession(func(ctx context.Context, _ wire.CodeAsk) wire.CodeAnswer { <-ctx.Done(); return wire.CodeAnswer{} }, nil)
+		run := g.command()
+		g.many(300, func() error { return g.conduct(wire.MethodCommandRun, run) })
+		fleet := wire.CommandFleet{CommandRun: run, Boards: []string{g.board}}
+		g.many(4, func() error { return g.conduct(wire.MethodCommandFleet, fleet) })
+	},
+	"open commands": func(g *greedy) {
+		g.codeSession(func(_ context.Context, ask wire.CodeAsk) wire.CodeAnswer {
+			if ask.Run == nil {
+				return wire.CodeAnswer{}
+			}
+			return wire.CodeAnswer{Runs: []wire.RunState{{ID: ask.Run.ID, Status: s4t.OperationStarted, StartedAt: time.Now()}}}
+		}, nil)
+		run := g.command()
+		run.Async = true
+		g.many(64, func() error { return g.conduct(wire.MethodCommandRun, run) })
+	},
+	"reports of commands": func(g *greedy) {
+		g.session(false, func(s *wamp.Session) {
+			g.many(4, func() error {
+				report := wire.CodeReport{}
+				for i := range s4t.MaxCommands {
+					report.Commands = append(report.Commands, s4t.Command{Name: fmt.Sprintf("c%d", i), Source: s4t.CommandOfOwner, Description: s4t.NewID(), Timeout: "1s"})
+				}
+				_, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Code), string(wire.Encode(report)))
+				return err
+			})
+			g.many(4, func() error {
+				report := wire.RunReport{}
+				for range 500 {
+					report.Runs = append(report.Runs, wire.RunState{ID: s4t.OperationID(s4t.NewID()), Status: s4t.OperationSucceeded})
+				}
+				_, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Runs), string(wire.Encode(report)))
+				return err
+			})
+		})
+	},
+	"lines": func(g *greedy) {
+		feed := wire.Feed{Topic: wire.TopicAPIFeeds + ".nobody", ID: s4t.NewID()}
+		follow := wire.FeedFollow{Caller: g.caller(), Board: g.board, Plugin: "p", Feed: feed}
+		g.codeSession(func(context.Context, wire.CodeAsk) wire.CodeAnswer { return wire.CodeAnswer{} }, func(s *wamp.Session) {
+			text := string(wire.Encode(wire.FeedLines{Feed: feed, Lines: []s4t.LogLine{{Text: strings.Repeat("x", 900<<10)}}}))
+			g.many(16, func() error { _, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Lines), text); return err })
+		})
+		g.many(32, func() error {
+			another := follow
+			another.Feed.ID = s4t.NewID()
+			g.conduct(wire.MethodFeedFollow, another)
+			return g.conduct(wire.MethodFeedFollow, follow)
+		})
 	},
 	"rtunnels": func(g *greedy) {
 		g.session(false, func(s *wamp.Session) {
@@ -396,4 +477,20 @@ func (n *neighbour) served(t *testing.T, when string) time.Duration {
 		return err
 	})
 	return p99
+}
+
+// packPlugin makes the bundle of a plugin that does nothing.
+func packPlugin(t testing.TB) (*bytes.Reader, int64) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"plugin.toml": "name = \"idle\"\nversion = \"1\"\nruntime = \"exec\"\nkind = \"job\"\nentry = \"run\"\n", "run": "#!/bin/sh\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var packed bytes.Buffer
+	if _, _, err := bundle.Pack(dir, &packed); err != nil {
+		t.Fatal(err)
+	}
+	return bytes.NewReader(packed.Bytes()), int64(packed.Len())
 }

@@ -3,6 +3,7 @@ package tomlfile
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 
@@ -39,6 +40,29 @@ func Decode(op, hint string, text []byte, cfg any) error {
 		return s4t.Errorf(s4t.Invalid, op, hint, "%w", err)
 	}
 	return nil
+}
+
+// Object returns a JSON object that may be written as a table of TOML or as JSON text;
+// nil for nil.
+func Object(v any) (json.RawMessage, error) {
+	var text []byte
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case string:
+		text = []byte(v)
+	case map[string]any:
+		made, err := json.Marshal(v)
+		if err != nil { // a number that JSON has not: inf, nan
+			return nil, err
+		}
+		text = made
+	}
+	var small bytes.Buffer
+	if err := json.Compact(&small, text); err != nil || !bytes.HasPrefix(small.Bytes(), []byte("{")) {
+		return nil, errors.New("write a table, or the text of a JSON object")
+	}
+	return small.Bytes(), nil
 }
 
 // TableLines returns the lines at which the tables [[NAME]] of a text begin, by name, for

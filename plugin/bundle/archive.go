@@ -49,6 +49,7 @@ func Pack(dir string, w io.Writer) (digest string, size int64, err error) {
 	count := &counter{w: io.MultiWriter(w, sum)}
 	zip := gzip.NewWriter(count)
 	pack := tar.NewWriter(zip)
+	var entry fs.FileMode
 	found, files, total := false, 0, int64(0)
 	err = filepath.WalkDir(dir, func(at string, d fs.DirEntry, err error) error { // in lexical order
 		if err != nil || at == dir {
@@ -66,7 +67,9 @@ func Pack(dir string, w io.Writer) (digest string, size int64, err error) {
 		if files++; files > s4t.MaxBundleFiles || !validPath(name) {
 			return fmt.Errorf("%s: more than %d files, or a name that a bundle cannot have", s4t.Line(name, maxPath), s4t.MaxBundleFiles)
 		}
-		found = found || name == path.Clean(m.Entry[0])
+		if name == path.Clean(m.Entry[0]) {
+			found, entry = true, info.Mode()
+		}
 		if info.Mode().IsRegular() {
 			total += info.Size()
 		}
@@ -75,8 +78,8 @@ func Pack(dir string, w io.Writer) (digest string, size int64, err error) {
 		}
 		return packOne(pack, at, name, info)
 	})
-	if err == nil && !found {
-		err = noEntry(m)
+	if err == nil {
+		err = checkEntry(m, found, entry)
 	}
 	if err = errors.Join(err, pack.Close(), zip.Close()); err != nil {
 		return "", 0, s4t.Errorf(s4t.Invalid, packOp, packHint, "%w", err)
@@ -170,7 +173,7 @@ func walk(r io.Reader, limit int64, each func(h *tar.Header, name string, body i
 	all := &io.LimitedReader{R: zip, N: limit + s4t.MaxBundleFiles*4096}
 	pack := tar.NewReader(all)
 	var text []byte
-	names := map[string]bool{}
+	names := map[string]fs.FileMode{}
 	var total int64
 	for files := 0; ; files++ {
 		h, err := pack.Next()
@@ -202,7 +205,7 @@ func walk(r io.Reader, limit int64, each func(h *tar.Header, name string, body i
 		case name == ManifestName && (h.Typeflag != tar.TypeReg || h.Size > tomlfile.MaxFile || text != nil):
 			return wrong("%s is one file of at most %d bytes", ManifestName, tomlfile.MaxFile)
 		}
-		names[name] = true
+		names[name] = h.FileInfo().Mode()
 		body := io.Reader(pack)
 		if h.Typeflag == tar.TypeReg {
 			total += h.Size
@@ -223,8 +226,9 @@ func walk(r io.Reader, limit int64, each func(h *tar.Header, name string, body i
 	if m, err = ParseManifest(text); err != nil {
 		return Manifest{}, err
 	}
-	if !names[path.Clean(m.Entry[0])] {
-		return wrong("%w", noEntry(m))
+	is, found := names[path.Clean(m.Entry[0])]
+	if err := checkEntry(m, found, is); err != nil {
+		return wrong("%w", err)
 	}
 	// The bytes after the archive are read, too: gzip's sum is at the end.
 	if _, err := io.Copy(io.Discard, all); err != nil {
@@ -233,8 +237,16 @@ func walk(r io.Reader, limit int64, each func(h *tar.Header, name string, body i
 	return m, nil
 }
 
-func noEntry(m Manifest) error {
-	return fmt.Errorf("its entry %s is not in it", s4t.Line(m.Entry[0], maxPath))
+// checkEntry checks that the entry is there and can be run.
+func checkEntry(m Manifest, found bool, is fs.FileMode) error {
+	entry := s4t.Line(m.Entry[0], maxPath)
+	switch {
+	case !found || is.IsDir():
+		return fmt.Errorf("its entry %s is not in it", entry)
+	case m.Runtime == s4t.RuntimeExec && is.IsRegular() && is&0o111 == 0:
+		return fmt.Errorf("its entry %s is not executable: `chmod +x %s`", entry, entry)
+	}
+	return nil
 }
 
 // mode is what is kept of a file's.

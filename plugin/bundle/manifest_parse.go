@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"path"
@@ -234,26 +233,11 @@ func (c *collector) duration(key, text string, otherwise time.Duration) time.Dur
 
 // schema returns a JSON Schema as JSON, whichever way it is written.
 func (c *collector) schema(key string, v any) json.RawMessage {
-	var text []byte
-	switch v := v.(type) {
-	case nil:
-		return nil
-	case string:
-		text = []byte(v)
-	case map[string]any:
-		made, err := json.Marshal(v)
-		if err != nil { // a number that JSON has not: inf, nan
-			c.fail("%s: %w", key, err)
-			return nil
-		}
-		text = made
+	text, err := tomlfile.Object(v)
+	if err != nil {
+		c.fail("%s, a JSON Schema: %w", key, err)
 	}
-	var small bytes.Buffer
-	if err := json.Compact(&small, text); err != nil || !bytes.HasPrefix(small.Bytes(), []byte("{")) {
-		c.fail("%s: write a JSON Schema, as a table or as the text of a JSON object", key)
-		return nil
-	}
-	return small.Bytes()
+	return text
 }
 
 // Validate checks a manifest whose defaults are filled in.
