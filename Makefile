@@ -90,14 +90,14 @@ bench-pins: build
 	$(GO) run ./bench/tree $(BENCH)
 	$(GO) run ./bench/pins -bin bin $(BENCH)
 
+## bench-journal: commands a second that a board's journal takes, on flash and on this disk
+bench-journal:
+	$(GO) test -run '^$$' -bench . -benchtime 3s ./plugin/journal
+
 ## bench-guests: whether stress-ng gets more than it was given (root, half a minute of a machine with time to spare)
 bench-guests: build
 	@scripts/deps guests
 	S4T_STRESS=1 $(GO) test -v -count 1 -timeout 10m -run TestStress ./plugin
-
-## bench-journal: commands a second that a board's journal takes, on flash and on this disk
-bench-journal:
-	$(GO) test -run '^$$' -bench . -benchtime 3s ./plugin/journal
 
 ## bench-commands: what a command costs the cloud: one, many on 100 boards, one on 1,000 (docs/performance-commands.md)
 bench-commands:

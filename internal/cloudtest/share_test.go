@@ -149,6 +149,9 @@ var shares = map[string]func(g *greedy){
 		g.pinSession(func(ctx context.Context) { <-ctx.Done() }, nil)
 		g.many(64, func() error { _, err := g.client.ReadPin(g.ctx, g.board, "sim/demo/out"); return err })
 	},
+	"requests about commands": func(g *greedy) {
+		g.many(128, func() error { _, err := g.client.Commands(g.ctx, g.board); return err })
+	},
 	"questions about pins": func(g *greedy) {
 		g.pinSession(func(ctx context.Context) { <-ctx.Done() }, nil)
 		ask := g.askPins(wire.PinAsk{Do: wire.PinRead, Pins: []string{"sim/demo/out"}})
