@@ -21,6 +21,8 @@ type Board struct {
 	Proxy    *Proxy
 	IOConfig string // optional, before Start: the file with its pins; default: it has none
 
+	Guests *lightningrod.GuestsConfig // optional, before Start: plugins run on it; default: none do
+
 	state string
 	stop  func() // nil while it does not run
 
@@ -54,7 +56,7 @@ func (b *Board) Reachable() bool { return b.Running() && !b.Proxy.isCut() }
 
 // Start starts its lightning-rod.
 func (b *Board) Start() error {
-	e, err := lightningrod.New(lightningrod.Config{State: b.state, IOConfig: b.IOConfig, Devices: &lightningrod.Devices{
+	e, err := lightningrod.New(lightningrod.Config{State: b.state, IOConfig: b.IOConfig, Guests: b.Guests, Devices: &lightningrod.Devices{
 		Capabilities: func() link.Capabilities { return link.Capabilities{Networks: true} },
 		Open:         b.open,
 		Apply:        func([]vnet.Op) (link.Outcome, error) { return link.Outcome{}, nil },

@@ -24,12 +24,16 @@ import (
 	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/internal/pgtest"
+	"github.com/stack4things/s4t/plugin"
 	"github.com/stack4things/s4t/queue"
 )
 
 // Every step is looked at until it has settled, so a few sequences take as
 // long as many elsewhere: -rapid.checks and -rapid.steps ask for more.
 func TestMain(m *testing.M) {
+	if plugin.IsStub(os.Args) { // a guest of a board begins as this binary
+		plugin.StubMain()
+	}
 	flag.Set("rapid.checks", "2")
 	flag.Set("rapid.steps", "20")
 	flag.Set("rapid.nofailfile", "true")
