@@ -44,6 +44,8 @@ type guests struct {
 	profile func() s4t.BoardProfile // what the owner gives
 	limits  func() plugin.Limits    // of all guests together
 
+	telling codeTelling
+
 	mu    sync.Mutex        // guards the fields below
 	notes map[string]string // by plugin, what is to be told though it runs
 	news  chan struct{}     // closed when what the cloud is told may be another, and replaced

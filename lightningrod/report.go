@@ -10,6 +10,9 @@ import (
 // report is the state the board has. settled is false while something is on
 // its way for the first time.
 func (e *Engine) report(epoch int64) (r wire.BoardReport, settled bool) {
+	e.mu.Lock()
+	applied := e.applied // before the states: they are of this generation at least
+	e.mu.Unlock()
 	states, settled := e.kinds.states()
 	problems := e.problems()
 	if e.dir.isReadOnly() {
@@ -18,7 +21,7 @@ func (e *Engine) report(epoch int64) (r wire.BoardReport, settled bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return wire.BoardReport{
-		Board: e.id.Board, Epoch: epoch, Generation: e.applied, Resources: states,
+		Board: e.id.Board, Epoch: epoch, Generation: applied, Resources: states,
 		Problems: clampLines(problems), Recovered: e.recovered,
 	}, settled
 }

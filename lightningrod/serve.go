@@ -217,6 +217,9 @@ func (s *serving) report(ctx context.Context) (wait time.Duration) {
 		numbered := r
 		numbered.Seq = s.seq
 		numbered.Told, numbered.Received = e.steps()
+		if e.guests != nil {
+			e.guests.telling.before(ctx, e.guests, s.cloud, s.epoch)
+		}
 		if err := s.cloud.Call(ctx, wamp.Report, numbered, nil); err != nil {
 			if ctx.Err() == nil {
 				e.cfg.Log.Warn("report to the cloud", "err", err, "retry_in", retryCall)

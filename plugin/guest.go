@@ -48,6 +48,7 @@ type guest struct {
 	gone     bool    // it is not wanted any more
 	again    *Wanted // it is wanted anew, after it has gone
 	shown    State   // without what is measured
+	shownOf  Wanted  // what was wanted then
 	proc     *running
 	stopping bool          // proc is being ended
 	has      []s4t.Command // of the bundle that is installed
@@ -64,6 +65,7 @@ type guest struct {
 	startAt  time.Time // not before
 	restarts int
 	exit     string // how it ended last
+	unborn   string // why it could not be started, where that was after it
 	load     *loading
 	loadErr  error // of the last that failed
 	loadWait time.Duration
@@ -137,6 +139,9 @@ func (g *guest) hasCommand(name string) bool {
 func (g *guest) state() State {
 	g.mu.Lock()
 	s, r := g.shown, g.proc
+	if !g.want.same(g.shownOf) { // what is so, or wrong, of what was wanted before says nothing
+		s.Up, s.Settled, s.ProblemID, s.Problem = false, false, "", ""
+	}
 	g.mu.Unlock()
 	s.Fetched = g.fetched.Load()
 	s.Disk = g.disk.Load()
@@ -203,13 +208,13 @@ func (g *guest) follow(w Wanted) {
 	if !first && !maps.Equal(was.Params, w.Params) {
 		g.anew = g.proc != nil
 	}
-	if first || was.Digest != w.Digest {
+	if first || !w.same(was) {
 		g.loadErr, g.loadWait, g.loadAt = nil, 0, time.Time{}
 		if g.load != nil && g.load.want.Digest != w.Digest {
 			g.cancelLoad()
 		}
 	}
-	if first || was.Digest != w.Digest || was.Start != w.Start || was.Running != w.Running || !maps.Equal(was.Params, w.Params) {
+	if first || !w.same(was) {
 		g.failed, g.backoff, g.startAt = "", 0, time.Time{}
 		g.refused = g.check(w)
 	}

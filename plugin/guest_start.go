@@ -105,13 +105,14 @@ func (g *guest) startNow() {
 		g.mu.Lock()
 		g.proc = r
 		g.mu.Unlock()
+		g.unborn = ""
 		g.log.agent("version %s is started, process %d", g.kept.Current.Version, r.proc.PID())
 		return
 	}
-	g.exit = s4t.Line(err.Error(), maxLine)
-	g.log.agent("it cannot be started: %s", g.exit)
+	g.unborn = s4t.Line(err.Error(), maxLine)
+	g.log.agent("it cannot be started: %s", g.unborn)
 	if g.kept.Before != nil {
-		g.fallBack(g.exit)
+		g.fallBack("it cannot be started: " + g.unborn)
 		return
 	}
 	g.later(0)

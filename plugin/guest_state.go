@@ -34,6 +34,8 @@ func (g *guest) show() {
 		s.State, s.Problem = s4t.PluginStopped, "the hours of the board's owner are over: it is started when they begin"
 	case g.asleep:
 		s.State, s.Up, s.Problem = s4t.PluginStopped, true, "it is not started at boot: start it"
+	case g.unborn != "":
+		s.State, s.Problem = s4t.PluginWaiting, "it cannot be started: "+g.unborn
 	default:
 		s.State, s.Problem = s4t.PluginWaiting, "it ended: "+g.exit
 	}
@@ -52,8 +54,8 @@ func (g *guest) show() {
 		since = &now
 	}
 	s.Since = since
-	same := equalStates(was, s)
-	g.shown = s
+	same := equalStates(was, s) && w.same(g.shownOf)
+	g.shown, g.shownOf = s, w
 	g.mu.Unlock()
 	if !same {
 		g.m.mu.Lock()

@@ -1,10 +1,12 @@
 package plugin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,6 +31,12 @@ type Wanted struct {
 	Running        bool  //
 	Start          int64 // grows with each time that somebody starts it anew
 	Project        string
+}
+
+// same reports whether as much is wanted of a plugin.
+func (w Wanted) same(was Wanted) bool {
+	return w.Digest == was.Digest && w.Version == was.Version && w.Start == was.Start && w.Running == was.Running && w.OnBoot == was.OnBoot &&
+		bytes.Equal(w.Key, was.Key) && bytes.Equal(w.Signature, was.Signature) && maps.Equal(w.Params, was.Params)
 }
 
 // State is how a plugin is.
