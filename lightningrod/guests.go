@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"sync"
 
@@ -38,6 +39,7 @@ type guests struct {
 	runs    *boardCommands
 	fetcher *bundleFetcher
 	dialTLS func(ctx context.Context, url string) (net.Conn, error)
+	sockets string // the folder of plugins' sockets; empty: those in their own have short paths
 
 	// Whoever sets these calls mark when they would answer otherwise.
 	owned   func() []s4t.Command    // the commands of the board's owner
@@ -69,6 +71,9 @@ func (e *Engine) openGuests(dialTLS func(ctx context.Context, url string) (net.C
 	}
 	e.dir.sweepPins()
 	var err error
+	if g.sockets, err = e.dir.openSockets(); err != nil {
+		e.cfg.Log.Warn("plugins with sockets will not work", "err", err)
+	}
 	if g.sandbox, err = plugin.NewSandbox(plugin.SandboxConfig{Name: sandboxName(e.id.Board), Stub: cfg.Stub, Log: e.cfg.Log}); err != nil {
 		return err
 	}
@@ -77,7 +82,7 @@ func (e *Engine) openGuests(dialTLS func(ctx context.Context, url string) (net.C
 	}
 	g.dialTLS = dialTLS
 	m, err := plugin.NewManager(plugin.ManagerConfig{
-		Dir: e.dir.path(pluginsDir), Sandbox: g.sandbox, Self: cfg.Stub[:len(cfg.Stub)-1], Keys: cfg.Keys, AllowNetwork: cfg.AllowNetwork,
+		Dir: e.dir.path(pluginsDir), Sockets: g.sockets, Sandbox: g.sandbox, Self: cfg.Stub[:len(cfg.Stub)-1], Keys: cfg.Keys, AllowNetwork: cfg.AllowNetwork,
 		Fetch: g.fetch, Prepare: g.prepare, Taken: g.taken, Limits: func() plugin.Limits { return g.limits() }, Log: e.cfg.Log,
 		Ended: func(w plugin.Wanted, used plugin.Used) { e.profile.ended(w, used) },
 	})
@@ -126,6 +131,9 @@ func (g *guests) close() {
 	if err := g.sandbox.Close(); err != nil {
 		g.log.Warn("what guests ran in stays", "err", err)
 	}
+	if g.sockets != "" {
+		os.RemoveAll(g.sockets)
+	}
 }
 
 // mark says that what the cloud is told may be another.
@@ -154,6 +162,7 @@ func endGuests(board s4t.BoardID, dir stateDir, log *slog.Logger) {
 		log.Warn("what guests ran in stays", "err", err)
 	}
 	dir.sweepPins()
+	dir.sweepSockets()
 }
 
 // taken says who has a command of a name, besides plugins.

@@ -37,8 +37,8 @@ func (g *guests) prepare(id string, m bundle.Manifest, dir string, uid int) (env
 		g.note(id, "")
 		return nil, nil, nil, func() {}, nil
 	}
-	g.clear(dir)
-	ends := []func(){func() { g.clear(dir) }}
+	g.clear(id, dir)
+	ends := []func(){func() { g.clear(id, dir) }}
 	release = sync.OnceFunc(func() {
 		for i := len(ends) - 1; i >= 0; i-- {
 			ends[i]()
@@ -61,7 +61,7 @@ func (g *guests) prepare(id string, m bundle.Manifest, dir string, uid int) (env
 			return nil, nil, nil, nil, err
 		}
 		ends = append(ends, end)
-		env = append(env, "S4T_API="+filepath.Join(dir, apiSocket), "S4T_TOKEN_FILE="+filepath.Join(dir, tokenFile))
+		env = append(env, "S4T_API="+g.apiPath(id, dir), "S4T_TOKEN_FILE="+filepath.Join(dir, tokenFile))
 	}
 	g.note(id, problem)
 	return env, []string{dir}, write, release, nil
@@ -77,15 +77,11 @@ func (g *guests) givePins(dir string, m bundle.Manifest, uid int) (end func(), e
 
 // giveAPI opens the socket to the API, and waits a moment for the first token.
 func (g *guests) giveAPI(id, dir string, uid int) (end func(), err error) {
-	path := filepath.Join(dir, apiSocket)
+	path := g.apiPath(id, dir)
 	failed := func(err error) error {
 		return s4t.Errorf(s4t.Internal, "give a plugin a way to the API", "", "%w", err)
 	}
-	short, free, err := address(path)
-	if err != nil {
-		return nil, failed(err)
-	}
-	l, err := net.Listen("unix", short)
+	l, err := net.Listen("unix", path)
 	if err == nil {
 		l.(*net.UnixListener).SetUnlinkOnClose(false) // clear does it
 		err = errors.Join(os.Chmod(path, 0o600), os.Chown(path, uid, -1))
@@ -94,7 +90,6 @@ func (g *guests) giveAPI(id, dir string, uid int) (end func(), err error) {
 		if l != nil {
 			l.Close()
 		}
-		free()
 		return nil, failed(err)
 	}
 	a := &pluginAPI{
@@ -110,7 +105,15 @@ func (g *guests) giveAPI(id, dir string, uid int) (end func(), err error) {
 	case <-a.tried:
 	case <-patience.C:
 	}
-	return func() { cancel(); <-done; free() }, nil
+	return func() { cancel(); <-done }, nil
+}
+
+// apiPath is where the socket to the API is of the plugin that has the folder dir.
+func (g *guests) apiPath(id, dir string) string {
+	if g.sockets != "" {
+		return filepath.Join(g.sockets, id+".api")
+	}
+	return filepath.Join(dir, apiSocket)
 }
 
 // reachAPI connects to the cloud, wherever it is.
@@ -125,10 +128,10 @@ func (g *guests) reachAPI(ctx context.Context) (conn net.Conn, err error) {
 
 // clear removes from the folder of a plugin what it was given. It removes what is known
 // to be there, name by name: never what is in a mount.
-func (g *guests) clear(dir string) {
+func (g *guests) clear(id, dir string) {
 	unmountPins(filepath.Join(dir, pinsMount))
-	for _, name := range []string{pinsMount, apiSocket, tokenFile, tokenFile + ".new"} {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, path := range []string{filepath.Join(dir, pinsMount), g.apiPath(id, dir), filepath.Join(dir, tokenFile), filepath.Join(dir, tokenFile+".new")} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			g.log.Warn("what a plugin was given stays", "err", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -165,7 +166,7 @@ func (g *guest) run(ctx context.Context) {
 			} else {
 				g.stop("it is taken away")
 				g.log.close()
-				if err := os.RemoveAll(g.dir); err != nil {
+				if err := errors.Join(os.RemoveAll(g.dir), os.RemoveAll(g.runDir())); err != nil {
 					g.m.cfg.Log.Error("the folder of a plugin cannot be removed", "plugin", w.Name, "err", err)
 				}
 			}

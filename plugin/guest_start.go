@@ -168,7 +168,7 @@ func (g *guest) begin(in *installed) (r *running, err error) {
 	r.outputs.Go(func() { g.capture(errs, streamErr) })
 	if m.Kind == s4t.PluginCallable && m.Protocol == bundle.ProtocolSocket {
 		r.talk = newTalk(nil, m.Parallel, g.log)
-		path := filepath.Join(g.dir, runFolder, socketFile)
+		path := filepath.Join(g.runDir(), socketFile)
 		uid := g.kept.UID
 		r.watchers.Go(func() { r.talk.dial(path, uid, r.spoken, r.over) })
 	} else {
@@ -226,7 +226,7 @@ func (g *guest) release() {
 func (g *guest) spec(in *installed, r *running) (Spec, error) {
 	m, w := in.Manifest, g.seen
 	folder := filepath.Join(g.dir, in.Folder)
-	data, run, board := filepath.Join(g.dir, dataFolder), filepath.Join(g.dir, runFolder), filepath.Join(g.dir, boardFolder)
+	data, run, board := filepath.Join(g.dir, dataFolder), g.runDir(), filepath.Join(g.dir, boardFolder)
 	if err := g.folders(data, run, board); err != nil {
 		return Spec{}, fmt.Errorf("make its folders: %w", err)
 	}
@@ -271,6 +271,14 @@ func (g *guest) spec(in *installed, r *running) (Spec, error) {
 		s.Read = append(s.Read, g.m.cfg.Self[0])
 	}
 	return s, err
+}
+
+// runDir is the folder of its sockets.
+func (g *guest) runDir() string {
+	if g.m.cfg.Sockets != "" {
+		return filepath.Join(g.m.cfg.Sockets, g.id)
+	}
+	return filepath.Join(g.dir, runFolder)
 }
 
 // variable is the environment variable of a parameter: S4T_PARAM_ and its name in

@@ -108,7 +108,7 @@ func (g *guest) checkOnce(r *running, spec Spec, limit time.Duration) error {
 func (g *guest) measure(r *running) {
 	for first := true; ; first = false {
 		limit := g.diskLimit(r.manifest)
-		n := used(limit, filepath.Join(g.dir, dataFolder), filepath.Join(g.dir, runFolder))
+		n := used(limit, filepath.Join(g.dir, dataFolder), g.runDir())
 		before := g.disk.Swap(n)
 		if limit > 0 && n > limit && !first { // one that is started has a while to tidy up
 			r.tell(verdict{full: fmt.Sprintf("it has filled its disk: %d bytes of %d; when it is started it has %s to tidy up", n, limit, lookEvery)})

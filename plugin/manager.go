@@ -51,6 +51,7 @@ type State struct {
 type ManagerConfig struct {
 	Dir     string   // required: where bundles, their data and logs are kept
 	Sandbox *Sandbox // required: what starts guests
+	Sockets string   // a folder with a short path, for the sockets of plugins; default in Dir
 	Self    []string // lightning-rod's own command, to which "plugin-host" is added; nil: there is no WASI
 
 	Keys         [][]byte // Ed25519 keys whose bundles are taken; none: any
