@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -369,9 +370,13 @@ func (m *Manager) user(id string, had int) int {
 	for other, uid := range m.users {
 		taken[uid] = other != id
 	}
+	// Another lightning-rod of this machine begins elsewhere: their guests do not share users.
+	const users = lastUser - firstUser + 1
+	sum := sha256.Sum256([]byte(m.cfg.Dir))
+	first := int(binary.BigEndian.Uint32(sum[:]) % users)
 	uid := had
-	for next := firstUser; (uid == 0 || taken[uid]) && next <= lastUser; next++ {
-		uid = next
+	for n := 0; (uid == 0 || taken[uid]) && n < users; n++ {
+		uid = firstUser + (first+n)%users
 	}
 	m.users[id] = uid
 	return uid
