@@ -154,11 +154,7 @@ func (g *guests) changed() <-chan struct{} {
 // endGuests ends the guests that a lightning-rod left behind which was killed, and
 // removes what they were given.
 func endGuests(board s4t.BoardID, dir stateDir, log *slog.Logger) {
-	s, err := plugin.NewSandbox(plugin.SandboxConfig{Name: sandboxName(board), Stub: []string{"/bin/false"}, Log: log})
-	if err == nil {
-		err = s.Close()
-	}
-	if err != nil {
+	if err := plugin.Clear(sandboxName(board)); err != nil {
 		log.Warn("what guests ran in stays", "err", err)
 	}
 	dir.sweepPins()

@@ -239,6 +239,14 @@ func (s *Sandbox) Used() Used {
 	return u
 }
 
+// Clear kills and removes what a lightning-rod that was killed has left in the cgroups of a sandbox.
+func Clear(name string) error {
+	if err := findHierarchies().clear(name); err != nil {
+		return s4t.Errorf(s4t.Internal, "clear the sandbox of plugins", "", "%w", err)
+	}
+	return nil
+}
+
 // Close kills all guests and removes the cgroups. Nothing can be started after it.
 func (s *Sandbox) Close() error {
 	s.mu.Lock()
