@@ -322,3 +322,27 @@ func TestPause(t *testing.T) {
 	l.Pause(false)
 	l.awaitState("a", s4t.PluginRunning)
 }
+
+// TestWhatWasSaysNothingOfWhatIsWanted: how a plugin was is not told of what is wanted of it now.
+func TestWhatWasSaysNothingOfWhatIsWanted(t *testing.T) {
+	l := newLab(t)
+	runs := l.script("a", "1", "", "sleep 1000")
+	ends := l.script("b", "1", "", "exit 3")
+	l.Set([]Wanted{runs, ends})
+	l.await("a", "up", func(s State) bool { return s.Up })
+	l.await("b", "down", func(s State) bool { return s.ProblemID != "" })
+	runs.Start, ends.Start = 2, 2
+	l.Set([]Wanted{runs, ends})
+	g := newGuest(l.Manager, ends)
+	g.shown, g.shownOf = State{Up: true, Settled: true, ProblemID: "x", PluginState: s4t.PluginState{Problem: "x"}}, ends
+	if s := g.state(); !s.Up || s.Problem == "" {
+		t.Errorf("of what is wanted: %+v", s)
+	}
+	g.set(runs)
+	if s := g.state(); s.Up || s.Settled || s.ProblemID != "" || s.Problem != "" {
+		t.Errorf("of what was wanted before: %+v", s)
+	}
+	g.log.close()
+	l.await("a", "up again", func(s State) bool { return s.Up })
+	l.await("b", "down again", func(s State) bool { return s.ProblemID != "" })
+}
