@@ -128,7 +128,7 @@ required = ["who"]
 properties = { who = { type = "string" } }
 `
 	oddCommand = `argv = ["/bin/cat"]
-description = "answers with what it gets\nin */ two lines"
+description = "answers */ with what it gets"
 stdin = "params"
 output = "json"
 stream = true
