@@ -126,6 +126,8 @@ const (
 type = "object"
 required = ["who"]
 properties = { who = { type = "string" } }
+[result]
+type = "string"
 `
 	oddCommand = `argv = ["/bin/cat"]
 description = "answers */ with what it gets"
