@@ -106,18 +106,22 @@ type commandAsk struct {
 func (a *API) commandRoutes() {
 	register(a, guarded, "GET /v1/commands", "command.list", "List commands", "Of all boards.",
 		func(ctx context.Context, in *PageQuery) (*listed[s4t.Command], error) {
-			return list[s4t.Command](ctx, a, in, wire.MethodCommandList, wire.CommandList{Caller: callerOf(ctx), Page: in.page()})
+			return a.listCommands(ctx, in, "")
 		})
 	register(a, guarded, "GET /v1/boards/{board}/commands", "board.commands", "List the commands of a board", "As the board told of them last: those of its plugins that run, and those of its owner.",
 		func(ctx context.Context, in *struct {
 			PageQuery
 			Board string `path:"board" maxLength:"63" doc:"Name or id"`
 		}) (*listed[s4t.Command], error) {
-			return list[s4t.Command](ctx, a, &in.PageQuery, wire.MethodCommandList, wire.CommandList{Caller: callerOf(ctx), Board: in.Board, Page: in.page()})
+			return a.listCommands(ctx, &in.PageQuery, in.Board)
 		})
 	register(a, guarded, "GET /v1/boards/{board}/commands/{command}", "command.show", "Show a command", "With the JSON Schemas of its parameters and its result.",
 		func(ctx context.Context, in *CommandRef) (*answered[s4t.Command], error) {
-			return get[s4t.Command](ctx, a, wire.MethodCommandGet, wire.CommandGet{Caller: callerOf(ctx), Board: in.Board, Command: in.Command})
+			out, err := get[s4t.Command](ctx, a, wire.MethodCommandGet, wire.CommandGet{Caller: callerOf(ctx), Board: in.Board, Command: in.Command})
+			if err == nil {
+				out.Body = withSchemas(out.Body)
+			}
+			return out, err
 		})
 	register(a, guarded, "POST /v1/boards/{board}/commands/{command}", "command.run", "Run a command",
 		"The body is the parameters. The answer is the bare result; the run goes on when the client does not wait for it. One that takes longer than a minute, or was queued, is answered with its operation. "+
@@ -130,6 +134,33 @@ func (a *API) commandRoutes() {
 		}) (*answered[s4t.Operation], error) {
 			return get[s4t.Operation](ctx, a, wire.MethodCommandCancel, wire.RefRequest{Caller: callerOf(ctx), Ref: in.ID})
 		}, func(op *huma.Operation) { op.DefaultStatus = http.StatusOK })
+}
+
+func (a *API) listCommands(ctx context.Context, in *PageQuery, board string) (*listed[s4t.Command], error) {
+	out, err := list[s4t.Command](ctx, a, in, wire.MethodCommandList, wire.CommandList{Caller: callerOf(ctx), Board: board, Page: in.page()})
+	if err == nil {
+		for i, cmd := range out.Body {
+			out.Body[i] = withSchemas(cmd)
+		}
+	}
+	return out, err
+}
+
+// Schemas of a command that has none.
+var (
+	noParams  = json.RawMessage(`{"type":"object","maxProperties":0}`)
+	anyResult = json.RawMessage(`{}`)
+)
+
+// withSchemas is a command as it is shown: it has both schemas.
+func withSchemas(c s4t.Command) s4t.Command {
+	if len(c.Params) == 0 {
+		c.Params = noParams
+	}
+	if len(c.Result) == 0 {
+		c.Result = anyResult
+	}
+	return c
 }
 
 // ran documents the answers of a route that runs a command.

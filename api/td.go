@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/td"
@@ -72,31 +71,47 @@ func (a *API) tdRoutes() {
 }
 
 // describe writes the Thing Description of a board.
-func (a *API) describe(ctx context.Context, b wire.PinBoard) (td.Thing, error) {
+func (a *API) describe(b wire.PinBoard, commands []s4t.Command) td.Thing {
 	thing := td.Of(a.url, s4t.Board{ID: b.ID, Name: b.Name, Type: b.Type, Labels: b.Labels, Location: b.Location}, b.Pins, b.ReportedAt)
-	commands, err := a.commandsOf(ctx, string(b.ID))
 	thing.AddCommands(commands)
-	return thing, err
+	return thing
 }
-
-// describedTogether is how many boards are asked for their commands at a time.
-const describedTogether = 16
 
 // describeAll does it for several.
 func (a *API) describeAll(ctx context.Context, boards []wire.PinBoard) ([]td.Thing, error) {
-	things := make([]td.Thing, len(boards))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(describedTogether)
+	ids := make([]s4t.BoardID, len(boards))
 	for i, b := range boards {
-		group.Go(func() (err error) {
-			things[i], err = a.describe(ctx, b)
-			if p, ok := err.(*problem); ok && p.Kind == s4t.NotFound { // it was deleted meanwhile
-				err = nil
-			}
-			return err
-		})
+		ids[i] = b.ID
 	}
-	return things, group.Wait()
+	commands, err := a.commandsOfSome(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	things := make([]td.Thing, len(boards))
+	for i, b := range boards {
+		things[i] = a.describe(b, commands[b.ID])
+	}
+	return things, nil
+}
+
+// commandsOfSome are the commands of boards.
+func (a *API) commandsOfSome(ctx context.Context, boards []s4t.BoardID) (map[s4t.BoardID][]s4t.Command, error) {
+	all := map[s4t.BoardID][]s4t.Command{}
+	for len(boards) > 0 {
+		l, err := call[wire.List[s4t.Command]](ctx, a, wire.MethodCommandList, wire.CommandList{Caller: callerOf(ctx), Boards: boards[:min(len(boards), wire.MaxPage)]})
+		if err != nil {
+			return nil, err
+		}
+		for _, cmd := range l.Items {
+			all[cmd.BoardID] = append(all[cmd.BoardID], cmd)
+		}
+		next := slices.Index(boards, s4t.BoardID(l.Next))
+		if next <= 0 {
+			next = min(len(boards), wire.MaxPage)
+		}
+		boards = boards[next:]
+	}
+	return all, nil
 }
 
 func (a *API) describeThing(ctx context.Context, ref string) (*description, error) {
@@ -107,11 +122,11 @@ func (a *API) describeThing(ctx context.Context, ref string) (*description, erro
 	if len(l.Items) != 1 {
 		return nil, a.answer("td.show", s4t.Errorf(s4t.NotFound, "describe a board", "", "board %q does not exist", ref))
 	}
-	thing, err := a.describe(ctx, l.Items[0])
+	commands, err := a.commandsOf(ctx, string(l.Items[0].ID))
 	if err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(thing)
+	text, err := json.Marshal(a.describe(l.Items[0], commands))
 	if err != nil {
 		return nil, a.answer("td.show", err)
 	}

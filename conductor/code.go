@@ -52,7 +52,7 @@ func (b boardCode) command(name string) (s4t.Command, bool) {
 // cloud knows writes nothing.
 func (c *Conductor) takeCode(ctx context.Context, req wire.CodeReport) (wire.Empty, error) {
 	op := fmt.Sprintf("take the commands of board %q", req.Board)
-	code, dropped := cleanCode(req)
+	code, dropped := c.cleanCode(req)
 	for _, why := range dropped {
 		c.cfg.Log.Warn("a command of a board is left out", "board", req.Board, "err", why)
 	}
@@ -122,7 +122,7 @@ func windowEvent(was, is s4t.BoardProfile) (kind, detail string) {
 
 // cleanCode makes of what a board says of its code what the cloud keeps, and says
 // what it leaves out.
-func cleanCode(req wire.CodeReport) (code boardCode, dropped []error) {
+func (c *Conductor) cleanCode(req wire.CodeReport) (code boardCode, dropped []error) {
 	code = boardCode{Runtimes: map[string]string{}, Commands: []s4t.Command{}}
 	for _, r := range []s4t.Runtime{s4t.RuntimeExec, s4t.RuntimePython, s4t.RuntimeWASI} {
 		if says, ok := req.Runtimes[string(r)]; ok {
@@ -130,7 +130,7 @@ func cleanCode(req wire.CodeReport) (code boardCode, dropped []error) {
 		}
 	}
 	for _, cmd := range req.Commands {
-		if err := cleanCommand(&cmd); err != nil {
+		if err := c.cleanCommand(&cmd); err != nil {
 			dropped = append(dropped, err)
 			continue
 		}
@@ -147,40 +147,45 @@ func cleanCode(req wire.CodeReport) (code boardCode, dropped []error) {
 
 // cleanCommand leaves in what a board says of a command only what can be shown; one
 // that cannot be used is an error.
-func cleanCommand(c *s4t.Command) error {
-	if err := s4t.ValidCommandName(c.Name); err != nil {
+func (c *Conductor) cleanCommand(cmd *s4t.Command) error {
+	if err := s4t.ValidCommandName(cmd.Name); err != nil {
 		return err
 	}
-	op := fmt.Sprintf("take the command %q", c.Name)
-	if c.Source != s4t.CommandOfPlugin && c.Source != s4t.CommandOfOwner {
-		return s4t.Errorf(s4t.Invalid, op, "", "it is of %q", s4t.Line(c.Source, s4t.MaxName))
+	op := fmt.Sprintf("take the command %q", cmd.Name)
+	if cmd.Source != s4t.CommandOfPlugin && cmd.Source != s4t.CommandOfOwner {
+		return s4t.Errorf(s4t.Invalid, op, "", "it is of %q", s4t.Line(cmd.Source, s4t.MaxName))
 	}
-	c.Board, c.BoardID = "", ""
-	c.Plugin, c.Description = s4t.Line(c.Plugin, s4t.MaxName), s4t.Line(c.Description, wire.MaxProblem)
-	switch d, err := time.ParseDuration(c.Timeout); {
-	case c.Timeout == "":
-		c.Timeout = s4t.CommandTimeout.String()
+	cmd.Board, cmd.BoardID = "", ""
+	cmd.Plugin, cmd.Description = s4t.Line(cmd.Plugin, s4t.MaxName), s4t.Line(cmd.Description, wire.MaxProblem)
+	switch d, err := time.ParseDuration(cmd.Timeout); {
+	case cmd.Timeout == "":
+		cmd.Timeout = s4t.CommandTimeout.String()
 	case err != nil || d <= 0 || d > s4t.MaxCommandTimeout:
-		return s4t.Errorf(s4t.Invalid, op, "", "its timeout is %q", s4t.Line(c.Timeout, s4t.MaxName))
+		return s4t.Errorf(s4t.Invalid, op, "", "its timeout is %q", s4t.Line(cmd.Timeout, s4t.MaxName))
 	}
-	for what, schema := range map[string]json.RawMessage{"parameters": c.Params, "result": c.Result} {
+	for what, schema := range map[string]json.RawMessage{"parameters": cmd.Params, "result": cmd.Result} {
 		if len(schema) > s4t.MaxCommandSchema {
 			return s4t.Errorf(s4t.TooMany, op, "", "the schema of its %s has %d bytes, at most %d are possible", what, len(schema), s4t.MaxCommandSchema)
 		}
-		if err := checkSchema(schema); err != nil {
+		if err := c.checkSchema(schema); err != nil {
 			return s4t.Errorf(s4t.Invalid, op, "", "the schema of its %s: %w", what, err)
 		}
 	}
 	return nil
 }
 
-// checkSchema checks that a schema can be used; none is possible.
-func checkSchema(schema json.RawMessage) error {
+// checkSchema checks that a schema can be used; none is possible. It is kept compiled
+// for the runs to come.
+func (c *Conductor) checkSchema(schema json.RawMessage) error {
 	if len(schema) == 0 {
 		return nil
 	}
 	var object map[string]json.RawMessage
-	return json.Unmarshal(schema, &object)
+	if err := json.Unmarshal(schema, &object); err != nil {
+		return err
+	}
+	_, err := c.codes.schemas.Get(schema)
+	return err
 }
 
 // cleanProfile leaves in what a board says of its profile only what can be shown.

@@ -46,6 +46,8 @@ func TestTheCodeOfABoard(t *testing.T) {
 		{Name: "../x", Source: s4t.CommandOfOwner},
 		{Name: "god", Source: "cloud"},
 		{Name: "list", Source: s4t.CommandOfOwner, Params: json.RawMessage(`[]`)},
+		{Name: "odd", Source: s4t.CommandOfOwner, Params: json.RawMessage(`{"type":"strnig"}`)},
+		{Name: "far", Source: s4t.CommandOfOwner, Result: json.RawMessage(`{"$ref":"https://example.org/x"}`)},
 		{Name: "late", Source: s4t.CommandOfOwner, Timeout: "25h"},
 		{Name: "long", Source: s4t.CommandOfOwner, Result: json.RawMessage(`{"x":"` + strings.Repeat("x", s4t.MaxCommandSchema) + `"}`)},
 	}, Profile: s4t.BoardProfile{Profile: s4t.Profile{CPU: "25%"}, Open: true, Enforced: map[string]string{"cpu": "cgroup v2"}, ReportedAt: new(time.Time)}}

@@ -31,6 +31,9 @@ func (c *Conductor) commandList(ctx context.Context, req wire.CommandList) (wire
 			list.EventID, err = tx.LastEvent()
 			return list, err
 		}
+		if len(req.Boards) > 0 {
+			return c.commandsOfSome(tx, op, req)
+		}
 		page := req.Page
 		page.Limit = min(page.Limit, store.MaxCommandBoards)
 		for size := 0; ; {
@@ -64,6 +67,41 @@ func (c *Conductor) commandList(ctx context.Context, req wire.CommandList) (wire
 		}
 	})
 }
+
+// commandsOfSome are those of the boards that were asked for: of as many as fit, and of
+// one at least.
+func (c *Conductor) commandsOfSome(tx *store.Tx, op string, req wire.CommandList) (wire.List[s4t.Command], error) {
+	list := wire.List[s4t.Command]{Items: []s4t.Command{}}
+	if len(req.Boards) > wire.MaxPage {
+		return list, s4t.Errorf(s4t.Invalid, op, "", "%d boards are asked for, at most %d are possible", len(req.Boards), wire.MaxPage)
+	}
+	size := 0
+	for _, id := range req.Boards {
+		r, err := findRoute(tx, req.Caller, op, string(id))
+		if s4t.KindOf(err) == s4t.NotFound {
+			continue
+		}
+		if err != nil {
+			return list, err
+		}
+		code, err := c.code(tx, op, r.ID)
+		if err != nil {
+			return list, err
+		}
+		for _, cmd := range code.Commands {
+			size += len(cmd.Params) + len(cmd.Result) + len(cmd.Description) + maxCommandRest
+		}
+		if size > maxPinPage && len(list.Items) > 0 {
+			list.Next = string(id)
+			break
+		}
+		list.Items = append(list.Items, commandsOf(code, r.ID, r.Name)...)
+	}
+	return list, nil
+}
+
+// maxCommandRest is about what the JSON of a command has besides its schemas.
+const maxCommandRest = 512
 
 // commandsOf are the commands of a board, as they are shown.
 func commandsOf(code boardCode, id s4t.BoardID, name string) []s4t.Command {

@@ -240,6 +240,9 @@ func (ch *change) hearRun(run *store.Run, h heardRun) error {
 			run.Run.Result = nil
 			run.Error, run.ErrorKind = s4t.Line(s.Error, wire.MaxProblem), s.ErrorKind
 		}
+		if s.Status == s4t.OperationFailed && run.ErrorKind == "" && run.Error != "" {
+			run.ErrorKind = s4t.Failed // the command's own word
+		}
 		if s.Status == s4t.OperationFailed && !knownKind(run.ErrorKind) {
 			run.ErrorKind = s4t.Unavailable
 		}
@@ -272,7 +275,7 @@ func (ch *change) within(at time.Time) time.Time {
 // knownKind reports whether a board's error is of a kind that there is.
 func knownKind(k s4t.Kind) bool {
 	switch k {
-	case s4t.Invalid, s4t.NotFound, s4t.Unauthenticated, s4t.Forbidden, s4t.Conflict, s4t.Offline, s4t.Unavailable, s4t.Timeout, s4t.TooMany, s4t.Stale, s4t.Internal:
+	case s4t.Failed, s4t.Invalid, s4t.NotFound, s4t.Unauthenticated, s4t.Forbidden, s4t.Conflict, s4t.Offline, s4t.Unavailable, s4t.Timeout, s4t.TooMany, s4t.Stale, s4t.Internal:
 		return true
 	}
 	return false

@@ -287,6 +287,7 @@ func TestHowARunEnds(t *testing.T) {
 	}{
 		"well":             {wire.RunState{Status: s4t.OperationSucceeded, Result: json.RawMessage(`8`)}, s4t.OperationSucceeded, "", ""},
 		"badly":            {wire.RunState{Status: s4t.OperationFailed, Error: "exit status 3", ErrorKind: s4t.Conflict}, s4t.OperationFailed, s4t.Conflict, "exit status 3"},
+		"its own word":     {wire.RunState{Status: s4t.OperationFailed, Error: "exit status 3"}, s4t.OperationFailed, s4t.Failed, "exit status 3"},
 		"a strange kind":   {wire.RunState{Status: s4t.OperationFailed, Error: "a\x1bb", ErrorKind: "strange"}, s4t.OperationFailed, s4t.Unavailable, "a"},
 		"no word":          {wire.RunState{Status: s4t.OperationFailed}, s4t.OperationFailed, s4t.Unavailable, "did not say why"},
 		"a lie":            {wire.RunState{Status: s4t.OperationSucceeded, Result: json.RawMessage(`"x"`)}, s4t.OperationFailed, s4t.Invalid, "not what it promised: got string, want integer"},

@@ -184,11 +184,11 @@ type pinBoard struct {
 }
 
 // board makes a board and waits until it is ready. Its pins are what config says,
-// or those of a board without pins.
-func (l *pinLab) board(name, config string) *pinBoard {
+// or those of a board without pins; its lightning-rod has these arguments, too.
+func (l *pinLab) board(name, config string, args ...string) *pinBoard {
 	l.t.Helper()
 	b := &pinBoard{lab: l, name: name, state: filepath.Join(l.dir, name), io: filepath.Join(l.dir, name+"-io")}
-	b.args = []string{"--state", b.state, "--io", b.io}
+	b.args = append([]string{"--state", b.state, "--io", b.io}, args...)
 	if config != "" {
 		file := filepath.Join(l.dir, name+".toml")
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {

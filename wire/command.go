@@ -64,11 +64,13 @@ type CommandResults struct {
 	Items []s4t.Operation `json:"items"`
 }
 
-// CommandList asks for the commands of a board, or of all.
+// CommandList asks for the commands of a board, of several, or of all. Of several
+// those that do not exist are left out, and Next is the first that did not fit.
 type CommandList struct {
-	Caller Caller `json:"caller"`
-	Board  string `json:"board,omitempty"`
-	Page   Page   `json:"page,omitzero"`
+	Caller Caller        `json:"caller"`
+	Board  string        `json:"board,omitempty"`
+	Boards []s4t.BoardID `json:"boards,omitempty"` // at most MaxPage
+	Page   Page          `json:"page,omitzero"`
 }
 
 // CommandGet asks for one.

@@ -153,7 +153,7 @@ s4t command cancel ends it.`,
 	f.DurationVar(&r.deadline, "deadline", 0, "end the command after this `DURATION` (default and most: the command's own)")
 	f.DurationVar(&r.queue, "queue", 0, "where the board is offline, wait this `DURATION` for it: it runs in that time or never")
 	f.StringVar(&r.key, "key", "", "idempotency `KEY`: the same again runs once")
-	f.BoolVar(&r.stream, "stream", false, "print what the command says while it runs, then its result")
+	f.BoolVar(&r.stream, "stream", false, "print what the command says while it runs, a line each; the last line is its result")
 	cmd.RegisterFlagCompletionFunc("fleet", a.completeFleets(anyNumber))
 	cmd.RegisterFlagCompletionFunc("board", a.completeBoards(anyNumber))
 	return cmd

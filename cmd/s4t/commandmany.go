@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -91,16 +92,25 @@ func worst(name string, results []apiclient.CommandResult) error {
 	return s4t.Errorf(kind, "run command "+strconv.Quote(name), "", "%d of %d boards have not done it: %s", len(failed), len(results), names)
 }
 
-// runStream runs a command and prints what it says, and then its result.
+// runStream runs a command and prints what it says, and then its result, where that
+// is not what it said last.
 func (a *app) runStream(ctx context.Context, c *apiclient.Client, board, name string, o apiclient.RunOptions) error {
 	s, err := c.StreamCommand(ctx, board, name, o)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	var last json.RawMessage
+	printResult := func(op s4t.Operation) error {
+		if op.Run == nil || last != nil && bytes.Equal(last, op.Run.Result) {
+			return nil
+		}
+		return a.printResult(op.Run.Result)
+	}
 	for m := range s.All() {
 		switch {
 		case m.Output != nil:
+			last = m.Output
 			if err := a.printOutput(m.Output); err != nil {
 				return err
 			}
@@ -110,10 +120,7 @@ func (a *app) runStream(ctx context.Context, c *apiclient.Client, board, name st
 			if err := apiclient.Failed(*m.Operation); err != nil {
 				return err
 			}
-			if m.Operation.Run == nil {
-				return nil
-			}
-			return a.printResult(m.Operation.Run.Result)
+			return printResult(*m.Operation)
 		}
 	}
 	// The connection has ended, the command has not.
@@ -121,7 +128,7 @@ func (a *app) runStream(ctx context.Context, c *apiclient.Client, board, name st
 	if err != nil {
 		return err
 	}
-	return a.printResult(op.Run.Result)
+	return printResult(op)
 }
 
 // printOutput prints what a command says, on one line.
@@ -136,13 +143,15 @@ func (a *app) printOutput(b json.RawMessage) error {
 }
 
 // plainText is text of a board, of several lines perhaps, without what commands a
-// terminal.
+// terminal. Nothing else of it is lost.
 func plainText(text string) string {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	for i := range lines {
-		lines[i] = oneLine(strings.TrimSuffix(lines[i], "\r"))
-	}
-	return strings.Join(lines, "\n")
+	text = strings.TrimRight(strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\r\n", "\n"), "\n")
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || s4t.Prints(r) {
+			return r
+		}
+		return ' '
+	}, text)
 }
 
 // completeCommands offers boards, and then the commands of the board.

@@ -1,5 +1,5 @@
-// consume.js TD-URL INPUT OUTPUT: an ordinary consumer. It fetches a Thing
-// Description, reads and observes the input, and writes the output. The token is in
+// consume.js TD-URL INPUT OUTPUT ACTION: an ordinary consumer. It fetches a Thing
+// Description, reads and observes the input, writes the output, and invokes the action. The token is in
 // the variable TOKEN, the CA in NODE_EXTRA_CA_CERTS. Run in a folder with the
 // packages of package.json. It prints a line for each thing that it did.
 const { createRequire } = require("module");
@@ -7,7 +7,7 @@ const need = createRequire(process.cwd() + "/");
 const { Servient } = need("@node-wot/core");
 const { HttpsClientFactory, HttpClientFactory } = need("@node-wot/binding-http");
 
-const [url, input, output] = process.argv.slice(2);
+const [url, input, output, action] = process.argv.slice(2);
 const token = process.env.TOKEN;
 
 (async () => {
@@ -49,6 +49,8 @@ const token = process.env.TOKEN;
   } catch (e) {
     console.log("refused", e.message);
   }
+  const said = await thing.invokeAction(action, { who: "node-wot" });
+  console.log("invoked", await said.value());
   process.exit(0);
 })().catch((e) => {
   console.error(e);
