@@ -51,7 +51,7 @@ func packed(v float64) uint16 {
 	if m == 2048 {
 		m, exp = 1024, exp+1
 	}
-	return uint16(min((exp-10)<<10|int(m)-1024, noNumber-1))
+	return uint16(min((exp-10)<<10|(int(m)-1024), noNumber-1))
 }
 
 // unpacked reads it back.
