@@ -99,11 +99,12 @@ func (c *Conductor) trim(ctx context.Context) error {
 			}
 		}
 	}
-	return c.trimRuns(ctx)
+	return c.trimRuns(ctx, keepRuns, trimTogether)
 }
 
-// trimRuns does it for runs of commands, which have shares of their own.
-func (c *Conductor) trimRuns(ctx context.Context) error {
+// trimRuns does it for runs of commands, which have shares of their own: keep of a
+// project. One transaction forgets as many as together says.
+func (c *Conductor) trimRuns(ctx context.Context, keep, together int) error {
 	for {
 		var counts map[s4t.ProjectID]int
 		var bytes map[s4t.ProjectID]int64
@@ -114,7 +115,7 @@ func (c *Conductor) trimRuns(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		share := fairShare(counts, keepRuns, keepOfAll)
+		share := fairShare(counts, keep, keepOfAll)
 		more := false
 		for project, n := range counts {
 			over := n - share
@@ -126,12 +127,12 @@ func (c *Conductor) trimRuns(ctx context.Context) error {
 			}
 			forgot := int64(0)
 			if err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) (err error) {
-				forgot, err = tx.TrimRuns(project, min(over, trimTogether))
+				forgot, err = tx.TrimRuns(project, min(over, together))
 				return err
 			}); err != nil {
 				return err
 			}
-			more = more || forgot > 0 && over > trimTogether
+			more = more || forgot > 0 && over > together
 		}
 		if !more {
 			return nil

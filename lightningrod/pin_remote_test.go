@@ -27,7 +27,6 @@ type pinCloud struct {
 	values   map[string]float64 // by pin, of any board
 	away     bool               // no board answers
 	watches  []wire.PinWatch
-	asks     []wire.PinRequest
 	handlers map[string]wamp.Handler
 	news     func(string)
 	watched  chan wire.PinWatch

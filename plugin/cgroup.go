@@ -69,14 +69,15 @@ func parseHierarchies(mountinfo string) *hierarchies {
 
 // unescape undoes the octal escapes of a mountinfo: "\040" is a space.
 func unescape(s string) string {
-	for i := strings.IndexByte(s, '\\'); i >= 0 && i+4 <= len(s); i = strings.IndexByte(s, '\\') {
-		n, err := strconv.ParseUint(s[i+1:i+4], 8, 8)
-		if err != nil {
-			break
-		}
-		return s[:i] + string([]byte{byte(n)}) + unescape(s[i+4:])
+	i := strings.IndexByte(s, '\\')
+	if i < 0 || i+4 > len(s) {
+		return s
 	}
-	return s
+	n, err := strconv.ParseUint(s[i+1:i+4], 8, 8)
+	if err != nil {
+		return s
+	}
+	return s[:i] + string([]byte{byte(n)}) + unescape(s[i+4:])
 }
 
 // group is a cgroup, in each hierarchy that is of use: a folder in every one of them.

@@ -92,7 +92,6 @@ func TestASocketIsSpokenTo(t *testing.T) {
 	if strings.HasPrefix(l.Runtimes()["python"], "no: ") {
 		t.Skip("there is no python3 for a plugin that listens")
 	}
-	w := l.script("a", "1", "", "")
 	dir := t.TempDir()
 	os.WriteFile(filepath.Join(dir, "plugin.toml"), []byte(`version = "1"
 runtime = "python"
@@ -112,7 +111,7 @@ while True:
             for id in reversed(waiting): c.sendall(b'{"id": "%s", "result": "%s"}\n' % (id.encode(), id.encode()))
             waiting = []
 `), 0o644)
-	w = l.put("a", "1", dir)
+	w := l.put("a", "1", dir)
 	l.Set([]Wanted{w})
 	l.awaitState("a", s4t.PluginRunning)
 	var all sync.WaitGroup

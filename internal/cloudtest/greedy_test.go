@@ -91,6 +91,11 @@ func (g *greedy) forget() {
 			g.t.Error(err)
 		}
 	}
+	plugins, err := g.client.Plugins(ctx)
+	fail(err)
+	for _, p := range plugins {
+		fail(g.client.DeletePlugin(ctx, string(p.ID), ""))
+	}
 	bridges, err := g.client.Bridges(ctx)
 	fail(err)
 	for _, b := range bridges {

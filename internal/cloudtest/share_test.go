@@ -60,7 +60,7 @@ var shares = map[string]func(g *greedy){
 			return err
 		})
 	},
-	"bytes of bundles": func(g *greedy) {
+	"bundle bytes": func(g *greedy) {
 		g.fill(s4t.QuotaBundleBytes, func(i int) error {
 			_, err := g.client.PutBundle(g.ctx, strings.NewReader(strings.Repeat("x", i+1)), int64(i+1), nil)
 			return err
