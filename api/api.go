@@ -85,6 +85,7 @@ func New(c Config) (*API, error) {
 	a.identityRoutes()
 	a.trustRoutes()
 	a.boardRoutes()
+	a.statusRoutes()
 	a.pinRoutes()
 	a.pinStreamRoutes()
 	a.pinAllRoutes()

@@ -83,6 +83,7 @@ var shown = map[string]any{
 	wire.MethodFleetGet:     s4t.Fleet{ID: "f1", Name: "marker-fleet"},
 	wire.MethodOperationGet: s4t.Operation{ID: "o1", Kind: "marker", Status: s4t.OperationSucceeded},
 	wire.MethodPluginGet:    s4t.Plugin{ID: "pl1", Name: "marker-plugin"}, wire.MethodPluginStatus: listOf(s4t.BoardPlugin{Plugin: "marker-plugin"}),
+	wire.MethodHealthGet:    s4t.BoardHealth{Board: "marker-board"},
 	wire.MethodBoardProfile: s4t.BoardProfile{Enforced: map[string]string{"cpu": "marker"}},
 	wire.MethodBoardAsk:     wire.CodeAnswer{Lines: []s4t.LogLine{{Seq: 1, Text: "marker"}}},
 }
@@ -95,6 +96,8 @@ var listed = map[string]any{
 	wire.MethodPortList: listOf(s4t.Port{ID: "marker"}), wire.MethodOperationList: listOf(s4t.Operation{ID: "o1", Kind: "marker"}),
 	wire.MethodPinAll:      wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
 	wire.MethodMetrics:     wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
+	wire.MethodHealthAll:   wire.HealthMetrics{Boards: []wire.BoardMetrics{{ID: "b1", Name: "marker-board", Status: s4t.BoardOnline}}},
+	wire.MethodOutageList:  listOf(s4t.Outage{Reason: s4t.OutageLink, Detail: "marker"}),
 	wire.MethodCommandList: listOf(markerCommand),
 	wire.MethodFleetList:   listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
 	wire.MethodPluginList:  listOf(s4t.Plugin{ID: "pl1", Name: "marker-plugin"}),

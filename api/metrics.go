@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,23 +23,70 @@ const metricsText = "text/plain; version=0.0.4; charset=utf-8"
 
 // metricsRoutes show figures to a Prometheus server.
 func (a *API) metricsRoutes() {
-	register(a, guarded, "GET /v1/metrics", "metrics", "Read metrics", "Boards, ports and uplinks that the caller may see, in the text format of Prometheus.",
-		func(ctx context.Context, _ *nothing) (*struct {
-			ContentType string `header:"Content-Type"`
-			Body        []byte
-		}, error) {
-			all, err := a.metrics(ctx)
+	register(a, guarded, "GET /v1/metrics", "metrics", "Read metrics", "Boards, ports and uplinks that the caller may see, in the text format of Prometheus. Of boards at most 1000 are in one answer: the header Link leads to the rest, of which ports and uplinks are no part.",
+		func(ctx context.Context, in *metricsQuery) (*metricsAnswer, error) {
+			labels, possible, err := parseLabels("read metrics", in.Label)
 			if err != nil {
-				return nil, err
+				return nil, a.answer("metrics", err)
 			}
-			return &struct {
-				ContentType string `header:"Content-Type"`
-				Body        []byte
-			}{metricsText, renderMetrics(all)}, nil
+			var all wire.Metrics
+			if in.After == "" && in.Project == "" && len(in.Label) == 0 {
+				if all, err = a.metrics(ctx); err != nil {
+					return nil, err
+				}
+			}
+			var boards wire.HealthMetrics
+			if possible {
+				if boards, err = a.boardMetrics(ctx, wire.HealthAsk{Project: in.Project, Labels: labels, Page: wire.Page{After: in.After}}); err != nil {
+					return nil, err
+				}
+			}
+			page := PageQuery{self: in.self}
+			return &metricsAnswer{metricsText, page.link(boards.Next), renderMetrics(all, boards.Boards...)}, nil
 		},
 		func(op *huma.Operation) {
 			op.Responses = map[string]*huma.Response{"200": {Description: "Metrics", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}}
 		})
+}
+
+// metricsQuery chooses boards.
+type metricsQuery struct {
+	Project string   `query:"project" maxLength:"63" doc:"Name or id: boards of this project only, and nothing else"`
+	Label   []string `query:"label,explode" maxItems:"64" doc:"K=V; repeated: boards with all of them, and nothing else"`
+	After   string   `query:"after" maxLength:"1024" doc:"Where the answer before ended, as its header Link says it: more boards, and nothing else"`
+
+	self url.URL // of the request
+}
+
+// Resolve keeps the URL, for the link to the rest.
+func (q *metricsQuery) Resolve(ctx huma.Context) []error {
+	q.self = ctx.URL()
+	return nil
+}
+
+// metricsAnswer is a text of metrics.
+type metricsAnswer struct {
+	ContentType string `header:"Content-Type"`
+	Link        string `header:"Link" doc:"<URL>; rel=\"next\": the path of the rest of the boards; absent where there are no more"`
+	Body        []byte
+}
+
+// boardMetrics asks for as many boards as one answer has.
+func (a *API) boardMetrics(ctx context.Context, ask wire.HealthAsk) (wire.HealthMetrics, error) {
+	all := wire.HealthMetrics{Next: ask.Page.After}
+	ask.Caller = callerOf(ctx)
+	for {
+		ask.Page.After = all.Next
+		ask.Page.Limit = min(wire.MaxMetricsBoards-len(all.Boards), wire.MaxPage)
+		page, err := call[wire.HealthMetrics](ctx, a, wire.MethodHealthAll, ask)
+		if err != nil {
+			return all, err
+		}
+		all.Boards, all.Next = append(all.Boards, page.Boards...), page.Next
+		if page.Next == "" || len(page.Boards) == 0 || len(all.Boards) >= wire.MaxMetricsBoards {
+			return all, nil
+		}
+	}
 }
 
 // metrics asks for page after page.
@@ -110,7 +158,7 @@ func (f *families) counters(noun string, n *s4t.PortCounters, labels []string) {
 }
 
 // renderMetrics writes the text format.
-func renderMetrics(all wire.Metrics) []byte {
+func renderMetrics(all wire.Metrics, boards ...wire.BoardMetrics) []byte {
 	f := families{m: map[string]*family{}}
 	for _, status := range slices.Sorted(maps.Keys(all.Boards)) {
 		f.add("s4t_boards", "gauge", "Boards, by status", all.Boards[status], "status", string(status))
@@ -131,6 +179,9 @@ func renderMetrics(all wire.Metrics) []byte {
 		labels := []string{"network", string(u.Network), "name", u.Name, "bridge", u.Bridge, "project", string(u.Project)}
 		f.add("s4t_uplink_up", "gauge", "Whether a network is in its Linux bridge", up(u.Status), labels...)
 		f.counters("uplink", u.Counters, labels)
+	}
+	for _, b := range boards {
+		f.health(b)
 	}
 	var b bytes.Buffer
 	for _, name := range f.order {

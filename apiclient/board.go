@@ -92,6 +92,16 @@ func (c *Client) BoardProfile(ctx context.Context, ref string) (p s4t.BoardProfi
 	return p, c.do(ctx, "show the profile of board "+ref, "GET", path("boards", ref, "profile"), nil, &p)
 }
 
+// BoardStatus returns how a board is, and was.
+func (c *Client) BoardStatus(ctx context.Context, ref string) (h s4t.BoardHealth, err error) {
+	return h, c.do(ctx, "show how board "+ref+" is", "GET", path("boards", ref, "status"), nil, &h)
+}
+
+// OutageList returns the outages of a board, newest first.
+func (c *Client) OutageList(ref string) List[s4t.Outage] {
+	return List[s4t.Outage]{c, "list the outages of board " + ref, path("boards", ref, "outages")}
+}
+
 // OpenStream asks for a ticket to a TCP service of a board.
 func (c *Client) OpenStream(ctx context.Context, ref string, req StreamOpen) (g wire.StreamGrant, err error) {
 	return g, c.do(ctx, "connect to board "+ref, "POST", path("boards", ref, "streams"), req, &g)

@@ -93,6 +93,9 @@ func (ch *change) replaceBoard(b *store.Board) error {
 		ch.kick(*b, wire.KickLeft, "another device has taken this board's place, with a new code")
 		ch.boardEvent("board.offline", *b, "another device takes its place")
 	}
+	if err := ch.endOutage(b.ID); err != nil {
+		return err
+	}
 	b.Epoch++
 	b.Status, b.WAMPAgent, b.Incarnation, b.Instance, b.ReportSeq, b.AppliedGeneration = s4t.BoardRegistered, "", "", "", 0, 0
 	b.ClonedAt, b.Problems = time.Time{}, nil

@@ -61,6 +61,7 @@ type Conductor struct {
 	bundleReads      *questions // bundles that are read to their end
 	inserts          *gather[newRun, insertedRun]
 	heard            *gather[heardRun, store.Run]
+	healths          *gather[wire.HealthReport, wire.Empty]
 	codes            codes
 	settles          settles
 }
@@ -114,6 +115,7 @@ func New(cfg Config) (*Conductor, error) {
 	c.reports = &gather[wire.BoardReport, wire.Empty]{run: c.boardReports}
 	c.inserts = &gather[newRun, insertedRun]{run: c.insertRuns}
 	c.heard = &gather[heardRun, store.Run]{run: c.hearRuns}
+	c.healths = &gather[wire.HealthReport, wire.Empty]{run: c.takeHealths}
 	c.Register(cfg.Mux)
 	return c, nil
 }
@@ -147,6 +149,11 @@ func (c *Conductor) Register(mux queue.Mux) {
 
 		wire.MethodBoardCode:    queue.Handle(c.takeCode),
 		wire.MethodBoardProfile: queue.Handle(c.boardProfile),
+
+		wire.MethodBoardHealth: queue.Handle(c.boardHealth),
+		wire.MethodHealthGet:   queue.Handle(c.healthGet),
+		wire.MethodHealthAll:   queue.Handle(c.healthAll),
+		wire.MethodOutageList:  queue.Handle(c.outageList),
 
 		wire.MethodBoardRuns:     queue.Handle(c.boardRuns),
 		wire.MethodCommandRun:    queue.Handle(c.commandRun),

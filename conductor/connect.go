@@ -100,6 +100,10 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 	for i := range locked {
 		at[locked[i].ID] = &locked[i]
 	}
+	k := back{lost: map[s4t.AgentID]store.Agent{}}
+	if k.open, err = ch.OpenOutages(slices.Compact(ids)); err != nil {
+		return err
+	}
 	agents := map[s4t.AgentID]store.Agent{}
 	welcome := map[s4t.BoardID]int{} // which of the requests a board is welcomed for: the last
 	for i, r := range reqs {
@@ -129,11 +133,17 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 		if b.Status == s4t.BoardOnline && b.WAMPAgent != r.Agent {
 			ch.kick(*b, wire.KickReplaced, "")
 		}
+		if err := ch.returns(&k, *b, r.BoardConnected); err != nil {
+			return err
+		}
 		if err := ch.beginSession(b, r.BoardConnected); err != nil {
 			return err
 		}
 		out[i].reply.Epoch = b.Epoch
 		welcome[b.ID] = i
+	}
+	if err := ch.PutOutages(k.ended); err != nil {
+		return err
 	}
 	if err := ch.apply(); err != nil { // the boards are welcomed with what they should have now
 		return err

@@ -92,8 +92,9 @@ func (c *Conductor) eachLost(ctx context.Context, a store.Agent, over bool) erro
 				if !over {
 					_, err = ch.silent(boardOf(b.ID), wire.MaxResources)
 				} else {
+					out := lostOutage(a, b.Ended)
 					b.WAMPAgent, b.Incarnation = "", ""
-					err = ch.setOffline(b, "its WAMP agent is away")
+					err = ch.setOffline(b, out)
 				}
 				if err != nil {
 					return err

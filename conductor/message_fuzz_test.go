@@ -20,6 +20,7 @@ func FuzzMessage(f *testing.F) {
 		wire.MethodPinAsk, wire.MethodPinAll, wire.MethodPinWatch, wire.MethodBoardPins, wire.MethodBoardRemote,
 		wire.MethodBoardCode, wire.MethodBoardProfile,
 		wire.MethodCommandRun, wire.MethodCommandFleet, wire.MethodCommandList, wire.MethodCommandGet, wire.MethodCommandCancel, wire.MethodBoardRuns, wire.MethodBoardAsk, wire.MethodFeedFollow,
+		wire.MethodBoardHealth, wire.MethodHealthGet, wire.MethodHealthAll, wire.MethodOutageList,
 	}
 	l := newLab(f)
 	l.pins()

@@ -120,24 +120,38 @@ func (c *Conductor) boardDisconnected(ctx context.Context, req wire.BoardDisconn
 			return err
 		}
 		online := b.Status == s4t.BoardOnline
+		out := s4t.Outage{Began: ch.now, Reason: s4t.OutageUnknown}
+		if !online {
+			a, err := ch.Agent(b.WAMPAgent)
+			if err != nil {
+				return err
+			}
+			out = lostOutage(a, b.Ended)
+		}
 		// Its session is over for good, also where its agent was only silent.
 		b.WAMPAgent, b.Incarnation = "", ""
 		if online {
-			return ch.setOffline(b, "")
+			return ch.setOffline(b, out)
+		}
+		if err := ch.beginOutage(b, out); err != nil {
+			return err
 		}
 		return ch.SetPresence(b)
 	})
 }
 
 // setOffline ends a board's session as far as can be seen now, and with it
-// what the board has.
-func (ch *change) setOffline(b store.Board, detail string) error {
+// what the board has. o is the outage that begins.
+func (ch *change) setOffline(b store.Board, o s4t.Outage) error {
+	if err := ch.beginOutage(b, o); err != nil {
+		return err
+	}
 	if _, err := ch.silent(boardOf(b.ID), wire.MaxResources); err != nil {
 		return err
 	}
 	b.Status, b.LastSeen = s4t.BoardOffline, &ch.now
 	ch.heard[string(b.ID)] = true
-	ch.boardEvent("board.offline", b, detail)
+	ch.boardEvent("board.offline", b, o.Detail)
 	return ch.SetPresence(b)
 }
 

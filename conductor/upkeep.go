@@ -144,6 +144,7 @@ func (c *Conductor) upkeep(ctx context.Context) {
 		{"revert what ran out", woke, c.revert},
 		{"tell of events", true, c.tellEvents},
 		{"forget old events", trim, c.trim},
+		{"forget old outages", trim, c.trimOutages},
 		{"forget bundles that nobody uses", trim, c.forgetBundles},
 	} {
 		if !r.due || ctx.Err() != nil {

@@ -64,6 +64,7 @@ type Engine struct {
 	remote   *remotePins // set by Run
 	profile  *profile    // set by openProfile
 	guests   *guests     // set by Run; nil: no code of others runs here
+	health   *health     // how the board is
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
 
@@ -116,7 +117,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	return &Engine{
 		cfg: cfg, dir: stateDir(cfg.State), instance: s4t.NewID(),
-		ssh: newSSHServices(cfg.SSHDir), dirty: make(chan struct{}, 1), change: make(chan struct{}), retrust: func([]byte, bool) error { return nil },
+		ssh: newSSHServices(cfg.SSHDir), health: newHealth("/", cfg.State, cfg.Version), dirty: make(chan struct{}, 1), change: make(chan struct{}), retrust: func([]byte, bool) error { return nil },
 	}, nil
 }
 
@@ -198,6 +199,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		background.Go(func() { e.guests.run(ctx) })
 	}
 	background.Go(func() { e.judge(ctx) })
+	background.Go(func() { e.tellHealth(ctx) })
 	background.Go(func() { e.around.Run(ctx) })
 	e.kinds.run(ctx, &background)
 	if err := sweepHost(e.cfg.Devices.Sweep); err != nil {

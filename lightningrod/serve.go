@@ -83,7 +83,7 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, cut bool,
 	start := time.Now()
 	var w wire.BoardWelcome
 	info := e.info(boardInfo(e.cfg.Version, e.caps))
-	if err := c.Call(ctx, wamp.Connected, wire.BoardConnected{Instance: e.instance, Info: info}, &w); err != nil {
+	if err := c.Call(ctx, wamp.Connected, e.connecting(info), &w); err != nil {
 		return 0, false, firstOf(c, err)
 	}
 	e.trial.returns(w.ReturnWithin)

@@ -95,6 +95,13 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 		}
 		req.Board, req.Epoch = from.Board, epoch
 		return a.remote(ctx, from, now.pins, req)
+	case wamp.Health:
+		var req wire.HealthReport
+		if err := decodeHealth(op, arg, now.health, &req); err != nil {
+			return "", err
+		}
+		req.Board, req.Epoch = from.Board, epoch
+		return a.pass(ctx, from, wire.MethodBoardHealth, req)
 	case wamp.Code, wamp.Runs, wamp.Token, wamp.Lines:
 		now.epoch = epoch
 		return a.serveCode(ctx, op, from, now, procedure, arg)
@@ -119,7 +126,7 @@ func (a *Agent) connected(ctx context.Context, op string, from router.Session, r
 	var w wire.BoardWelcome
 	err := a.conduct(ctx, callTimeout, wire.MethodBoardConnected, wire.BoardConnected{
 		Board: from.Board, Agent: a.cfg.ID, Incarnation: a.incarnation, Session: from.ID,
-		Instance: req.Instance, Info: req.Info.Clamp(),
+		Instance: req.Instance, Info: req.Info.Clamp(), Uptime: max(req.Uptime, 0),
 	}, &w)
 	switch s4t.KindOf(err) {
 	case "":

@@ -26,6 +26,7 @@ type session struct {
 	tickets *rate.Limiter // that the board may ask for
 	pins    *pinSession
 	code    *codeSession
+	health  *rate.Limiter // of reports of how the board is
 }
 
 // Tickets of one session: at once, as many as a board may have ports and
@@ -69,7 +70,7 @@ func newSessions() sessions {
 func (s sessions) joined(who router.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := &session{Session: who, begun: make(chan struct{}), gone: make(chan struct{}), tickets: rate.NewLimiter(ticketRate, ticketBurst), pins: newPinSession(), code: newCodeSession()}
+	l := &session{Session: who, begun: make(chan struct{}), gone: make(chan struct{}), tickets: rate.NewLimiter(ticketRate, ticketBurst), pins: newPinSession(), code: newCodeSession(), health: rate.NewLimiter(healthRate, healthBurst)}
 	s.live[who.ID], s.coming[who.Board] = l, l
 }
 

@@ -122,6 +122,10 @@ type BoardConnected struct {
 	Session     uint64        `json:"session"`     // WAMP session id
 	Instance    string        `json:"instance"`
 	Info        s4t.BoardInfo `json:"info"`
+
+	// Uptime is how long the board runs: that tells why it was away, also where its clock
+	// is wrong. 0: it does not say.
+	Uptime time.Duration `json:"uptime,omitempty"`
 }
 
 // BoardWelcome answers it: the epoch of the session and the state to have.

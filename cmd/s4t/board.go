@@ -24,7 +24,7 @@ func (a *app) boardCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printBoard(b)
+			return a.showBoard(ctx, c, b)
 		})}
 	remove := &cobra.Command{Use: "delete BOARD", Short: "Delete a board with its ports and services", Example: "  s4t board delete kitchen", Args: exactly(1), ValidArgsFunction: a.completeBoards(1),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
@@ -38,7 +38,7 @@ func (a *app) boardCommand() *cobra.Command {
 			return a.printGone(b, "Board", b.Name)
 		})}
 	return newGroup("board", "Boards: create, watch, change", "  s4t board create kitchen --label room=kitchen\n  s4t board list --status online",
-		a.boardCreate(), a.boardList(), show, a.boardUpdate(), remove, a.boardWait(), a.boardProfile())
+		a.boardCreate(), a.boardList(), show, a.boardUpdate(), remove, a.boardWait(), a.boardProfile(), a.boardStatus(), a.boardOutages())
 }
 
 func (a *app) boardCreate() *cobra.Command {
@@ -189,7 +189,8 @@ func (a *app) boardWait() *cobra.Command {
 	return cmd
 }
 
-func (a *app) printBoard(b s4t.Board) error {
+// printBoard prints a board, and more fields about it in the table.
+func (a *app) printBoard(b s4t.Board, more ...field) error {
 	var location string
 	if l := b.Location; l != nil {
 		location = fmt.Sprintf("%g, %g, %g m", l.Latitude, l.Longitude, l.Altitude)
@@ -199,11 +200,11 @@ func (a *app) printBoard(b s4t.Board) error {
 		generation += fmt.Sprintf(" (%d applied)", b.AppliedGeneration)
 	}
 	i := b.Info
-	return a.printOne(b, b.Name,
-		field{"name", b.Name}, field{"id", string(b.ID)}, field{"status", string(b.Status)}, field{"type", b.Type},
-		field{"labels", labelText(b.Labels)}, field{"location", location}, field{"last seen", lastSeen(b)}, field{"generation", generation},
-		field{"system", strings.Join(strings.Fields(i.OS+" "+i.Arch+" "+i.Kernel), " ")}, field{"hostname", i.Hostname}, field{"lightning-rod", i.Version},
-		field{"problems", strings.Join(b.Problems, "; ")}, field{"code expires", until(b.CodeExpiresAt)}, field{"created", since(&b.CreatedAt)})
+	return a.printOne(b, b.Name, append([]field{
+		{"name", b.Name}, {"id", string(b.ID)}, {"status", string(b.Status)}, {"type", b.Type},
+		{"labels", labelText(b.Labels)}, {"location", location}, {"last seen", lastSeen(b)}, {"generation", generation},
+		{"system", strings.Join(strings.Fields(i.OS+" "+i.Arch+" "+i.Kernel), " ")}, {"hostname", i.Hostname}, {"lightning-rod", i.Version},
+		{"problems", strings.Join(b.Problems, "; ")}, {"code expires", until(b.CodeExpiresAt)}, {"created", since(&b.CreatedAt)}}, more...)...)
 }
 
 // until is a time to come, in words that people read; empty for none.

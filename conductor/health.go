@@ -1,0 +1,213 @@
+package conductor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// boardHealth takes how a board is, as it says.
+func (c *Conductor) boardHealth(ctx context.Context, req wire.HealthReport) (wire.Empty, error) {
+	return c.healths.do(ctx, req)
+}
+
+// takeHealths takes reports that come together, in one transaction; where that fails,
+// one by one.
+func (c *Conductor) takeHealths(ctx context.Context, reqs []wire.HealthReport) []outcome[wire.Empty] {
+	out := make([]outcome[wire.Empty], len(reqs))
+	err := c.change(ctx, func(ch *change) error {
+		clear(out)
+		return ch.takeHealths(reqs, out)
+	})
+	for i := range reqs {
+		if err != nil && len(reqs) == 1 {
+			out[i].err = err
+		} else if err != nil {
+			out[i] = c.takeHealths(ctx, reqs[i:i+1])[0]
+		}
+	}
+	return out
+}
+
+// takeHealths is that transaction. Of a board that reported twice the later report
+// counts.
+func (ch *change) takeHealths(reqs []wire.HealthReport, out []outcome[wire.Empty]) error {
+	last := map[s4t.BoardID]int{}
+	for i, r := range reqs {
+		last[r.Board] = i
+	}
+	ids := make([]s4t.BoardID, 0, len(last))
+	for id := range last {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	boards, err := ch.LockedBoards(ids)
+	if err != nil {
+		return err
+	}
+	at := map[s4t.BoardID]*store.Board{}
+	for i := range boards {
+		at[boards[i].ID] = &boards[i]
+	}
+	known, err := ch.Healths(ids)
+	if err != nil {
+		return err
+	}
+	var all []store.BoardHealth
+	var fresh []s4t.BoardID // whose ring gets a point
+	for i, r := range reqs {
+		op := fmt.Sprintf("take how board %q is", r.Board)
+		b := at[r.Board]
+		if b == nil {
+			out[i].err = s4t.Errorf(s4t.NotFound, op, "", "it does not exist")
+			continue
+		}
+		if err := current(op, b, r.Epoch); err != nil {
+			out[i].err = err
+			continue
+		}
+		if last[r.Board] != i {
+			continue
+		}
+		text, err := json.Marshal(r.Health.Clamp())
+		if err != nil {
+			out[i].err = s4t.Errorf(s4t.Invalid, op, "", "it cannot be written: %w", err)
+			continue
+		}
+		h := known[r.Board]
+		h.Board, h.Health, h.ReportedAt = r.Board, text, ch.now
+		if h.Slot != store.HealthSlot(ch.now) {
+			fresh = append(fresh, r.Board)
+		}
+		all = append(all, h)
+	}
+	slices.Sort(fresh)
+	rings, err := ch.HealthRings(fresh)
+	if err != nil {
+		return err
+	}
+	for i, h := range all {
+		if h.Slot == store.HealthSlot(ch.now) {
+			continue
+		}
+		h.Ring = rings[h.Board].Ring
+		h.Add(ch.now, reqs[last[h.Board]].Health.Clamp())
+		all[i] = h
+	}
+	slices.SortFunc(all, func(a, b store.BoardHealth) int { return slices.Compare([]byte(a.Board), []byte(b.Board)) })
+	return ch.SetHealths(all)
+}
+
+// healthGet answers with how a board is and was.
+func (c *Conductor) healthGet(ctx context.Context, req wire.RefRequest) (s4t.BoardHealth, error) {
+	op := fmt.Sprintf("show how board %q is", s4t.Line(req.Ref, s4t.MaxName))
+	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
+		return s4t.BoardHealth{}, err
+	}
+	now := c.now()
+	return view(ctx, c, func(tx *store.Tx) (s4t.BoardHealth, error) {
+		b, err := findBoard(tx, req.Caller, op, req.Ref)
+		if err != nil {
+			return s4t.BoardHealth{}, err
+		}
+		out := s4t.BoardHealth{Board: b.Name, BoardID: b.ID, Status: b.Status, Outages: []s4t.Outage{}}
+		h, err := tx.BoardHealth(b.ID)
+		if err != nil {
+			return out, err
+		}
+		if h.Health != nil {
+			if out.Health, err = healthOf(op, h.Health); err != nil {
+				return out, err
+			}
+			out.At, out.History = &h.ReportedAt, h.History(now)
+		}
+		outages, err := outagesOf(tx, b)
+		if err != nil {
+			return out, err
+		}
+		if out.Availability, err = availability(tx, b, outages, now); err != nil {
+			return out, err
+		}
+		out.Outages = append(out.Outages, outages[:min(len(outages), wire.MaxOutagesOfStatus)]...)
+		return out, nil
+	})
+}
+
+// healthOf decodes the copy of how a board is.
+func healthOf(op string, text json.RawMessage) (*s4t.Health, error) {
+	h := new(s4t.Health)
+	if err := json.Unmarshal(text, h); err != nil {
+		return nil, s4t.Errorf(s4t.Internal, op, "", "the copy of it is not understood: %w", err)
+	}
+	return h, nil
+}
+
+// healthAll answers with how boards are, in figures.
+func (c *Conductor) healthAll(ctx context.Context, req wire.HealthAsk) (wire.HealthMetrics, error) {
+	const op = "read the metrics of boards"
+	m := wire.HealthMetrics{Boards: []wire.BoardMetrics{}}
+	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
+		return m, err
+	}
+	_, err := view(ctx, c, func(tx *store.Tx) (_ struct{}, err error) {
+		project := scope(req.Caller)
+		if req.Project != "" {
+			p, err := tx.Project(req.Project)
+			if s4t.KindOf(err) == s4t.NotFound || err == nil && !req.Caller.Sees(p.ID) {
+				return struct{}{}, s4t.Errorf(s4t.NotFound, op, "`s4t project list` shows what there is", "project %q does not exist", s4t.Line(req.Project, s4t.MaxName))
+			}
+			if err != nil {
+				return struct{}{}, err
+			}
+			project = p.ID
+		}
+		list, err := tx.Boards(project, "", req.Labels, req.Page)
+		if err != nil {
+			return struct{}{}, err
+		}
+		ids := make([]s4t.BoardID, len(list.Items))
+		for i, b := range list.Items {
+			ids[i] = b.ID
+		}
+		known, err := tx.Healths(ids)
+		if err != nil {
+			return struct{}{}, err
+		}
+		m.Next = list.Next
+		for _, b := range list.Items {
+			one := wire.BoardMetrics{ID: b.ID, Name: b.Name, Project: b.Project, Status: b.Status}
+			if h, ok := known[b.ID]; ok {
+				if one.Health, err = healthOf(op, h.Health); err != nil {
+					return struct{}{}, err
+				}
+				one.At = h.ReportedAt
+			}
+			m.Boards = append(m.Boards, one)
+		}
+		return struct{}{}, nil
+	})
+	return m, err
+}
+
+// trimOutages forgets outages of which nothing is asked any more.
+func (c *Conductor) trimOutages(ctx context.Context) error {
+	for n := int64(batch); n == batch; {
+		before := c.now().Add(-s4t.OutageWindow)
+		if err := c.cfg.Store.Tx(ctx, func(tx *store.Tx) (err error) {
+			n, err = tx.TrimOutages(before, batch)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ago is how long something is past; not negative.
+func ago(t, now time.Time) time.Duration { return max(now.Sub(t), 0) }
