@@ -193,6 +193,11 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	wait(t, "ready", a.Ready())
+	for _, topic := range []string{wire.TopicWAMPAgent, wire.TopicWAMPQuestions, wire.TopicWAMPPins, wire.TopicWAMPCommands} { // it serves each from a moment of its own
+		for served := s4t.Unavailable; served == s4t.Unavailable; {
+			served = s4t.KindOf(w.q.Call(t.Context(), topic+".wamp-agent-1", "nothing", wire.Empty{}, nil))
+		}
+	}
 	srv := httptest.NewServer(a.Handler())
 	t.Cleanup(srv.Close)
 	w.url = srv.URL
