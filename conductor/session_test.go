@@ -227,6 +227,7 @@ func TestWhatSaysTheSameIsNotWritten(t *testing.T) {
 	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: l.member, Name: "lab", Boards: []string{"one"}}))
 	l.done(call[s4t.Operation](l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: l.member, Board: "one", Service: "ssh"}))
 	l.forget()
+	l.c.upkeep(t.Context()) // the agents are new to it
 	before := l.changes()
 	for range 3 {
 		l.mu.Lock()
