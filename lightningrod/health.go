@@ -42,14 +42,14 @@ func newHealth(root, state, version string) *health {
 }
 
 // diskUse is what is used of the file system that a path is on, and all of it, in
-// bytes; 0 where it cannot be told. What is kept for root counts as used.
+// bytes; 0 where it cannot be told: as df(1) says.
 func diskUse(path string) (used, total int64) {
 	var s unix.Statfs_t
 	if unix.Statfs(path, &s) != nil {
 		return 0, 0
 	}
 	size := int64(s.Bsize)
-	return (int64(s.Blocks) - int64(s.Bavail)) * size, int64(s.Blocks) * size
+	return (int64(s.Blocks) - int64(s.Bfree)) * size, int64(s.Blocks) * size
 }
 
 // uptimes are how long the board and its lightning-rod run; 0: it cannot be told.

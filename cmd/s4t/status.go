@@ -72,7 +72,7 @@ func outageReason(o s4t.Outage) string {
 func (a *app) healthFields(h s4t.BoardHealth) (fields []field) {
 	add := func(label, value string, history []*float64) {
 		if line := a.sparkline(history); line != "" {
-			value += "  " + line
+			value = fmt.Sprintf("%-26s  %s", value, line) // one below the other
 		}
 		fields = append(fields, field{label, value})
 	}
