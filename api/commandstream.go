@@ -1,11 +1,8 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"io"
-	"net/http"
 	"slices"
 	"time"
 
@@ -38,13 +35,9 @@ func (a *API) streamRun(ctx context.Context, req wire.CommandRun, secret string)
 		defer a.watchers.leave(place)
 		defer a.feeds.close(feed)
 		r, rw := humago.Unwrap(hctx)
-		h := rw.Header()
-		h.Set("Content-Type", "text/event-stream")
-		h.Set("X-Accel-Buffering", "no") // nginx, in front
-		h.Set("Location", "/v1/operations/"+string(op.ID))
-		h.Set(apiclient.OperationHeader, string(op.ID))
-		rw.WriteHeader(http.StatusOK)
-		s := &runStream{api: a, caller: req.Caller, secret: secret, feed: feed, op: op, w: rw, rc: http.NewResponseController(rw), gone: place.gone}
+		rw.Header().Set("Location", "/v1/operations/"+string(op.ID))
+		rw.Header().Set(apiclient.OperationHeader, string(op.ID))
+		s := &runStream{sse: beginSSE(rw), api: a, caller: req.Caller, secret: secret, feed: feed, op: op, gone: place.gone}
 		if err := s.run(context.WithValue(r.Context(), callerKey{}, req.Caller)); err != nil {
 			a.log.Debug("a stream of a command ended", "err", err)
 		}
@@ -53,19 +46,17 @@ func (a *API) streamRun(ctx context.Context, req wire.CommandRun, secret string)
 
 // runStream writes what a run says to one client.
 type runStream struct {
+	*sse
 	api    *API
 	caller wire.Caller
 	secret string
 	feed   *lineFeed
-	op     s4t.Operation // as it was read last
-	w      io.Writer
-	rc     *http.ResponseController
+	op     s4t.Operation   // as it was read last
 	gone   <-chan struct{} // closed when it has to make room
 
 	told  s4t.OperationStatus
 	order lineOrder
 	all   bool // the board has sent its last line
-	buf   bytes.Buffer
 }
 
 // run sends until the run has ended and all is sent, or ctx ends, the client does
@@ -84,10 +75,10 @@ func (s *runStream) run(ctx context.Context) error {
 		ended := s.op.Status.Ended()
 		if s.told != s.op.Status && !ended {
 			s.told = s.op.Status
-			s.event(apiclient.EventState, s.op)
+			s.event("", apiclient.EventState, s.op)
 		}
 		if ended && (s.all || !saidSomething(s.op)) {
-			s.event(apiclient.EventResult, s.op)
+			s.event("", apiclient.EventResult, s.op)
 			return s.flush()
 		}
 		if err := s.flush(); err != nil {
@@ -117,7 +108,7 @@ func (s *runStream) run(ctx context.Context) error {
 				s.caller = caller
 				ctx = context.WithValue(ctx, callerKey{}, caller)
 			}
-			s.buf.WriteString(":\n\n")
+			s.beat()
 		}
 		if s.op.Status.Ended() && !ended {
 			look.Stop()
@@ -150,31 +141,10 @@ func (s *runStream) lines(l wire.FeedLines) {
 			continue
 		}
 		if text := []byte(line.Text); json.Valid(text) {
-			s.event(apiclient.EventOutput, json.RawMessage(text))
+			s.event("", apiclient.EventOutput, json.RawMessage(text))
 		} else {
-			s.event(apiclient.EventOutput, line.Text)
+			s.event("", apiclient.EventOutput, line.Text)
 		}
 	}
 	s.all = s.all || l.End
-}
-
-// event appends one, with its data as JSON.
-func (s *runStream) event(name string, data any) {
-	b, err := json.Marshal(data)
-	if err != nil { // it was JSON a moment ago
-		return
-	}
-	s.buf.WriteString("event: " + name + "\ndata: ")
-	s.buf.Write(b)
-	s.buf.WriteString("\n\n")
-}
-
-// flush writes what there is, at once.
-func (s *runStream) flush() error {
-	if s.buf.Len() == 0 {
-		return nil
-	}
-	err := writeStream(s.w, s.rc, s.buf.Bytes())
-	s.buf.Reset()
-	return err
 }

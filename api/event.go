@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -93,12 +91,8 @@ func (a *API) watchEvents(ctx context.Context, in *eventAsk) (*huma.StreamRespon
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		defer a.watchers.leave(place)
 		r, rw := humago.Unwrap(hctx)
-		h := rw.Header()
-		h.Set("Content-Type", "text/event-stream")
-		h.Set("X-Accel-Buffering", "no") // nginx, in front
-		h.Set("X-Event-Id", strconv.FormatInt(after, 10))
-		rw.WriteHeader(http.StatusOK)
-		s := &eventStream{api: a, caller: caller, secret: in.secret, w: rw, rc: http.NewResponseController(rw), last: after, gone: place.gone}
+		rw.Header().Set("X-Event-Id", strconv.FormatInt(after, 10))
+		s := &eventStream{sse: beginSSE(rw), api: a, caller: caller, secret: in.secret, last: after, gone: place.gone}
 		if err := s.run(context.WithValue(r.Context(), callerKey{}, caller)); err != nil {
 			a.log.Debug("a stream of events ended", "err", err)
 		}
@@ -141,11 +135,10 @@ func (a *API) listEvents(ctx context.Context, in *eventAsk, after int64) (*huma.
 
 // eventStream writes events to one client, in the order of their ids.
 type eventStream struct {
+	*sse
 	api    *API
 	caller wire.Caller
 	secret string
-	w      io.Writer
-	rc     *http.ResponseController
 	last   int64           // up to here everything was sent that the caller may see
 	gone   <-chan struct{} // closed when it has to make room
 }
@@ -153,7 +146,7 @@ type eventStream struct {
 // run sends events until ctx ends, the client does not read, its token is
 // revoked, it has to make room for another project's, or the API stops.
 func (s *eventStream) run(ctx context.Context) error {
-	if err := s.write(": events of Stack4Things\n\n"); err != nil {
+	if err := s.write([]byte(": events of Stack4Things\n\n")); err != nil {
 		return err
 	}
 	beat := time.NewTicker(heartbeat)
@@ -177,7 +170,7 @@ func (s *eventStream) run(ctx context.Context) error {
 			}
 			// An id without data is no event, but where to resume: others'
 			// events may have moved it far from the last one that was sent.
-			if err := s.write(fmt.Sprintf(":\nid: %d\n\n", s.last)); err != nil {
+			if err := s.write([]byte(fmt.Sprintf(":\nid: %d\n\n", s.last))); err != nil {
 				return err
 			}
 		}
@@ -202,7 +195,7 @@ func (s *eventStream) advance(ctx context.Context) (<-chan struct{}, error) {
 		s.last = t.id
 	}
 	if text.Len() > 0 {
-		if err := s.write(text.String()); err != nil {
+		if err := s.write([]byte(text.String())); err != nil {
 			return nil, err
 		}
 	}
@@ -230,7 +223,7 @@ func (s *eventStream) catchUp(ctx context.Context, more <-chan struct{}) (<-chan
 		s.last = e.ID
 	}
 	if text.Len() > 0 {
-		if err := s.write(text.String()); err != nil {
+		if err := s.write([]byte(text.String())); err != nil {
 			return nil, err
 		}
 	}
@@ -253,24 +246,5 @@ func (s *eventStream) reset(ctx context.Context, more <-chan struct{}) (<-chan s
 	was := s.last
 	s.last = l.EventID
 	e := s4t.Event{ID: s.last, At: time.Now().UTC(), Kind: apiclient.EventReset, Detail: fmt.Sprintf("not all events after %d can be told; this stream goes on after %d", was, s.last)}
-	return atOnce, s.write(eventText(e))
-}
-
-func (s *eventStream) write(text string) error { return writeStream(s.w, s.rc, []byte(text)) }
-
-// writeStream writes to a stream at once, or fails where the client does not
-// read.
-func writeStream(w io.Writer, rc *http.ResponseController, text []byte) error {
-	if err := rc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	if _, err := w.Write(text); err != nil {
-		return err
-	}
-	if err := rc.Flush(); err != nil {
-		return err
-	}
-	// HTTP/2 resets a stream whose deadline passes, also when nothing waits to
-	// be written.
-	return rc.SetWriteDeadline(time.Time{})
+	return atOnce, s.write([]byte(eventText(e)))
 }

@@ -144,7 +144,7 @@ func open(t *testing.T, a *API, after int64) (w *flushWriter, end func() error) 
 		}
 	}
 	w = &flushWriter{}
-	s := &eventStream{api: a, caller: wire.Caller{Project: "p", Role: s4t.RoleMember}, secret: "x", w: w, rc: http.NewResponseController(w), last: after}
+	s := &eventStream{api: a, caller: wire.Caller{Project: "p", Role: s4t.RoleMember}, secret: "x", sse: &sse{w: w, rc: http.NewResponseController(w)}, last: after}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.run(ctx) }()

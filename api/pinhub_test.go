@@ -186,7 +186,7 @@ func watch(t *testing.T, a *API, past wire.PinAsk, pins ...string) *watching {
 	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), callerKey{}, caller))
 	w.cancel = cancel
 	past.Do, past.Pins, past.Limit = wire.PinHistory, pins, wire.MaxSamples
-	s := &pinStream{api: a, client: client, board: board, past: past, secret: "x", w: w, rc: http.NewResponseController(w)}
+	s := &pinStream{api: a, client: client, board: board, past: past, secret: "x", sse: &sse{w: w, rc: http.NewResponseController(w)}}
 	go func() {
 		err := s.run(ctx)
 		client.leave()

@@ -1,11 +1,7 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"io"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -14,7 +10,6 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -110,10 +105,7 @@ func (a *API) watchPins(ctx context.Context, ref string, pins []string, in Strea
 		defer a.watchers.leave(place)
 		defer client.leave()
 		r, rw := humago.Unwrap(hctx)
-		rw.Header().Set("Content-Type", "text/event-stream")
-		rw.Header().Set("X-Accel-Buffering", "no") // nginx, in front
-		rw.WriteHeader(http.StatusOK)
-		s := &pinStream{api: a, client: client, board: board, ref: ref, past: past, secret: in.secret, w: rw, rc: http.NewResponseController(rw), gone: place.gone}
+		s := &pinStream{sse: beginSSE(rw), api: a, client: client, board: board, ref: ref, past: past, secret: in.secret, gone: place.gone}
 		if err := s.run(context.WithValue(r.Context(), callerKey{}, client.caller)); err != nil {
 			a.log.Debug("a stream of samples ended", "err", err)
 		}
@@ -122,20 +114,18 @@ func (a *API) watchPins(ctx context.Context, ref string, pins []string, in Strea
 
 // pinStream writes samples to one client, those of a pin in order.
 type pinStream struct {
+	*sse
 	api    *API
 	client *pinClient
 	board  s4t.Board
 	ref    string      // what the client calls it
 	past   wire.PinAsk // what the client wants of the history; neither Since nor After: nothing
 	secret string
-	w      io.Writer
-	rc     *http.ResponseController
 	gone   <-chan struct{} // closed when it has to make room
 
 	shown map[string]s4t.Sample // the last of the history, by pin
 	owed  bool                  // the history: the board was away when it was asked
 	away  error                 // as the client knows it
-	buf   bytes.Buffer
 }
 
 // run sends samples until ctx ends, the client does not read, its token is
@@ -185,25 +175,12 @@ func (s *pinStream) run(ctx context.Context) error {
 			if err == nil && !s.client.confirm(caller) {
 				return s4t.Errorf(s4t.NotFound, "watch pins", "", "the caller sees the board no more")
 			}
-			s.buf.WriteString(":\n\n")
+			s.beat()
 		}
 		if err := s.flush(); err != nil {
 			return err
 		}
 	}
-}
-
-// flush writes what there is, at once.
-func (s *pinStream) flush() error {
-	if s.buf.Len() == 0 {
-		return nil
-	}
-	err := writeStream(s.w, s.rc, s.buf.Bytes())
-	s.buf.Reset()
-	if s.buf.Cap() > 1<<20 {
-		s.buf = bytes.Buffer{}
-	}
-	return err
 }
 
 // tellBoard says how the board is, where the client does not know it yet.
@@ -212,20 +189,14 @@ func (s *pinStream) tellBoard(away error) {
 		return
 	}
 	s.away = away
-	n := apiclient.PinNotice{Board: s.board.Name, Status: s4t.BoardOnline, At: time.Now().UTC()}
+	status, detail := s4t.BoardOnline, ""
 	if away != nil {
-		n.Detail = away.Error()
+		detail = away.Error()
 		if s4t.KindOf(away) == s4t.Offline {
-			n.Status = s4t.BoardOffline
+			status = s4t.BoardOffline
 		}
 	}
-	b, err := json.Marshal(n)
-	if err != nil {
-		return
-	}
-	s.buf.WriteString("event: " + apiclient.EventBoard + "\ndata: ")
-	s.buf.Write(b)
-	s.buf.WriteString("\n\n")
+	s.boardIs(s.board.Name, status, detail)
 }
 
 // history sends what the client wants of it. Samples that come meanwhile wait in

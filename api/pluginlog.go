@@ -1,11 +1,7 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"io"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -13,7 +9,6 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -62,10 +57,7 @@ func (a *API) followLog(ctx context.Context, in *logAsk) (*huma.StreamResponse, 
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		defer leave()
 		r, rw := humago.Unwrap(hctx)
-		rw.Header().Set("Content-Type", "text/event-stream")
-		rw.Header().Set("X-Accel-Buffering", "no") // nginx, in front
-		rw.WriteHeader(http.StatusOK)
-		s.w, s.rc = rw, http.NewResponseController(rw)
+		s.sse = beginSSE(rw)
 		if err := s.run(context.WithValue(r.Context(), callerKey{}, callerOf(ctx))); err != nil {
 			a.log.Debug("a log is not followed any more", "err", err)
 		}
@@ -74,19 +66,17 @@ func (a *API) followLog(ctx context.Context, in *logAsk) (*huma.StreamResponse, 
 
 // logStream writes the log of a plugin to one client.
 type logStream struct {
+	*sse
 	api    *API
 	board  s4t.Board
 	plugin string
 	since  time.Time // older lines are left out
 	secret string
 	feed   *lineFeed
-	w      io.Writer
-	rc     *http.ResponseController
 	gone   <-chan struct{} // closed when it has to make room
 
 	order lineOrder
 	away  bool // as the client knows it
-	buf   bytes.Buffer
 }
 
 // follow has the board send lines for a while, or with end no more.
@@ -137,7 +127,7 @@ func (s *logStream) run(ctx context.Context) error {
 			if err == nil {
 				ctx = context.WithValue(ctx, callerKey{}, caller)
 			}
-			s.buf.WriteString(":\n\n")
+			s.beat()
 		}
 		if !ask {
 			continue
@@ -163,13 +153,7 @@ func (s *logStream) line(l s4t.LogLine) {
 	if !s.order.fresh(l) || l.At.Before(s.since) {
 		return
 	}
-	b, err := json.Marshal(l)
-	if err != nil {
-		return
-	}
-	s.buf.WriteString("id: " + strconv.FormatUint(l.Seq, 10) + "\ndata: ")
-	s.buf.Write(b)
-	s.buf.WriteString("\n\n")
+	s.event(strconv.FormatUint(l.Seq, 10), "", l)
 }
 
 // tellBoard says how the board is, where the client does not know it yet.
@@ -178,25 +162,9 @@ func (s *logStream) tellBoard(err error) {
 		return
 	}
 	s.away = err != nil
-	n := apiclient.PinNotice{Board: s.board.Name, Status: s4t.BoardOnline, At: time.Now().UTC()}
 	if s.away {
-		n.Status, n.Detail = s4t.BoardOffline, err.Error()
+		s.boardIs(s.board.Name, s4t.BoardOffline, err.Error())
+	} else {
+		s.boardIs(s.board.Name, s4t.BoardOnline, "")
 	}
-	b, err := json.Marshal(n)
-	if err != nil {
-		return
-	}
-	s.buf.WriteString("event: " + apiclient.EventBoard + "\ndata: ")
-	s.buf.Write(b)
-	s.buf.WriteString("\n\n")
-}
-
-// flush writes what there is, at once.
-func (s *logStream) flush() error {
-	if s.buf.Len() == 0 {
-		return nil
-	}
-	err := writeStream(s.w, s.rc, s.buf.Bytes())
-	s.buf.Reset()
-	return err
 }
