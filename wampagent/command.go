@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -28,40 +27,14 @@ const (
 
 // codeSession is what a board's session has to do with the code on the board.
 type codeSession struct {
-	asks                  chan struct{} // a place for each question that the board answers
+	*turns                // of questions
 	reports, runs, tokens *rate.Limiter
 	feeds                 feeds
-
-	mu      sync.Mutex // guards the field below
-	waiting int        // questions that are asked, or wait
 }
 
 func newCodeSession() *codeSession {
 	limiter := func() *rate.Limiter { return rate.NewLimiter(codeRate, codeBurst) }
-	return &codeSession{asks: make(chan struct{}, maxCodeAsks), reports: limiter(), runs: limiter(), tokens: limiter()}
-}
-
-// enter waits until the board can be asked; leave is called after its answer.
-func (s *codeSession) enter(ctx context.Context, op string) (leave func(), err error) {
-	s.mu.Lock()
-	if s.waiting >= maxCodeAsks+maxCodeWaiting {
-		s.mu.Unlock()
-		return nil, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "%d wait for the board's answers already", maxCodeWaiting).After(time.Second)
-	}
-	s.waiting++
-	s.mu.Unlock()
-	done := func() {
-		s.mu.Lock()
-		s.waiting--
-		s.mu.Unlock()
-	}
-	select {
-	case s.asks <- struct{}{}:
-		return func() { <-s.asks; done() }, nil
-	case <-ctx.Done():
-		done()
-		return nil, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "the board is busy with what others asked").After(time.Second)
-	}
+	return &codeSession{turns: newTurns(maxCodeAsks, maxCodeWaiting), reports: limiter(), runs: limiter(), tokens: limiter()}
 }
 
 // codeAsk asks a board about the code on it. One that does not answer is Offline.
@@ -74,6 +47,9 @@ func (a *Agent) codeAsk(ctx context.Context, req wire.BoardCodeAsk) (json.RawMes
 	}
 	op := fmt.Sprintf("ask board %s to %s code", req.Board, s4t.Line(req.Ask.Do, s4t.MaxName))
 	leave, err := s.code.enter(ctx, op)
+	if err != nil && ctx.Err() != nil {
+		return nil, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "the board is busy with what others asked").After(time.Second)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -35,13 +35,12 @@ const (
 // pinSession is what a board's session has to do with pins: those of the board,
 // which are asked and watched, and those of others, which it watches.
 type pinSession struct {
-	asks    chan struct{} // a place for each question that the board answers
+	*turns                // of questions
 	telling chan struct{} // of capacity 1: held while the board is told what is watched
 	samples *rate.Limiter
 	reports *rate.Limiter
 
 	mu       sync.Mutex // guards the fields below; nothing is called with it held
-	waiting  int        // questions that are asked, or wait
 	sinks    map[wire.Sink]*sink
 	incoming map[s4t.BoardID]*incoming // samples of others that are on their way to the board
 }
@@ -54,31 +53,8 @@ type sink struct {
 
 func newPinSession() *pinSession {
 	return &pinSession{
-		asks: make(chan struct{}, maxPinAsks), telling: make(chan struct{}, 1),
+		turns: newTurns(maxPinAsks, maxPinWaiting), telling: make(chan struct{}, 1),
 		samples: rate.NewLimiter(sampleRate, sampleBurst), reports: rate.NewLimiter(reportRate, reportBurst),
-	}
-}
-
-// enter waits until the board can be asked; leave is called after its answer.
-func (p *pinSession) enter(ctx context.Context, op string) (leave func(), err error) {
-	p.mu.Lock()
-	if p.waiting >= maxPinAsks+maxPinWaiting {
-		p.mu.Unlock()
-		return nil, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "%d wait for the board's answers already", maxPinWaiting).After(time.Second)
-	}
-	p.waiting++
-	p.mu.Unlock()
-	done := func() {
-		p.mu.Lock()
-		p.waiting--
-		p.mu.Unlock()
-	}
-	select {
-	case p.asks <- struct{}{}:
-		return func() { <-p.asks; done() }, nil
-	case <-ctx.Done():
-		done()
-		return nil, ctx.Err()
 	}
 }
 
