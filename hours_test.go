@@ -84,8 +84,8 @@ func FuzzProfile(f *testing.F) {
 			t.Fatalf("%q is %v", cpu, v)
 		}
 		if n, err := ParseSize(size); err == nil {
-			if back, err := ParseSize(FormatSize(n)); size != "" && (n <= 0 || back != n || err != nil) {
-				t.Fatalf("%q is %d, %q", size, n, FormatSize(n))
+			if back, err := ParseSize(formatSize(n)); size != "" && (n <= 0 || back != n || err != nil) {
+				t.Fatalf("%q is %d, %q", size, n, formatSize(n))
 			}
 		}
 		h, err := ParseHours(hours, zone)

@@ -1,7 +1,6 @@
 package s4t
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -162,13 +161,4 @@ func plain(text, also string) bool {
 		}
 	}
 	return text != ""
-}
-
-// FormatSize is a number of bytes as ParseSize reads it: "64M".
-func FormatSize(n int64) string {
-	unit := 0
-	for ; n != 0 && n%1024 == 0 && unit < 4; unit++ {
-		n /= 1024
-	}
-	return fmt.Sprint(n) + strings.TrimSpace(" KMGT"[unit:unit+1])
 }

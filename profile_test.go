@@ -1,6 +1,10 @@
 package s4t
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
 func TestProfile(t *testing.T) {
 	for text, want := range map[string]float64{"": 0, "25%": 0.25, "0.25": 0.25, "150%": 1.5, "2": 2, "1%": 0.01, "12.5%": 0.125} {
@@ -19,7 +23,7 @@ func TestProfile(t *testing.T) {
 		}
 	}
 	for n, want := range map[int64]string{0: "0", 64 << 20: "64M", 1000: "1000", 3 << 30: "3G"} {
-		if got := FormatSize(n); got != want {
+		if got := formatSize(n); got != want {
 			t.Errorf("%d is %q", n, got)
 		}
 	}
@@ -38,4 +42,13 @@ func TestProfile(t *testing.T) {
 	if err := (Profile{}).Check(); err != nil {
 		t.Error(err)
 	}
+}
+
+// formatSize is a number of bytes as ParseSize reads it: "64M".
+func formatSize(n int64) string {
+	unit := 0
+	for ; n != 0 && n%1024 == 0 && unit < 4; unit++ {
+		n /= 1024
+	}
+	return fmt.Sprint(n) + strings.TrimSpace(" KMGT"[unit:unit+1])
 }

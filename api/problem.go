@@ -141,24 +141,10 @@ var errTooDeep = errors.New("it nests too deeply")
 // maxDepth bounds the nesting of a body; ours need three levels.
 const maxDepth = 16
 
-// checkDepth walks the brackets of a JSON text, without regard to whether it
-// is one, so that decoding it costs bounded stack and memory.
+// checkDepth refuses a text that nests deeper.
 func checkDepth(b []byte) error {
-	depth, quoted := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return errTooDeep
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
+	if wire.Deeper(b, maxDepth) {
+		return errTooDeep
 	}
 	return nil
 }

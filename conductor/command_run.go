@@ -166,7 +166,10 @@ func (c *Conductor) hearRuns(ctx context.Context, all []heardRun) []outcome[stor
 		if err != nil {
 			return err
 		}
-		at, _ := index(runs, func(r store.Run) s4t.OperationID { return r.ID })
+		at := make(map[s4t.OperationID]int, len(runs))
+		for k, r := range runs {
+			at[r.ID] = k
+		}
 		for i, h := range all {
 			k, there := at[h.state.ID]
 			if !there || runs[k].Run.BoardID != h.board {
@@ -191,15 +194,6 @@ func (c *Conductor) hearRuns(ctx context.Context, all []heardRun) []outcome[stor
 		}
 	}
 	return out
-}
-
-func index[T any, ID comparable](all []T, id func(T) ID) (at map[ID]int, ids []ID) {
-	at = make(map[ID]int, len(all))
-	for i, v := range all {
-		at[id(v)] = i
-		ids = append(ids, id(v))
-	}
-	return at, ids
 }
 
 // hearRun records what is said of one run, which is locked. A run that has ended

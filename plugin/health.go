@@ -71,12 +71,8 @@ func (g *guest) checkHealth(r *running, spec Spec) {
 		if !well {
 			wait = min(wait, checkSoon)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-r.over:
-			timer.Stop()
+		if !r.pause(wait) {
 			return
-		case <-timer.C:
 		}
 	}
 }
@@ -118,12 +114,8 @@ func (g *guest) measure(r *running) {
 			r.tell(verdict{full: fmt.Sprintf("plugins have filled what the board's owner gives: %d bytes of %d; start it, and it runs until they are looked at again", all, given)})
 			return
 		}
-		timer := time.NewTimer(lookEvery)
-		select {
-		case <-r.over:
-			timer.Stop()
+		if !r.pause(lookEvery) {
 			return
-		case <-timer.C:
 		}
 	}
 }
@@ -169,3 +161,15 @@ func used(limit int64, folders ...string) (n int64) {
 
 // owner is the user that a file belongs to.
 func owner(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
+// pause waits while the guest runs, and reports whether it does.
+func (r *running) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-r.over:
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/text/message"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 // Bounds.
@@ -135,21 +136,8 @@ func reason(err *jsonschema.ValidationError) string {
 // with.
 func decode(text []byte) (any, error) {
 	const op = "read JSON"
-	depth, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{', c == '[':
-			if depth++; depth > maxDepth {
-				return nil, s4t.Errorf(s4t.Invalid, op, "", "its arrays and objects are more than %d deep", maxDepth)
-			}
-		case c == '}', c == ']':
-			depth--
-		}
+	if wire.Deeper(text, maxDepth) {
+		return nil, s4t.Errorf(s4t.Invalid, op, "", "its arrays and objects are more than %d deep", maxDepth)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
