@@ -69,6 +69,15 @@ func checkAgent(_ context.Context, x *examination) {
 	}
 }
 
+// diagnosisOf is the diagnosis that a problem of the board names, where it is of
+// what is checked; others are of what that stands on, and found there.
+func diagnosisOf(problemID, check, otherwise string) string {
+	if d, ok := wire.Diagnose(problemID); ok && d.Check == check {
+		return d.ID
+	}
+	return otherwise
+}
+
 // checkPorts looks at what stands in the way of the board's ports.
 func checkPorts(ctx context.Context, x *examination) {
 	if x.Running == nil || len(x.Running.Ports) == 0 {
@@ -77,11 +86,7 @@ func checkPorts(ctx context.Context, x *examination) {
 	survey, err := x.survey()
 	for _, p := range x.Running.Ports {
 		if p.Problem != "" {
-			id := wire.PortDown
-			if d, ok := wire.Diagnose(p.ProblemID); ok && d.Check == "port" {
-				id = d.ID // others are of what a port stands on, and found there
-			}
-			x.found(id, "port "+p.Interface+": "+p.Problem, "")
+			x.found(diagnosisOf(p.ProblemID, "port", wire.PortDown), "port "+p.Interface+": "+p.Problem, "")
 		}
 		if err == nil && p.ProblemID != wire.AddressOverlap {
 			x.overlap(p, survey)
@@ -100,11 +105,7 @@ func checkPlugins(_ context.Context, x *examination) {
 		return
 	}
 	for _, p := range x.Running.Plugins {
-		id := wire.PluginFailed
-		if d, ok := wire.Diagnose(p.ProblemID); ok && d.Check == "plugin" {
-			id = d.ID
-		}
-		x.found(id, "plugin "+p.Name+": "+p.Problem, "")
+		x.found(diagnosisOf(p.ProblemID, "plugin", wire.PluginFailed), "plugin "+p.Name+": "+p.Problem, "")
 	}
 }
 
@@ -114,11 +115,7 @@ func checkServices(_ context.Context, x *examination) {
 		return
 	}
 	for _, s := range x.Running.Services {
-		id := wire.ServiceDown
-		if d, ok := wire.Diagnose(s.ProblemID); ok && d.Check == "service" {
-			id = d.ID
-		}
-		x.found(id, "service "+s.Target+": "+s.Problem, "")
+		x.found(diagnosisOf(s.ProblemID, "service", wire.ServiceDown), "service "+s.Target+": "+s.Problem, "")
 	}
 }
 
