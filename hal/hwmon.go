@@ -3,7 +3,6 @@ package hal
 import (
 	"context"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/stack4things/s4t"
@@ -17,14 +16,15 @@ import (
 // 1-wire slaves, are left to that.
 type hwmonDriver struct{ class string }
 
+// digits are those of numbers in names.
+const digits = "0123456789"
+
 func newHwmon(sys string) Driver { return hwmonDriver{filepath.Join(sys, "class", "hwmon")} }
 
 // Name is sensor.
 func (hwmonDriver) Name() string { return "sensor" }
 
-// hwmonInput is the name of an input; hwmonUnits say what its numbers are.
-var hwmonInput = regexp.MustCompile(`^(temp|in|curr|power|energy|fan|humidity)([0-9]{1,3})_(input|average)$`)
-
+// hwmonUnits say what the numbers of an input are, by what it measures.
 var hwmonUnits = map[string]struct {
 	unit  string
 	scale float64
@@ -49,13 +49,18 @@ func (d hwmonDriver) Scan(context.Context) (list []Found, err error) {
 			continue
 		}
 		for _, name := range files(paths[i]) {
-			m, file := hwmonInput.FindStringSubmatch(name), filepath.Join(paths[i], name)
-			if m == nil || m[3] == "average" && exists(strings.TrimSuffix(file, "average")+"input") {
+			input, which, _ := strings.Cut(name, "_") // "temp12", "input"
+			measure := strings.TrimRight(input, digits)
+			q, known := hwmonUnits[measure]
+			if number := input[len(measure):]; !known || number == "" || len(number) > 3 || which != "input" && which != "average" {
 				continue
 			}
-			q := hwmonUnits[m[1]]
-			p := inputPin("sensor", device, m[1]+m[2], s4t.PinSensor, q.unit)
-			p.Label, _ = readAttribute(filepath.Join(paths[i], m[1]+m[2]+"_label"))
+			file := filepath.Join(paths[i], name)
+			if which == "average" && exists(strings.TrimSuffix(file, "average")+"input") {
+				continue
+			}
+			p := inputPin("sensor", device, input, s4t.PinSensor, q.unit)
+			p.Label, _ = readAttribute(filepath.Join(paths[i], input+"_label"))
 			list = append(list, Found{Pin: p, Open: openAttribute(file, q.scale)})
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,9 +32,21 @@ func newIIO(sys, dev, driver string) Driver {
 // Name is adc, or sensor.
 func (d iioDriver) Name() string { return d.driver }
 
-// iioChannel is the name of a channel's file: direction, type, the rest of its name, and
-// whether the number is raw.
-var iioChannel = regexp.MustCompile(`^(in|out)_([a-z]+)([a-zA-Z0-9_-]{0,40})_(raw|input)$`)
+// iioChannel takes the name of a channel's file apart, "in_voltage0-voltage1_raw": direction,
+// type, the rest of its name, and whether the number is raw. Of another file ok is false.
+func iioChannel(file string) (direction, kind, rest string, raw, ok bool) {
+	direction, name, _ := strings.Cut(file, "_")
+	last := strings.LastIndexByte(name, '_')
+	if direction != "in" && direction != "out" || last < 0 {
+		return "", "", "", false, false
+	}
+	name, form := name[:last], name[last+1:]
+	const lower, upper = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	rest = strings.TrimLeft(name, lower)
+	kind = strings.TrimSuffix(name, rest)
+	odd := strings.ContainsFunc(rest, func(r rune) bool { return !strings.ContainsRune(lower+upper+digits+"_-", r) })
+	return direction, kind, rest, form == "raw", kind != "" && len(rest) <= 40 && !odd && (form == "raw" || form == "input")
+}
 
 // iioUnits are the units of the types, with what makes them of the kernel's.
 var iioUnits = map[string]struct {
@@ -62,27 +73,28 @@ func (d iioDriver) Scan(context.Context) (list []Found, err error) {
 	}
 	for i, device := range different(labels, numbers) {
 		for _, base := range files(paths[i]) {
-			m, file := iioChannel.FindStringSubmatch(base), filepath.Join(paths[i], base)
-			if m == nil || m[4] == "raw" && exists(strings.TrimSuffix(file, "raw")+"input") {
+			direction, measure, rest, raw, ok := iioChannel(base)
+			file := filepath.Join(paths[i], base)
+			if !ok || raw && exists(strings.TrimSuffix(file, "raw")+"input") {
 				continue // not a channel, or there is the processed value too
 			}
-			if converter := m[1] == "out" || m[2] == "voltage" || m[2] == "current"; converter != (d.driver == "adc") {
+			if converter := direction == "out" || measure == "voltage" || measure == "current"; converter != (d.driver == "adc") {
 				continue
 			}
-			kind, q := s4t.PinSensor, iioUnits[m[2]]
+			kind, q := s4t.PinSensor, iioUnits[measure]
 			if d.driver == "adc" {
 				kind = s4t.PinAnalog
 			}
 			if q.scale == 0 {
 				q.scale = 1
 			}
-			name := m[2] + m[3]
+			name := measure + rest
 			p := inputPin(d.driver, device, part(name), kind, q.unit)
-			if m[1] == "out" {
+			if direction == "out" {
 				p = outputPin(d.driver, device, part("out-"+name), kind, q.unit, "the converter stays at its value when lightning-rod dies")
 			}
-			p.Label, _ = readAttribute(filepath.Join(paths[i], m[1]+"_"+name+"_label"))
-			l := iio{dir: paths[i], dev: filepath.Join(d.dev, numbers[i]), direction: m[1], kind: m[2], name: name, raw: m[4] == "raw", writes: m[1] == "out"}
+			p.Label, _ = readAttribute(filepath.Join(paths[i], direction+"_"+name+"_label"))
+			l := iio{dir: paths[i], dev: filepath.Join(d.dev, numbers[i]), direction: direction, kind: measure, name: name, raw: raw, writes: direction == "out"}
 			l.path, l.scale = file, q.scale
 			list = append(list, Found{Pin: p, Open: l.open})
 		}
@@ -267,24 +279,31 @@ type iioElement struct {
 	shift  int
 }
 
-var iioType = regexp.MustCompile(`^(le|be):([su])([0-9]{1,2})/([0-9]{1,2})(?:X([0-9]{1,2}))?>>([0-9]{1,2})$`)
-
 func parseIIOElement(text string) (iioElement, error) {
 	bad := fmt.Errorf("the device says %q of a channel, which is no type: %w", s4t.Line(text, 32), syscall.EIO)
-	m := iioType.FindStringSubmatch(text)
-	if m == nil {
+	order, rest, _ := strings.Cut(text, ":")
+	signed := strings.HasPrefix(rest, "s")
+	if !signed && !strings.HasPrefix(rest, "u") || order != "le" && order != "be" {
 		return iioElement{}, bad
 	}
-	number := func(s string) int { n, _ := strconv.Atoi(s); return n }
-	e := iioElement{order: binary.LittleEndian, signed: m[2] == "s", bits: number(m[3]), bytes: number(m[4]) / 8, repeat: 1, shift: number(m[6])}
-	if m[1] == "be" {
+	value, rest, _ := strings.Cut(rest[1:], "/")
+	storage, shift, _ := strings.Cut(rest, ">>")
+	storage, repeat, repeated := strings.Cut(storage, "X")
+	if !repeated {
+		repeat = "1"
+	}
+	var n [4]int // bits of the value, bits with what it is filled up with, values, shift
+	for i, s := range []string{value, storage, repeat, shift} {
+		if len(s) < 1 || len(s) > 2 || strings.Trim(s, digits) != "" {
+			return iioElement{}, bad
+		}
+		n[i], _ = strconv.Atoi(s)
+	}
+	e := iioElement{order: binary.LittleEndian, signed: signed, bits: n[0], bytes: n[1] / 8, repeat: n[2], shift: n[3]}
+	if order == "be" {
 		e.order = binary.BigEndian
 	}
-	if m[5] != "" {
-		e.repeat = number(m[5])
-	}
-	storage := 8 * e.bytes
-	if storage != number(m[4]) || storage&(storage-1) != 0 || e.bytes < 1 || e.bits < 1 || e.bits+e.shift > storage || e.repeat < 1 {
+	if 8*e.bytes != n[1] || n[1]&(n[1]-1) != 0 || e.bytes < 1 || e.bits < 1 || e.bits+e.shift > n[1] || e.repeat < 1 {
 		return iioElement{}, bad
 	}
 	return e, nil

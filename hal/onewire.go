@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -25,9 +24,16 @@ func newOneWire(sys string) Driver {
 // oneWirePeriod is the default period of sampling.
 const oneWirePeriod = 10 * time.Second
 
-// oneWireFamilies are the numbers that thermometers begin with: DS18S20,
-// DS1822, DS18B20, DS1825, DS28EA00.
-var oneWireFamilies = regexp.MustCompile(`^(10|22|28|3b|42)-[0-9a-f]{12}$`)
+// isThermometer says whether a slave's name, "28-0316a2795cff", begins with the family of a
+// thermometer: DS18S20, DS1822, DS18B20, DS1825, DS28EA00.
+func isThermometer(name string) bool {
+	family, number, _ := strings.Cut(name, "-")
+	switch family {
+	case "10", "22", "28", "3b", "42":
+		return len(number) == 12 && strings.Trim(number, digits+"abcdef") == ""
+	}
+	return false
+}
 
 // Name is onewire.
 func (oneWireDriver) Name() string { return "onewire" }
@@ -40,7 +46,7 @@ func (d oneWireDriver) Scan(context.Context) (list []Found, err error) {
 	}
 	for i, name := range names {
 		file := filepath.Join(paths[i], "w1_slave")
-		if !oneWireFamilies.MatchString(name) || !exists(file) {
+		if !isThermometer(name) || !exists(file) {
 			continue
 		}
 		list = append(list, Found{Pin: inputPin("onewire", name, "temperature", s4t.PinSensor, "degC"), Period: oneWirePeriod, Open: func() (Line, error) {
