@@ -2,6 +2,7 @@ package s4t
 
 import (
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -171,7 +172,7 @@ func (h Hours) spans(t time.Time) []span {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b span) int { return a.start.Compare(b.start) })
+	sort.Slice(all, func(i, j int) bool { return all[i].start.Before(all[j].start) })
 	merged := all[:0]
 	for _, s := range all {
 		if last := len(merged) - 1; last >= 0 && !s.start.After(merged[last].end) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -195,7 +196,7 @@ func (s *remoteSource) look(ctx context.Context) error {
 	if err != nil || unchanged {
 		return err
 	}
-	slices.SortFunc(list, func(a, b wire.PinBoard) int { return cmp.Compare(a.Name, b.Name) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := map[string]pinfs.Board{}
@@ -241,7 +242,7 @@ func nodesOf(pins []s4t.Pin) []pinfs.Node {
 	for i, p := range pins {
 		nodes[i].Pin = p
 	}
-	slices.SortFunc(nodes, func(a, b pinfs.Node) int { return cmp.Compare(a.Name, b.Name) })
+	sort.Slice(nodes, func(i, j int) bool { return nodes[i].Name < nodes[j].Name })
 	return nodes
 }
 

@@ -3,8 +3,7 @@ package lightningrod
 import (
 	"context"
 	"maps"
-	"slices"
-	"strings"
+	"sort"
 	"sync"
 
 	"github.com/stack4things/s4t"
@@ -157,5 +156,5 @@ func pluginStatus(id string, d wire.DesiredPlugin, problemID string, now s4t.Plu
 }
 
 func sortPlugins(list []PluginStatus) {
-	slices.SortFunc(list, func(a, b PluginStatus) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 }

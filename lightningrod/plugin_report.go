@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
-	"strings"
+	"sort"
 	"sync"
 	"time"
 
@@ -161,7 +161,7 @@ func (g *guests) commands() []s4t.Command { return g.with(g.manager.Commands()) 
 // with adds those of the board's owner to those of plugins.
 func (g *guests) with(plugins []s4t.Command) []s4t.Command {
 	all := append(g.owned(), plugins...)
-	slices.SortStableFunc(all, func(a, b s4t.Command) int { return strings.Compare(a.Name, b.Name) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	all = slices.CompactFunc(all, func(a, b s4t.Command) bool { return a.Name == b.Name })
 	if all == nil {
 		all = []s4t.Command{}

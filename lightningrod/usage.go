@@ -1,12 +1,11 @@
 package lightningrod
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
-	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -160,7 +159,7 @@ func (u *usage) list() []s4t.Usage {
 			list = append(list, l)
 		}
 	}
-	slices.SortFunc(list, func(a, b s4t.Usage) int { return cmp.Compare(a.Project, b.Project) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Project < list[j].Project })
 	return list
 }
 

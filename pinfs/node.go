@@ -2,6 +2,7 @@ package pinfs
 
 import (
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/stack4things/s4t"
@@ -182,7 +183,7 @@ func (b *board) index(before *board) {
 		}
 	}
 	closeTo(0)
-	slices.SortStableFunc(b.links, func(x, y link) int { return strings.Compare(b.Pins[x.pin].Label, b.Pins[y.pin].Label) })
+	sort.SliceStable(b.links, func(i, j int) bool { return b.Pins[b.links[i].pin].Label < b.Pins[b.links[j].pin].Label })
 	b.links = slices.CompactFunc(b.links, func(x, y link) bool { return b.Pins[x.pin].Label == b.Pins[y.pin].Label })
 	for i := range b.links {
 		l := &b.links[i]
@@ -204,7 +205,7 @@ func valid(pins []Node) []Node {
 	for i := range pins {
 		if !ok(&pins[i]) || i > 0 && pins[i-1].Name >= pins[i].Name {
 			list := slices.DeleteFunc(slices.Clone(pins), func(n Node) bool { return !ok(&n) })
-			slices.SortStableFunc(list, func(x, y Node) int { return strings.Compare(x.Name, y.Name) })
+			sort.SliceStable(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 			return slices.CompactFunc(list, func(x, y Node) bool { return x.Name == y.Name })
 		}
 	}

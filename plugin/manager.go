@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -321,7 +322,7 @@ func (m *Manager) Commands() []s4t.Command {
 			list = append(list, c)
 		}
 	}
-	slices.SortFunc(list, func(a, b s4t.Command) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	return list
 }
 

@@ -1,10 +1,9 @@
 package vnet
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
+	"sort"
 
 	"github.com/stack4things/s4t"
 )
@@ -82,7 +81,7 @@ func ChoosePrefix(used []netip.Prefix) netip.Prefix {
 			taken = append(taken, span{number(p.Masked().Addr()), number(lastAddr(p.Masked()))})
 		}
 	}
-	slices.SortFunc(taken, func(x, y span) int { return cmp.Compare(x.first, y.first) })
+	sort.Slice(taken, func(i, j int) bool { return taken[i].first < taken[j].first })
 	for _, block := range []span{{10<<16 | 77<<8, 10<<16 | 0xffff}, {172<<16 | 16<<8, 172<<16 | 0x1fff}, {192<<16 | 168<<8, 192<<16 | 168<<8 | 0xff}} {
 		free := block.first
 		for _, s := range taken {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -128,7 +129,7 @@ func ParseManifest(text []byte) (Manifest, error) {
 	if c.err != nil {
 		return Manifest{}, c.err
 	}
-	slices.SortFunc(m.Commands, func(a, b s4t.Command) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(m.Commands, func(i, j int) bool { return m.Commands[i].Name < m.Commands[j].Name })
 	return m, m.Validate()
 }
 

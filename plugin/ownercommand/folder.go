@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"syscall"
@@ -63,7 +64,7 @@ func (c *Commands) Commands() []s4t.Command {
 	for _, cmd := range c.byName {
 		list = append(list, cmd.Command)
 	}
-	slices.SortFunc(list, func(a, b s4t.Command) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	return list
 }
 
