@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -52,18 +53,17 @@ func newCodes() codes {
 }
 
 // code returns what a board reported last.
-func (c *Conductor) code(tx *store.Tx, op string, board s4t.BoardID) (boardCode, error) {
-	digest, err := tx.CodeDigest(board)
-	if err != nil || digest == "" {
-		return boardCode{}, err
+func (c *Conductor) code(tx *store.Tx, op string, r store.Route) (boardCode, error) {
+	if r.Code == "" {
+		return boardCode{}, nil
 	}
 	c.codes.mu.Lock()
-	code, known := c.codes.byDigest[digest]
+	code, known := c.codes.byDigest[r.Code]
 	c.codes.mu.Unlock()
 	if known {
 		return code, nil
 	}
-	kept, err := tx.BoardCode(board)
+	kept, err := tx.BoardCode(r.ID)
 	if err != nil {
 		return boardCode{}, err
 	}
@@ -87,7 +87,7 @@ func (c *Conductor) findCommand(tx *store.Tx, caller wire.Caller, op, board, nam
 	if r, err = findRoute(tx, caller, op, board); err != nil {
 		return r, cmd, err
 	}
-	code, err := c.code(tx, op, r.ID)
+	code, err := c.code(tx, op, r)
 	if err != nil {
 		return r, cmd, err
 	}
@@ -97,6 +97,34 @@ func (c *Conductor) findCommand(tx *store.Tx, caller wire.Caller, op, board, nam
 	}
 	cmd.Board, cmd.BoardID = r.Name, r.ID
 	return r, cmd, nil
+}
+
+// commandLookup asks for a command of a board.
+type commandLookup struct {
+	caller             wire.Caller
+	op, board, command string
+}
+
+// foundCommand is a command, and the way to its board.
+type foundCommand struct {
+	route store.Route
+	cmd   s4t.Command
+}
+
+// findCommands finds commands that are asked for together.
+func (c *Conductor) findCommands(ctx context.Context, reqs []commandLookup) []outcome[foundCommand] {
+	out := make([]outcome[foundCommand], len(reqs))
+	err := c.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		for i, req := range reqs {
+			o := &out[i]
+			o.reply.route, o.reply.cmd, o.err = c.findCommand(tx, req.caller, req.op, req.board, req.command)
+		}
+		return nil
+	})
+	for i := range out {
+		out[i].err = cmp.Or(out[i].err, err)
+	}
+	return out
 }
 
 // runOp is what is attempted.
@@ -199,15 +227,11 @@ func timeoutOf(cmd s4t.Command, deadline time.Duration) time.Duration {
 // runCommand records a run and has the board run it. The board is waited for so long
 // to end it.
 func (c *Conductor) runCommand(ctx context.Context, op string, req wire.CommandRun, wait time.Duration) (store.Run, error) {
-	var r store.Route
-	var cmd s4t.Command
-	err := c.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		r, cmd, err = c.findCommand(tx, req.Caller, op, req.Board, req.Command)
-		return err
-	})
+	found, err := c.commandLookups.do(ctx, commandLookup{req.Caller, op, req.Board, req.Command})
 	if err != nil {
 		return store.Run{}, err
 	}
+	r, cmd := found.route, found.cmd
 	if err := c.checkParams(op, cmd, req.Params); err != nil {
 		return store.Run{}, err
 	}

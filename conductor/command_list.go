@@ -23,7 +23,7 @@ func (c *Conductor) commandList(ctx context.Context, req wire.CommandList) (wire
 			if err != nil {
 				return list, err
 			}
-			code, err := c.code(tx, op, r.ID)
+			code, err := c.code(tx, op, r)
 			if err != nil {
 				return list, err
 			}
@@ -84,7 +84,7 @@ func (c *Conductor) commandsOfSome(tx *store.Tx, op string, req wire.CommandList
 		if err != nil {
 			return list, err
 		}
-		code, err := c.code(tx, op, r.ID)
+		code, err := c.code(tx, op, r)
 		if err != nil {
 			return list, err
 		}

@@ -80,7 +80,7 @@ func (c *Conductor) settle(ctx context.Context, board s4t.BoardID) error {
 			return err
 		}
 		if r, err = tx.Route(board); err == nil {
-			code, err = c.code(tx, op, board)
+			code, err = c.code(tx, op, r)
 		}
 		return err
 	})
@@ -281,7 +281,7 @@ func (c *Conductor) boardRuns(ctx context.Context, req wire.RunReport) (heard wi
 			return stale(op)
 		}
 		if open, err = tx.OpenCommands(req.Board, ids); err == nil && req.Full {
-			code, err = c.code(tx, op, req.Board)
+			code, err = c.code(tx, op, r)
 		}
 		return err
 	})

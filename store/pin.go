@@ -21,12 +21,13 @@ type Route struct {
 	Status    s4t.BoardStatus
 	WAMPAgent s4t.AgentID
 	Epoch     int64
+	Code      string // digest of the copy of its code, empty where there is none
 }
 
-var routeSelect = `SELECT b.id, b.name, b.project, ` + statusOf("p") + `, p.wamp_agent, p.epoch FROM boards b JOIN presence p ON p.board = b.id `
+var routeSelect = `SELECT b.id, b.name, b.project, ` + statusOf("p") + `, p.wamp_agent, p.epoch, COALESCE(c.digest, '') FROM boards b JOIN presence p ON p.board = b.id LEFT JOIN board_code c ON c.board = b.id `
 
 func scanRoute(s scanner) (r Route, err error) {
-	err = s.Scan(&r.ID, &r.Name, &r.Project, &r.Status, &r.WAMPAgent, &r.Epoch)
+	err = s.Scan(&r.ID, &r.Name, &r.Project, &r.Status, &r.WAMPAgent, &r.Epoch, &r.Code)
 	return r, err
 }
 
