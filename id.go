@@ -3,10 +3,12 @@ package s4t
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"strings"
+	"time"
 )
 
-// Identifiers are lower-case UUIDs (RFC 9562, version 4), for example
+// Identifiers are lower-case UUIDs (RFC 9562, version 4; of operations version 7), for example
 // "3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c11". Each noun has a type of its own, so
 // that a port cannot be passed where a board is meant.
 type (
@@ -34,6 +36,15 @@ func NewID() string {
 	b[8] = b[8]&0x3f | 0x80
 	h := hex.EncodeToString(b[:])
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// NewOperationID returns a fresh identifier of an operation. It begins with the time, in
+// milliseconds (RFC 9562, version 7): what is recorded together lies together in the
+// database's indexes, so that a commit writes fewer pages.
+func NewOperationID() OperationID {
+	id := NewID()
+	ms := fmt.Sprintf("%012x", time.Now().UnixMilli())
+	return OperationID(ms[:8] + "-" + ms[8:] + "-7" + id[15:])
 }
 
 // IsID reports whether s is a well-formed identifier. Names must not be, so

@@ -238,7 +238,7 @@ func (c *Conductor) runCommand(ctx context.Context, op string, req wire.CommandR
 	if r.Status != s4t.BoardOnline && req.Queue == 0 {
 		return store.Run{}, s4t.Errorf(s4t.Offline, op, fmt.Sprintf("`s4t doctor %s` says what is known; --queue 1h has it run when the board is back", r.Name), "the board is not online")
 	}
-	got, err := c.inserts.do(ctx, c.newRun(req, r, timeoutOf(cmd, req.Deadline)))
+	got, err := c.records.do(ctx, runRecord{fresh: c.newRun(req, r, timeoutOf(cmd, req.Deadline))})
 	if err != nil {
 		return store.Run{}, err
 	}
@@ -312,7 +312,7 @@ func (c *Conductor) sendRun(ctx context.Context, op string, r store.Route, cmd s
 		return run, s4t.Errorf(s4t.Offline, op, fmt.Sprintf("`s4t operation show %s` says later whether it ran", run.ID), "the board did not answer within %v; it runs operation %s in the next %v or never", codeAnswerTime, run.ID, beginWithin)
 	}
 	c.checkResult(cmd, &state)
-	return c.heard.do(ctx, heardRun{board: r.ID, state: state, direct: true})
+	return c.hear(ctx, heardRun{board: r.ID, state: state, direct: true})
 }
 
 // refuses reports whether an error says that the board did not take a run, and will

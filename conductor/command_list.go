@@ -178,7 +178,7 @@ func (c *Conductor) commandCancel(ctx context.Context, req wire.RefRequest) (s4t
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatherTimeout)
 	defer cancel()
-	now, err := c.heard.do(ctx, heardRun{board: r.ID, state: state})
+	now, err := c.hear(ctx, heardRun{board: r.ID, state: state})
 	return now.Operation.Operation, err
 }
 

@@ -20,19 +20,25 @@ type newRun struct {
 	audit s4t.AuditRecord
 }
 
-// insertedRun is what became of it.
-type insertedRun struct {
+// runRecord is what is to be recorded: a new run, or else what is heard of one.
+type runRecord struct {
+	fresh *newRun
+	heard heardRun
+}
+
+// recordedRun is how the run is then.
+type recordedRun struct {
 	run    store.Run
-	before bool // it is one that was there before, with the same key
+	before bool // a new one was there before, with the same key
 }
 
 // newRun is the run that a request asks for.
-func (c *Conductor) newRun(req wire.CommandRun, r store.Route, timeout time.Duration) newRun {
+func (c *Conductor) newRun(req wire.CommandRun, r store.Route, timeout time.Duration) *newRun {
 	now := c.now()
 	run := store.Run{
 		Operation: store.Operation{
 			Operation: s4t.Operation{
-				ID: s4t.OperationID(s4t.NewID()), Kind: store.KindRun, Project: r.Project, Object: string(r.ID), Status: s4t.OperationAccepted, CreatedAt: now,
+				ID: s4t.NewOperationID(), Kind: store.KindRun, Project: r.Project, Object: string(r.ID), Status: s4t.OperationAccepted, CreatedAt: now,
 				Run: &s4t.CommandRun{Board: r.Name, BoardID: r.ID, Command: req.Command, Params: req.Params, Key: req.Key},
 			},
 			Name: r.Name,
@@ -45,7 +51,7 @@ func (c *Conductor) newRun(req wire.CommandRun, r store.Route, timeout time.Dura
 		run.Status, run.Run.ExpiresAt, run.Before, run.Due = s4t.OperationQueued, &expires, time.Time{}, expires
 	}
 	run.Steps = appendState(nil, run.Status, now)
-	return newRun{run, s4t.AuditRecord{At: now, User: req.Caller.User, Project: r.Project, Action: store.KindRun, Object: string(r.ID), Name: r.Name, Board: r.ID, Outcome: "ok", Detail: req.Command}}
+	return &newRun{run, s4t.AuditRecord{At: now, User: req.Caller.User, Project: r.Project, Action: store.KindRun, Object: string(r.ID), Name: r.Name, Board: r.ID, Outcome: "ok", Detail: req.Command}}
 }
 
 // appendState appends a state of a run to its steps: not before the last of them.
@@ -67,55 +73,60 @@ type runKey struct {
 	key     string
 }
 
-// insertRuns records runs that come together. Of one key only the first is.
-func (c *Conductor) insertRuns(ctx context.Context, reqs []newRun) []outcome[insertedRun] {
-	var out []outcome[insertedRun]
-	insert := func() error {
-		return c.change(ctx, func(ch *change) (err error) {
-			out, err = ch.insertRuns(reqs)
-			return err
+// recordRuns records new runs and what is heard of others, in one transaction.
+func (c *Conductor) recordRuns(ctx context.Context, reqs []runRecord) []outcome[recordedRun] {
+	out := make([]outcome[recordedRun], len(reqs))
+	record := func() error {
+		return c.change(ctx, func(ch *change) error {
+			clear(out)
+			if err := ch.insertRuns(reqs, out); err != nil {
+				return err
+			}
+			return ch.hearRuns(reqs, out)
 		})
 	}
-	err := insert()
+	err := record()
 	if err == nil {
 		return out
 	}
 	if len(reqs) == 1 {
-		if s4t.KindOf(err) == s4t.Conflict && reqs[0].run.Run.Key != "" { // another conductor was first: it is found now
-			err = insert()
+		if fresh := reqs[0].fresh; s4t.KindOf(err) == s4t.Conflict && fresh != nil && fresh.run.Run.Key != "" { // another conductor was first: it is found now
+			err = record()
 		}
 		if err != nil {
-			out = []outcome[insertedRun]{{err: err}}
+			out[0] = outcome[recordedRun]{err: err}
 		}
 		return out
 	}
-	out = make([]outcome[insertedRun], len(reqs))
 	for i := range reqs { // none suffers for another
-		out[i] = c.insertRuns(ctx, reqs[i:i+1])[0]
+		out[i] = c.recordRuns(ctx, reqs[i:i+1])[0]
 	}
 	return out
 }
 
-func (ch *change) insertRuns(reqs []newRun) ([]outcome[insertedRun], error) {
-	out := make([]outcome[insertedRun], len(reqs))
+// insertRuns records the new runs among reqs. Of one key only the first is.
+func (ch *change) insertRuns(reqs []runRecord, out []outcome[recordedRun]) error {
 	first := map[runKey]int{}
 	open := map[s4t.BoardID]int{}
 	var fresh []store.Run
 	var audits []s4t.AuditRecord
 	for i, req := range reqs {
-		run := req.run
+		if req.fresh == nil {
+			continue
+		}
+		run := req.fresh.run
 		if k := (runKey{run.Run.BoardID, run.Project, run.Run.Key}); k.key != "" {
 			if at, there := first[k]; there {
-				out[i].reply = insertedRun{out[at].reply.run, true}
+				out[i].reply = recordedRun{out[at].reply.run, true}
 				continue
 			}
 			was, err := ch.RunOfKey(k.board, k.project, k.key)
 			if err == nil {
-				out[i].reply = insertedRun{was, true}
+				out[i].reply = recordedRun{was, true}
 				continue
 			}
 			if s4t.KindOf(err) != s4t.NotFound {
-				return nil, err
+				return err
 			}
 			first[k] = i
 		}
@@ -124,7 +135,7 @@ func (ch *change) insertRuns(reqs []newRun) ([]outcome[insertedRun], error) {
 			if !counted {
 				var err error
 				if n, err = ch.CountOpenRuns(run.Run.BoardID); err != nil {
-					return nil, err
+					return err
 				}
 			}
 			if n >= maxOpenRuns {
@@ -136,12 +147,12 @@ func (ch *change) insertRuns(reqs []newRun) ([]outcome[insertedRun], error) {
 			ch.operationEvent("operation.started", run.Operation, run.Run.Command)
 		}
 		out[i].reply.run = run
-		fresh, audits = append(fresh, run), append(audits, req.audit)
+		fresh, audits = append(fresh, run), append(audits, req.fresh.audit)
 	}
 	if err := ch.InsertRuns(fresh); err != nil {
-		return nil, err
+		return err
 	}
-	return out, ch.InsertAudits(audits)
+	return ch.InsertAudits(audits)
 }
 
 // heardRun is what a board says of a run, or what is known of it without the board.
@@ -152,48 +163,45 @@ type heardRun struct {
 	unsent bool // it holds only where no board was told of the run
 }
 
-// hearRuns records what boards say of runs, together.
-func (c *Conductor) hearRuns(ctx context.Context, all []heardRun) []outcome[store.Run] {
-	out := make([]outcome[store.Run], len(all))
-	err := c.change(ctx, func(ch *change) error {
-		clear(out)
-		ids := make([]s4t.OperationID, len(all))
-		for i, h := range all {
-			ids[i] = h.state.ID
+// hearRuns records what is heard of runs among reqs.
+func (ch *change) hearRuns(reqs []runRecord, out []outcome[recordedRun]) error {
+	var ids []s4t.OperationID
+	for _, req := range reqs {
+		if req.fresh == nil {
+			ids = append(ids, req.heard.state.ID)
 		}
-		slices.Sort(ids)
-		runs, err := ch.LockRuns(slices.Compact(ids))
-		if err != nil {
+	}
+	slices.Sort(ids)
+	runs, err := ch.LockRuns(slices.Compact(ids))
+	if err != nil {
+		return err
+	}
+	at := make(map[s4t.OperationID]int, len(runs))
+	for k, r := range runs {
+		at[r.ID] = k
+	}
+	for i, req := range reqs {
+		if req.fresh != nil {
+			continue
+		}
+		h := req.heard
+		k, there := at[h.state.ID]
+		if !there || runs[k].Run.BoardID != h.board {
+			out[i].err = s4t.Errorf(s4t.NotFound, fmt.Sprintf("record how operation %q is", h.state.ID), "", "board %s has no such run", h.board)
+			continue
+		}
+		if err := ch.hearRun(&runs[k], h); err != nil {
 			return err
 		}
-		at := make(map[s4t.OperationID]int, len(runs))
-		for k, r := range runs {
-			at[r.ID] = k
-		}
-		for i, h := range all {
-			k, there := at[h.state.ID]
-			if !there || runs[k].Run.BoardID != h.board {
-				out[i].err = s4t.Errorf(s4t.NotFound, fmt.Sprintf("record how operation %q is", h.state.ID), "", "board %s has no such run", h.board)
-				continue
-			}
-			if err := ch.hearRun(&runs[k], h); err != nil {
-				return err
-			}
-			out[i].reply = runs[k]
-		}
-		return nil
-	})
-	if err == nil {
-		return out
+		out[i].reply.run = runs[k]
 	}
-	for i := range all {
-		if len(all) == 1 {
-			out[i].err = err
-		} else {
-			out[i] = c.hearRuns(ctx, all[i:i+1])[0]
-		}
-	}
-	return out
+	return nil
+}
+
+// hear records what is heard of one run, and returns how it is then.
+func (c *Conductor) hear(ctx context.Context, h heardRun) (store.Run, error) {
+	recorded, err := c.records.do(ctx, runRecord{heard: h})
+	return recorded.run, err
 }
 
 // hearRun records what is said of one run, which is locked. A run that has ended

@@ -148,7 +148,11 @@ func (c *Conductor) takeStates(ctx context.Context, board s4t.BoardID, code boar
 // hearAll records what is known of several runs.
 func (c *Conductor) hearAll(ctx context.Context, all []heardRun) error {
 	for some := range slices.Chunk(all, together) {
-		for _, o := range c.hearRuns(ctx, some) {
+		records := make([]runRecord, len(some))
+		for i, h := range some {
+			records[i].heard = h
+		}
+		for _, o := range c.recordRuns(ctx, records) {
 			if o.err != nil && s4t.KindOf(o.err) != s4t.NotFound {
 				return o.err
 			}

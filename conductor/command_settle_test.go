@@ -185,7 +185,7 @@ func TestTheConductorEndsInBetween(t *testing.T) {
 	req := moveTo3
 	req.Caller, req.Params = l.member, json.RawMessage(`{"to":3}`)
 	lost := l.c.newRun(req, store.Route{ID: f.id, Name: "gate", Project: projectID}, time.Minute)
-	if _, err := l.c.inserts.do(t.Context(), lost); err != nil {
+	if _, err := l.c.records.do(t.Context(), runRecord{fresh: lost}); err != nil {
 		t.Fatal(err)
 	}
 	l.stop()

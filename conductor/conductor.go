@@ -60,8 +60,7 @@ type Conductor struct {
 	fleetRuns        *questions // commands of fleets
 	bundleReads      *questions // bundles that are read to their end
 	commandLookups   *gather[commandLookup, foundCommand]
-	inserts          *gather[newRun, insertedRun]
-	heard            *gather[heardRun, store.Run]
+	records          *gather[runRecord, recordedRun]
 	healths          *gather[wire.HealthReport, wire.Empty]
 	codes            codes
 	settles          settles
@@ -115,8 +114,7 @@ func New(cfg Config) (*Conductor, error) {
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.reports = &gather[wire.BoardReport, wire.Empty]{run: c.boardReports}
 	c.commandLookups = &gather[commandLookup, foundCommand]{run: c.findCommands}
-	c.inserts = &gather[newRun, insertedRun]{run: c.insertRuns}
-	c.heard = &gather[heardRun, store.Run]{run: c.hearRuns}
+	c.records = &gather[runRecord, recordedRun]{run: c.recordRuns}
 	c.healths = &gather[wire.HealthReport, wire.Empty]{run: c.takeHealths}
 	c.Register(cfg.Mux)
 	return c, nil

@@ -43,7 +43,7 @@ func (ch *change) begin(kind string, project s4t.ProjectID, object, name string,
 	ch.start = &begun{
 		op: store.Operation{
 			Operation: s4t.Operation{
-				ID: s4t.OperationID(s4t.NewID()), Kind: kind, Project: project, Object: object,
+				ID: s4t.NewOperationID(), Kind: kind, Project: project, Object: object,
 				Status: s4t.OperationRunning, Steps: appendStep(appendStep(nil, stepAsk, received), stepQueue, received), CreatedAt: received,
 			},
 			Name: name,

@@ -120,7 +120,7 @@ func (ch *change) beginPinWrite(op string, r store.Route, ask wire.PinAsk, recei
 	}
 	o := store.Operation{
 		Operation: s4t.Operation{
-			ID: s4t.OperationID(s4t.NewID()), Kind: opPinWrite, Project: r.Project, Object: string(r.ID), Status: s4t.OperationRunning,
+			ID: s4t.NewOperationID(), Kind: opPinWrite, Project: r.Project, Object: string(r.ID), Status: s4t.OperationRunning,
 			Steps: appendStep(appendStep(nil, stepAsk, received), stepQueue, received), CreatedAt: received,
 		},
 		Name: r.Name,

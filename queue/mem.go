@@ -50,6 +50,7 @@ type server struct {
 	gone  chan struct{} // closed when it takes no more
 	done  chan struct{} // closed when every handler has ended
 	load  atomic.Int64  // messages waiting or running
+	idle  atomic.Int64  // workers that wait for a message
 }
 
 // message on its way to one server.
@@ -182,6 +183,7 @@ func (m *Mem) Serve(ctx context.Context, topic, name string, workers int, h Hand
 
 	var running sync.WaitGroup
 	slots := make(chan struct{}, workers)
+	again := make(chan *message) // to a worker that has nothing to do
 serve:
 	for {
 		select {
@@ -193,10 +195,11 @@ serve:
 		case <-ctx.Done():
 			break serve
 		case msg := <-s.inbox:
-			running.Go(func() {
-				s.handle(ctx, m.log, h, msg)
-				<-slots
-			})
+			select {
+			case again <- msg:
+			default:
+				running.Go(func() { s.work(ctx, m.log, h, msg, slots, again) })
+			}
 		}
 	}
 	m.remove(topic, s)
@@ -206,6 +209,28 @@ serve:
 	running.Wait()
 	close(s.done)
 	return nil
+}
+
+// maxIdle is how many workers of a server wait for more.
+const maxIdle = 64
+
+// work handles msg and, while not too many others wait for the same, what comes next: a
+// handler that asks a database grows its goroutine's stack, which is better done once.
+func (s *server) work(ctx context.Context, log *slog.Logger, h Handler, msg *message, slots <-chan struct{}, again <-chan *message) {
+	for {
+		s.handle(ctx, log, h, msg)
+		<-slots
+		if s.idle.Add(1) > maxIdle {
+			s.idle.Add(-1)
+			return
+		}
+		select {
+		case msg = <-again:
+			s.idle.Add(-1)
+		case <-s.gone:
+			return
+		}
+	}
 }
 
 // handle runs the handler for one message, with a context that ends with the

@@ -36,7 +36,7 @@ func TestWhenThereIsNothingToWaitForAnyMore(t *testing.T) {
 // newOperation adds an operation that runs.
 func newOperation(t *testing.T, db *DB, p s4t.ProjectID) Operation {
 	t.Helper()
-	o := Operation{Operation: s4t.Operation{ID: s4t.OperationID(s4t.NewID()), Kind: "bridge.add", Project: p, Object: "o", Status: s4t.OperationRunning, Steps: []s4t.Step{}, CreatedAt: at}, Name: "lab"}
+	o := Operation{Operation: s4t.Operation{ID: s4t.NewOperationID(), Kind: "bridge.add", Project: p, Object: "o", Status: s4t.OperationRunning, Steps: []s4t.Step{}, CreatedAt: at}, Name: "lab"}
 	write(t, db, func(tx *Tx) error { return tx.InsertOperation(o, time.Hour) })
 	return o
 }
@@ -202,7 +202,7 @@ func TestTheTimeOfAnOperationIsTheDatabases(t *testing.T) {
 		write(t, db, func(tx *Tx) error { return tx.InsertProject(p) })
 		var ids []s4t.OperationID
 		for _, timeout := range []time.Duration{-time.Minute, -time.Hour, time.Hour} {
-			o := Operation{Operation: s4t.Operation{ID: s4t.OperationID(s4t.NewID()), Project: p.ID, Status: s4t.OperationRunning, CreatedAt: at}}
+			o := Operation{Operation: s4t.Operation{ID: s4t.NewOperationID(), Project: p.ID, Status: s4t.OperationRunning, CreatedAt: at}}
 			write(t, db, func(tx *Tx) error { return tx.InsertOperation(o, timeout) })
 			ids = append(ids, o.ID)
 		}

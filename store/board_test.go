@@ -403,7 +403,7 @@ func TestOperationsAndEvents(t *testing.T) {
 		for i := range 4 {
 			ops = append(ops, Operation{
 				Operation: s4t.Operation{
-					ID: s4t.OperationID(s4t.NewID()), Kind: "bridge.create", Project: p.ID, Object: "o", Status: s4t.OperationRunning,
+					ID: s4t.NewOperationID(), Kind: "bridge.create", Project: p.ID, Object: "o", Status: s4t.OperationRunning,
 					Steps: []s4t.Step{{Number: 1, Name: "ask", At: at, TookMS: 1.5}}, CreatedAt: at.Add(time.Duration(i) * time.Second),
 				},
 				Name: "lab", Retries: 2,

@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -44,12 +46,13 @@ func newCommandBoards(b *testing.B, n int) *commandBoards {
 		b.Fatal(err)
 	}
 	b.Cleanup(f.client.Close)
-	p, err := newProxy(c.Dial)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(p.close)
-	d, err := dial.New(dial.Config{CA: []byte(c.ca), Proxy: p.url()})
+	d, err := dial.New(dial.Config{
+		CA: []byte(c.ca), Env: func(string) string { return "" },
+		Resolve: func(context.Context, string) ([]netip.Addr, error) {
+			ip, err := netip.ParseAddr(c.find(Name).IP)
+			return []netip.Addr{ip}, err
+		},
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -91,7 +94,11 @@ func (f *commandBoards) join(ctx context.Context, d *dial.Dialer, name string) (
 	if err != nil {
 		return nil, "", err
 	}
-	conn, err := d.Dial(ctx, url(Name), wamp.Path, wamp.Subprotocol, "")
+	_, port, err := net.SplitHostPort(f.cloud.find(Name).address())
+	if err != nil {
+		return nil, "", err
+	}
+	conn, err := d.Dial(ctx, "https://"+net.JoinHostPort(Name, port), wamp.Path, wamp.Subprotocol, "")
 	if err != nil {
 		return nil, "", err
 	}
