@@ -27,7 +27,7 @@ type Process struct {
 	s       *Sandbox
 	spec    Spec
 	group   *group
-	starved atomic.Bool   // it was killed to give back memory
+	starved atomic.Bool   // it is killed for want of memory
 	done    chan struct{} // closed when all of it is gone
 
 	mu   sync.Mutex // guards the fields below
@@ -86,6 +86,10 @@ func (p *Process) admit(name string) (Limits, error) {
 	limits := p.spec.Limits.within(outer)
 	if err := g.setLimits(limits, nil); err != nil {
 		return Limits{}, errors.Join(err, g.remove())
+	}
+	g.killWhole()
+	if p.s.oom != nil {
+		_ = p.s.oom.of(g)
 	}
 	p.group = g
 	p.s.mu.Lock()

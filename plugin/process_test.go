@@ -48,6 +48,23 @@ func TestMemoryHog(t *testing.T) {
 	}
 }
 
+// TestMemoryHogEndsWhole has one process of several want too much: not the first, and one that would
+// be started again.
+func TestMemoryHogEndsWhole(t *testing.T) {
+	s := makeSandbox(t)
+	need(t, s, enforceMemory, "cgroup")
+	spec := shell("while :; do tail /dev/zero; done & sleep 1000 & echo $!; exec sleep 1000")
+	spec.Limits.Memory = 16 << 20
+	p, out := start(t, s, spec)
+	other := numbers(t, line(t, out))[0]
+	if exit := await(t, p); !exit.OOM || exit.Signal != "SIGKILL" {
+		t.Errorf("%+v", exit)
+	}
+	if lives(other) {
+		t.Error("a part of it lives")
+	}
+}
+
 // TestItCouldReadTheKey starts one as lightning-rod's own user on a kernel without Landlock.
 func TestItCouldReadTheKey(t *testing.T) {
 	s := makeSandbox(t)
