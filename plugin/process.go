@@ -58,6 +58,7 @@ func (s *Sandbox) Start(spec Spec) (*Process, error) {
 	name := fmt.Sprintf("%s.%d", spec.Name, s.started) // a group is never used twice: see group.kill
 	s.mu.Unlock()
 
+	s.watcher.Do(s.startWatcher)
 	p := &Process{s: s, spec: spec, done: make(chan struct{})}
 	limits, err := p.admit(name)
 	if err != nil {

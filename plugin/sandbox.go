@@ -103,6 +103,9 @@ type Sandbox struct {
 	oom      *oomEvents // of all guests and each; nil: the kernel ends a guest whole by itself, or tells nobody
 	watching sync.WaitGroup
 
+	watcher    sync.Once // starts it, with the first guest
+	endWatcher func()    // nil: there is none; not changed after the first guest was started
+
 	setting sync.Mutex // held while limits are put into force; taken before mu
 
 	mu       sync.Mutex // guards the fields below
@@ -267,6 +270,9 @@ func (s *Sandbox) Close() error {
 	}
 	for _, p := range running {
 		<-p.done
+	}
+	if s.endWatcher != nil {
+		s.endWatcher()
 	}
 	close(s.forks)
 	s.forker.Wait()

@@ -36,6 +36,7 @@ type stubSpec struct {
 	Data        int64 // bytes of memory of one process
 	Processes   int   // of the user
 	Nice        int
+	Watch       string // the name of a sandbox: it becomes its watcher, and nothing else is told
 }
 
 // stubReport is what the stub says.
@@ -67,6 +68,9 @@ func Stub(conn *os.File) error {
 	var spec stubSpec
 	if err := json.NewDecoder(conn).Decode(&spec); err != nil {
 		return fmt.Errorf("read what to run: %w", err)
+	}
+	if spec.Watch != "" {
+		return watch(spec.Watch, conn)
 	}
 	if err := become(spec, conn); err != nil {
 		return json.NewEncoder(conn).Encode(stubReport{Err: err.Error()})
