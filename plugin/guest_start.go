@@ -109,7 +109,9 @@ func (g *guest) startNow() {
 		g.log.agent("version %s is started, process %d", g.kept.Current.Version, r.proc.PID())
 		return
 	}
-	g.unborn = s4t.Line(err.Error(), maxLine)
+	// Where its bundle is on the board tells its author nothing.
+	folder := filepath.Join(g.dir, g.kept.Current.Folder) + "/"
+	g.unborn = s4t.Line(strings.ReplaceAll(err.Error(), folder, ""), maxLine)
 	g.log.agent("it cannot be started: %s", g.unborn)
 	if g.kept.Before != nil {
 		g.fallBack("it cannot be started: " + g.unborn)
@@ -234,7 +236,7 @@ func (g *guest) spec(in *installed, r *running) (Spec, error) {
 		return Spec{}, fmt.Errorf("write its parameters: %w", err)
 	}
 	s := Spec{
-		Name: g.id, Dir: folder, UID: g.kept.UID, GID: g.kept.UID,
+		Name: g.id, Title: w.Name, Dir: folder, UID: g.kept.UID, GID: g.kept.UID,
 		Limits:  Limits{CPU: m.Resources.CPU, Memory: m.Resources.Memory, Processes: m.Resources.Processes, Disk: g.diskLimit(m)},
 		Network: m.Network && g.m.cfg.AllowNetwork,
 		Read:    []string{folder, board},

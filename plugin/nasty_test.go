@@ -175,3 +175,19 @@ func TestHealth(t *testing.T) {
 	l.Set([]Wanted{l.script("a", "2", sick, "exec sleep 1000")})
 	l.await("a", "gone back", func(s State) bool { return s.ProblemID == "plugin-fell-back" && s.Running == "1" })
 }
+
+func TestOneThatIsNoProgramSaysSo(t *testing.T) {
+	l := newLab(t)
+	for _, tt := range []struct{ id, program, want string }{
+		{"a", "\x7fELF no more", `start "plugin-a": exec run.sh: exec format error; it is for another processor`},
+		{"b", "#!/bin/there-is-none\n", `start "plugin-b": exec run.sh: no such file or directory; the program itself is there`},
+	} {
+		dir := t.TempDir()
+		os.WriteFile(filepath.Join(dir, "plugin.toml"), []byte("version = \"1\"\nruntime = \"exec\"\nentry = \"run.sh\"\n"), 0o644)
+		os.WriteFile(filepath.Join(dir, "run.sh"), []byte(tt.program), 0o755)
+		l.Set([]Wanted{l.put(tt.id, "1", dir)})
+		if s := l.awaitState(tt.id, s4t.PluginWaiting); !strings.Contains(s.Problem, tt.want) {
+			t.Errorf("%q", s.Problem)
+		}
+	}
+}

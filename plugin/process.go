@@ -40,7 +40,10 @@ type Process struct {
 // Start starts a guest. When it returns, the guest runs in its cgroup and with
 // all that it may not have taken from it; an error of the exec, too, is an error of Start.
 func (s *Sandbox) Start(spec Spec) (*Process, error) {
-	op := fmt.Sprintf("start %q", spec.Name)
+	if spec.Title == "" {
+		spec.Title = spec.Name
+	}
+	op := fmt.Sprintf("start %q", spec.Title)
 	if spec.Name == "" || strings.ContainsAny(spec.Name, "/\n") || len(spec.Argv) == 0 || spec.UID < 0 || spec.GID < 0 {
 		return nil, s4t.Errorf(s4t.Invalid, op, "", "Name and Argv are required")
 	}
@@ -159,7 +162,7 @@ func (p *Process) finish() {
 		_ = p.cmd.Wait()
 	}
 	if err := p.killAll(); err != nil {
-		p.s.cfg.Log.Error("a guest cannot be killed", "plugin", p.spec.Name, "err", err)
+		p.s.cfg.Log.Error("a guest cannot be killed", "plugin", p.spec.Title, "err", err)
 	}
 	used := p.Used()
 	used.Memory, used.Processes = 0, 0
@@ -179,7 +182,7 @@ func (p *Process) finish() {
 	p.over, p.exit, p.last = true, exit, used
 	p.mu.Unlock()
 	if err := p.group.remove(); err != nil {
-		p.s.cfg.Log.Warn("a cgroup is left", "plugin", p.spec.Name, "err", err)
+		p.s.cfg.Log.Warn("a cgroup is left", "plugin", p.spec.Title, "err", err)
 	}
 	p.s.mu.Lock()
 	delete(p.s.running, p)

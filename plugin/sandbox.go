@@ -32,6 +32,7 @@ type SandboxConfig struct {
 // Spec says what is run, and what it gets. What is not named here it does not get.
 type Spec struct {
 	Name     string   // of its cgroup: unique among those that run
+	Title    string   // what errors call it; default Name
 	Argv     []string // required; Argv[0] is a path
 	Env      []string // all of its environment
 	Dir      string   // its working directory
