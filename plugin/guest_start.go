@@ -163,7 +163,7 @@ func (g *guest) begin(in *installed) (r *running, err error) {
 	r.started = time.Now()
 	r.unlimited = g.unlimited(m)
 	if r.talk != nil { // over stdin and stdout
-		r.outputs.Go(func() { r.talk.listen(out) })
+		r.outputs.Go(func() { r.talk.listen(newPaced(out)) })
 	} else {
 		r.outputs.Go(func() { g.capture(out, streamOut) })
 	}
@@ -182,7 +182,7 @@ func (g *guest) begin(in *installed) (r *running, err error) {
 }
 
 func (g *guest) capture(f io.Reader, stream string) {
-	capture(f, maxLine, func(text []byte, _ bool) { g.log.add(stream, text) })
+	capture(newPaced(f), maxLine, func(text []byte, _ bool) { g.log.add(stream, text) })
 }
 
 // stop ends the process, where one runs, and returns when it is gone.

@@ -128,8 +128,8 @@ while True:
 
 func TestAFloodIsBounded(t *testing.T) {
 	l := newLab(t)
-	l.Set([]Wanted{l.script("a", "1", `kind = "job"`, `head -c 300000000 /dev/zero | tr '\0' 'x' | fold -w 100
-head -c 100000000 /dev/zero; echo; echo last words`)})
+	l.Set([]Wanted{l.script("a", "1", `kind = "job"`, `head -c 3000000 /dev/zero | tr '\0' 'x' | fold -w 100
+head -c 1000000 /dev/zero; echo; echo last words`)})
 	l.awaitState("a", s4t.PluginDone)
 	var size int64
 	for _, name := range []string{"log", "log.1"} {
