@@ -101,7 +101,7 @@ bench-pins: build
 bench-journal:
 	$(GO) test -run '^$$' -bench . -benchtime 3s ./plugin/journal
 
-## bench-guests: whether stress-ng gets more than it was given (root, half a minute of a machine with time to spare)
+## bench-guests: whether stress-ng gets more than it was given (root, a minute of a machine with time to spare)
 bench-guests: build
 	@scripts/deps guests
 	S4T_STRESS=1 $(GO) test -v -count 1 -timeout 10m -run TestStress ./plugin

@@ -192,6 +192,33 @@ func probe(dir string) error {
 	}
 }
 
+// Clear takes away the dead mount of a server that crashed at dir. Where there is none it
+// does nothing; one that is alive stays.
+func Clear(dir string) error {
+	return clearDead("unmount what is left at "+dir, dir)
+}
+
+// clearDead takes away dead mounts, one over the other.
+func clearDead(op, dir string) error {
+	for range 64 {
+		err := probe(dir)
+		if errors.Is(err, errNoAnswer) {
+			return s4t.Errorf(s4t.Conflict, op, "choose another folder; or end the process that serves the one there, then umount -l "+dir, "who serves the file system (%s) that is mounted there does not answer",
+				s4t.Line(mountedAt(dir).kind, s4t.MaxName))
+		}
+		if err == syscall.ECONNABORTED { // it died while it was asked
+			continue
+		}
+		if err != syscall.ENOTCONN {
+			break
+		}
+		if err := detach(dir, !mayMount()); err != nil {
+			return s4t.Errorf(s4t.Unavailable, op, "unmount it: umount -l "+dir, "the mount of a server that crashed is in the way: %w", err)
+		}
+	}
+	return nil
+}
+
 // clearDir makes the mount point ready, and returns its path without links.
 func clearDir(op, dir string) (string, error) {
 	fail := func(err error) error {
@@ -209,18 +236,8 @@ func clearDir(op, dir string) (string, error) {
 		return "", fail(err)
 	}
 	dir = filepath.Join(parent, filepath.Base(dir))
-	for range 64 { // dead mounts, one over the other
-		err := probe(dir)
-		if errors.Is(err, errNoAnswer) {
-			return "", s4t.Errorf(s4t.Conflict, op, "choose another folder; or end the process that serves the one there, then umount -l "+dir, "who serves the file system (%s) that is mounted there does not answer",
-				s4t.Line(mountedAt(dir).kind, s4t.MaxName))
-		}
-		if err != syscall.ENOTCONN {
-			break
-		}
-		if err := detach(dir, !mayMount()); err != nil {
-			return "", s4t.Errorf(s4t.Unavailable, op, "unmount it: umount -l "+dir, "the mount of a server that crashed is in the way: %w", err)
-		}
+	if err := clearDead(op, dir); err != nil {
+		return "", err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fail(err)

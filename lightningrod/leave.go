@@ -73,6 +73,7 @@ func Leave(ctx context.Context, cfg LeaveConfig) (LeaveResult, error) {
 	if id.Board != "" {
 		endGuests(id.Board, dir, cfg.Log)
 	}
+	dir.clearTree(cfg.Log)
 	return res, errors.Join(sweepHost(link.Sweep), dir.remove())
 }
 

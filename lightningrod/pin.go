@@ -52,6 +52,7 @@ func (e *Engine) openPins() error {
 		return err
 	}
 	e.pins = newPins(h, e.cfg.IO, e.id.Board, e.online, e.cfg.Log)
+	e.pins.tree.note = func() { e.dir.noteTree(e.cfg.IO, e.cfg.Log) }
 	e.pins.admit = func(op string) error { return e.profile.admit(op, false) }
 	e.pins.watch.sent = func(n int) { e.profile.traffic.usage.own().samples.Add(int64(n)) }
 	return nil

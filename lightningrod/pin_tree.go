@@ -5,10 +5,12 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/fuse"
 	"github.com/stack4things/s4t/hal"
 	"github.com/stack4things/s4t/pinfs"
 )
@@ -20,6 +22,7 @@ const DefaultIO = runtimeDir + "/io"
 type pinTree struct {
 	dir    string // where it is to be; "": nowhere
 	source *localPins
+	note   func() // called when it is mounted
 	log    *slog.Logger
 
 	mu      sync.Mutex    // guards what follows
@@ -28,7 +31,7 @@ type pinTree struct {
 }
 
 func newPinTree(dir string, h *hal.HAL, log *slog.Logger) *pinTree {
-	return &pinTree{dir: dir, source: &localPins{hal: h}, log: log}
+	return &pinTree{dir: dir, source: &localPins{hal: h}, note: func() {}, log: log}
 }
 
 // run shows the tree until ctx ends. Without it all else works: where it cannot be
@@ -37,7 +40,7 @@ func (t *pinTree) run(ctx context.Context) {
 	if t.dir == "" {
 		return
 	}
-	err := showPins(ctx, t.dir, t.source, func(m *pinfs.Server) { t.set(m, "") }, t.log)
+	err := showPins(ctx, t.dir, t.source, func(m *pinfs.Server) { t.note(); t.set(m, "") }, t.log)
 	problem := ""
 	if err != nil && ctx.Err() == nil {
 		problem = err.Error() + "; all else works: only the files of the pins are not there"
@@ -66,6 +69,39 @@ func (t *pinTree) state() (dir, problem string) {
 		return "", errUnmounted.Error()
 	}
 	return t.dir, ""
+}
+
+// noteTree keeps where the tree is, for the day that lightning-rod is killed and the board leaves. A
+// dead one elsewhere is unmounted.
+func (d stateDir) noteTree(dir string, log *slog.Logger) {
+	dir, err := filepath.Abs(dir)
+	if err != nil || dir == d.tree() {
+		return
+	}
+	d.clearTree(log)
+	if err := d.write(treeFile, []byte(dir)); err != nil && !readOnlyError(err) {
+		log.Warn("where the pins are shown as files is not kept: `lightning-rod leave` will not unmount them after a kill -9", "err", err)
+	}
+}
+
+// tree is where the tree was last; empty: nowhere.
+func (d stateDir) tree() string {
+	dir, err := d.read(treeFile)
+	if err != nil || !filepath.IsAbs(string(dir)) {
+		return ""
+	}
+	return string(dir)
+}
+
+// clearTree unmounts the tree of a lightning-rod that was killed, and no other.
+func (d stateDir) clearTree(log *slog.Logger) {
+	dir := d.tree()
+	if dir == "" {
+		return
+	}
+	if err := fuse.Clear(dir); err != nil {
+		log.Warn("the files of the pins stay mounted", "err", err)
+	}
 }
 
 // errUnmounted says that somebody unmounted a tree.

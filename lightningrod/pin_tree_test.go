@@ -2,6 +2,8 @@ package lightningrod
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -125,5 +127,56 @@ func TestTheTreeIsUnmountedByOthers(t *testing.T) {
 	}
 	if at, problem := tree.state(); at != "" || problem != errUnmounted.Error() {
 		t.Errorf("it is at %q, %q", at, problem)
+	}
+}
+
+// deadMount mounts what the server of a tree leaves that was killed.
+func deadMount(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	fd, err := syscall.Open("/dev/fuse", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+	if err == nil {
+		err = syscall.Mount("s4t", dir, "fuse.s4t", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd))
+		syscall.Close(fd)
+	}
+	if err != nil {
+		if os.Getenv("S4T_NO_SKIPS") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("no tree of files can be mounted here: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
+// dead says whether what is at dir has died.
+func dead(dir string) bool {
+	_, err := os.ReadDir(dir)
+	return errors.Is(err, syscall.ENOTCONN)
+}
+
+// TestWhatAKilledOneShowedIsUnmounted: by leave, and by the next that shows it elsewhere.
+func TestWhatAKilledOneShowedIsUnmounted(t *testing.T) {
+	state := stateDir(t.TempDir())
+	first, second, others := deadMount(t), deadMount(t), deadMount(t)
+	log := slog.New(slog.DiscardHandler)
+	state.noteTree(first, log)
+	state.noteTree(second, log)
+	if dead(first) || !dead(second) {
+		t.Errorf("the first is dead: %v; the second: %v", dead(first), dead(second))
+	}
+	id := testIdentity()
+	id.URLs = []string{"https://127.0.0.1:1"}
+	if err := state.saveIdentity(id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Leave(t.Context(), LeaveConfig{State: string(state)}); err != nil {
+		t.Fatal(err)
+	}
+	if dead(second) || !dead(others) {
+		t.Errorf("the second is dead: %v; another's: %v", dead(second), dead(others))
+	}
+	if _, err := os.Stat(string(state)); !os.IsNotExist(err) {
+		t.Errorf("state: %v", err)
 	}
 }

@@ -229,7 +229,7 @@ func (t *talk) say(r request) error {
 }
 
 // listen reads answers until the plugin says no more. What it says besides goes to its log.
-func (t *talk) listen(r io.Reader) {
+func (t *talk) listen(r *paced) {
 	capture(r, maxAnswer, t.heard)
 }
 
@@ -243,7 +243,7 @@ func (t *talk) heard(line []byte, cut bool) {
 		if cut {
 			err = fmt.Errorf("it is longer than %d bytes", maxAnswer)
 		}
-		t.log.agent("not understood: %v", err)
+		t.log.add(streamAgent, []byte("not understood: "+err.Error()))
 		t.log.add(streamOut, line)
 		return
 	}
@@ -255,7 +255,7 @@ func (t *talk) heard(line []byte, cut bool) {
 	t.mu.Unlock()
 	switch {
 	case p == nil:
-		t.log.agent("an answer to no call that runs: %s", s4t.Line(a.ID, s4t.MaxName))
+		t.log.add(streamAgent, []byte("an answer to no call that runs: "+s4t.Line(a.ID, s4t.MaxName)))
 	case a.Output == nil:
 		p.done <- a
 	default:

@@ -18,6 +18,7 @@ const (
 // again where it closes the connection. spoken is closed at the first time.
 func (t *talk) dial(path string, uid int, spoken chan<- struct{}, over <-chan struct{}) {
 	first := true
+	in := newPaced(nil) // of all connections together
 	for wait := dialFirst; ; wait = min(2*wait, dialLast) {
 		if conn, err := connect(path, uid); err == nil {
 			wait = dialFirst
@@ -34,7 +35,8 @@ func (t *talk) dial(path string, uid int, spoken chan<- struct{}, over <-chan st
 				case <-over:
 				}
 			}()
-			t.listen(conn)
+			in.r = conn
+			t.listen(in)
 			close(gone)
 			t.lose(errors.New("the plugin closed the connection"))
 		}

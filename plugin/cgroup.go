@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -316,16 +317,7 @@ func removeFolder(folder string) error {
 // clear kills and removes what an earlier lightning-rod has left of the group of that name.
 func (h *hierarchies) clear(name string) error {
 	var errs []error
-	roots := map[string]bool{}
-	for _, c := range controllers {
-		if root := h.v1[c]; root != "" {
-			roots[root] = true
-		}
-	}
-	if h.unified != "" {
-		roots[h.unified] = true
-	}
-	for root := range roots {
+	for _, root := range h.roots() {
 		outer := filepath.Join(root, name)
 		entries, err := os.ReadDir(outer)
 		if err != nil {
@@ -343,14 +335,33 @@ func (h *hierarchies) clear(name string) error {
 
 // clearFolder kills what is in one folder and removes it.
 func clearFolder(folder string, unified bool) error {
-	left := &group{v1: map[string]string{controllerPIDs: folder}}
-	if unified {
-		left = &group{v2: folder}
-	}
-	if err := left.kill(); err != nil {
+	if err := leftIn(folder, unified).kill(); err != nil {
 		return err
 	}
 	return removeFolder(folder)
+}
+
+// leftIn is what one folder has of a group that somebody has left.
+func leftIn(folder string, unified bool) *group {
+	if unified {
+		return &group{v2: folder}
+	}
+	return &group{v1: map[string]string{controllerPIDs: folder}}
+}
+
+// roots are where hierarchies are mounted, without repetition. First comes the one that can
+// keep processes from being born.
+func (h *hierarchies) roots() []string {
+	var list []string
+	for _, c := range slices.Backward(controllers) {
+		if root := h.v1[c]; root != "" && !slices.Contains(list, root) {
+			list = append(list, root)
+		}
+	}
+	if h.unified != "" {
+		list = append(list, h.unified)
+	}
+	return list
 }
 
 // readText reads a file of the kernel's, empty if there is none.

@@ -102,6 +102,14 @@ func (g *group) setMemory(bytes int64, free func() bool) error {
 	return nil
 }
 
+// killWhole has the kernel kill all of the group where it kills one of it for want of
+// memory: since 4.19, and v2 only.
+func (g *group) killWhole() {
+	if g.in2[controllerMemory] {
+		_ = writeText(filepath.Join(g.v2, "memory.oom.group"), "1")
+	}
+}
+
 // setProcesses bounds processes and threads.
 func (g *group) setProcesses(n int) error {
 	text := strconv.Itoa(n)

@@ -26,7 +26,7 @@ var (
 	}
 	filesOfV2 = map[string][]string{
 		"unified": {"cgroup.procs", "cgroup.controllers", "cgroup.subtree_control", "cgroup.kill", "cpu.max", "cpu.weight", "cpu.stat",
-			"memory.max", "memory.swap.max", "memory.current", "memory.stat", "memory.events", "pids.max"},
+			"memory.max", "memory.swap.max", "memory.current", "memory.stat", "memory.events", "memory.oom.group", "pids.max"},
 	}
 	filesOfHybrid = map[string][]string{ // memory has not moved yet
 		"memory":  filesOfV1["memory"],
@@ -113,8 +113,8 @@ func TestLimitsOfGroups(t *testing.T) {
 			map[string]string{"cpuacct.usage": "2000000", "memory.usage_in_bytes": "5000", "memory.stat": "cache 9\ntotal_inactive_file 1000", "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1"}, nil},
 		{"v2", filesOfV2,
 			"cgroup.subtree_control *\ncpu.max 25000 100000\ncpu.weight 25\nmemory.max 67108864\nmemory.swap.max 0\npids.max 64",
-			"cgroup.procs 77\ncpu.max 25000 100000\nmemory.max 67108864\nmemory.swap.max 0\npids.max 64",
-			"cgroup.procs 77\ncpu.max max 100000\nmemory.max max\nmemory.swap.max max\npids.max max",
+			"cgroup.procs 77\ncpu.max 25000 100000\nmemory.max 67108864\nmemory.oom.group 1\nmemory.swap.max 0\npids.max 64",
+			"cgroup.procs 77\ncpu.max max 100000\nmemory.max max\nmemory.oom.group 1\nmemory.swap.max max\npids.max max",
 			"cgroup v2", "cgroup v2",
 			map[string]string{"cpu.stat": "usage_usec 2000\nuser_usec 1", "memory.current": "5000", "memory.stat": "anon 9\ninactive_file 1000", "memory.events": "oom 3\noom_kill 1"}, nil},
 		{"hybrid", filesOfHybrid,
@@ -142,6 +142,7 @@ func TestLimitsOfGroups(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			one.killWhole()
 			if err := errors.Join(one.setLimits(limits, nil), one.add(77)); err != nil {
 				t.Fatal(err)
 			}

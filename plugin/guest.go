@@ -22,7 +22,7 @@ const (
 	firstWait = time.Second      // before a plugin that ended is started again; it doubles
 	lastWait  = time.Minute      // to this,
 	wellAfter = time.Minute      // and begins anew after it has run so long
-	lookEvery = 10 * time.Second // at the disk of a plugin that runs
+	lookEvery = 10 * time.Second // at the disk of a plugin that runs, at the most: see nextLook
 )
 
 // guest is a plugin on this board. Its goroutine, run, makes of it what is wanted:

@@ -109,7 +109,9 @@ func (g *guest) startNow() {
 		g.log.agent("version %s is started, process %d", g.kept.Current.Version, r.proc.PID())
 		return
 	}
-	g.unborn = s4t.Line(err.Error(), maxLine)
+	// Where its bundle is on the board tells its author nothing.
+	folder := filepath.Join(g.dir, g.kept.Current.Folder) + "/"
+	g.unborn = s4t.Line(strings.ReplaceAll(err.Error(), folder, ""), maxLine)
 	g.log.agent("it cannot be started: %s", g.unborn)
 	if g.kept.Before != nil {
 		g.fallBack("it cannot be started: " + g.unborn)
@@ -161,7 +163,7 @@ func (g *guest) begin(in *installed) (r *running, err error) {
 	r.started = time.Now()
 	r.unlimited = g.unlimited(m)
 	if r.talk != nil { // over stdin and stdout
-		r.outputs.Go(func() { r.talk.listen(out) })
+		r.outputs.Go(func() { r.talk.listen(newPaced(out)) })
 	} else {
 		r.outputs.Go(func() { g.capture(out, streamOut) })
 	}
@@ -180,7 +182,7 @@ func (g *guest) begin(in *installed) (r *running, err error) {
 }
 
 func (g *guest) capture(f io.Reader, stream string) {
-	capture(f, maxLine, func(text []byte, _ bool) { g.log.add(stream, text) })
+	capture(newPaced(f), maxLine, func(text []byte, _ bool) { g.log.add(stream, text) })
 }
 
 // stop ends the process, where one runs, and returns when it is gone.
@@ -234,7 +236,7 @@ func (g *guest) spec(in *installed, r *running) (Spec, error) {
 		return Spec{}, fmt.Errorf("write its parameters: %w", err)
 	}
 	s := Spec{
-		Name: g.id, Dir: folder, UID: g.kept.UID, GID: g.kept.UID,
+		Name: g.id, Title: w.Name, Dir: folder, UID: g.kept.UID, GID: g.kept.UID,
 		Limits:  Limits{CPU: m.Resources.CPU, Memory: m.Resources.Memory, Processes: m.Resources.Processes, Disk: g.diskLimit(m)},
 		Network: m.Network && g.m.cfg.AllowNetwork,
 		Read:    []string{folder, board},

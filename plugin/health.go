@@ -12,10 +12,13 @@ import (
 )
 
 const (
-	dialGrace = 30 * time.Second // a callable must listen by then
-	checkSoon = time.Second      // between checks of a plugin that is not well yet
-	inode     = 256              // bytes that a file takes besides its blocks
-	maxLooked = 200_000          // files that are counted
+	dialGrace = 30 * time.Second       // a callable must listen by then
+	checkSoon = time.Second            // between checks of a plugin that is not well yet
+	lookSoon  = 200 * time.Millisecond // between looks at the disk of a plugin, at the least,
+	lookCost  = 20                     // and so many times as long as the last took
+	diskRate  = 20 << 20               // bytes a second that a plugin is thought to write
+	inode     = 256                    // bytes that a file takes besides its blocks
+	maxLooked = 200_000                // files that are counted
 )
 
 // watch says when a process is well, and when it is not, until it has ended.
@@ -103,21 +106,34 @@ func (g *guest) checkOnce(r *running, spec Spec, limit time.Duration) error {
 // measure looks at what a plugin keeps, until it has ended or has filled its disk.
 func (g *guest) measure(r *running) {
 	for first := true; ; first = false {
+		begun := time.Now()
 		limit := g.diskLimit(r.manifest)
 		n := used(limit, filepath.Join(g.dir, dataFolder), g.runDir())
 		before := g.disk.Swap(n)
-		if limit > 0 && n > limit && !first { // one that is started has a while to tidy up
+		if limit > 0 && n > limit && !first {
 			r.tell(verdict{full: fmt.Sprintf("it has filled its disk: %d bytes of %d; when it is started it has %s to tidy up", n, limit, lookEvery)})
 			return
 		}
-		if all, given := g.m.disk(); n > before && given > 0 && all > given {
+		all, given := g.m.disk()
+		if n > before && given > 0 && all > given {
 			r.tell(verdict{full: fmt.Sprintf("plugins have filled what the board's owner gives: %d bytes of %d; start it, and it runs until they are looked at again", all, given)})
 			return
 		}
-		if !r.pause(lookEvery) {
+		wait := min(nextLook(limit, n), nextLook(given, all))
+		if !r.pause(max(wait, lookCost*time.Since(begun))) {
 			return
 		}
 	}
+}
+
+// nextLook is when to look again where so many bytes of a limit are kept: as soon as they could be
+// over it. What is over it already has a while to tidy up.
+func nextLook(limit, n int64) time.Duration {
+	if limit == 0 || n > limit {
+		return lookEvery
+	}
+	seconds := float64(limit-n) / diskRate
+	return min(lookEvery, max(lookSoon, time.Duration(seconds*float64(time.Second))))
 }
 
 // disk is how many bytes all plugins keep together, with their bundles, and how many the board's owner

@@ -70,7 +70,7 @@ func FuzzLog(f *testing.F) {
 		defer r.close()
 		before := r.seq
 		n := 0
-		capture(bytes.NewReader(text), maxLine, func(line []byte, _ bool) {
+		capture(newPaced(bytes.NewReader(text)), maxLine, func(line []byte, _ bool) {
 			n++
 			r.add(streamOut, line)
 		})

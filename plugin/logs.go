@@ -23,13 +23,16 @@ const (
 )
 
 const (
-	logFile  = 512 << 10 // bytes of each of the two files of a log
-	maxLine  = 2048      // bytes of a line of it
-	maxSeq   = 1 << 53   // of what counts lines: no plugin writes so many
-	logBurst = 2000      // lines that are kept of a plugin at once,
-	logRate  = 100       // and in a second after that: a log is kept on flash
-	readRate = 64 << 20  // bytes a second that are read of a plugin: more would be lightning-rod's time
-	logPage  = 64 << 10  // bytes of a log that are read at a time
+	logFile   = 512 << 10    // bytes of each of the two files of a log
+	maxLine   = 2048         // bytes of a line of it
+	maxSeq    = 1 << 53      // of what counts lines: no plugin writes so many
+	logBurst  = 2000         // lines that are kept of a plugin at once,
+	logRate   = 100          // and in a second after that: a log is kept on flash
+	readRate  = 2 << 20      // bytes a second that are read of a stream of a plugin: more would be lightning-rod's time
+	readBurst = 2 * readRate // and at once
+	lineCost  = 64           // bytes that a line counts for besides its own
+	readPage  = 8 << 10      // bytes that are read at a time
+	logPage   = 64 << 10     // bytes of a log that are read at a time
 )
 
 // ring is the log of a plugin: its newest lines, in two files of logFile bytes. When
@@ -94,26 +97,31 @@ func (r *ring) open() {
 	}
 }
 
-// add keeps a line, or counts it as lost where there have been too many. A line of
-// lightning-rod itself is always kept.
+// add keeps a line, or counts it as lost where there have been too many.
 func (r *ring) add(stream string, text []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
 	r.spare = min(logBurst, r.spare+now.Sub(r.at).Seconds()*logRate)
 	r.at = now
-	if stream != streamAgent && r.spare < 1 {
+	if r.spare < 1 {
 		r.lost++
 		r.seq++
 		return
 	}
+	r.keep(now, stream, printable(text))
+}
+
+// keep keeps a line, after one that says what was lost before it. The caller has mu.
+func (r *ring) keep(now time.Time, stream, text string) {
 	if r.lost > 0 {
+		r.spare--
 		r.put(s4t.LogLine{Seq: r.seq, At: now, Stream: streamAgent, Text: fmt.Sprintf("lost %d lines: they came too fast", r.lost)})
 		r.lost = 0
 	}
 	r.spare--
 	r.seq++
-	r.put(s4t.LogLine{Seq: r.seq, At: now, Stream: stream, Text: printable(text)})
+	r.put(s4t.LogLine{Seq: r.seq, At: now, Stream: stream, Text: text})
 }
 
 // put writes a line. The caller has mu.
@@ -141,9 +149,12 @@ func (r *ring) put(l s4t.LogLine) {
 	r.more = make(chan struct{})
 }
 
-// agent adds a line of lightning-rod.
+// agent adds a line of lightning-rod, which is always kept. What a plugin can make it say
+// without end is added as the plugin's own lines are.
 func (r *ring) agent(format string, args ...any) {
-	r.add(streamAgent, fmt.Appendf(nil, format, args...))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keep(time.Now(), streamAgent, printable(fmt.Appendf(nil, format, args...)))
 }
 
 // read returns lines from a place on, and the place after them; the zero cursor is
@@ -255,9 +266,9 @@ func (r *ring) close() {
 }
 
 // capture reads what a plugin writes to f, line by line, until it ends; a line that
-// is longer than limit is cut. It paces itself: a plugin that writes faster waits.
-func capture(f io.Reader, limit int, line func(text []byte, cut bool)) {
-	in := bufio.NewReaderSize(&paced{r: f, left: readRate / 10, at: time.Now()}, 32<<10)
+// is longer than limit is cut.
+func capture(f *paced, limit int, line func(text []byte, cut bool)) {
+	in := bufio.NewReaderSize(f, readPage)
 	var text []byte
 	cut := false
 	for {
@@ -272,6 +283,7 @@ func capture(f io.Reader, limit int, line func(text []byte, cut bool)) {
 			continue
 		}
 		if err == nil || len(text) > 0 {
+			f.left -= lineCost
 			line(bytes.TrimRight(text, "\r\n"), cut)
 		}
 		if err != nil {
@@ -284,19 +296,26 @@ func capture(f io.Reader, limit int, line func(text []byte, cut bool)) {
 	}
 }
 
-// paced reads at most readRate bytes a second.
+// paced reads at most readRate bytes a second, after readBurst: a plugin that writes faster
+// waits, and nobody else. Who makes lines of them takes from left what these cost.
 type paced struct {
-	r    io.Reader
-	left float64
-	at   time.Time
+	r     io.Reader
+	left  float64 // bytes that may be read now; below 0: that were read too soon
+	at    time.Time
+	now   func() time.Time // of tests
+	sleep func(time.Duration)
+}
+
+func newPaced(r io.Reader) *paced {
+	return &paced{r: r, left: readBurst, at: time.Now(), now: time.Now, sleep: time.Sleep}
 }
 
 func (p *paced) Read(b []byte) (int, error) {
-	now := time.Now()
-	p.left = min(readRate/10, p.left+now.Sub(p.at).Seconds()*readRate)
+	now := p.now()
+	p.left = min(readBurst, p.left+now.Sub(p.at).Seconds()*readRate)
 	p.at = now
 	if p.left < 0 {
-		time.Sleep(time.Duration(-p.left / readRate * float64(time.Second)))
+		p.sleep(time.Duration(-p.left / readRate * float64(time.Second)))
 	}
 	n, err := p.r.Read(b)
 	p.left -= float64(n)

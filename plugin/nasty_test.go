@@ -128,8 +128,8 @@ while True:
 
 func TestAFloodIsBounded(t *testing.T) {
 	l := newLab(t)
-	l.Set([]Wanted{l.script("a", "1", `kind = "job"`, `head -c 300000000 /dev/zero | tr '\0' 'x' | fold -w 100
-head -c 100000000 /dev/zero; echo; echo last words`)})
+	l.Set([]Wanted{l.script("a", "1", `kind = "job"`, `head -c 3000000 /dev/zero | tr '\0' 'x' | fold -w 100
+head -c 1000000 /dev/zero; echo; echo last words`)})
 	l.awaitState("a", s4t.PluginDone)
 	var size int64
 	for _, name := range []string{"log", "log.1"} {
@@ -174,4 +174,20 @@ func TestHealth(t *testing.T) {
 	sick := strings.Replace(strings.Replace(health, "%", "/nowhere", 1), "1m", "1s", 1)
 	l.Set([]Wanted{l.script("a", "2", sick, "exec sleep 1000")})
 	l.await("a", "gone back", func(s State) bool { return s.ProblemID == "plugin-fell-back" && s.Running == "1" })
+}
+
+func TestOneThatIsNoProgramSaysSo(t *testing.T) {
+	l := newLab(t)
+	for _, tt := range []struct{ id, program, want string }{
+		{"a", "\x7fELF no more", `start "plugin-a": exec run.sh: exec format error; it is for another processor`},
+		{"b", "#!/bin/there-is-none\n", `start "plugin-b": exec run.sh: no such file or directory; the program itself is there`},
+	} {
+		dir := t.TempDir()
+		os.WriteFile(filepath.Join(dir, "plugin.toml"), []byte("version = \"1\"\nruntime = \"exec\"\nentry = \"run.sh\"\n"), 0o644)
+		os.WriteFile(filepath.Join(dir, "run.sh"), []byte(tt.program), 0o755)
+		l.Set([]Wanted{l.put(tt.id, "1", dir)})
+		if s := l.awaitState(tt.id, s4t.PluginWaiting); !strings.Contains(s.Problem, tt.want) {
+			t.Errorf("%q", s.Problem)
+		}
+	}
 }

@@ -27,7 +27,7 @@ type Process struct {
 	s       *Sandbox
 	spec    Spec
 	group   *group
-	starved atomic.Bool   // it was killed to give back memory
+	starved atomic.Bool   // it is killed for want of memory
 	done    chan struct{} // closed when all of it is gone
 
 	mu   sync.Mutex // guards the fields below
@@ -40,7 +40,10 @@ type Process struct {
 // Start starts a guest. When it returns, the guest runs in its cgroup and with
 // all that it may not have taken from it; an error of the exec, too, is an error of Start.
 func (s *Sandbox) Start(spec Spec) (*Process, error) {
-	op := fmt.Sprintf("start %q", spec.Name)
+	if spec.Title == "" {
+		spec.Title = spec.Name
+	}
+	op := fmt.Sprintf("start %q", spec.Title)
 	if spec.Name == "" || strings.ContainsAny(spec.Name, "/\n") || len(spec.Argv) == 0 || spec.UID < 0 || spec.GID < 0 {
 		return nil, s4t.Errorf(s4t.Invalid, op, "", "Name and Argv are required")
 	}
@@ -58,6 +61,7 @@ func (s *Sandbox) Start(spec Spec) (*Process, error) {
 	name := fmt.Sprintf("%s.%d", spec.Name, s.started) // a group is never used twice: see group.kill
 	s.mu.Unlock()
 
+	s.watcher.Do(s.startWatcher)
 	p := &Process{s: s, spec: spec, done: make(chan struct{})}
 	limits, err := p.admit(name)
 	if err != nil {
@@ -86,6 +90,10 @@ func (p *Process) admit(name string) (Limits, error) {
 	limits := p.spec.Limits.within(outer)
 	if err := g.setLimits(limits, nil); err != nil {
 		return Limits{}, errors.Join(err, g.remove())
+	}
+	g.killWhole()
+	if p.s.oom != nil {
+		_ = p.s.oom.of(g)
 	}
 	p.group = g
 	p.s.mu.Lock()
@@ -154,7 +162,7 @@ func (p *Process) finish() {
 		_ = p.cmd.Wait()
 	}
 	if err := p.killAll(); err != nil {
-		p.s.cfg.Log.Error("a guest cannot be killed", "plugin", p.spec.Name, "err", err)
+		p.s.cfg.Log.Error("a guest cannot be killed", "plugin", p.spec.Title, "err", err)
 	}
 	used := p.Used()
 	used.Memory, used.Processes = 0, 0
@@ -174,7 +182,7 @@ func (p *Process) finish() {
 	p.over, p.exit, p.last = true, exit, used
 	p.mu.Unlock()
 	if err := p.group.remove(); err != nil {
-		p.s.cfg.Log.Warn("a cgroup is left", "plugin", p.spec.Name, "err", err)
+		p.s.cfg.Log.Warn("a cgroup is left", "plugin", p.spec.Title, "err", err)
 	}
 	p.s.mu.Lock()
 	delete(p.s.running, p)

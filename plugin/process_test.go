@@ -3,6 +3,7 @@ package plugin
 import (
 	"bufio"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -45,6 +46,23 @@ func TestMemoryHog(t *testing.T) {
 	}
 	if other.ended() {
 		t.Fatal("another guest has ended")
+	}
+}
+
+// TestMemoryHogEndsWhole has one process of several want too much: not the first, and one that would
+// be started again.
+func TestMemoryHogEndsWhole(t *testing.T) {
+	s := makeSandbox(t)
+	need(t, s, enforceMemory, "cgroup")
+	spec := shell("while :; do tail /dev/zero; done & sleep 1000 & echo $!; exec sleep 1000")
+	spec.Limits.Memory = 16 << 20
+	p, out := start(t, s, spec)
+	other := numbers(t, line(t, out))[0]
+	if exit := await(t, p); !exit.OOM || exit.Signal != "SIGKILL" {
+		t.Errorf("%+v", exit)
+	}
+	if lives(other) {
+		t.Error("a part of it lives")
 	}
 }
 
@@ -127,7 +145,7 @@ func TestNothingOutlivesIt(t *testing.T) {
 	}
 }
 
-// TestLightningRodIsKilled kills what runs a sandbox, and looks what is left.
+// TestLightningRodIsKilled kills what runs a sandbox: nothing of its guests is to be left.
 func TestLightningRodIsKilled(t *testing.T) {
 	name := nameOf(t)
 	cmd := exec.Command(executable(t), "guest", "board", name)
@@ -141,31 +159,72 @@ func TestLightningRodIsKilled(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	out := bufio.NewReader(pipe)
 	left := numbers(t, line(t, out)) // a child that got away, and the guest
-	ends, err := unix.PidfdOpen(left[1], 0)
-	if err != nil {
-		t.Fatal(err)
+	var ends []int
+	for _, pid := range left {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		ends = append(ends, fd)
 	}
-	defer unix.Close(ends)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(ends), Events: unix.POLLIN}}, 300_000)
-		if n == 1 {
-			break
-		}
-		if err != unix.EINTR {
-			t.Fatalf("the guest outlives it: %d, %v", n, err)
+	if len(findHierarchies().roots()) == 0 {
+		ends = ends[1:] // nobody finds it
+		_ = syscall.Kill(left[0], syscall.SIGKILL)
+	}
+	for _, fd := range ends {
+		for {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 300_000)
+			if n == 1 {
+				break
+			}
+			if err != unix.EINTR {
+				t.Fatalf("a part of the guest outlives it: %d, %v", n, err)
+			}
 		}
 	}
-	s, err := NewSandbox(SandboxConfig{Name: name, Stub: []string{executable(t), stubName}})
-	if err != nil {
+	if err := Clear(name); err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	if strings.HasPrefix(s.Enforces()[enforceProcesses], "cgroup") && lives(left[0]) {
-		t.Error("what the guest had started outlives the next lightning-rod's start")
-	} else if lives(left[0]) {
-		_ = syscall.Kill(left[0], syscall.SIGKILL)
+}
+
+// TestAWatcherKnowsItsGroups has groups of the same name made while it is about to kill.
+func TestAWatcherKnowsItsGroups(t *testing.T) {
+	s := makeSandbox(t)
+	need(t, s, enforceProcesses, "cgroup")
+	var outer []*os.File
+	for _, folder := range s.group.folders() {
+		f, err := os.Open(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		outer = append(outer, f)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next := makeSandbox(t)
+	p, out := start(t, next, shell("echo; exec sleep 1000"))
+	line(t, out)
+	for _, f := range outer {
+		killWithin(f, false)
+	}
+	if p.ended() {
+		t.Error("a guest of the next lightning-rod is killed")
+	}
+	for _, folder := range next.group.folders() {
+		f, err := os.Open(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		killWithin(f, folder == next.group.v2)
+		f.Close()
+	}
+	if exit := await(t, p); exit.Signal != "SIGKILL" {
+		t.Errorf("its own lives: %+v", exit)
 	}
 }

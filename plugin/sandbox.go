@@ -32,6 +32,7 @@ type SandboxConfig struct {
 // Spec says what is run, and what it gets. What is not named here it does not get.
 type Spec struct {
 	Name     string   // of its cgroup: unique among those that run
+	Title    string   // what errors call it; default Name
 	Argv     []string // required; Argv[0] is a path
 	Env      []string // all of its environment
 	Dir      string   // its working directory
@@ -51,7 +52,7 @@ type Spec struct {
 type Exit struct {
 	Code   int    // exit status; -1: by a signal
 	Signal string // "SIGKILL"
-	OOM    bool   // the kernel killed it for want of memory
+	OOM    bool   // it was killed, whole, because it wanted more memory than there was for it
 }
 
 // String is one clause: "exit status 3", "killed: out of memory".
@@ -100,6 +101,12 @@ type Sandbox struct {
 	forks  chan func()
 	forker sync.WaitGroup
 
+	oom      *oomEvents // of all guests and each; nil: the kernel ends a guest whole by itself, or tells nobody
+	watching sync.WaitGroup
+
+	watcher    sync.Once // starts it, with the first guest
+	endWatcher func()    // nil: there is none; not changed after the first guest was started
+
 	setting sync.Mutex // held while limits are put into force; taken before mu
 
 	mu       sync.Mutex // guards the fields below
@@ -130,6 +137,7 @@ func newSandbox(cfg SandboxConfig, h *hierarchies) (*Sandbox, error) {
 	}
 	s.group = h.newGroup(cfg.Name)
 	s.group.setWeight()
+	s.watchMemory()
 	s.forker.Go(s.fork)
 	report, err := s.probe()
 	if err != nil {
@@ -264,8 +272,15 @@ func (s *Sandbox) Close() error {
 	for _, p := range running {
 		<-p.done
 	}
+	if s.endWatcher != nil {
+		s.endWatcher()
+	}
 	close(s.forks)
 	s.forker.Wait()
+	if s.oom != nil {
+		s.oom.f.Close()
+	}
+	s.watching.Wait()
 	if err := s.group.remove(); err != nil {
 		return s4t.Errorf(s4t.Internal, "close the sandbox of plugins", "", "%w", err)
 	}

@@ -36,6 +36,7 @@ type stubSpec struct {
 	Data        int64 // bytes of memory of one process
 	Processes   int   // of the user
 	Nice        int
+	Watch       string // the name of a sandbox: it becomes its watcher, and nothing else is told
 }
 
 // stubReport is what the stub says.
@@ -67,6 +68,9 @@ func Stub(conn *os.File) error {
 	var spec stubSpec
 	if err := json.NewDecoder(conn).Decode(&spec); err != nil {
 		return fmt.Errorf("read what to run: %w", err)
+	}
+	if spec.Watch != "" {
+		return watch(spec.Watch, conn)
 	}
 	if err := become(spec, conn); err != nil {
 		return json.NewEncoder(conn).Encode(stubReport{Err: err.Error()})
@@ -115,7 +119,21 @@ func become(spec stubSpec, conn *os.File) error {
 		return fmt.Errorf("lightning-rod has changed its mind: %w", err)
 	}
 	// From here on it is in its cgroup: nothing may be allocated to speak of.
-	return fmt.Errorf("exec %s: %w", spec.Argv[0], syscall.Exec(spec.Argv[0], spec.Argv, spec.Env))
+	return execError(spec.Argv[0], syscall.Exec(spec.Argv[0], spec.Argv, spec.Env))
+}
+
+// execError says why a program was not executed, where the kernel's word for it means something else
+// to most.
+func execError(program string, err error) error {
+	why := ""
+	_, missing := os.Lstat(program)
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		why = "; it is for another processor, or a script without a first line such as #!/bin/sh"
+	case errors.Is(err, syscall.ENOENT) && missing == nil:
+		why = "; the program itself is there: what its first line #! names, or the loader that it is linked for, is not"
+	}
+	return fmt.Errorf("exec %s: %w%s", program, err, why)
 }
 
 // trust takes away the network, where it was not given, and nothing else.
