@@ -120,6 +120,27 @@ func windowEvent(was, is s4t.BoardProfile) (kind, detail string) {
 	return "", ""
 }
 
+// ownerAllows is an error in the hours in which the owner of a board does not give it,
+// as the board said last: it has nothing open then on which a stream could come, and
+// cannot say why itself.
+func (ch *change) ownerAllows(op string, board s4t.BoardID) error {
+	text, _, err := ch.BoardProfile(board)
+	if err != nil || text == nil {
+		return err
+	}
+	var p s4t.BoardProfile
+	if err := json.Unmarshal(text, &p); err != nil {
+		return s4t.Errorf(s4t.Internal, op, "", "the copy of its owner's profile is not understood: %w", err)
+	}
+	switch {
+	case p.Open || p.ChangesAt != nil && !p.ChangesAt.After(ch.now): // where it has just opened, its word is on the way
+		return nil
+	case p.ChangesAt == nil:
+		return s4t.Errorf(s4t.Forbidden, op, "ask the owner of the board", "the board's owner gives it for certain hours only, and the board does not know the time")
+	}
+	return s4t.Errorf(s4t.Forbidden, op, "ask the owner of the board", "the board's owner gives it for certain hours only: it opens at %s", p.ChangesAt.UTC().Format(time.RFC3339))
+}
+
 // cleanCode makes of what a board says of its code what the cloud keeps, and says
 // what it leaves out.
 func (c *Conductor) cleanCode(req wire.CodeReport) (code boardCode, dropped []error) {
