@@ -225,6 +225,9 @@ func cleanProfile(p *s4t.BoardProfile) {
 	p.Enforced = says
 	p.Usage = slices.DeleteFunc(p.Usage, func(u s4t.Usage) bool { return !s4t.IsID(string(u.Project)) })
 	p.Usage = p.Usage[:min(len(p.Usage), maxUsage)]
+	for i := range p.Usage {
+		p.Usage[i].ProjectName = "" // not the board's to say either
+	}
 	if p.Usage == nil {
 		p.Usage = []s4t.Usage{}
 	}
@@ -253,6 +256,17 @@ func (c *Conductor) boardProfile(ctx context.Context, req wire.RefRequest) (s4t.
 			return p, s4t.Errorf(s4t.Internal, op, "", "the copy of it is not understood: %w", err)
 		}
 		p.ReportedAt = &at
+		for i, u := range p.Usage {
+			if !req.Caller.Sees(u.Project) {
+				continue
+			}
+			switch of, err := tx.Project(string(u.Project)); {
+			case err == nil:
+				p.Usage[i].ProjectName = of.Name
+			case s4t.KindOf(err) != s4t.NotFound: // it may be gone
+				return p, err
+			}
+		}
 		return p, nil
 	})
 }
