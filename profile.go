@@ -33,6 +33,7 @@ type BoardProfile struct {
 // Usage is what a project has used of a board since Since.
 type Usage struct {
 	Project       ProjectID `json:"project"`
+	ProjectName   string    `json:"project_name,omitempty"` // of one that the caller sees; the cloud's word
 	Since         time.Time `json:"since"`
 	CPUSeconds    float64   `json:"cpu_seconds"`
 	MemoryHours   float64   `json:"memory_byte_hours"`

@@ -163,9 +163,10 @@ func withSchemas(c s4t.Command) s4t.Command {
 	return c
 }
 
-// ran documents the answers of a route that runs a command.
+// ran bounds the body of a route that runs a command, and documents its answers.
 func (a *API) ran(result *huma.Schema, stream bool) func(*huma.Operation) {
 	return func(op *huma.Operation) {
+		op.MaxBodyBytes = s4t.MaxCommandParams
 		schemas := a.huma.OpenAPI().Components.Schemas
 		operation := map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(typeOf[s4t.Operation](), true, "")}}
 		text := &huma.Schema{Type: huma.TypeString}

@@ -3,8 +3,10 @@ package apiclient
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -25,8 +27,8 @@ const (
 // How long one request waits for a command, or for those of many boards; then the
 // operation is asked, so that who gives up knows its id.
 const (
-	patience     = "wait=2"
-	patienceMany = "wait=20"
+	patience     = 2 * time.Second
+	patienceMany = 20 * time.Second
 )
 
 // CommandResult is what became of a command on one board of many.
@@ -59,6 +61,7 @@ type RunOptions struct {
 	Queue    time.Duration   // how long a board that is away has to come; 0: Offline at once
 	Key      string          // idempotency key
 	Async    bool            // do not wait for the end
+	Wait     time.Duration   // wait for the end so long at most, in whole seconds; 0: as long as is usual
 }
 
 // Run is a command that was run, or runs.
@@ -122,6 +125,21 @@ func (c *Client) RunCommands(ctx context.Context, fleet string, boards []string,
 	return l, c.decode(ctx, what, res, &l)
 }
 
+// prefer is the header Prefer (RFC 7240) of a run.
+func (o RunOptions) prefer(many bool) string {
+	wait := patience
+	if many {
+		wait = patienceMany
+	}
+	if o.Wait > 0 {
+		wait = min(wait, o.Wait)
+	}
+	if o.Async || wait < time.Second {
+		return "respond-async"
+	}
+	return "wait=" + strconv.Itoa(int(wait/time.Second))
+}
+
 // openRun sends the request of a run, once: sent again it would be another one.
 func (c *Client) openRun(ctx context.Context, what, path string, o RunOptions, fleet string, boards []string, header http.Header) (*http.Response, context.CancelFunc, error) {
 	q := url.Values{}
@@ -140,21 +158,15 @@ func (c *Client) openRun(ctx context.Context, what, path string, o RunOptions, f
 	if o.Key != "" {
 		header.Set("Idempotency-Key", o.Key)
 	}
-	header.Set("Prefer", patienceMany)
-	if len(boards) == 0 && fleet == "" {
-		header.Set("Prefer", patience)
-	}
-	if o.Async {
-		header.Set("Prefer", "respond-async")
-	}
+	header.Set("Prefer", o.prefer(len(boards) > 0 || fleet != ""))
 	if len(o.Params) == 0 {
 		o.Params = json.RawMessage("{}")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	dog := time.AfterFunc(c.timeout+30*time.Second, cancel)
 	res, err := c.openOnce(ctx, what, "POST", path, o.Params, header)
-	if !dog.Stop() && err != nil {
-		err = s4t.Errorf(s4t.Timeout, what, "see `s4t operation list`", "no answer of %s in time", c.URL())
+	if late := !dog.Stop() || errors.Is(ctx.Err(), context.DeadlineExceeded); late && err != nil {
+		err = s4t.Errorf(s4t.Timeout, what, "it may run: see `s4t operation list`", "no answer of %s in time", c.URL())
 	}
 	if err != nil {
 		cancel()

@@ -79,11 +79,15 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 	if len(urls) == 0 {
 		urls = []string{c.at.url}
 	}
+	apiURL := c.cfg.APIURL
+	if apiURL == "" && c.has(API) {
+		apiURL = c.at.url
+	}
 	mux := queue.Mux{}
 	id.Register(mux)
 	con, err := conductor.New(conductor.Config{
 		Store: c.cfg.Store, Queue: c.cfg.Queue, Mux: mux, TicketKey: key,
-		URLs: urls, CAFingerprint: c.at.certs.fingerprint, Trust: c.at.certs.trust, Name: c.cfg.Name, Version: c.cfg.Version, Log: c.cfg.Log,
+		URLs: urls, APIURL: apiURL, CAFingerprint: c.at.certs.fingerprint, Trust: c.at.certs.trust, Name: c.cfg.Name, Version: c.cfg.Version, Log: c.cfg.Log,
 	})
 	if err != nil {
 		return err

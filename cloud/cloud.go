@@ -43,6 +43,10 @@ type Config struct {
 	// BoardURLs are the URLs of WAMP agents that boards are told, in order of
 	// preference. Conductor; default: the URL of this port.
 	BoardURLs []string
+	// APIURL is the URL of the API that plugins on boards are told. Conductor;
+	// default: the URL of this port where the API is behind it, else plugins ask
+	// at BoardURLs.
+	APIURL string
 	// Bootstrap is called before anything is served, to make the first user. It
 	// is given the URL and whom the user is to trust, and called again when that
 	// has changed. Conductor; optional.

@@ -120,6 +120,27 @@ func windowEvent(was, is s4t.BoardProfile) (kind, detail string) {
 	return "", ""
 }
 
+// ownerAllows is an error in the hours in which the owner of a board does not give it,
+// as the board said last: it has nothing open then on which a stream could come, and
+// cannot say why itself.
+func (ch *change) ownerAllows(op string, board s4t.BoardID) error {
+	text, _, err := ch.BoardProfile(board)
+	if err != nil || text == nil {
+		return err
+	}
+	var p s4t.BoardProfile
+	if err := json.Unmarshal(text, &p); err != nil {
+		return s4t.Errorf(s4t.Internal, op, "", "the copy of its owner's profile is not understood: %w", err)
+	}
+	switch {
+	case p.Open || p.ChangesAt != nil && !p.ChangesAt.After(ch.now): // where it has just opened, its word is on the way
+		return nil
+	case p.ChangesAt == nil:
+		return s4t.Errorf(s4t.Forbidden, op, "ask the owner of the board", "the board's owner gives it for certain hours only, and the board does not know the time")
+	}
+	return s4t.Errorf(s4t.Forbidden, op, "ask the owner of the board", "the board's owner gives it for certain hours only: it opens at %s", p.ChangesAt.UTC().Format(time.RFC3339))
+}
+
 // cleanCode makes of what a board says of its code what the cloud keeps, and says
 // what it leaves out.
 func (c *Conductor) cleanCode(req wire.CodeReport) (code boardCode, dropped []error) {
@@ -204,6 +225,9 @@ func cleanProfile(p *s4t.BoardProfile) {
 	p.Enforced = says
 	p.Usage = slices.DeleteFunc(p.Usage, func(u s4t.Usage) bool { return !s4t.IsID(string(u.Project)) })
 	p.Usage = p.Usage[:min(len(p.Usage), maxUsage)]
+	for i := range p.Usage {
+		p.Usage[i].ProjectName = "" // not the board's to say either
+	}
 	if p.Usage == nil {
 		p.Usage = []s4t.Usage{}
 	}
@@ -232,6 +256,17 @@ func (c *Conductor) boardProfile(ctx context.Context, req wire.RefRequest) (s4t.
 			return p, s4t.Errorf(s4t.Internal, op, "", "the copy of it is not understood: %w", err)
 		}
 		p.ReportedAt = &at
+		for i, u := range p.Usage {
+			if !req.Caller.Sees(u.Project) {
+				continue
+			}
+			switch of, err := tx.Project(string(u.Project)); {
+			case err == nil:
+				p.Usage[i].ProjectName = of.Name
+			case s4t.KindOf(err) != s4t.NotFound: // it may be gone
+				return p, err
+			}
+		}
 		return p, nil
 	})
 }

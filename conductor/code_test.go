@@ -74,13 +74,13 @@ func TestTheCodeOfABoard(t *testing.T) {
 	}
 	before := events()
 	call[wire.Empty](l, wire.MethodBoardCode, report)
-	report.Profile.Usage = []s4t.Usage{{Project: l.member.Project, CPUSeconds: 3}, {Project: "x"}}
+	report.Profile.Usage = []s4t.Usage{{Project: l.member.Project, ProjectName: "evil", CPUSeconds: 3}, {Project: s4t.ProjectID(s4t.NewID()), ProjectName: "evil"}, {Project: "x"}}
 	call[wire.Empty](l, wire.MethodBoardCode, report)
 	if events() != before {
 		t.Errorf("events up to %d, %d before", events(), before)
 	}
 	p = call[s4t.BoardProfile](l, wire.MethodBoardProfile, wire.RefRequest{Caller: l.reader, Ref: "gate"})
-	if len(p.Usage) != 1 || p.Usage[0].CPUSeconds != 3 {
+	if len(p.Usage) != 2 || p.Usage[0].CPUSeconds != 3 || p.Usage[0].ProjectName == "evil" || p.Usage[0].ProjectName == "" || p.Usage[1].ProjectName != "" {
 		t.Errorf("the use is %+v", p.Usage)
 	}
 	report.Epoch--

@@ -183,7 +183,7 @@ func (c *Conductor) mayRun(ctx context.Context, op string, req *wire.CommandRun)
 		req.Params = json.RawMessage("{}")
 	}
 	if len(req.Params) > s4t.MaxCommandParams {
-		return s4t.Errorf(s4t.TooMany, op, "", "the parameters have %d bytes, at most %d are possible", len(req.Params), s4t.MaxCommandParams)
+		return s4t.Errorf(s4t.Invalid, op, "give less, or put what is long elsewhere", "the parameters have %d bytes, at most %d are possible", len(req.Params), s4t.MaxCommandParams)
 	}
 	var text bytes.Buffer
 	if err := json.Compact(&text, req.Params); err != nil || text.Bytes()[0] != '{' || !utf8.Valid(req.Params) {

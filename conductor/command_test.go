@@ -253,7 +253,7 @@ func TestWhatIsRefusedAtTheDoor(t *testing.T) {
 		"some":                 {wire.CommandRun{Command: "stop", Params: json.RawMessage(`{"a":1}`)}, s4t.Invalid, "no parameters"},
 		"no object":            {wire.CommandRun{Command: "any", Params: json.RawMessage(`[1]`)}, s4t.Invalid, ""},
 		"no text":              {wire.CommandRun{Command: "any", Params: json.RawMessage("{\"a\":\"\xff\"}")}, s4t.Invalid, ""},
-		"too many":             {wire.CommandRun{Command: "any", Params: json.RawMessage(`{"a":"` + strings.Repeat("x", s4t.MaxCommandParams) + `"}`)}, s4t.TooMany, ""},
+		"too many":             {wire.CommandRun{Command: "any", Params: json.RawMessage(`{"a":"` + strings.Repeat("x", s4t.MaxCommandParams) + `"}`)}, s4t.Invalid, "at most 65536 are possible"},
 		"a key":                {wire.CommandRun{Command: "stop", Key: "a\nb"}, s4t.Invalid, ""},
 		"a deadline":           {wire.CommandRun{Command: "stop", Deadline: -1}, s4t.Invalid, ""},
 		"a queue":              {wire.CommandRun{Command: "stop", Queue: s4t.MaxCommandQueue + 1}, s4t.Invalid, ""},

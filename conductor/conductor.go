@@ -30,6 +30,7 @@ type Config struct {
 	Queue         Queue              // required
 	TicketKey     ed25519.PrivateKey // required: signs tickets; several conductors share it
 	URLs          []string           // required: of the cloud, https://host:port, in order of preference; boards are told them
+	APIURL        string             // optional: of the API, https://host:port, that plugins call; empty: it is at URLs
 	CAFingerprint func() string      // optional: SHA-256 of the CA certificate's DER, hex; empty: boards trust their system's roots
 	Trust         func() wire.Trust  // optional: what boards are told to trust as the cloud's certificate, now
 	Resolver      Resolver           // optional: of the names in URLs; default the system's

@@ -163,7 +163,7 @@ func checkParams(op string, params map[string]string) error {
 		}
 	}
 	if len(params) > s4t.MaxParams || size > s4t.MaxParamsText {
-		return s4t.Errorf(s4t.TooMany, op, "put what is long into the bundle", "%d parameters of %d bytes, at most %d of %d bytes are possible", len(params), size, s4t.MaxParams, s4t.MaxParamsText)
+		return s4t.Errorf(s4t.Invalid, op, "put what is long into the bundle", "%d parameters of %d bytes, at most %d of %d bytes are possible", len(params), size, s4t.MaxParams, s4t.MaxParamsText)
 	}
 	return nil
 }

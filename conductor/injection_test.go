@@ -196,6 +196,9 @@ func TestAPluginsToken(t *testing.T) {
 	silent := l.done(call[s4t.Operation](l, wire.MethodPluginInject, quiet))
 	ask := wire.PluginTokenAsk{Board: f.id, Epoch: f.epochNow(l), Plugin: op.Object}
 	token := call[wire.PluginToken](l, wire.MethodBoardPluginToken, ask)
+	if token.URL != apiURL {
+		t.Errorf("it is told that the API is at %q", token.URL)
+	}
 	row := func() (t store.TokenRow, err error) {
 		err = l.db.View(l.t.Context(), func(tx *store.Tx) (err error) {
 			t, err = tx.TokenByHash(store.HashSecret(token.Token))

@@ -171,6 +171,7 @@ const (
 	tunnelID   s4t.AgentID   = "tunnel-agent-1"
 	tunnelURL                = "https://tunnel.example:8812"
 	cloudURL                 = "https://cloud.example:8812"
+	apiURL                   = "https://api.example:8812"
 	testTarget               = "127.0.0.1"
 )
 
@@ -320,7 +321,7 @@ func (l *lab) start() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	c, err := New(Config{
-		Store: l.db, Queue: l.q, TicketKey: l.key, URLs: []string{cloudURL}, CAFingerprint: func() string { return fmt.Sprintf("%064x", 7) }, Log: log, Resolver: l.names,
+		Store: l.db, Queue: l.q, TicketKey: l.key, URLs: []string{cloudURL}, APIURL: apiURL, CAFingerprint: func() string { return fmt.Sprintf("%064x", 7) }, Log: log, Resolver: l.names,
 		Now: func() time.Time { return time.Now().Add(time.Duration(l.skew.Load())) },
 	})
 	if err != nil {

@@ -147,5 +147,5 @@ func (c *Conductor) pluginToken(ctx context.Context, req wire.PluginTokenAsk) (w
 	if err != nil {
 		return wire.PluginToken{}, err
 	}
-	return wire.PluginToken{Token: secret, ExpiresAt: *t.ExpiresAt}, nil
+	return wire.PluginToken{Token: secret, ExpiresAt: *t.ExpiresAt, URL: c.cfg.APIURL}, nil
 }

@@ -90,6 +90,9 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 		if b.Status != s4t.BoardOnline {
 			return s4t.Errorf(s4t.Offline, op, fmt.Sprintf("`s4t doctor %s` says what is known", b.Name), "the board is not online")
 		}
+		if err := ch.ownerAllows(op, b.ID); err != nil {
+			return err
+		}
 		if b.StreamsUntil.Sub(ch.now) < streamsRenew {
 			if b, err = ch.LockBoard(b.ID); err != nil {
 				return err

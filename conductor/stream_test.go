@@ -4,11 +4,33 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
+
+// TestNoStreamInClosedHours: who asks for one hears when the hours begin, not that the
+// board has no rtunnel.
+func TestNoStreamInClosedHours(t *testing.T) {
+	l := newLab(t)
+	f := l.online("one")
+	open := wire.StreamOpen{Caller: l.member, Board: "one", TCPPort: 22}
+	hours := func(p s4t.BoardProfile) {
+		t.Helper()
+		call[wire.Empty](l, wire.MethodBoardCode, wire.CodeReport{Board: f.id, Epoch: f.epochNow(l), Profile: p})
+	}
+	later, before := time.Now().Add(time.Hour), time.Now().Add(-time.Second)
+	hours(s4t.BoardProfile{ChangesAt: &later})
+	refusedAs[wire.StreamGrant](l, wire.MethodStreamOpen, open, s4t.Forbidden, "it opens at "+later.UTC().Format(time.RFC3339))
+	hours(s4t.BoardProfile{})
+	refusedAs[wire.StreamGrant](l, wire.MethodStreamOpen, open, s4t.Forbidden, "does not know the time")
+	for _, p := range []s4t.BoardProfile{{ChangesAt: &before}, {Open: true, ChangesAt: &later}} {
+		hours(p)
+		call[wire.StreamGrant](l, wire.MethodStreamOpen, open)
+	}
+}
 
 // TestABoardIsNotAskedForHostKeysThatItTold: sshd punishes who only looks. And
 // the audit tells the address that the board's services see of a user.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +31,8 @@ const (
 type pluginAPI struct {
 	plugin   string // ResourceKey.ID
 	listener net.Listener
-	reach    func(ctx context.Context) (net.Conn, error) // the cloud's API
+	url      atomic.Pointer[string]                                  // of the API, as the cloud said with the last token
+	reach    func(ctx context.Context, url string) (net.Conn, error) // the API; without a URL where the board's sessions go
 	slots    chan struct{}
 	online   func() (c cloud, epoch int64, changed <-chan struct{})
 	board    s4t.BoardID
@@ -67,7 +69,11 @@ func (a *pluginAPI) serve(ctx context.Context) {
 // pass joins one connection to one with the cloud, until either ends.
 func (a *pluginAPI) pass(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
-	to, err := a.reach(ctx)
+	url := ""
+	if said := a.url.Load(); said != nil {
+		url = *said
+	}
+	to, err := a.reach(ctx, url)
 	if err != nil {
 		a.log.Debug("a plugin does not reach the API", "plugin", a.plugin, "err", err)
 		io.WriteString(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -139,6 +145,7 @@ func (a *pluginAPI) keepToken(ctx context.Context) {
 			}
 			switch {
 			case err == nil:
+				a.url.Store(&t.URL)
 				retry.reset()
 				left := time.Until(t.ExpiresAt)
 				wait = max(left-tokenMargin, left/2, time.Second)

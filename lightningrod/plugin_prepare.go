@@ -116,8 +116,12 @@ func (g *guests) apiPath(id, dir string) string {
 	return filepath.Join(dir, apiSocket)
 }
 
-// reachAPI connects to the cloud, wherever it is.
-func (g *guests) reachAPI(ctx context.Context) (conn net.Conn, err error) {
+// reachAPI connects to the API at a URL; without one, as an older cloud names none, to the
+// cloud wherever it is.
+func (g *guests) reachAPI(ctx context.Context, url string) (conn net.Conn, err error) {
+	if url != "" {
+		return g.dialTLS(ctx, url)
+	}
 	for _, url := range g.urls() {
 		if conn, err = g.dialTLS(ctx, url); err == nil {
 			return conn, nil

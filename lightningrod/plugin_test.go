@@ -310,9 +310,16 @@ func TestAPluginReachesTheAPI(t *testing.T) {
 		}
 	}))
 	defer api.Close()
-	c := &tokenCloud{fakeCloud: newFakeCloud(testDesired(1))}
+	elsewhere := httptest.NewServer(http.NotFoundHandler()) // a WAMP agent alone
+	defer elsewhere.Close()
+	t.Run("where the cloud says", func(t *testing.T) { reachesTheAPI(t, api.URL, elsewhere.URL) })
+	t.Run("where the board connects to", func(t *testing.T) { reachesTheAPI(t, "", "http://127.0.0.1:1", api.URL) })
+}
+
+func reachesTheAPI(t *testing.T, said string, urls ...string) {
+	c := &tokenCloud{fakeCloud: newFakeCloud(testDesired(1)), url: said}
 	g := guestsFor(c, nil)
-	g.urls = func() []string { return []string{"http://127.0.0.1:1", api.URL} }
+	g.urls = func() []string { return urls }
 	d, err := dial.New(dial.Config{Env: func(string) string { return "" }})
 	if err != nil {
 		t.Fatal(err)
@@ -379,11 +386,14 @@ func TestAPluginReachesTheAPI(t *testing.T) {
 }
 
 // tokenCloud gives tokens.
-type tokenCloud struct{ *fakeCloud }
+type tokenCloud struct {
+	*fakeCloud
+	url string // of the API
+}
 
 func (c *tokenCloud) Call(ctx context.Context, procedure string, arg, reply any) error {
 	if t, ok := reply.(*wire.PluginToken); ok && procedure == wamp.Token {
-		*t = wire.PluginToken{Token: "secret", ExpiresAt: time.Now().Add(time.Hour)}
+		*t = wire.PluginToken{Token: "secret", ExpiresAt: time.Now().Add(time.Hour), URL: c.url}
 		return nil
 	}
 	return c.fakeCloud.Call(ctx, procedure, arg, reply)

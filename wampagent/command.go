@@ -21,8 +21,13 @@ const (
 	maxCodeAsks    = 64  // questions that a board answers at a time: a run holds one for wire.RunWait
 	maxCodeWaiting = 256 // that wait, beside them
 	codeAskTime    = 2*time.Second - 100*time.Millisecond
-	codeRate       = rate.Limit(2) // reports of commands, of runs, and asks for tokens a second, of each; more wait
+	codeRate       = rate.Limit(2) // reports of runs and asks for tokens a second, of each; more wait
 	codeBurst      = 20
+
+	// What the code is, of which each report may be an event: as often as a board
+	// says so by itself. More wait, and none is lost.
+	reportCodeRate  = rate.Limit(1) // a second
+	reportCodeBurst = 4             // a session that begins has more to say
 )
 
 // codeSession is what a board's session has to do with the code on the board.
@@ -34,7 +39,7 @@ type codeSession struct {
 
 func newCodeSession() *codeSession {
 	limiter := func() *rate.Limiter { return rate.NewLimiter(codeRate, codeBurst) }
-	return &codeSession{turns: newTurns(maxCodeAsks, maxCodeWaiting), reports: limiter(), runs: limiter(), tokens: limiter()}
+	return &codeSession{turns: newTurns(maxCodeAsks, maxCodeWaiting), reports: rate.NewLimiter(reportCodeRate, reportCodeBurst), runs: limiter(), tokens: limiter()}
 }
 
 // codeAsk asks a board about the code on it. One that does not answer is Offline.

@@ -137,4 +137,5 @@ type PluginTokenAsk struct {
 type PluginToken struct {
 	Token     string    `json:"token"`
 	ExpiresAt time.Time `json:"expires_at"`
+	URL       string    `json:"url,omitempty"` // of the API; empty: at the URL that the board connects to
 }

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/profiletable"
 	"github.com/stack4things/s4t/lightningrod"
 )
 
@@ -81,44 +81,21 @@ func profile(ctx context.Context, o options) error {
 	if o.output == "json" {
 		return printJSON(o.stdout, b)
 	}
-	t := newTable(o.stdout)
-	for _, l := range profileLimits {
-		if text := *l.of(&b.Profile); text != "" {
-			t.row(l.flag, text, b.Enforced[l.flag])
-		} else if l.flag != "zone" && l.flag != "notice" {
-			t.row(l.flag, "no limit")
-		}
-	}
+	now := profiletable.Now(b)
 	if len(b.Enforced) == 0 {
-		t.row("now", "lightning-rod does not run: it follows when it starts")
-	} else {
-		t.row("now", windowText(b))
+		now = "lightning-rod does not run: it follows when it starts"
 	}
-	for _, what := range slices.Sorted(maps.Keys(b.Enforced)) {
-		t.row("enforced", what, b.Enforced[what])
-	}
-	for _, u := range b.Usage {
-		who := string(u.Project)
-		if who == "" {
-			who = "the board's own project"
+	for _, rows := range [][][]string{profiletable.Limits(b), {{"now", now}}, profiletable.Usage(b.Usage)} {
+		t := newTable(o.stdout)
+		if len(rows) > 0 && rows[0][0] != "WHAT" {
+			fmt.Fprintln(t)
 		}
-		t.row("used", who, fmt.Sprintf("since %s: %.1f s of the processor, %.0f byte-hours of memory, %d bytes received, %d sent, %d samples, %d commands",
-			u.Since.Local().Format(time.DateTime), u.CPUSeconds, u.MemoryHours, u.BytesReceived, u.BytesSent, u.Samples, u.Commands))
+		for _, r := range rows {
+			t.row(r...)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
 	}
-	return t.Flush()
-}
-
-// windowText says whether others may use the board.
-func windowText(b s4t.BoardProfile) string {
-	switch {
-	case b.Open && b.Closing != nil:
-		return "open, closes at " + b.Closing.Local().Format(time.DateTime)
-	case b.Open && b.ChangesAt != nil:
-		return "open until " + b.ChangesAt.Local().Format(time.DateTime)
-	case b.Open:
-		return "open"
-	case b.ChangesAt != nil:
-		return "closed until " + b.ChangesAt.Local().Format(time.DateTime)
-	}
-	return "closed: the board does not know the time"
+	return nil
 }

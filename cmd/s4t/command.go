@@ -86,6 +86,10 @@ type runFlags struct {
 	stream          bool
 }
 
+// beginTime is how long a cloud has beyond --timeout to say which operation it is: who
+// waits no longer can then ask for it.
+const beginTime = 5 * time.Second
+
 func (a *app) commandRun() *cobra.Command {
 	var r runFlags
 	cmd := &cobra.Command{Use: "run BOARD NAME [K=V]...", Aliases: []string{"exec"}, Short: "Run a command on a board, on several, or on a fleet",
@@ -131,20 +135,23 @@ s4t command cancel ends it.`,
 		if err != nil {
 			return err
 		}
-		wait := ctx
+		o := apiclient.RunOptions{Params: params, Deadline: r.deadline, Queue: r.queue, Key: r.key, Async: a.noWait}
+		begin, wait := ctx, ctx
 		if cmd.Flags().Changed("timeout") {
-			var stop context.CancelFunc
+			var stop, stopBegin context.CancelFunc
 			wait, stop = context.WithTimeout(ctx, a.timeout)
 			defer stop()
+			begin, stopBegin = context.WithTimeout(ctx, a.timeout+beginTime)
+			defer stopBegin()
+			o.Wait = a.timeout
 		}
-		o := apiclient.RunOptions{Params: params, Deadline: r.deadline, Queue: r.queue, Key: r.key, Async: a.noWait}
 		switch {
 		case r.many():
-			return a.runMany(wait, c, &r, name, o)
+			return a.runMany(begin, wait, c, &r, name, o)
 		case r.stream:
-			return a.runStream(wait, c, boards[0], name, o)
+			return a.runStream(begin, wait, c, boards[0], name, o)
 		}
-		return a.runOne(wait, c, boards[0], name, o)
+		return a.runOne(begin, wait, c, boards[0], name, o)
 	})
 	f := cmd.Flags()
 	f.StringVar(&r.fleet, "fleet", "", "all boards of this `FLEET`, instead of BOARD")
@@ -216,9 +223,10 @@ func (a *app) readParams(file string) (json.RawMessage, error) {
 	return b, nil
 }
 
-// runOne runs a command on one board and prints what it answers.
-func (a *app) runOne(ctx context.Context, c *apiclient.Client, board, name string, o apiclient.RunOptions) error {
-	run, err := c.RunCommand(ctx, board, name, o)
+// runOne runs a command on one board and prints what it answers. It is begun within
+// begin, and waited for within wait.
+func (a *app) runOne(begin, wait context.Context, c *apiclient.Client, board, name string, o apiclient.RunOptions) error {
+	run, err := c.RunCommand(begin, board, name, o)
 	if err != nil {
 		return err
 	}
@@ -226,7 +234,7 @@ func (a *app) runOne(ctx context.Context, c *apiclient.Client, board, name strin
 		return a.printResult(run.Result)
 	}
 	if run.Pending == nil {
-		op, err := c.Operation(ctx, run.Operation)
+		op, err := c.Operation(begin, run.Operation)
 		if err != nil {
 			return err
 		}
@@ -235,7 +243,7 @@ func (a *app) runOne(ctx context.Context, c *apiclient.Client, board, name strin
 	if a.noWait {
 		return a.printOperation(*run.Pending)
 	}
-	op, err := a.awaitRun(ctx, c, *run.Pending)
+	op, err := a.awaitRun(wait, c, *run.Pending)
 	if err != nil {
 		return err
 	}

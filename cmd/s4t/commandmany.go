@@ -18,9 +18,9 @@ import (
 // waitTogether is how many operations of one command are waited for at a time.
 const waitTogether = 8
 
-// runMany runs a command on many boards, and prints a result for each.
-func (a *app) runMany(ctx context.Context, c *apiclient.Client, r *runFlags, name string, o apiclient.RunOptions) error {
-	results, err := c.RunCommands(ctx, r.fleet, r.boards, name, o)
+// runMany runs a command on many boards, and prints a result for each; see runOne.
+func (a *app) runMany(begin, wait context.Context, c *apiclient.Client, r *runFlags, name string, o apiclient.RunOptions) error {
+	results, err := c.RunCommands(begin, r.fleet, r.boards, name, o)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (a *app) runMany(ctx context.Context, c *apiclient.Client, r *runFlags, nam
 			continue
 		}
 		waiting.Go(func() error {
-			op, err := c.WaitOperation(ctx, results[i].Operation, nil)
+			op, err := c.WaitOperation(wait, results[i].Operation, nil)
 			if err == nil {
 				results[i] = apiclient.ResultOf(op)
 			}
@@ -52,10 +52,14 @@ func (a *app) runMany(ctx context.Context, c *apiclient.Client, r *runFlags, nam
 	return worst(name, results)
 }
 
-// resultText is a result, or why there is none, on one line.
+// resultText is a result, or why there is none, on one line; of one that has not ended,
+// its operation.
 func resultText(r apiclient.CommandResult) string {
-	if r.Error != "" {
+	switch {
+	case r.Error != "":
 		return r.Error
+	case r.Operation != "" && !r.Status.Ended():
+		return "operation " + string(r.Operation)
 	}
 	var text string
 	if json.Unmarshal(r.Result, &text) == nil {
@@ -93,13 +97,17 @@ func worst(name string, results []apiclient.CommandResult) error {
 }
 
 // runStream runs a command and prints what it says, and then its result, where that
-// is not what it said last.
-func (a *app) runStream(ctx context.Context, c *apiclient.Client, board, name string, o apiclient.RunOptions) error {
+// is not what it said last; see runOne.
+func (a *app) runStream(begin, wait context.Context, c *apiclient.Client, board, name string, o apiclient.RunOptions) error {
+	ctx, hangUp := context.WithCancel(begin)
+	defer hangUp()
 	s, err := c.StreamCommand(ctx, board, name, o)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	stop := context.AfterFunc(wait, hangUp)
+	defer stop()
 	var last json.RawMessage
 	printResult := func(op s4t.Operation) error {
 		if op.Run == nil || last != nil && bytes.Equal(last, op.Run.Result) {
@@ -124,7 +132,7 @@ func (a *app) runStream(ctx context.Context, c *apiclient.Client, board, name st
 		}
 	}
 	// The connection has ended, the command has not.
-	op, err := a.awaitRun(ctx, c, s4t.Operation{ID: s.Operation})
+	op, err := a.awaitRun(wait, c, s4t.Operation{ID: s.Operation})
 	if err != nil {
 		return err
 	}

@@ -176,6 +176,10 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 	if strings.Contains("/"+path, "/pins") && cannedPins(w, r, path, say, refuse) {
 		return
 	}
+	if cannedPlugins(w, r, path, say, refuse) {
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(text))
 	switch r.Method + " " + path {
 	case "GET boards":
 		if r.URL.Query().Get("status") == "online" {

@@ -145,8 +145,8 @@ func (a *app) printPort(p s4t.Port) error {
 // counterFields shows what was counted between the switch and a peer.
 func counterFields(peer string, n s4t.PortCounters) []field {
 	return []field{
-		{"from " + peer, fmt.Sprintf("%d frames, %s", n.RxFrames, size(n.RxBytes))},
-		{"to " + peer, fmt.Sprintf("%d frames, %s", n.TxFrames, size(n.TxBytes))},
+		{"from " + peer, fmt.Sprintf("%d frames, %s", n.RxFrames, s4t.Bytes(n.RxBytes))},
+		{"to " + peer, fmt.Sprintf("%d frames, %s", n.TxFrames, s4t.Bytes(n.TxBytes))},
 		{"dropped", droppedText(n.Dropped)},
 	}
 }

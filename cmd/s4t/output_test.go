@@ -26,7 +26,7 @@ func TestTimesAndSizesAreHuman(t *testing.T) {
 		t.Error("a time that is missing is shown")
 	}
 	for n, want := range map[uint64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 1234567: "1.2 MB", 99999999: "100 MB", 1 << 63: "9.2 EB"} {
-		if got := size(n); got != want {
+		if got := s4t.Bytes(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
 	}

@@ -68,7 +68,7 @@ func (a *app) printPlugin(p s4t.Plugin) error {
 	fmt.Fprintln(a.stdout)
 	err = printList(a, p.Versions, func(v s4t.PluginVersion) string { return v.Version },
 		column[s4t.PluginVersion]{"VERSION", func(v s4t.PluginVersion) string { return v.Version }},
-		column[s4t.PluginVersion]{"SIZE", func(v s4t.PluginVersion) string { return size(uint64(max(v.Size, 0))) }},
+		column[s4t.PluginVersion]{"SIZE", func(v s4t.PluginVersion) string { return s4t.Bytes(uint64(max(v.Size, 0))) }},
 		column[s4t.PluginVersion]{"DIGEST", func(v s4t.PluginVersion) string { return v.Digest[:min(len(v.Digest), 12)] }},
 		column[s4t.PluginVersion]{"SIGNED BY", func(v s4t.PluginVersion) string { return v.Key }},
 		column[s4t.PluginVersion]{"CREATED", func(v s4t.PluginVersion) string { return since(&v.CreatedAt) }})

@@ -43,7 +43,7 @@ func (a *app) printBoardPlugins(all []s4t.BoardPlugin) error {
 		column[s4t.BoardPlugin]{"SINCE", func(p s4t.BoardPlugin) string { return since(p.Since) }},
 		column[s4t.BoardPlugin]{"RESTARTS", func(p s4t.BoardPlugin) string { return strconv.Itoa(p.Restarts) }},
 		column[s4t.BoardPlugin]{"CPU", func(p s4t.BoardPlugin) string { return fmt.Sprintf("%.1f s", p.CPU) }},
-		column[s4t.BoardPlugin]{"MEMORY", func(p s4t.BoardPlugin) string { return size(uint64(max(p.Memory, 0))) }},
+		column[s4t.BoardPlugin]{"MEMORY", func(p s4t.BoardPlugin) string { return s4t.Bytes(uint64(max(p.Memory, 0))) }},
 		column[s4t.BoardPlugin]{"PROBLEM", func(p s4t.BoardPlugin) string { return p.Problem }})
 }
 
@@ -64,7 +64,7 @@ func (a *app) printBoardPlugin(p s4t.BoardPlugin) error {
 		onboot = "yes"
 	}
 	if p.Fetched > 0 {
-		fetched = size(uint64(p.Fetched))
+		fetched = s4t.Bytes(uint64(p.Fetched))
 	}
 	var params []string
 	for _, k := range slices.Sorted(maps.Keys(p.Params)) {
@@ -72,7 +72,7 @@ func (a *app) printBoardPlugin(p s4t.BoardPlugin) error {
 	}
 	return a.printOne(p, p.Plugin, field{"board", p.Board}, field{"plugin", p.Plugin}, field{"id", p.ID}, field{"version", versionText(p)}, field{"state", p.State}, field{"problem", p.Problem},
 		field{"wanted", p.Wanted}, field{"onboot", onboot}, field{"params", strings.Join(params, " ")}, field{"since", since(p.Since)}, field{"pid", pid}, field{"restarts", strconv.Itoa(p.Restarts)},
-		field{"exit", p.Exit}, field{"health", p.Health}, field{"fetched", fetched}, field{"cpu", fmt.Sprintf("%.1f s", p.CPU)}, field{"memory", size(uint64(max(p.Memory, 0)))}, field{"disk", size(uint64(max(p.Disk, 0)))},
+		field{"exit", p.Exit}, field{"health", p.Health}, field{"fetched", fetched}, field{"cpu", fmt.Sprintf("%.1f s", p.CPU)}, field{"memory", s4t.Bytes(uint64(max(p.Memory, 0)))}, field{"disk", s4t.Bytes(uint64(max(p.Disk, 0)))},
 		field{"unlimited", strings.Join(p.Unlimited, "; ")})
 }
 

@@ -87,8 +87,8 @@ func (a *app) healthFields(h s4t.BoardHealth) (fields []field) {
 		if now.Temperature != nil {
 			add("temperature", fmt.Sprintf("%.1f degC", *now.Temperature), then.Temperature)
 		}
-		add("received", size(uint64(now.ReceivedRate))+"/s", then.ReceivedRate)
-		add("sent", size(uint64(now.SentRate))+"/s", then.SentRate)
+		add("received", s4t.Bytes(uint64(now.ReceivedRate))+"/s", then.ReceivedRate)
+		add("sent", s4t.Bytes(uint64(now.SentRate))+"/s", then.SentRate)
 		fields = append(fields, field{"uptime", ran(now.Uptime) + ", lightning-rod " + ran(now.AgentUptime)}, field{"distribution", now.System}, field{"health of", since(h.At)})
 	}
 	if h.Availability != nil {
@@ -110,7 +110,7 @@ func used(n, of int64) string {
 	if of <= 0 {
 		return "not known"
 	}
-	return fmt.Sprintf("%s of %s (%d %%)", size(uint64(n)), size(uint64(of)), n*100/of)
+	return fmt.Sprintf("%s of %s (%d %%)", s4t.Bytes(uint64(n)), s4t.Bytes(uint64(of)), n*100/of)
 }
 
 // ran says seconds as people do.

@@ -26,7 +26,7 @@ type pluginLab struct {
 	key    ed25519.PrivateKey
 }
 
-func newPluginLab(t *testing.T) *pluginLab {
+func newPluginLab(t *testing.T, cfg Config) *pluginLab {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "s4t") // short: sockets are in it
 	if err != nil {
@@ -36,7 +36,8 @@ func newPluginLab(t *testing.T) *pluginLab {
 	if err := os.Chmod(dir, 0o711); err != nil { // guests have users of their own
 		t.Fatal(err)
 	}
-	c, err := New(Config{Dir: dir}) // one process: a plugin calls the API at the URL that its board has its session at
+	cfg.Dir = dir
+	c, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,13 @@ func (l *pluginLab) create(name string, files map[string]string) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if _, err := l.client.PutBundle(l.t.Context(), bytes.NewReader(packed.Bytes()), size, nil); err != nil {
+	l.put(name, packed.Bytes(), digest, size)
+}
+
+// put uploads a packed bundle and makes a version of it.
+func (l *pluginLab) put(name string, packed []byte, digest string, size int64) {
+	l.t.Helper()
+	if _, err := l.client.PutBundle(l.t.Context(), bytes.NewReader(packed), size, nil); err != nil {
 		l.t.Fatal(err)
 	}
 	if _, err := l.client.CreatePlugin(l.t.Context(), name, digest, l.key.Public().(ed25519.PublicKey), bundle.Sign(l.key, digest)); err != nil {
@@ -206,7 +213,7 @@ func greeter(version, script string) map[string]string {
 // TestAPluginFromTheCloud: it is injected and answers, has its pins and the API, is
 // upgraded to a version that fails and falls back, stopped, started, and taken away.
 func TestAPluginFromTheCloud(t *testing.T) {
-	l := newPluginLab(t)
+	l := newPluginLab(t, Config{APIs: 1}) // which is elsewhere than where the board has its session
 	l.create("greeter", greeter("1", greeterScript))
 	l.done(l.client.InjectPlugin(t.Context(), "kitchen", "greeter", apiclient.PluginInject{OnBoot: new(true)}))
 	if got := l.run("greet", "{}"); got != `"hello from 1"` {
@@ -270,7 +277,7 @@ func (l *pluginLab) wait(so func() bool) error {
 
 // TestAPluginForABoardThatIsAway: it comes with the board; a job has ended then.
 func TestAPluginForABoardThatIsAway(t *testing.T) {
-	l := newPluginLab(t)
+	l := newPluginLab(t, Config{})
 	l.board.Stop()
 	l.create("once", map[string]string{
 		"plugin.toml": "name = \"once\"\nversion = \"1\"\nruntime = \"exec\"\nentry = \"run.sh\"\nkind = \"job\"\n",

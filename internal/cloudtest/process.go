@@ -54,7 +54,7 @@ func (p *Process) Start() error {
 	alive, kill := context.WithCancel(context.Background())
 	proc, err := cloud.New(cloud.Config{
 		Roles: p.Roles, Name: p.Name, Data: c.Dir, Listen: net.JoinHostPort(p.IP, "0"), URL: url(p.Host),
-		Queue: mortal{c.Queue, alive}, Store: db, Database: c.cfg.Database, BoardURLs: c.boardURLs,
+		Queue: mortal{c.Queue, alive}, Store: db, Database: c.cfg.Database, BoardURLs: c.boardURLs, APIURL: url(Name),
 		WAMPAgent: p.agent("wamp-agent-1"), TunnelAgent: p.agent("tunnel-agent-1"), PublicPorts: c.cfg.PublicPorts,
 		Bootstrap: func(ctx context.Context, id *identity.Identity, _ string, trust wire.Trust) error {
 			_, err := id.Bootstrap(ctx, func(f identity.First) error { c.token, c.ca = f.Token.Secret, strings.Join(trust.CAs, ""); return nil })

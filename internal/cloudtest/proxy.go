@@ -15,9 +15,11 @@ type Proxy struct {
 	dial     dialFunc // to the cloud
 	serving  sync.WaitGroup
 
-	mu    sync.Mutex // guards the fields below
-	cut   bool
-	conns map[net.Conn]bool
+	mu       sync.Mutex // guards the fields below
+	cut      bool
+	conns    map[net.Conn]bool
+	received int64   // bytes that went to the board
+	cuts     []int64 // after how many of them it is cut for a moment
 }
 
 // newProxy opens a proxy to where dial leads.
@@ -83,9 +85,47 @@ func (p *Proxy) serve(board net.Conn) {
 	io.WriteString(board, "HTTP/1.1 200 OK\r\n\r\n")
 	var up sync.WaitGroup
 	up.Go(func() { io.Copy(cloud, br); cloud.Close() })
-	io.Copy(board, cloud)
+	io.Copy(countedConn{board, p}, cloud)
 	board.Close()
 	up.Wait()
+}
+
+// countedConn counts what goes to the board.
+type countedConn struct {
+	net.Conn
+	p *Proxy
+}
+
+func (c countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
+	c.p.received += int64(n)
+	if len(c.p.cuts) > 0 && c.p.received >= c.p.cuts[0] {
+		c.p.cuts = c.p.cuts[1:]
+		for c := range c.p.conns {
+			c.Close()
+		}
+	}
+	return n, err
+}
+
+// CutAt ends every connection each time so many bytes more went to the board, and
+// lets others through at once.
+func (p *Proxy) CutAt(bytes ...int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cuts = nil
+	for _, n := range bytes {
+		p.cuts = append(p.cuts, p.received+n)
+	}
+}
+
+// Received is how many bytes went to the board, and how often it is still to be cut.
+func (p *Proxy) Received() (bytes int64, cuts int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.received, len(p.cuts)
 }
 
 // Cut ends every connection and lets none through until Heal.

@@ -75,6 +75,21 @@ func TestArguments(t *testing.T) {
 	}
 }
 
+// TestTextIsAString: who reads the schema of a result knows what comes.
+func TestTextIsAString(t *testing.T) {
+	for more, want := range map[string]string{
+		"":                                 `{"type":"string"}`,
+		"output = \"text\"\nstream = true": `{"type":"string"}`,
+		"output = \"json\"":                "",
+		"[result]\ntype = \"string\"\nmaxLength = 3": `{"maxLength":3,"type":"string"}`,
+	} {
+		c, err := parse("x.toml", "x", []byte("argv = [\"/bin/true\"]\n"+more))
+		if err != nil || string(c.Result) != want {
+			t.Errorf("%q: %s, %v, want %s", more, c.Result, err, want)
+		}
+	}
+}
+
 func TestMistakesHaveTheirLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                    "argv",

@@ -157,6 +157,9 @@ func parse(path, name string, text []byte) (*command, error) {
 	if c.Result, err = schemaOf(f.Result); err != nil {
 		return bad("result: %w", err)
 	}
+	if len(c.Result) == 0 && !c.json {
+		c.Result = json.RawMessage(textResult)
+	}
 	var params struct {
 		Properties map[string]json.RawMessage `json:"properties"`
 	}
@@ -178,6 +181,10 @@ func parse(path, name string, text []byte) (*command, error) {
 	}
 	return c, nil
 }
+
+// textResult is the schema of the result of a command that prints text and promises
+// nothing more.
+const textResult = `{"type":"string"}`
 
 func schemaOf(v any) (json.RawMessage, error) {
 	text, err := tomlfile.Object(v)
