@@ -77,7 +77,7 @@ func New(bin string) (f *Field, err error) {
 func (f *Field) Start(ready, program string, args ...string) (*Process, error) {
 	p := &Process{cmd: exec.Command(filepath.Join(f.bin, program), args...), lines: make(chan string, 1024), done: make(chan struct{})}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	p.cmd.Env = append(os.Environ(), "S4T_CONTEXT_FILE="+filepath.Join(f.Dir, "cloud", "admin.toml"), "NO_COLOR=1")
+	p.cmd.Env = f.env()
 	r, w := io.Pipe()
 	p.cmd.Stdout, p.cmd.Stderr = w, w
 	if err := p.cmd.Start(); err != nil {
@@ -112,6 +112,21 @@ func (f *Field) Start(ready, program string, args ...string) (*Process, error) {
 			return nil, fmt.Errorf("%s does not say %q: %s", program, ready, strings.Join(said, "\n"))
 		}
 	}
+}
+
+// Run runs a program of bin to its end, as the cloud's administrator.
+func (f *Field) Run(ctx context.Context, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(f.bin, program), args...)
+	cmd.Env = f.env()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// env is the environment of programs: what a user keeps is in Dir.
+func (f *Field) env() []string {
+	return append(os.Environ(), "S4T_CONTEXT_FILE="+filepath.Join(f.Dir, "cloud", "admin.toml"), "XDG_CONFIG_HOME="+f.Dir, "NO_COLOR=1")
 }
 
 // Board joins a board; args go to lightning-rod.
