@@ -104,6 +104,7 @@ bench-commands:
 	@scripts/deps commands
 	@[ -z '$(ORIGINAL)' ] || scripts/deps original
 	@$(MAKE) --no-print-directory build
+	$(BUILD) -tags '$(TAGS) nowasi' -o bin/nowasi/ ./cmd/lightning-rod
 	$(GO) run ./bench/code -bin bin -original '$(ORIGINAL)' $(BENCH)
 
 ## bench-state: what the cloud's state costs, beside the build of the commit BASE; writes docs/performance-state.md

@@ -27,6 +27,7 @@ type Field struct {
 	Dir   string            // of all that they keep; gone with the field
 	Cloud *Process          // iotronic
 	API   *apiclient.Client // as the cloud's administrator
+	Rod   string            // the program of boards that come from now on, in bin: "lightning-rod"
 
 	bin       string
 	processes []*Process
@@ -42,7 +43,7 @@ type Process struct {
 // New starts a cloud with the programs in bin, on port 8812 of the loopback interface:
 // the caller is in a network namespace of its own.
 func New(bin string) (f *Field, err error) {
-	f = &Field{bin: bin}
+	f = &Field{bin: bin, Rod: "lightning-rod"}
 	if f.Dir, err = os.MkdirTemp("", "bench"); err != nil {
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func (f *Field) Board(ctx context.Context, name string, args ...string) (*Proces
 	if err := os.MkdirAll(filepath.Join(f.Dir, name), 0o711); err != nil {
 		return nil, err
 	}
-	return f.Start("ready ", "lightning-rod", append([]string{"join", b.Join, "--state", f.State(name)}, args...)...)
+	return f.Start("ready ", f.Rod, append([]string{"join", b.Join, "--state", f.State(name)}, args...)...)
 }
 
 // State is a board's state directory.
