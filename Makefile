@@ -106,11 +106,13 @@ bench-guests: build
 	@scripts/deps guests
 	S4T_STRESS=1 $(GO) test -v -count 1 -timeout 10m -run TestStress ./plugin
 
-## bench-commands: what a command costs the cloud: one, many on 100 boards, one on 1,000 (docs/performance-commands.md)
+## bench-commands: commands, bundles and guests with the real programs, and the cloud's part alone; ORIGINAL=DIR: beside the original's lightning-rod, its sources; writes docs/performance-commands.md (root, five minutes)
 bench-commands:
-	$(GO) test ./internal/cloudtest -run '^$$' -bench 'Command$$' -benchtime 3000x
-	$(GO) test ./internal/cloudtest -run '^$$' -bench 'Commands$$' -benchtime 20000x
-	$(GO) test ./internal/cloudtest -run '^$$' -bench 'CommandOfAFleet$$' -benchtime 10x
+	@scripts/deps commands
+	@[ -z '$(ORIGINAL)' ] || scripts/deps original
+	@$(MAKE) --no-print-directory build
+	$(BUILD) -tags '$(TAGS) nowasi' -o bin/nowasi/ ./cmd/lightning-rod
+	$(GO) run ./bench/code -bin bin -original '$(ORIGINAL)' $(BENCH)
 
 ## bench-state: what the cloud's state costs, beside the build of the commit BASE; writes docs/performance-state.md
 bench-state:

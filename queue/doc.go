@@ -15,7 +15,8 @@
 // # What may be relied on, with any driver
 //
 //   - A message is JSON, encoded by the caller and decoded by the server, in
-//     one process too: nobody shares memory through a queue.
+//     one process too: nobody shares memory through a queue. A long reply may
+//     be bytes of its own ([Raw]).
 //   - Call and Cast reach one of the servers of a topic; topic + "." + server
 //     reaches that one. Several servers of one name share its messages. A busy
 //     server does not keep the others idle.

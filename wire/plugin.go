@@ -1,6 +1,9 @@
 package wire
 
 import (
+	"encoding/binary"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -48,10 +51,28 @@ type BundleGet struct {
 	Offset int64  `json:"offset"` // a multiple of MaxBundlePart
 }
 
-// BundlePart answers it.
+// BundlePart answers it. It is no JSON (queue.Raw): 8 bytes, big endian, of Size, then Data.
 type BundlePart struct {
-	Size int64  `json:"size"` // of all of it
-	Data []byte `json:"data"`
+	Size int64 // of all of it
+	Data []byte
+}
+
+// AppendRaw appends it as it crosses the queue.
+func (p *BundlePart) AppendRaw(to []byte) []byte {
+	to = slices.Grow(to, 8+len(p.Data))
+	return append(binary.BigEndian.AppendUint64(to, uint64(p.Size)), p.Data...)
+}
+
+// ParseRaw is the reverse. Data is a part of raw.
+func (p *BundlePart) ParseRaw(raw []byte) error {
+	if len(raw) < 8 {
+		return fmt.Errorf("a part of a bundle has 8 bytes of size first, not %d in all", len(raw))
+	}
+	p.Size, p.Data = int64(binary.BigEndian.Uint64(raw)), raw[8:]
+	if p.Size < 0 {
+		return fmt.Errorf("a bundle has no %d bytes", p.Size)
+	}
+	return nil
 }
 
 // PluginCreate makes a plugin, or a version of it, of a bundle that was put.

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -101,4 +106,27 @@ func readFile(name string, n int) error {
 		fmt.Println(t)
 	}
 	return nil
+}
+
+// figures runs this program with a flag and returns the numbers it prints.
+func figures(ctx context.Context, args ...string) ([]float64, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	var text, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Stdout, cmd.Stderr = &text, &errs
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%v: %w: %s", args, err, errs.String())
+	}
+	var list []float64
+	for word := range strings.FieldsSeq(text.String()) {
+		v, err := strconv.ParseFloat(word, 64)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, nil
 }

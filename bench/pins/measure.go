@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/bench/field"
 )
 
 // loop is an output and an input that shows it.
@@ -73,22 +74,22 @@ func measureAll(ctx context.Context, bin, out, only string, rounds int) error {
 // measureFiles measures reads and edges through the tree, on the board and at
 // another board.
 func measureFiles(ctx context.Context, r *report, bin string, rounds int) error {
-	f, err := newField(bin)
+	f, err := field.New(bin)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	_, tree, err := f.board(ctx, "a", loop)
+	defer f.Close()
+	_, tree, err := board(ctx, f, "a", loop)
 	if err != nil {
 		return err
 	}
-	if _, _, err := f.board(ctx, "b", loop); err != nil {
+	if _, _, err := board(ctx, f, "b", loop); err != nil {
 		return err
 	}
 	var reads, edges, afar []float64
 	in, out := filepath.Join(tree, "sim/demo/in/value"), filepath.Join(tree, "sim/demo/out/value")
-	mount := filepath.Join(f.dir, "mount")
-	if _, err := f.start("", "lightning-rod", "mount", mount, "--state", f.state("b")); err != nil {
+	mount := filepath.Join(f.Dir, "mount")
+	if _, err := f.Start("", "lightning-rod", "mount", mount, "--state", f.State("b")); err != nil {
 		return err
 	}
 	far := filepath.Join(mount, "a/sim/demo/in/value")
@@ -100,20 +101,31 @@ func measureFiles(ctx context.Context, r *report, bin string, rounds int) error 
 		if err != nil {
 			return err
 		}
-		reads = append(reads, quantile(one, 0.5))
+		reads = append(reads, field.Quantile(one, 0.5))
 		if one, err = figures(ctx, "-edges", "-n", "2000", out, in); err != nil {
 			return err
 		}
-		edges = append(edges, quantile(one, 0.5))
+		edges = append(edges, field.Quantile(one, 0.5))
 		if one, err = figures(ctx, "-edges", "-n", "1000", out, far); err != nil {
 			return err
 		}
-		afar = append(afar, quantile(one, 0.5))
+		afar = append(afar, field.Quantile(one, 0.5))
 	}
-	r.add("local read of an open pin of a running board, p50", "<= 8 us", "%.1f us", quantile(reads, 0.5))
-	r.add("write of a sim pin to poll(2) returning on its input, same board, p50", "<= 150 us", "%.0f us", quantile(edges, 0.5))
-	r.add("the same, poll on a mount at another board, loopback, p50", "<= 3 ms", "%.2f ms", quantile(afar, 0.5)/1000)
+	r.add("local read of an open pin of a running board, p50", "<= 8 us", "%.1f us", field.Quantile(reads, 0.5))
+	r.add("write of a sim pin to poll(2) returning on its input, same board, p50", "<= 150 us", "%.0f us", field.Quantile(edges, 0.5))
+	r.add("the same, poll on a mount at another board, loopback, p50", "<= 3 ms", "%.2f ms", field.Quantile(afar, 0.5)/1000)
 	return nil
+}
+
+// board joins a board with these pins and a tree, and returns its process and
+// the folder of the tree.
+func board(ctx context.Context, f *field.Field, name, pins string) (*field.Process, string, error) {
+	tree, config := filepath.Join(f.Dir, name, "io"), filepath.Join(f.Dir, name+".toml")
+	if err := os.WriteFile(config, []byte(pins), 0o600); err != nil {
+		return nil, "", err
+	}
+	p, err := f.Board(ctx, name, "--io", tree, "--io-config", config)
+	return p, tree, err
 }
 
 // waitFile waits until a file is there.
@@ -129,12 +141,12 @@ func waitFile(ctx context.Context, name string) error {
 // measureRemote measures a read through the API, beside a bare round trip over
 // the same connection.
 func measureRemote(ctx context.Context, r *report, bin string, rounds int) error {
-	f, err := newField(bin)
+	f, err := field.New(bin)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	if _, _, err := f.board(ctx, "a", loop); err != nil {
+	defer f.Close()
+	if _, _, err := board(ctx, f, "a", loop); err != nil {
 		return err
 	}
 	var reads, trips []float64
@@ -142,21 +154,21 @@ func measureRemote(ctx context.Context, r *report, bin string, rounds int) error
 		var one []float64
 		for i := range 1000 + warm {
 			at := time.Now()
-			if _, err := f.api.ReadPin(ctx, "a", "sim/demo/out"); err != nil {
+			if _, err := f.API.ReadPin(ctx, "a", "sim/demo/out"); err != nil {
 				return err
 			}
 			if i >= warm {
 				one = append(one, ms(at))
 			}
 		}
-		reads = append(reads, quantile(one, 0.5))
+		reads = append(reads, field.Quantile(one, 0.5))
 		trip, err := roundTrip()
 		if err != nil {
 			return err
 		}
 		trips = append(trips, trip)
 	}
-	r.add("read through the cloud, p50 (bare TCP round trip beside it)", "RTT + 1 ms", "%.2f ms (%.3f ms)", quantile(reads, 0.5), quantile(trips, 0.5))
+	r.add("read through the cloud, p50 (bare TCP round trip beside it)", "RTT + 1 ms", "%.2f ms (%.3f ms)", field.Quantile(reads, 0.5), field.Quantile(trips, 0.5))
 	return nil
 }
 
@@ -196,7 +208,7 @@ func roundTrip() (float64, error) {
 		}
 		list = append(list, ms(at))
 	}
-	return quantile(list, 0.5), nil
+	return field.Quantile(list, 0.5), nil
 }
 
 func ms(since time.Time) float64 { return float64(time.Since(since).Nanoseconds()) / 1e6 }
@@ -249,21 +261,21 @@ func onCore(set *unix.CPUSet) error {
 // streamed is how many samples a second one client gets of so many pins, and how
 // many were merged, or missing.
 func streamed(ctx context.Context, bin string, pins int) (rate float64, lost uint64, err error) {
-	f, err := newField(bin)
+	f, err := field.New(bin)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer f.close()
+	defer f.Close()
 	var config strings.Builder
 	for i := range pins {
 		fmt.Fprintf(&config, "[[sim]]\ndevice = \"load\"\npin = \"p%d\"\nwave = \"sine\"\nperiod = \"1ms\"\n", i)
 	}
-	if _, _, err := f.board(ctx, "a", config.String()); err != nil {
+	if _, _, err := board(ctx, f, "a", config.String()); err != nil {
 		return 0, 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 12*time.Second)
 	defer cancel()
-	s, err := f.api.WatchPins(ctx, "a", apiclient.PinsOptions{Once: true})
+	s, err := f.API.WatchPins(ctx, "a", apiclient.PinsOptions{Once: true})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -292,29 +304,29 @@ func streamed(ctx context.Context, bin string, pins int) (rate float64, lost uin
 // measureRest measures a board with 100 pins at 10 Hz that nobody watches, and
 // one with a few, at rest.
 func measureRest(ctx context.Context, r *report, bin string, _ int) error {
-	f, err := newField(bin)
+	f, err := field.New(bin)
 	if err != nil {
 		return err
 	}
-	defer f.close()
+	defer f.Close()
 	var config strings.Builder
 	for i := range 100 {
 		fmt.Fprintf(&config, "[[sim]]\ndevice = \"load\"\npin = \"p%d\"\nwave = \"sine\"\nperiod = \"100ms\"\n", i)
 	}
-	busy, _, err := f.board(ctx, "a", config.String())
+	busy, _, err := board(ctx, f, "a", config.String())
 	if err != nil {
 		return err
 	}
-	rest, _, err := f.board(ctx, "b", loop)
+	rest, _, err := board(ctx, f, "b", loop)
 	if err != nil {
 		return err
 	}
 	time.Sleep(10 * time.Second)
-	was, idle, at := busy.cpu(), rest.cpu(), time.Now()
+	was, idle, at := busy.CPU(), rest.CPU(), time.Now()
 	time.Sleep(20 * time.Second)
 	took := time.Since(at).Seconds()
-	r.add("CPU of 100 pins at 10 Hz that nobody watches (a board with 2 pins)", "<= 1 % of a core", "%.2f %% (%.2f %%)", (busy.cpu()-was)/took*100, (rest.cpu()-idle)/took*100)
-	r.add("lightning-rod with HAL and tree, resident, at rest", "<= 12 MB", "%.1f MiB", rest.rss())
+	r.add("CPU of 100 pins at 10 Hz that nobody watches (a board with 2 pins)", "<= 1 % of a core", "%.2f %% (%.2f %%)", (busy.CPU()-was)/took*100, (rest.CPU()-idle)/took*100)
+	r.add("lightning-rod with HAL and tree, resident, at rest", "<= 12 MB", "%.1f MiB", rest.RSS())
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
@@ -332,6 +333,7 @@ func serve(ctx context.Context, o options) error {
 	if o.onTerminal() {
 		fmt.Fprintln(o.stderr, "lightning-rod goes on when this terminal is closed, until SIGTERM or the next boot; `lightning-rod install --start` makes it a service")
 	}
+	defer time.AfterFunc(startTakes, func() { giveBackStart() }).Stop()
 	return e.Run(ctx)
 }
 
