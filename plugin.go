@@ -98,7 +98,7 @@ type PluginState struct {
 	PID       int        `json:"pid,omitempty"`
 	Since     *time.Time `json:"since,omitempty"` // it is in this state
 	Restarts  int        `json:"restarts"`        // since it was started by somebody
-	Exit      string     `json:"exit,omitempty"`  // how it ended last: "exit status 3", "killed: out of memory"
+	Exit      string     `json:"exit,omitempty"`  // how it ended last: "exit status 3", "killed: out of memory, it may have 64 MB"
 	Health    string     `json:"health,omitempty"`
 	CPU       float64    `json:"cpu_seconds"`
 	Memory    int64      `json:"memory_bytes"`

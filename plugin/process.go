@@ -174,6 +174,11 @@ func (p *Process) finish() {
 			exit.Signal = unix.SignalName(status.Signal())
 		}
 		exit.OOM = p.starved.Load() || (exit.Signal == "SIGKILL" || exit.Code == 128+int(killSignal)) && p.group.ooms() > 0
+		if exit.OOM {
+			p.s.mu.Lock()
+			exit.Memory = least(p.spec.Limits.Memory, p.s.limits.Memory)
+			p.s.mu.Unlock()
+		}
 		if _, counted := p.group.cpu(); !counted {
 			used.CPU = state.UserTime() + state.SystemTime()
 		}

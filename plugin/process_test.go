@@ -58,8 +58,8 @@ func TestMemoryHogEndsWhole(t *testing.T) {
 	spec.Limits.Memory = 16 << 20
 	p, out := start(t, s, spec)
 	other := numbers(t, line(t, out))[0]
-	if exit := await(t, p); !exit.OOM || exit.Signal != "SIGKILL" {
-		t.Errorf("%+v", exit)
+	if exit := await(t, p); !exit.OOM || exit.Signal != "SIGKILL" || exit.String() != "killed: out of memory, it may have 16 MB" {
+		t.Errorf("%+v: %s", exit, exit)
 	}
 	if lives(other) {
 		t.Error("a part of it lives")

@@ -53,11 +53,14 @@ type Exit struct {
 	Code   int    // exit status; -1: by a signal
 	Signal string // "SIGKILL"
 	OOM    bool   // it was killed, whole, because it wanted more memory than there was for it
+	Memory int64  // how much that was then, in bytes; 0: there is no limit
 }
 
-// String is one clause: "exit status 3", "killed: out of memory".
+// String is one clause: "exit status 3", "killed: out of memory, it may have 64 MB".
 func (e Exit) String() string {
 	switch {
+	case e.OOM && e.Memory >= 1<<20:
+		return fmt.Sprintf("killed: out of memory, it may have %d MB", e.Memory>>20)
 	case e.OOM:
 		return "killed: out of memory"
 	case e.Signal != "":
