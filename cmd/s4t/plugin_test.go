@@ -56,7 +56,9 @@ func cannedPlugins(w http.ResponseWriter, r *http.Request, path string, say func
 		refuse(400, s4t.Invalid, what+": "+string(body)+" is not "+want, "")
 		return true
 	}
-	begun := func(id string) { say(202, s4t.Operation{ID: s4t.OperationID(id), Status: s4t.OperationRunning, Object: "b1"}) }
+	begun := func(id string) {
+		say(202, s4t.Operation{ID: s4t.OperationID(id), Status: s4t.OperationRunning, Object: "b1"})
+	}
 	if digest, ok := strings.CutPrefix(path, "bundles/"); ok {
 		cannedBundle(r, digest, len(body), say, refuse)
 		return true
