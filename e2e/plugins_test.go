@@ -118,6 +118,41 @@ func TestAPluginThatCannotBeStarted(t *testing.T) {
 	runS4T(t, c, "plugin", "start", "x", "--board", "board1")
 }
 
+// TestAPluginKeepsToTheOwnersProfile: one that wants more memory than the owner gives does
+// not get it, and its user sees what became of it.
+func TestAPluginKeepsToTheOwnersProfile(t *testing.T) {
+	c, b := newCodeBoard(t, nil)
+	if out, err := b.Host.Run(t.Context(), filepath.Join(bin, "lightning-rod"), "profile", "set", "--state", b.State, "--cpu", "25%", "--memory", "64M"); err != nil {
+		t.Fatal(out, err)
+	}
+	within(t, codeLimit, "the cloud knows the profile", func() error {
+		var p s4t.BoardProfile
+		if err := c.JSON(t.Context(), &p, "board", "profile", "board1"); err != nil || p.CPU != "25%" || p.Memory != "64M" || p.Enforced["memory"] == "" {
+			return fmt.Errorf("it says %+v: %w", p, err)
+		}
+		return nil
+	})
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "plugin.toml"), []byte("name = \"hog\"\nversion = \"1\"\nruntime = \"exec\"\nentry = \"run.sh\"\nkind = \"job\"\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "run.sh"), []byte("#!/bin/sh\nexec tail /dev/zero\n"), 0o755)) // which looks for the end of a line
+	runS4T(t, c, "plugin", "create", "hog", dir)
+	c.S4T(t.Context(), "plugin", "inject", "hog", "--board", "board1") // it may have begun well
+	var now s4t.BoardPlugin
+	within(t, codeLimit, "it is ended", func() error {
+		if err := c.JSON(t.Context(), &now, "plugin", "status", "board1", "hog"); err != nil || now.State != s4t.PluginFailed {
+			return fmt.Errorf("it is %s: %w", now.State, err)
+		}
+		return nil
+	})
+	log := runS4T(t, c, "plugin", "logs", "board1", "hog") // by the board's cgroup, or, where there is none, by a limit that it hears of itself
+	if !strings.Contains(now.Exit, "out of memory") && !(now.Exit == "exit status 1" && strings.Contains(log, "memory exhausted")) {
+		t.Errorf("it ended: %+v\n%s", now.PluginState, log)
+	}
+	if text := runS4T(t, c, "plugin", "status", "board1"); now.Exit == "" || !strings.Contains(text, now.Exit) {
+		t.Errorf("its user reads\n%s", text)
+	}
+}
+
 // operation returns an operation when it is as wanted.
 func operation(t *testing.T, c *cloudlab.Cloud, id s4t.OperationID, want s4t.OperationStatus) (op s4t.Operation) {
 	t.Helper()

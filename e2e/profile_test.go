@@ -33,8 +33,8 @@ func TestTheOwnersHoursOfABoard(t *testing.T) {
 	later := time.Now().UTC().Add(48 * time.Hour).Format("Mon")
 	set("--cpu", "25%", "--hours", later+" 00:00-00:01", "--zone", "UTC", "--notice", "0s")
 	soon(`"open": false`)
-	if out, err := c.S4T(t.Context(), ssh...); err == nil {
-		t.Errorf("ssh works while the board is closed: %s", out)
+	if out, err := c.S4T(t.Context(), ssh...); err == nil || !strings.Contains(err.Error(), "it opens at ") {
+		t.Errorf("ssh while the board is closed: %s, %v", out, err)
 	}
 	set("--hours", "none")
 	soon(`"open": true`)

@@ -143,7 +143,14 @@ func (o *onBoards) each(ctx context.Context, a *app, c *apiclient.Client, plugin
 		if !ok {
 			continue
 		}
-		if printed, err := a.await(ctx, c, op, nil); err != nil {
+		missing := func() string {
+			p, err := c.BoardPlugin(ctx, b, plugin)
+			if err != nil {
+				return ""
+			}
+			return strings.TrimSuffix("it is "+p.State+", "+problemText(p), ", ")
+		}
+		if printed, err := a.await(ctx, c, op, missing); err != nil {
 			failed(b, err)
 			continue
 		} else if printed {

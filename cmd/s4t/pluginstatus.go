@@ -44,7 +44,16 @@ func (a *app) printBoardPlugins(all []s4t.BoardPlugin) error {
 		column[s4t.BoardPlugin]{"RESTARTS", func(p s4t.BoardPlugin) string { return strconv.Itoa(p.Restarts) }},
 		column[s4t.BoardPlugin]{"CPU", func(p s4t.BoardPlugin) string { return fmt.Sprintf("%.1f s", p.CPU) }},
 		column[s4t.BoardPlugin]{"MEMORY", func(p s4t.BoardPlugin) string { return s4t.Bytes(uint64(max(p.Memory, 0))) }},
-		column[s4t.BoardPlugin]{"PROBLEM", func(p s4t.BoardPlugin) string { return p.Problem }})
+		column[s4t.BoardPlugin]{"PROBLEM", problemText})
+}
+
+// problemText says what stands in the way of a plugin; before it is well, what its health
+// command says.
+func problemText(p s4t.BoardPlugin) string {
+	if p.Problem == "" && p.State == s4t.PluginStarting {
+		return p.Health
+	}
+	return p.Problem
 }
 
 // versionText is the version that is wanted, and the one that runs where it is another.

@@ -275,6 +275,39 @@ func (l *pluginLab) wait(so func() bool) error {
 	return nil
 }
 
+// TestAPluginThatWantsMoreThanTheOwnerGives is ended by the kernel, and its user reads why.
+func TestAPluginThatWantsMoreThanTheOwnerGives(t *testing.T) {
+	l := newPluginLab(t, Config{})
+	l.board.Stop()
+	if _, err := lightningrod.SetProfile(t.Context(), l.board.state, func(p *s4t.Profile) { p.CPU, p.Memory = "25%", "64M" }); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.board.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var p s4t.BoardProfile
+	if err := l.wait(func() bool {
+		p, _ = l.client.BoardProfile(t.Context(), "kitchen")
+		return p.Memory == "64M" && p.CPU == "25%"
+	}); err != nil {
+		t.Fatalf("%v: the cloud's copy of the profile: %+v", err, p)
+	}
+	if by := p.Enforced["memory"]; !strings.HasPrefix(by, "cgroup") {
+		t.Skip("the kernel does not bound all memory of a plugin here: " + by)
+	}
+	l.create("hog", map[string]string{
+		"plugin.toml": "name = \"hog\"\nversion = \"1\"\nruntime = \"python\"\nentry = \"hog.py\"\nkind = \"job\"\n",
+		"hog.py":      "import mmap\nm = mmap.mmap(-1, 256 << 20)\nfor at in range(0, len(m), 4096):\n    m[at] = 1\n", // shared: RLIMIT_DATA does not count it
+	})
+	l.ended(l.client.InjectPlugin(t.Context(), "kitchen", "hog", apiclient.PluginInject{})) // it may have begun well
+	if err := l.wait(func() bool { return l.has("hog").State == s4t.PluginFailed }); err != nil {
+		t.Fatalf("%v: %+v", err, l.has("hog"))
+	}
+	if now := l.has("hog"); now.Exit != "killed: out of memory" || !strings.Contains(now.Problem, "out of memory") {
+		t.Errorf("it ended: %+v", now.PluginState)
+	}
+}
+
 // TestAPluginForABoardThatIsAway: it comes with the board; a job has ended then.
 func TestAPluginForABoardThatIsAway(t *testing.T) {
 	l := newPluginLab(t, Config{})

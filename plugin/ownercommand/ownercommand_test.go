@@ -75,6 +75,25 @@ func TestArguments(t *testing.T) {
 	}
 }
 
+// TestDefaults: what is not given is what the schema says, and null is nothing.
+func TestDefaults(t *testing.T) {
+	text := "argv = [\"/bin/ping\", \"-c\", \"{count}\", \"-I{via}\", \"{more}\"]\n[params.properties]\ncount = { type = \"integer\", default = 3 }\nvia = { default = \"eth0\" }\nmore = true\n"
+	c, err := parse("ping.toml", "ping", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for params, want := range map[string]string{
+		`{}`:                               "-c 3 -Ieth0",
+		`{"count":1,"via":"lo","more":[]}`: "-c 1 -Ilo",
+		`{"count":null,"more":"x"}`:        "-c -Ieth0 x",
+	} {
+		argv, err := c.arguments(json.RawMessage(params))
+		if got := strings.Join(argv[1:], " "); err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", params, got, err, want)
+		}
+	}
+}
+
 // TestTextIsAString: who reads the schema of a result knows what comes.
 func TestTextIsAString(t *testing.T) {
 	for more, want := range map[string]string{

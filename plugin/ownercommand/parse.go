@@ -30,7 +30,7 @@ type command struct {
 	uid, gid  int
 	groups    []int
 	time      time.Duration
-	parameter map[string]json.RawMessage // those that the schema names
+	parameter map[string]json.RawMessage // those that the schema names, with their defaults; nil: it has none
 }
 
 // file is what is written.
@@ -168,7 +168,14 @@ func parse(path, name string, text []byte) (*command, error) {
 			return bad("params: its properties are no object")
 		}
 	}
-	c.parameter = params.Properties
+	c.parameter = map[string]json.RawMessage{}
+	for name, schema := range params.Properties {
+		var of struct {
+			Default json.RawMessage `json:"default"`
+		}
+		json.Unmarshal(schema, &of) // true and false are schemas, too
+		c.parameter[name] = of.Default
+	}
 	if len(c.argv) == 0 || len(c.argv) > maxArgs || len(c.argv[0].parts) != 1 || c.argv[0].parts[0].param || !filepath.IsAbs(c.argv[0].parts[0].text) {
 		return bad("argv: write the absolute path of a program, and its arguments")
 	}
@@ -232,17 +239,23 @@ func (t *template) UnmarshalText(b []byte) error {
 }
 
 // arguments returns the argument list for parameters, which are those of the schema.
-// An argument that names one that is not there is left out; one that is nothing but a
+// One that is not there is its default; an argument that names one without is left out; one that is nothing but a
 // parameter is repeated for each of a list.
 func (c *command) arguments(params json.RawMessage) ([]string, error) {
 	var given map[string]json.RawMessage
 	if err := json.Unmarshal(params, &given); err != nil {
 		return nil, s4t.Errorf(s4t.Invalid, "", "", "the parameters are no object")
 	}
+	value := func(name string) json.RawMessage {
+		if v, there := given[name]; there {
+			return v
+		}
+		return c.parameter[name]
+	}
 	var argv []string
 	for _, t := range c.argv {
 		if len(t.parts) == 1 && t.parts[0].param {
-			list, err := values(t.parts[0].text, given[t.parts[0].text])
+			list, err := values(t.parts[0].text, value(t.parts[0].text))
 			if err != nil {
 				return nil, err
 			}
@@ -255,7 +268,7 @@ func (c *command) arguments(params json.RawMessage) ([]string, error) {
 				arg += p.text
 				continue
 			}
-			text, there, err := scalar(p.text, given[p.text])
+			text, there, err := scalar(p.text, value(p.text))
 			if err != nil {
 				return nil, err
 			}
