@@ -71,12 +71,12 @@ func measureOriginal(ctx context.Context, o options, p *page) error {
 	defer them.close()
 	var ours, theirs []float64
 	for range 4 {
-		took, err := calls(ctx, f, o.calls/4)
+		took, err := calls(ctx, f, o.calls/8)
 		if err != nil {
 			return err
 		}
 		ours = append(ours, took...)
-		if took, err = them.calls(ctx, o.calls/4); err != nil {
+		if took, err = them.calls(ctx, o.calls/8); err != nil {
 			return err
 		}
 		theirs = append(theirs, took...)
