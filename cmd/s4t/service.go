@@ -61,7 +61,8 @@ func (a *app) serviceCommand() *cobra.Command {
 				column[s4t.Service]{"TARGET", func(s s4t.Service) string { return targetText(s) }},
 				column[s4t.Service]{"PUBLIC", func(s s4t.Service) string { return net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort)) }},
 				column[s4t.Service]{"STATUS", func(s s4t.Service) string { return string(s.Status) }},
-				column[s4t.Service]{"CREATED", func(s s4t.Service) string { return since(&s.CreatedAt) }})
+				column[s4t.Service]{"CREATED", func(s s4t.Service) string { return since(&s.CreatedAt) }},
+				column[s4t.Service]{"PROBLEM", func(s s4t.Service) string { return s.Problem }})
 		})})
 
 	hide := &cobra.Command{Use: "hide BOARD (NAME | PORT)", Short: "Close the public port of a service", Example: "  s4t service hide kitchen ssh", Args: exactly(2), ValidArgsFunction: a.completeServices,

@@ -19,7 +19,8 @@ type Proxy struct {
 	cut      bool
 	conns    map[net.Conn]bool
 	received int64   // bytes that went to the board
-	cuts     []int64 // after how many of them it is cut for a moment
+	cuts     []int64 // after how many of them one is cut
+	cutAll   bool    // all were, once
 }
 
 // newProxy opens a proxy to where dial leads.
@@ -103,19 +104,24 @@ func (c countedConn) Write(b []byte) (int, error) {
 	c.p.received += int64(n)
 	if len(c.p.cuts) > 0 && c.p.received >= c.p.cuts[0] {
 		c.p.cuts = c.p.cuts[1:]
-		for c := range c.p.conns {
-			c.Close()
+		c.Conn.Close()
+		if !c.p.cutAll {
+			c.p.cutAll = true
+			for c := range c.p.conns {
+				c.Close()
+			}
 		}
 	}
 	return n, err
 }
 
-// CutAt ends every connection each time so many bytes more went to the board, and
-// lets others through at once.
+// CutAt ends a connection when so many bytes more went to the board, the one that carried
+// the last of them, and the first time all others too: a session that is lost again and
+// again takes longer each time to come back. New ones are let through at once.
 func (p *Proxy) CutAt(bytes ...int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cuts = nil
+	p.cuts, p.cutAll = nil, false
 	for _, n := range bytes {
 		p.cuts = append(p.cuts, p.received+n)
 	}
