@@ -14,7 +14,8 @@ import (
 // intro is what stands above the table.
 const intro = `# Performance: commands
 
-Written by ` + "`make bench-commands`" + `, all programs on the machine it ran on, over its loopback interface. A row that was not measured then stays as it was: each says when, where and at which commit.
+Written by ` + "`make bench-commands`" + `, all programs on the machine it ran on, over its loopback interface. A row that was not measured then stays as it was: each says where, when and at which commit.
+The load is that of the whole machine, of which the bench itself makes up to 3: where it was above that, others were at work, and the times are too long.
 
 - **A command of a plugin** goes from a client of the REST API over one TLS connection to the cloud, over the board's control channel to lightning-rod, to the plugin's process and back, one after the other. It is
   recorded on the cloud's disk and in the board's journal before it begins, and again when it has ended.
@@ -33,7 +34,7 @@ Written by ` + "`make bench-commands`" + `, all programs on the machine it ran o
 // page is the table, by the names of its rows.
 type page struct {
 	path string
-	on   string // where and when this is
+	load string // of the machine, before anything of this was started
 	rows []row
 }
 
@@ -47,7 +48,7 @@ var order = []string{
 
 // newPage begins with what is on the page now.
 func newPage(dir string) *page {
-	p := &page{on: machine(), path: filepath.Join(dir, "performance-commands.md")}
+	p := &page{load: load(), path: filepath.Join(dir, "performance-commands.md")}
 	text, _ := os.ReadFile(p.path)
 	for line := range strings.Lines(string(text)) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
@@ -72,7 +73,7 @@ func verdict(met bool) string {
 // add puts a figure in the place of the one of that name, and shows it. met is empty
 // where there is no target.
 func (p *page) add(name, target, met, got string, args ...any) {
-	r := row{name, target, fmt.Sprintf(got, args...), met, p.on}
+	r := row{name, target, fmt.Sprintf(got, args...), met, p.here()}
 	fmt.Printf("%-90s %-16s %-40s %s\n", r.name, r.target, r.got, r.met)
 	p.rows = append(slices.DeleteFunc(p.rows, func(old row) bool { return old.name == name }), r)
 }
@@ -88,8 +89,8 @@ func (p *page) write() error {
 	return os.WriteFile(p.path, []byte(b.String()), 0o644)
 }
 
-// machine describes where and when this is, and of what.
-func machine() string {
+// here describes where and when this is, and of what.
+func (p *page) here() string {
 	model := "unknown processor"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if _, rest, ok := strings.Cut(string(text), "model name"); ok {
@@ -98,9 +99,14 @@ func machine() string {
 	}
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	release, _, _ := strings.Cut(strings.TrimSpace(string(kernel)), "-")
-	load, _ := os.ReadFile("/proc/loadavg")
-	minute, _, _ := strings.Cut(string(load), " ")
 	commit, _ := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
-	return fmt.Sprintf("%s, %d cores, Linux %s, load %s before; %s, %s", model, runtime.NumCPU(), release, minute,
+	return fmt.Sprintf("%s, %d cores, Linux %s, load %s at first, %s then; %s, %s", model, runtime.NumCPU(), release, p.load, load(),
 		time.Now().UTC().Format("2006-01-02"), strings.TrimSpace(string(commit)))
+}
+
+// load is how many processes wanted to run, over the last minute (proc_loadavg(5)).
+func load() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	minute, _, _ := strings.Cut(string(text), " ")
+	return minute
 }
