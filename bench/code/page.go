@@ -42,7 +42,7 @@ type row struct{ name, target, got, met, on string }
 
 // order is that of the rows; what is not in it is not kept.
 var order = []string{
-	rowGo, rowShell, rowPython, rowOriginal, rowOne, rowMany, rowFleet, rowBundle, rowTunnel, rowBundleRatio,
+	rowGo, rowCPU, rowShell, rowPython, rowOriginal, rowOne, rowMany, rowFleet, rowBundle, rowTunnel, rowBundleRatio,
 	rowRest, rowWASI, rowGuest, rowShare, rowMemory, rowControl, rowFlashOne, rowFlashMany, rowDiskOne, rowDiskMany,
 }
 
