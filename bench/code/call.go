@@ -18,6 +18,7 @@ const (
 	rowGo     = "command of a plugin in Go, through the cloud, p50 / p99"
 	rowShell  = "the same in shell (it starts a process or two for each)"
 	rowPython = "the same in Python"
+	rowCPU    = "processor time of the first, a command: iotronic, lightning-rod"
 )
 
 // warm is how many calls are not counted.
@@ -33,7 +34,8 @@ func measureCalls(ctx context.Context, o options, p *page) error {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.Board(ctx, "board", "--io", "none", "--commands", filepath.Join(f.Dir, "none")); err != nil {
+	rod, err := f.Board(ctx, "board", "--io", "none", "--commands", filepath.Join(f.Dir, "none"))
+	if err != nil {
 		return err
 	}
 	for _, l := range []struct {
@@ -43,6 +45,7 @@ func measureCalls(ctx context.Context, o options, p *page) error {
 		if err := inject(ctx, f, l.language, "board"); err != nil {
 			return err
 		}
+		cloud, board := f.Cloud.CPU(), rod.CPU()
 		took, err := calls(ctx, f, l.calls)
 		if err != nil {
 			return err
@@ -52,6 +55,10 @@ func measureCalls(ctx context.Context, o options, p *page) error {
 			met = verdict(p50 <= 3 && p99 <= 15)
 		}
 		p.add(l.row, l.target, met, "%.2f / %.2f ms", p50, p99)
+		if l.row == rowGo {
+			each := 1000 / float64(l.calls+warm)
+			p.add(rowCPU, "", "", "%.2f, %.2f ms", (f.Cloud.CPU()-cloud)*each, (rod.CPU()-board)*each)
+		}
 		if err := f.Run(ctx, "s4t", "plugin", "remove", l.language, "--board", "board"); err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 const intro = `# Performance: commands
 
 Written by ` + "`make bench-commands`" + `, all programs on the machine it ran on, over its loopback interface. A row that was not measured then stays as it was: each says where, when and at which commit.
-The load is that of the whole machine, of which the bench itself makes up to 3: where it was above that, others were at work, and the times are too long.
+The load is that of the whole machine, the bench itself included: where it was well above the number of cores, others were at work too, and times are too long.
 
 - **A command of a plugin** goes from a client of the REST API over one TLS connection to the cloud, over the board's control channel to lightning-rod, to the plugin's process and back, one after the other. It is
   recorded on the cloud's disk and in the board's journal before it begins, and again when it has ended.
@@ -42,7 +42,7 @@ type row struct{ name, target, got, met, on string }
 
 // order is that of the rows; what is not in it is not kept.
 var order = []string{
-	rowGo, rowShell, rowPython, rowOriginal, rowOne, rowMany, rowFleet, rowBundle, rowTunnel, rowBundleRatio,
+	rowGo, rowCPU, rowShell, rowPython, rowOriginal, rowOne, rowMany, rowFleet, rowBundle, rowTunnel, rowBundleRatio,
 	rowRest, rowWASI, rowGuest, rowShare, rowMemory, rowControl, rowFlashOne, rowFlashMany, rowDiskOne, rowDiskMany,
 }
 
