@@ -119,10 +119,11 @@ func (g *guests) apiPath(id, dir string) string {
 // reachAPI connects to the API at a URL; without one, as an older cloud names none, to the
 // cloud wherever it is.
 func (g *guests) reachAPI(ctx context.Context, url string) (conn net.Conn, err error) {
-	if url != "" {
-		return g.dialTLS(ctx, url)
+	urls := g.urls()
+	if url != "" { // where it cannot be reached from here, where the board's sessions go may be the same
+		urls = append([]string{url}, urls...)
 	}
-	for _, url := range g.urls() {
+	for _, url := range urls {
 		if conn, err = g.dialTLS(ctx, url); err == nil {
 			return conn, nil
 		}
