@@ -218,3 +218,21 @@ func TestAPluginsToken(t *testing.T) {
 		t.Errorf("the token outlives the plugin: %v", err)
 	}
 }
+
+// TestTheCommandOfAPluginThatIsNotUp: a plugin that should run is away for a moment, which is
+// not that there is no such command.
+func TestTheCommandOfAPluginThatIsNotUp(t *testing.T) {
+	l := newLab(t)
+	packed, digest := pack(t, strings.Replace(manifest("1", "[[commands]]", `name = "greet"`), "service", "callable", 1), 10)
+	l.put(l.member, packed, digest)
+	call[s4t.Plugin](l, wire.MethodPluginCreate, signed(l.member, "hello", digest, 1))
+	l.online("one")
+	l.done(call[s4t.Operation](l, wire.MethodPluginInject, l.inject("")))
+	run := func(command string) wire.CommandRun {
+		return wire.CommandRun{Caller: l.member, Board: "one", Command: command}
+	}
+	refusedAs[s4t.Operation](l, wire.MethodCommandRun, run("greet"), s4t.Unavailable, "plugin hello")
+	refusedAs[s4t.Operation](l, wire.MethodCommandRun, run("none"), s4t.NotFound, "has no command")
+	l.done(call[s4t.Operation](l, wire.MethodPluginAct, wire.PluginAct{Caller: l.member, Board: "one", Plugin: "hello", Do: wire.PluginStop}))
+	refusedAs[s4t.Operation](l, wire.MethodCommandRun, run("greet"), s4t.NotFound, "has no command")
+}
