@@ -103,21 +103,35 @@ func (g *guest) checkOnce(r *running, spec Spec, limit time.Duration) error {
 	return nil
 }
 
-// measure looks at what a plugin keeps, until it has ended or has filled its disk.
+// measure looks at what a plugin keeps, until it has ended or has filled its disk. One that has at its
+// start has a while to tidy up, in which it may keep little more than it did.
 func (g *guest) measure(r *running) {
+	var most int64      // that it may keep meanwhile
+	var until time.Time // zero: it has no such while
 	for first := true; ; first = false {
 		begun := time.Now()
 		limit := g.diskLimit(r.manifest)
-		n := used(limit, filepath.Join(g.dir, dataFolder), g.runDir())
+		tidies := begun.Before(until)
+		counted := limit
+		if first || tidies {
+			counted = 0 // all of it
+		}
+		n := used(counted, filepath.Join(g.dir, dataFolder), g.runDir())
 		before := g.disk.Swap(n)
-		if limit > 0 && n > limit && !first {
+		if first && limit > 0 && n > limit {
+			most, until, tidies = n+limit/8, begun.Add(lookEvery), true
+		}
+		if limit > 0 && n > limit && !(tidies && n <= most) {
 			r.tell(verdict{full: fmt.Sprintf("it has filled its disk: %d bytes of %d; when it is started it has %s to tidy up", n, limit, lookEvery)})
 			return
 		}
 		all, given := g.m.disk()
-		if n > before && given > 0 && all > given {
+		if n > before && given > 0 && all > given && !tidies {
 			r.tell(verdict{full: fmt.Sprintf("plugins have filled what the board's owner gives: %d bytes of %d; start it, and it runs until they are looked at again", all, given)})
 			return
+		}
+		if tidies {
+			limit = most
 		}
 		wait := min(nextLook(limit, n), nextLook(given, all))
 		if !r.pause(max(wait, lookCost*time.Since(begun))) {
