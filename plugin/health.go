@@ -18,7 +18,6 @@ const (
 	lookCost  = 20                     // and so many times as long as the last took
 	diskRate  = 20 << 20               // bytes a second that a plugin is thought to write
 	inode     = 256                    // bytes that a file takes besides its blocks
-	maxLooked = 200_000                // files that are counted
 )
 
 // watch says when a process is well, and when it is not, until it has ended.
@@ -112,11 +111,7 @@ func (g *guest) measure(r *running) {
 		begun := time.Now()
 		limit := g.diskLimit(r.manifest)
 		tidies := begun.Before(until)
-		counted := limit
-		if first || tidies {
-			counted = 0 // all of it
-		}
-		n := used(counted, filepath.Join(g.dir, dataFolder), g.runDir())
+		n := used(limit, first || tidies, filepath.Join(g.dir, dataFolder), g.runDir())
 		before := g.disk.Swap(n)
 		if first && limit > 0 && n > limit {
 			most, until, tidies = n+limit/8, begun.Add(lookEvery), true
@@ -156,7 +151,7 @@ func (m *Manager) disk() (all, given int64) {
 	if given = m.cfg.Limits().Disk; given == 0 {
 		return 0, 0
 	}
-	return used(given, m.cfg.Dir), given
+	return used(given, false, m.cfg.Dir), given
 }
 
 // diskLimit is how many bytes a plugin may keep; 0: any.
@@ -166,27 +161,6 @@ func (g *guest) diskLimit(m bundle.Manifest) int64 {
 		limit = owner
 	}
 	return limit
-}
-
-// used is how many bytes folders take on the disk. It stops when they are over a limit,
-// or too many files to be looked at often.
-func used(limit int64, folders ...string) (n int64) {
-	files := 0
-	for _, dir := range folders {
-		_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return nil // it has gone meanwhile
-			}
-			if info, err := d.Info(); err == nil {
-				n += inode + info.Sys().(*syscall.Stat_t).Blocks*512
-			}
-			if files++; files > maxLooked || limit > 0 && n > limit {
-				return fs.SkipAll
-			}
-			return nil
-		})
-	}
-	return n
 }
 
 // owner is the user that a file belongs to.

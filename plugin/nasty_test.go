@@ -170,7 +170,7 @@ exec sleep 1000`)
 			t.Errorf("%+v", s)
 		}
 	}
-	if n := used(0, l.cfg.Dir); n > 50<<20 {
+	if n := used(0, true, l.cfg.Dir); n > 50<<20 {
 		t.Errorf("it keeps %d bytes", n)
 	}
 }
