@@ -105,7 +105,7 @@ func (e *Engine) turn(w window) {
 	case windowClosed:
 		e.streams.pool.Cut(w.refused("use the board"))
 		if e.guests != nil {
-			e.guests.runs.end(w.refused(""))
+			e.guests.runs.end(w.refused("it was ended"))
 		}
 	}
 	e.markDirty()
