@@ -93,7 +93,7 @@ func (c *Conductor) findCommand(tx *store.Tx, caller wire.Caller, op, board, nam
 	}
 	cmd, found := code.command(name)
 	if !found {
-		return r, cmd, s4t.Errorf(s4t.NotFound, op, fmt.Sprintf("`s4t command list %s` shows what there is", r.Name), "the board has no command %q", s4t.Line(name, s4t.MaxName))
+		return r, cmd, noCommand(tx, op, r, name)
 	}
 	cmd.Board, cmd.BoardID = r.Name, r.ID
 	return r, cmd, nil

@@ -3,6 +3,7 @@ package conductor
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
@@ -228,4 +229,31 @@ func (c *Conductor) feedFollow(ctx context.Context, req wire.FeedFollow) (wire.E
 	}
 	_, err := c.askPlugin(ctx, op, req.Caller, req.Board, wire.CodeAsk{Do: wire.CodeFollow, Plugin: req.Plugin, After: req.After, Feed: &req.Feed, Term: wire.FeedTerm, End: req.End})
 	return wire.Empty{}, err
+}
+
+// noCommand says why a board has no such command: a plugin of it that should run has its
+// commands only while it is well, so one that is away for a moment, as in an upgrade, is no NotFound.
+func noCommand(tx *store.Tx, op string, r store.Route, name string) error {
+	all, err := tx.InjectionsOf(r.ID)
+	if err != nil {
+		return err
+	}
+	for _, i := range all {
+		if !i.ShouldRun() {
+			continue
+		}
+		v, err := tx.PluginVersion(i.PluginID, i.Version)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(v.Commands, func(c s4t.Command) bool { return c.Name == name }) {
+			why := ""
+			if i.Problem != "" {
+				why = ": " + i.Problem
+			}
+			return s4t.Errorf(s4t.Unavailable, op, fmt.Sprintf("try again when it runs; `s4t plugin status %s %s` shows how it is", r.Name, i.Plugin),
+				"plugin %s, which has the command %q, is not up on the board now%s", i.Plugin, s4t.Line(name, s4t.MaxName), why)
+		}
+	}
+	return s4t.Errorf(s4t.NotFound, op, fmt.Sprintf("`s4t command list %s` shows what there is", r.Name), "the board has no command %q", s4t.Line(name, s4t.MaxName))
 }

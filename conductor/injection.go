@@ -139,13 +139,17 @@ func (ch *change) takeBack(id string, remove bool) error {
 		}
 		return nil
 	}
-	failed := i.Version
-	if _, err := ch.PluginVersion(i.PluginID, i.Earlier.Version); s4t.KindOf(err) == s4t.NotFound {
+	failed, e := i.Version, *i.Earlier
+	if i.Version == e.Version && i.OnBoot == e.OnBoot && maps.Equal(i.Params, e.Params) {
+		return nil // it has gone back already
+	}
+	if _, err := ch.PluginVersion(i.PluginID, e.Version); s4t.KindOf(err) == s4t.NotFound {
 		return nil // deleted meanwhile
 	} else if err != nil {
 		return err
 	}
-	i.Version, i.OnBoot, i.Params, i.Earlier = i.Earlier.Version, i.Earlier.OnBoot, i.Earlier.Params, nil
+	// Earlier stays: the next upgrade may come before the board has this up again.
+	i.Version, i.OnBoot, i.Params = e.Version, e.OnBoot, e.Params
 	if err := ch.SetInjection(i); err != nil {
 		return err
 	}

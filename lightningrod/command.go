@@ -178,7 +178,7 @@ func (c *boardCommands) find(name string) (found s4t.Command, err error) {
 			}
 		}
 	}
-	return found, s4t.Errorf(s4t.NotFound, "run "+s4t.Line(name, s4t.MaxName), "`s4t command list BOARD` shows those that are there", "the board has no such command")
+	return found, s4t.Errorf(s4t.NotFound, "run "+s4t.Line(name, s4t.MaxName), "`s4t command list BOARD` shows those that are there", "the board has no such command now")
 }
 
 // handler answers what one session asks.

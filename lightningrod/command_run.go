@@ -118,6 +118,15 @@ func (c *boardCommands) liveOf(id s4t.OperationID) *liveRun {
 	return c.live[id]
 }
 
+// end ends all runs, and those that wait never begin.
+func (c *boardCommands) end(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, live := range c.live {
+		live.cancel(why)
+	}
+}
+
 // leave gives back a slot, or a place among those that wait for one.
 func (c *boardCommands) leave(started bool) {
 	if started {
@@ -182,6 +191,8 @@ func (c *boardCommands) turn(live *liveRun, started bool) error {
 	err := error(nil)
 	if live.ctx.Err() != nil {
 		err = errors.Join(errMissed, context.Cause(live.ctx))
+	} else if why := c.admit(); why != nil { // since it began to wait
+		err = errors.Join(errMissed, why)
 	} else if !live.run.Before.After(c.clock()) {
 		err = errMissed
 	} else if err = c.journal.Start(live.run.ID); err == nil && !live.run.Before.After(c.clock()) {

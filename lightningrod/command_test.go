@@ -327,6 +327,29 @@ func TestWaitingAndCancelling(t *testing.T) {
 	})
 }
 
+// TestRunsEndWhenTheBoardCloses: with the reason, and what waits does not begin in its place.
+func TestRunsEndWhenTheBoardCloses(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		of, p := newHearingCloud(), newFakePlugins()
+		c, stop := runsOn(t, dir, p, of)
+		defer stop()
+		for n := range maxRuns + 1 {
+			runs(t, c, of, order(n, "wait"), 0)
+		}
+		closed := window{state: windowClosed, changes: time.Now().Add(time.Hour)}
+		c.admit = func() error { return closed.refused("run a command") }
+		c.end(closed.refused(""))
+		synctest.Wait()
+		if st := runs(t, c, of, order(0, ""), 0); st.Status != s4t.OperationFailed || st.ErrorKind != s4t.Forbidden || !strings.Contains(st.Error, "it opens at") {
+			t.Errorf("what ran: %+v", st)
+		}
+		if st := runs(t, c, of, order(maxRuns, ""), 0); st.Status != s4t.OperationExpired || p.called(order(maxRuns, "").ID) != 0 {
+			t.Errorf("what waited: %+v", st)
+		}
+	})
+}
+
 func TestWhatIsTooLateNeverBegins(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -104,6 +104,9 @@ func (e *Engine) turn(w window) {
 		e.kinds.retry()
 	case windowClosed:
 		e.streams.pool.Cut(w.refused("use the board"))
+		if e.guests != nil {
+			e.guests.runs.end(w.refused("it was ended"))
+		}
 	}
 	e.markDirty()
 }

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/plugin"
 )
@@ -187,6 +189,18 @@ func TestSetProfile(t *testing.T) {
 	b, err = SetProfile(t.Context(), dir, func(p *s4t.Profile) { p.CPU, p.Memory = "", "64M" })
 	if want := (s4t.Profile{Memory: "64M", Hours: "Mon-Fri 18:00-08:00"}); err != nil || b.Profile != want {
 		t.Errorf("changed twice: %+v, %v", b, err)
+	}
+	if os.Geteuid() == 0 { // of a lightning-rod that runs as another user
+		if err := os.Chown(dir, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := SetProfile(t.Context(), dir, func(p *s4t.Profile) { p.Memory = "65M" }); err != nil {
+			t.Fatal(err)
+		}
+		var file unix.Stat_t
+		if err := unix.Stat(stateDir(dir).path(profileFile), &file); err != nil || file.Uid != 65534 {
+			t.Errorf("the file is of %d, %v", file.Uid, err)
+		}
 	}
 	names, err := os.ReadDir(dir)
 	if err != nil || slices.ContainsFunc(names, func(e os.DirEntry) bool { return e.Name() != profileFile }) {

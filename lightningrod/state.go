@@ -347,6 +347,9 @@ func (d stateDir) write(name string, b []byte) error {
 	defer os.Remove(f.Name()) // there is nothing to remove after the rename
 	_, err = f.Write(b)
 	if err == nil {
+		err = d.give(f)
+	}
+	if err == nil {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
@@ -363,4 +366,17 @@ func (d stateDir) write(name string, b []byte) error {
 		dir.Close()
 	}
 	return nil
+}
+
+// give gives a file that root writes to whom the directory belongs: a lightning-rod that runs
+// as another user reads what its owner set as root.
+func (d stateDir) give(f *os.File) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var dir unix.Stat_t
+	if err := unix.Stat(string(d), &dir); err != nil || dir.Uid == 0 {
+		return err
+	}
+	return f.Chown(int(dir.Uid), int(dir.Gid))
 }

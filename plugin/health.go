@@ -18,7 +18,6 @@ const (
 	lookCost  = 20                     // and so many times as long as the last took
 	diskRate  = 20 << 20               // bytes a second that a plugin is thought to write
 	inode     = 256                    // bytes that a file takes besides its blocks
-	maxLooked = 200_000                // files that are counted
 )
 
 // watch says when a process is well, and when it is not, until it has ended.
@@ -103,21 +102,31 @@ func (g *guest) checkOnce(r *running, spec Spec, limit time.Duration) error {
 	return nil
 }
 
-// measure looks at what a plugin keeps, until it has ended or has filled its disk.
+// measure looks at what a plugin keeps, until it has ended or has filled its disk. One that has at its
+// start has a while to tidy up, in which it may keep little more than it did.
 func (g *guest) measure(r *running) {
+	var most int64      // that it may keep meanwhile
+	var until time.Time // zero: it has no such while
 	for first := true; ; first = false {
 		begun := time.Now()
 		limit := g.diskLimit(r.manifest)
-		n := used(limit, filepath.Join(g.dir, dataFolder), g.runDir())
+		tidies := begun.Before(until)
+		n := used(limit, first || tidies, filepath.Join(g.dir, dataFolder), g.runDir())
 		before := g.disk.Swap(n)
-		if limit > 0 && n > limit && !first {
+		if first && limit > 0 && n > limit {
+			most, until, tidies = n+limit/8, begun.Add(lookEvery), true
+		}
+		if limit > 0 && n > limit && !(tidies && n <= most) {
 			r.tell(verdict{full: fmt.Sprintf("it has filled its disk: %d bytes of %d; when it is started it has %s to tidy up", n, limit, lookEvery)})
 			return
 		}
 		all, given := g.m.disk()
-		if n > before && given > 0 && all > given {
+		if n > before && given > 0 && all > given && !tidies {
 			r.tell(verdict{full: fmt.Sprintf("plugins have filled what the board's owner gives: %d bytes of %d; start it, and it runs until they are looked at again", all, given)})
 			return
+		}
+		if tidies {
+			limit = most
 		}
 		wait := min(nextLook(limit, n), nextLook(given, all))
 		if !r.pause(max(wait, lookCost*time.Since(begun))) {
@@ -142,7 +151,7 @@ func (m *Manager) disk() (all, given int64) {
 	if given = m.cfg.Limits().Disk; given == 0 {
 		return 0, 0
 	}
-	return used(given, m.cfg.Dir), given
+	return used(given, false, m.cfg.Dir), given
 }
 
 // diskLimit is how many bytes a plugin may keep; 0: any.
@@ -152,27 +161,6 @@ func (g *guest) diskLimit(m bundle.Manifest) int64 {
 		limit = owner
 	}
 	return limit
-}
-
-// used is how many bytes folders take on the disk. It stops when they are over a limit,
-// or too many files to be looked at often.
-func used(limit int64, folders ...string) (n int64) {
-	files := 0
-	for _, dir := range folders {
-		_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return nil // it has gone meanwhile
-			}
-			if info, err := d.Info(); err == nil {
-				n += inode + info.Sys().(*syscall.Stat_t).Blocks*512
-			}
-			if files++; files > maxLooked || limit > 0 && n > limit {
-				return fs.SkipAll
-			}
-			return nil
-		})
-	}
-	return n
 }
 
 // owner is the user that a file belongs to.

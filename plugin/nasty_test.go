@@ -154,13 +154,24 @@ func TestOneThatEndsAtOnceWaits(t *testing.T) {
 	}
 }
 
+// TestOneThatFillsItsDiskIsStopped, also where it goes on when it is started to tidy up.
 func TestOneThatFillsItsDiskIsStopped(t *testing.T) {
 	l := newLab(t)
-	l.Set([]Wanted{l.script("a", "1", "[resources]\ndisk = \"1M\"\n", `
-i=0; while [ $i -lt 40 ]; do head -c 100000 /dev/zero > "$S4T_DATA/$i"; i=$((i+1)); done
-exec sleep 1000`)})
-	if s := l.awaitState("a", s4t.PluginFailed); !strings.Contains(s.Problem, "filled its disk") || s.PID != 0 {
-		t.Errorf("%+v", s)
+	w := l.script("a", "1", "[resources]\ndisk = \"1M\"\n", `
+i=0; while [ $i -lt 1000 ]; do head -c 100000 /dev/zero > "$S4T_DATA/$$-$i"; i=$((i+1)); sleep 0.01; done
+exec sleep 1000`)
+	for n := range 2 {
+		w.Start = int64(n)
+		l.Set([]Wanted{w})
+		s := l.await("a", "stopped", func(s State) bool {
+			return s.State == s4t.PluginFailed && strings.Count(l.text("a"), "stopped: it has filled") > n
+		})
+		if !strings.Contains(s.Problem, "filled its disk") || s.PID != 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+	if n := used(0, true, l.cfg.Dir); n > 50<<20 {
+		t.Errorf("it keeps %d bytes", n)
 	}
 }
 

@@ -152,7 +152,7 @@ func confine(spec stubSpec, enforced map[string]string) error {
 	apart := errors.New("it sees the board's")
 	if !spec.Network {
 		if apart = unix.Unshare(unix.CLONE_NEWNET); apart == nil {
-			enforced[enforceNetwork] = "namespace"
+			enforced[enforceNetwork] = "namespace" + beyond()
 		}
 	}
 	// What Landlock allows is named by files, which root finds wherever they are.
@@ -174,6 +174,23 @@ func confine(spec stubSpec, enforced map[string]string) error {
 		return fmt.Errorf("restrict files: %w", err)
 	}
 	return nil
+}
+
+// localCID is IOCTL_VM_SOCKETS_GET_LOCAL_CID of linux/vm_sockets.h.
+const localCID = 0x7b9
+
+// beyond says what a network namespace does not hold back on this machine: sockets of AF_VSOCK
+// belong to none.
+func beyond() string {
+	fd, err := unix.Open("/dev/vsock", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "" // no virtual machine
+	}
+	defer unix.Close(fd)
+	if cid, err := unix.IoctlGetUint32(fd, localCID); err != nil || cid == unix.VMADDR_CID_ANY {
+		return ""
+	}
+	return "; not AF_VSOCK, to the host of this virtual machine"
 }
 
 // closeOnExec lets the guest have its three files and no other.
@@ -231,10 +248,11 @@ func bound(spec stubSpec) error {
 	return nil
 }
 
-// setApart gives the process, where it may, its own view of System V's IPC and of mounts, in
+// setApart gives the process, where it may, a session keyring and its own view of System V's IPC and of mounts, in
 // which it sees no processes but those of its user. What is mounted or unmounted on the board
 // later is so for it, too.
 func setApart() {
+	_, _ = unix.KeyctlJoinSessionKeyring("") // lightning-rod's may hold keys; or the kernel has none
 	if unix.Unshare(unix.CLONE_NEWNS|unix.CLONE_NEWIPC) != nil || unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "") != nil {
 		return
 	}
