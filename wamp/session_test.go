@@ -176,10 +176,10 @@ func TestHandlersAreBoundedAndEndWithTheSession(t *testing.T) {
 		if l := p.hear(t); l[0] != int64(msgError) || l[4] != ErrorURI(s4t.Internal) || strings.Contains(l[6].(dict)[ErrorKey].(string), "oops") {
 			t.Errorf("a panic gave %v", l)
 		}
-		for i := range maxInvocations {
+		for i := range maxInvocations + maxWaiting {
 			p.say(msgInvocation, 10+i, 7, dict{}, list{"block"})
 		}
-		p.say(msgInvocation, 100, 7, dict{}, list{"block"})
+		p.say(msgInvocation, 1000, 7, dict{}, list{"block"})
 		if l := p.hear(t); l[0] != int64(msgError) || l[4] != ErrorURI(s4t.TooMany) {
 			t.Errorf("one too many gave %v", l)
 		}
