@@ -192,12 +192,7 @@ func (p *profile) look() (w window, turned bool, again time.Duration) {
 	now := p.clock.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var at time.Time
-	if p.given.Hours != "" && !p.clock.known() && now.Before(clockSane) {
-		w = window{state: windowClosed}
-	} else {
-		w, at = p.window.step(p.hours, p.notice, now)
-	}
+	w, at := p.judge(now)
 	turned = w.state != p.window.state || !w.changes.Equal(p.window.changes)
 	p.window = w
 	again = windowLook
@@ -205,6 +200,14 @@ func (p *profile) look() (w window, turned bool, again time.Duration) {
 		again = max(min(again, at.Sub(now)), 0)
 	}
 	return w, turned, again
+}
+
+// judge is the window at a time, and when to look again. p.mu is held.
+func (p *profile) judge(now time.Time) (w window, at time.Time) {
+	if p.given.Hours != "" && !p.clock.known() && now.Before(clockSane) {
+		return window{state: windowClosed}, at
+	}
+	return p.window.step(p.hours, p.notice, now)
 }
 
 // run enforces the hours and counts what is used, until ctx ends.
@@ -247,13 +250,15 @@ func (p *profile) run(ctx context.Context) {
 
 // now is what the cloud and the owner are told.
 func (p *profile) now() s4t.BoardProfile {
+	now := p.clock.now()
 	p.mu.Lock()
-	b := s4t.BoardProfile{Profile: p.given, Open: p.window.state != windowClosed, Enforced: map[string]string{}}
-	if w := p.window; w.state == windowClosing {
+	w, _ := p.judge(now) // run may not have looked since the owner changed the hours
+	b := s4t.BoardProfile{Profile: p.given, Open: w.state != windowClosed, Enforced: map[string]string{}}
+	if w.state == windowClosing {
 		closes := w.closes.UTC()
 		b.Closing = &closes
 	}
-	if at := p.window.changes; !at.IsZero() {
+	if at := w.changes; !at.IsZero() {
 		at = at.UTC()
 		b.ChangesAt = &at
 	}

@@ -162,7 +162,7 @@ func (o *onBoards) each(ctx context.Context, a *app, c *apiclient.Client, plugin
 		p, err := c.BoardPlugin(ctx, b, plugin)
 		if s4t.KindOf(err) == s4t.NotFound { // it was removed
 			p, err = o.was[b], nil
-			p.ID, p.Board, p.Plugin, p.PluginState = op.Object, cmp.Or(p.Board, b), cmp.Or(p.Plugin, plugin), s4t.PluginState{State: "removed"}
+			p.ID, p.Board, p.Plugin, p.Wanted, p.PluginState = op.Object, cmp.Or(p.Board, b), cmp.Or(p.Plugin, plugin), "", s4t.PluginState{State: "removed"}
 		}
 		if err != nil {
 			failed(b, err)
