@@ -40,6 +40,7 @@ var parsers = []struct{ reads, target string }{
 	{"text from outside that is shown", ". FuzzLine"},
 	{"what the owner of a board gives", ". FuzzProfile"},
 	{"a ticket", "wire FuzzVerifyTicket"},
+	{"the parameters and the result of a command", "wire FuzzIJSON"},
 	{"the JSON Schema of a command, and what is checked against it", "schema FuzzSchema"},
 	{"X-Forwarded-For of a reverse proxy", "cloud FuzzForwarded"},
 	{"the configuration of iotronic", "cmd/iotronic FuzzParseConfig"},

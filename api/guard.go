@@ -29,7 +29,7 @@ func (a *API) guard() http.Handler {
 		if sum := a.trust().Sum(); sum != "" {
 			h.Set(apiclient.TrustHeader, sum)
 		}
-		seen := &statusWriter{ResponseWriter: w}
+		seen := &statusWriter{ResponseWriter: w, http1: r.ProtoMajor == 1}
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {
 				a.log.Error("a route panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -73,6 +73,7 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 // statusWriter remembers the status for the log.
 type statusWriter struct {
 	http.ResponseWriter
+	http1  bool
 	status int
 }
 
@@ -81,9 +82,10 @@ func (w *statusWriter) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
-	if status == http.StatusRequestTimeout || status == http.StatusRequestEntityTooLarge {
-		// The rest of the body may still come: over HTTP/1 the server would
-		// take it for the next request.
+	if w.http1 && (status == http.StatusRequestTimeout || status == http.StatusRequestEntityTooLarge) {
+		// The rest of the body may still come: the server would take it for the
+		// next request. Over HTTP/2 the stream alone is reset; a connection that
+		// ended would cost clients (curl) this answer.
 		w.Header().Set("Connection", "close")
 	}
 	w.ResponseWriter.WriteHeader(status)

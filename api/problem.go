@@ -129,7 +129,11 @@ func transformProblem(_ huma.Context, _ string, v any) (any, error) {
 	if len(what) == 0 {
 		what = []string{m.Detail}
 	}
-	return newProblem(status, kind, "check the request: "+strings.Join(what, "; "), "GET /v1/docs describes every request"), nil
+	hint := "GET /v1/docs describes every request"
+	if status == http.StatusUnsupportedMediaType {
+		hint = "send JSON with the header Content-Type: application/json"
+	}
+	return newProblem(status, kind, "check the request: "+strings.Join(what, "; "), hint), nil
 }
 
 // maxComplaints is how many faults of one request are listed.

@@ -92,6 +92,9 @@ func (c *Conductor) findCommand(tx *store.Tx, caller wire.Caller, op, board, nam
 		return r, cmd, err
 	}
 	cmd, found := code.command(name)
+	if !found && r.Code == "" && r.Status != s4t.BoardOnline {
+		return r, cmd, s4t.Errorf(s4t.Offline, op, fmt.Sprintf("`s4t doctor %s` says what is known", r.Name), "the board is not online, and has not said yet which commands it has")
+	}
 	if !found {
 		return r, cmd, noCommand(tx, op, r, name)
 	}
@@ -188,6 +191,9 @@ func (c *Conductor) mayRun(ctx context.Context, op string, req *wire.CommandRun)
 	var text bytes.Buffer
 	if err := json.Compact(&text, req.Params); err != nil || text.Bytes()[0] != '{' || !utf8.Valid(req.Params) {
 		return s4t.Errorf(s4t.Invalid, op, `give them as {"name": value}`, "the parameters are no JSON object")
+	}
+	if err := wire.IJSON(text.Bytes()); err != nil {
+		return s4t.Errorf(s4t.Invalid, op, "", "the parameters can be read in two ways: %w", err)
 	}
 	req.Params = text.Bytes()
 	return nil
@@ -380,6 +386,10 @@ func (c *Conductor) checkResult(cmd s4t.Command, state *wire.RunState) {
 	}
 	if !utf8.Valid(state.Result) {
 		lie("it is no UTF-8")
+		return
+	}
+	if err := wire.IJSON(state.Result); err != nil {
+		lie(err.Error())
 		return
 	}
 	if len(cmd.Result) == 0 {

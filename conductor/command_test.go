@@ -237,6 +237,7 @@ func TestWhatIsRefusedAtTheDoor(t *testing.T) {
 	away := l.commanded("away")
 	l.disconnect(away)
 	l.online("plain")
+	l.board("never")
 	for name, c := range map[string]struct {
 		req  wire.CommandRun
 		want s4t.Kind
@@ -247,6 +248,9 @@ func TestWhatIsRefusedAtTheDoor(t *testing.T) {
 		"no board":             {wire.CommandRun{Board: "none", Command: "stop"}, s4t.NotFound, ""},
 		"no command":           {wire.CommandRun{Command: "none"}, s4t.NotFound, "s4t command list gate"},
 		"a board without any":  {wire.CommandRun{Board: "plain", Command: "stop"}, s4t.NotFound, ""},
+		"one never here":       {wire.CommandRun{Board: "never", Command: "stop"}, s4t.Offline, "has not said yet"},
+		"a name twice":         {wire.CommandRun{Command: "any", Params: json.RawMessage(`{"a":1,"a":2}`)}, s4t.Invalid, `named "a"`},
+		"half a pair":          {wire.CommandRun{Command: "any", Params: json.RawMessage(`{"a":"\ud800"}`)}, s4t.Invalid, "surrogate"},
 		"no name":              {wire.CommandRun{Command: "../x"}, s4t.Invalid, ""},
 		"parameters":           {wire.CommandRun{Command: "move", Params: json.RawMessage(`{"to":10}`)}, s4t.Invalid, "/to: maximum"},
 		"none":                 {wire.CommandRun{Command: "move"}, s4t.Invalid, "missing property 'to'"},

@@ -19,7 +19,7 @@ import (
 const (
 	maxRuns     = 64  // that run at a time
 	maxWaiting  = 256 // that wait for their turn
-	maxRunWaits = 12  // questions of the cloud that wait for the end of a run; more are answered at once. A session serves 16 questions
+	maxRunWaits = 12  // questions of the cloud that wait for the end of a run; more are answered at once. A session serves 64 questions
 	maxAskIDs   = 500 // runs that are asked for at once
 )
 

@@ -58,6 +58,7 @@ type guest struct {
 	seen     Wanted // of want, what it has begun to follow
 	begun    bool   // seen is something
 	kept     kept
+	back     bool // it went back to the version before, which is not well yet
 	asleep   bool // it ran before lightning-rod was started, and is not started at boot
 	anew     bool // the process that runs is to be started anew
 	refused  error
@@ -379,6 +380,6 @@ func (g *guest) fallBack(why string) {
 	g.kept.Current, g.kept.Before = b, nil
 	g.save()
 	os.RemoveAll(filepath.Join(g.dir, c.Folder))
-	g.backoff, g.startAt, g.failed = 0, time.Time{}, ""
+	g.backoff, g.startAt, g.failed, g.back = 0, time.Time{}, "", true
 	g.setCommands()
 }

@@ -78,6 +78,10 @@ func (g *guest) showVersion(s *State) {
 		s.Up, s.ProblemID, s.Problem = false, wire.PluginRefused, g.refused.Error()
 	case bad != nil:
 		s.Up, s.ProblemID, s.Problem = false, wire.PluginFellBack, bad.Why
+		starts := g.proc == nil && g.should() && g.startAt.IsZero() || g.proc != nil && !g.proc.healthy
+		if g.back = g.back && starts; g.back { // it is told when what it says is so
+			s.Settled, s.ProblemID, s.Problem = false, "", ""
+		}
 	case !g.current() && g.loadErr != nil:
 		s.Up, s.ProblemID, s.Problem = false, wire.PluginFailed, g.loadErr.Error()
 	case !g.current():

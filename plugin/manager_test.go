@@ -239,8 +239,8 @@ func TestUpgradeFallsBack(t *testing.T) {
 	l.Set([]Wanted{old})
 	l.awaitState("a", s4t.PluginRunning)
 	l.Set([]Wanted{l.script("a", "2", "", "exit 7")})
-	s := l.await("a", "gone back", func(s State) bool { return s.ProblemID == "plugin-fell-back" && s.State == s4t.PluginRunning })
-	if s.Up || s.Running != "1" || !strings.Contains(s.Problem, "exit status 7") {
+	s := l.await("a", "gone back", func(s State) bool { return s.ProblemID == "plugin-fell-back" })
+	if s.Up || s.State != s4t.PluginRunning || s.Running != "1" || !strings.Contains(s.Problem, "exit status 7") {
 		t.Errorf("state: %+v", s)
 	}
 	good := l.script("a", "3", "", "exec sleep 1001")

@@ -15,8 +15,10 @@ const goodbyeWait = time.Second
 
 // Bounds of one session.
 const (
-	maxPending     = 64 // requests that wait for an answer
-	maxInvocations = 16 // calls of the cloud that are being served
+	maxPending     = 64      // requests that wait for an answer
+	maxInvocations = 64      // calls of the cloud that are being served
+	maxWaiting     = 320     // and those that wait for their turn
+	maxHeld        = 4 << 20 // bytes of the arguments of all of them
 )
 
 // Handler serves a registered procedure: arg and result are JSON. ctx ends
@@ -47,8 +49,10 @@ type Session struct {
 	topics   map[uint64]func(string) // by subscription
 
 	serving sync.WaitGroup
-	imu     sync.Mutex                    // guards running
+	imu     sync.Mutex                    // guards the two below
 	running map[uint64]context.CancelFunc // invocations
+	held    int                           // bytes of their arguments
+	turns   chan struct{}                 // one for each that is being served
 }
 
 // request waits for its answer.
@@ -67,6 +71,7 @@ func newSession(t Messages, id uint64) *Session {
 		handlers: make(map[uint64]Handler),
 		topics:   make(map[uint64]func(string)),
 		running:  make(map[uint64]context.CancelFunc),
+		turns:    make(chan struct{}, maxInvocations),
 	}
 }
 
@@ -88,7 +93,7 @@ func (s *Session) Call(ctx context.Context, uri, arg string) (string, error) {
 }
 
 // Register serves a procedure for the rest of the session. Each call runs in a
-// goroutine of its own, 16 at most; Run waits for them when it ends.
+// goroutine of its own, 64 at a time, and 320 wait for their turn; Run waits for them when it ends.
 func (s *Session) Register(ctx context.Context, uri string, h Handler) error {
 	r := &request{kind: msgRegister, accept: func(m message) { s.handlers[m.id] = h }}
 	_, err := s.ask(ctx, "register "+uri, r, func(id uint64) list { return list{msgRegister, id, dict{}, uri} })
@@ -291,20 +296,31 @@ func (s *Session) invoke(ctx context.Context, m message) {
 	h := s.handlers[m.id]
 	ctx, cancel := context.WithCancel(ctx)
 	s.imu.Lock()
-	n := len(s.running)
-	if n < maxInvocations && h != nil {
+	n, arg := len(s.running), m.arg()
+	room := h != nil && n < maxInvocations+maxWaiting && s.held+len(arg) <= maxHeld
+	if room {
 		s.running[m.request] = cancel
+		s.held += len(arg)
 	}
 	s.imu.Unlock()
-	if h == nil || n >= maxInvocations {
+	if !room {
 		cancel()
 		s.reply(m.request, "", s4t.Errorf(s4t.TooMany, "", "try again in a moment", "the board serves %d calls already", n))
 		return
 	}
 	s.serving.Go(func() {
-		result, err := s.handle(ctx, h, m.arg())
+		var result string
+		var err error
+		select {
+		case s.turns <- struct{}{}:
+			result, err = s.handle(ctx, h, arg)
+			<-s.turns
+		case <-ctx.Done():
+			err = s4t.Errorf(s4t.Timeout, "", "", "it was given up before its turn came")
+		}
 		s.imu.Lock()
 		delete(s.running, m.request)
+		s.held -= len(arg)
 		s.imu.Unlock()
 		cancel()
 		s.reply(m.request, result, err)

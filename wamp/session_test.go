@@ -177,9 +177,24 @@ func TestHandlersAreBoundedAndEndWithTheSession(t *testing.T) {
 			t.Errorf("a panic gave %v", l)
 		}
 		for i := range maxInvocations {
+			p.say(msgInvocation, 2000+i, 7, dict{}, list{"block"})
+		}
+		synctest.Wait()
+		p.say(msgInvocation, 3000, 7, dict{}, list{"fast"}) // it waits for its turn
+		for i := range maxInvocations {
+			p.say(msgInterrupt, 2000+i, dict{})
+		}
+		kinds := map[int64]int{}
+		for range maxInvocations + 1 {
+			kinds[p.hear(t)[0].(int64)]++
+		}
+		if kinds[msgYield] != 1 || kinds[msgError] != maxInvocations {
+			t.Errorf("what waited: %v", kinds)
+		}
+		for i := range maxInvocations + maxWaiting {
 			p.say(msgInvocation, 10+i, 7, dict{}, list{"block"})
 		}
-		p.say(msgInvocation, 100, 7, dict{}, list{"block"})
+		p.say(msgInvocation, 1000, 7, dict{}, list{"block"})
 		if l := p.hear(t); l[0] != int64(msgError) || l[4] != ErrorURI(s4t.TooMany) {
 			t.Errorf("one too many gave %v", l)
 		}

@@ -122,6 +122,8 @@ s4t command cancel ends it.`,
 			return usage(cmd, "--queue %v is not between 1s and %v", r.queue, s4t.MaxCommandQueue)
 		case len(r.key) > s4t.MaxKey:
 			return usage(cmd, "--key has %d bytes, %d are possible", len(r.key), s4t.MaxKey)
+		case s4t.Line(r.key, s4t.MaxKey) != r.key:
+			return usage(cmd, "--key is one line, without control characters")
 		}
 		return nil
 	}

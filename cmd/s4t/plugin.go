@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -86,6 +87,8 @@ func (a *app) printPlugin(p s4t.Plugin) error {
 type onBoards struct {
 	boards []string
 	fleet  string
+
+	was map[string]s4t.BoardPlugin // before it is removed there, by board
 }
 
 func (o *onBoards) add(a *app, c *cobra.Command) {
@@ -158,7 +161,8 @@ func (o *onBoards) each(ctx context.Context, a *app, c *apiclient.Client, plugin
 		}
 		p, err := c.BoardPlugin(ctx, b, plugin)
 		if s4t.KindOf(err) == s4t.NotFound { // it was removed
-			p, err = s4t.BoardPlugin{ID: op.Object, Board: b, Plugin: plugin, PluginState: s4t.PluginState{State: "removed"}}, nil
+			p, err = o.was[b], nil
+			p.ID, p.Board, p.Plugin, p.Wanted, p.PluginState = op.Object, cmp.Or(p.Board, b), cmp.Or(p.Plugin, plugin), "", s4t.PluginState{State: "removed"}
 		}
 		if err != nil {
 			failed(b, err)
@@ -238,8 +242,12 @@ func (a *app) pluginAct(verb, short string) *cobra.Command {
 	cmd := &cobra.Command{Use: verb + " PLUGIN (--board B... | --fleet F)", Short: short, Example: "  s4t plugin " + verb + " weather --board kitchen", Args: exactly(1), ValidArgsFunction: a.completePlugins(1)}
 	cmd.PreRunE = func(*cobra.Command, []string) error { return on.check(cmd) }
 	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+		on.was = map[string]s4t.BoardPlugin{}
 		return on.each(ctx, a, c, args[0], func(board string) (s4t.Operation, error) {
 			if verb == "remove" {
+				if was, err := c.BoardPlugin(ctx, board, args[0]); err == nil {
+					on.was[board] = was
+				}
 				return c.RemovePlugin(ctx, board, args[0])
 			}
 			return c.ActPlugin(ctx, board, args[0], verb)
