@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/bench/proc"
 	"github.com/stack4things/s4t/lightningrod"
 )
 
@@ -63,7 +64,7 @@ func measureBoards(ctx context.Context, bin, self string, n int) (r boardsResult
 	}
 	r.JoinSeconds = time.Since(start).Seconds()
 	time.Sleep(10 * time.Second) // at rest
-	r.CloudMiB = rss(f.Process.Pid())
+	r.CloudMiB = proc.RSS(f.Process.Pid())
 	lines := sim.Lines()
 	f.Process.Kill()
 	if r.Err = f.Run(); r.Err != nil {

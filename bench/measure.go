@@ -83,37 +83,6 @@ func rtts(ctx context.Context, from *netlab.Host, to string, d time.Duration) (p
 	return all[len(all)/2], all[len(all)*99/100], nil
 }
 
-// cpu returns the CPU seconds that processes have used so far.
-func cpu(pids ...int) float64 {
-	var ticks float64
-	for _, pid := range pids {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-		for _, i := range []int{11, 12} { // utime, stime (proc(5), fields 14 and 15)
-			v, _ := strconv.ParseFloat(f[i], 64)
-			ticks += v
-		}
-	}
-	return ticks / 100 // USER_HZ
-}
-
-// rss returns the resident memory of a process in MiB.
-func rss(pid int) float64 { return status(pid, "VmRSS:") }
-
-// status returns a size of proc_pid_status(5) in MiB.
-func status(pid int, field string) float64 {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(b), field)
-	if f := strings.Fields(rest); len(f) > 0 {
-		kb, _ := strconv.ParseFloat(f[0], 64)
-		return kb / 1024
-	}
-	return 0
-}
-
 // median of what was measured; 0 of nothing.
 func median(v []float64) float64 {
 	if len(v) == 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/bench/proc"
 	"github.com/stack4things/s4t/internal/cloudlab"
 	"github.com/stack4things/s4t/internal/netlab"
 )
@@ -155,14 +156,14 @@ func measureOverlay(ctx context.Context, bin string, o overlay, rounds, seconds 
 			return r
 		}
 		r.Bare = append(r.Bare, bare.Gbps)
-		before := cpu(f.pids()...)
+		before := proc.CPU(f.pids()...)
 		fwd, err := iperf(ctx, one, to, 5201, "-t", t)
 		if err != nil {
 			r.Err = err
 			return r
 		}
 		r.Fwd1 = append(r.Fwd1, fwd.Gbps)
-		r.CPU = append(r.CPU, (cpu(f.pids()...)-before)/max(fwd.GiB, 1e-9))
+		r.CPU = append(r.CPU, (proc.CPU(f.pids()...)-before)/max(fwd.GiB, 1e-9))
 		for _, m := range []struct {
 			into *[]float64
 			args []string
@@ -191,7 +192,7 @@ func measureOverlay(ctx context.Context, bin string, o overlay, rounds, seconds 
 		}
 		<-done
 	}
-	r.BoardMiB, r.CloudMiB = rss(f.Boards[0].Process.Pid()), rss(f.Process.Pid())
+	r.BoardMiB, r.CloudMiB = proc.RSS(f.Boards[0].Process.Pid()), proc.RSS(f.Process.Pid())
 	return r
 }
 

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/stack4things/s4t/bench/proc"
 )
 
 // smallResult is how a board with half a core and 64 MB behaves while its
@@ -76,7 +78,7 @@ func measureSmall(ctx context.Context, bin, self string) (r smallResult) {
 		b, _ := os.ReadFile(filepath.Join("/sys/fs/cgroup/memory", group, file))
 		return strings.TrimSpace(string(b))
 	}
-	r.PeakMiB = status(board.Process.Pid(), "VmHWM:")
+	r.PeakMiB = proc.Status(board.Process.Pid(), "VmHWM:")
 	if _, kills, ok := strings.Cut(read("memory.oom_control"), "oom_kill "); ok {
 		r.OOMKills, _ = strconv.Atoi(strings.TrimSpace(kills))
 	}

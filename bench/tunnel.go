@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/bench/proc"
 	"github.com/stack4things/s4t/internal/netlab"
 )
 
@@ -139,7 +140,7 @@ func (w *tunnelWay) round(ctx context.Context, f *field, self string, seconds in
 		return
 	}
 	cloud, t := f.lab.Cloud, strconv.Itoa(seconds)
-	before := cpu(w.pids...)
+	before := proc.CPU(w.pids...)
 	for _, m := range []struct {
 		into *[]float64
 		args []string
@@ -151,7 +152,7 @@ func (w *tunnelWay) round(ctx context.Context, f *field, self string, seconds in
 		}
 		*m.into = append(*m.into, v.Gbps)
 		if m.into == &w.Up1 {
-			w.CPU = append(w.CPU, (cpu(w.pids...)-before)/max(v.GiB, 1e-9))
+			w.CPU = append(w.CPU, (proc.CPU(w.pids...)-before)/max(v.GiB, 1e-9))
 		}
 	}
 	at := fmt.Sprintf("10.99.1.1:%d", w.echo)
@@ -170,7 +171,7 @@ func (w *tunnelWay) rest(ctx context.Context, f *field, self string) {
 	}
 	resident := func() (mib float64) {
 		for _, pid := range w.pids {
-			mib += rss(pid)
+			mib += proc.RSS(pid)
 		}
 		return mib
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/bench/proc"
 	"github.com/stack4things/s4t/internal/netlab"
 )
 
@@ -34,7 +35,7 @@ func measureWorkflow(ctx context.Context, bin, self string, rounds int) (r workf
 	}
 	defer f.lab.Close()
 	time.Sleep(5 * time.Second) // at rest
-	r.BoardMiB, r.CloudMiB = rss(f.Boards[0].Process.Pid()), rss(f.Process.Pid())
+	r.BoardMiB, r.CloudMiB = proc.RSS(f.Boards[0].Process.Pid()), proc.RSS(f.Process.Pid())
 	api, err := adminClient(f)
 	if err != nil {
 		r.Err = err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t/bench/field"
+	"github.com/stack4things/s4t/bench/proc"
 )
 
 const (
@@ -71,11 +72,11 @@ func measureRest(ctx context.Context, o options, p *page) error {
 	}
 	for _, r := range []struct{ row, board, target string }{{rowRest, "board", "<= 12 MB"}, {rowWASI, "wasi", ""}} {
 		pid, met := boards[r.board].PID(), ""
-		rss := field.Status(pid, "VmRSS:")
+		rss := proc.Status(pid, "VmRSS:")
 		if r.target != "" {
 			met = verdict(rss*(1<<20) <= 12e6)
 		}
-		p.add(r.row, r.target, met, "%.1f MB (%.1f / %.1f)", mb(rss), mb(field.Status(pid, "RssAnon:")), mb(field.Status(pid, "RssFile:")))
+		p.add(r.row, r.target, met, "%.1f MB (%.1f / %.1f)", mb(rss), mb(proc.Status(pid, "RssAnon:")), mb(proc.Status(pid, "RssFile:")))
 	}
 	p.add(rowGuest, "", "", "%.1f MB", mb(share(guest.PID)))
 	return nil

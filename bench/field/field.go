@@ -4,7 +4,6 @@ package field
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/bench/proc"
 )
 
 // Field is a cloud and boards, each a process.
@@ -168,31 +167,11 @@ func Quantile(list []float64, q float64) float64 {
 	return list[min(int(q*float64(len(list))), len(list)-1)]
 }
 
-// CPU is the processor time that a process has used, in seconds (proc(5), stat).
-func (p *Process) CPU() float64 {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 13 {
-		return 0
-	}
-	u, _ := strconv.ParseFloat(fields[11], 64)
-	s, _ := strconv.ParseFloat(fields[12], 64)
-	return (u + s) / 100
-}
+// CPU is the processor time that a process has used, in seconds.
+func (p *Process) CPU() float64 { return proc.CPU(p.PID()) }
 
 // PID is the process's id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // RSS is the resident memory of a process, in MiB.
-func (p *Process) RSS() float64 { return Status(p.PID(), "VmRSS:") }
-
-// Status is a size in proc_pid_status(5), in MiB; 0 where the process or the line is not there.
-func Status(pid int, line string) float64 {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(b), line)
-	if fields := strings.Fields(rest); len(fields) > 0 {
-		v, _ := strconv.ParseFloat(fields[0], 64)
-		return v / 1024
-	}
-	return 0
-}
+func (p *Process) RSS() float64 { return proc.RSS(p.PID()) }

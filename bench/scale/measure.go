@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stack4things/s4t/bench/proc"
 	_ "modernc.org/sqlite" // the cloud's database, into which the boards are written
 )
 
@@ -65,14 +66,14 @@ func measure(ctx context.Context, o options, b build, dir string, n int) (r resu
 		return fail(err)
 	}
 	time.Sleep(2 * time.Second)
-	empty := rss(c.pid())
+	empty := proc.RSS(c.pid())
 	f, err := startFleet(ctx, b, c, dir, n, o.rate)
 	if err != nil {
 		return fail(err)
 	}
 	defer f.stop()
 
-	cpu, own := cpuOf(c.pid()), cpuOf(f.pid())
+	cpu, own := proc.CPU(c.pid()), proc.CPU(f.pid())
 	began := time.Now()
 	f.release()
 	all := f.wait(ctx, began, o.limit, n)
@@ -80,14 +81,14 @@ func measure(ctx context.Context, o options, b build, dir string, n int) (r resu
 	last := f.last()
 	r.Tries, r.Sessions = float64(last.tries)/float64(n), float64(last.sessions)/float64(n)
 	r.Peak, r.Goodput = rates(f.samples(began), n)
-	r.Connect, r.FleetCPU = 1000*(cpuOf(c.pid())-cpu)/float64(n), 1000*(cpuOf(f.pid())-own)/float64(n)
+	r.Connect, r.FleetCPU = 1000*(proc.CPU(c.pid())-cpu)/float64(n), 1000*(proc.CPU(f.pid())-own)/float64(n)
 	fmt.Fprintf(os.Stderr, "%s %d: online after %.1f s, %.2f tries, %.2f ms CPU (boards %.2f), goodput %.2f of %.0f/s\n", b.name, n, r.Online, r.Tries, r.Connect, r.FleetCPU, r.Goodput, r.Peak)
 	if all >= 0 {
 		time.Sleep(o.rest / 2)
-		cpu, began = cpuOf(c.pid()), time.Now()
+		cpu, began = proc.CPU(c.pid()), time.Now()
 		time.Sleep(o.rest)
-		r.RestCPU = 1e6 * (cpuOf(c.pid()) - cpu) / time.Since(began).Seconds() / float64(n)
-		r.MemoryKiB = 1024 * (rss(c.pid()) - empty) / float64(n)
+		r.RestCPU = 1e6 * (proc.CPU(c.pid()) - cpu) / time.Since(began).Seconds() / float64(n)
+		r.MemoryKiB = 1024 * (proc.RSS(c.pid()) - empty) / float64(n)
 	}
 	if o.quick {
 		return r
@@ -361,30 +362,4 @@ func rates(all []sample, n int) (peak, goodput float64) {
 		to, came = seconds(last), float64(last.online)-0.05*float64(n)
 	}
 	return peak, min(1, max(0, came/max(to-from, 0.25)/peak))
-}
-
-// cpuOf returns the CPU seconds that a process has used so far.
-func cpuOf(pid int) float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	var ticks float64
-	for _, i := range []int{11, 12} { // utime, stime (proc(5), fields 14 and 15)
-		v, _ := strconv.ParseFloat(f[i], 64)
-		ticks += v
-	}
-	return ticks / 100 // USER_HZ
-}
-
-// rss returns the resident memory of a process in MiB.
-func rss(pid int) float64 {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(b), "VmRSS:")
-	if f := strings.Fields(rest); len(f) > 0 {
-		kb, _ := strconv.ParseFloat(f[0], 64)
-		return kb / 1024
-	}
-	return 0
 }
