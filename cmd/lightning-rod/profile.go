@@ -85,9 +85,12 @@ func profile(ctx context.Context, o options) error {
 	if len(b.Enforced) == 0 {
 		now = "lightning-rod does not run: it follows when it starts"
 	}
-	for _, rows := range [][][]string{profiletable.Limits(b), {{"now", now}}, profiletable.Usage(b.Usage)} {
+	for i, rows := range [][][]string{profiletable.Limits(b), {{"now", now}}, profiletable.Usage(b.Usage)} {
+		if len(rows) == 0 {
+			continue
+		}
 		t := newTable(o.stdout)
-		if len(rows) > 0 && rows[0][0] != "WHAT" {
+		if i > 0 {
 			fmt.Fprintln(t)
 		}
 		for _, r := range rows {
