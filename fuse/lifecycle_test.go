@@ -76,6 +76,11 @@ func TestMountOverAStoppedServer(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	// Its threads stop one by one, and one that still runs may answer: the parent is told after the last.
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatalf("wait until it is stopped: %v, %v", status, err)
+	}
 	type result struct {
 		s   *Server
 		err error
