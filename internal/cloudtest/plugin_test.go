@@ -244,6 +244,9 @@ func TestAPluginFromTheCloud(t *testing.T) {
 	}
 
 	l.board.Stop() // guests end with it, and come back with it
+	if err := l.wait(func() bool { return l.has("greeter").State == s4t.PluginPending }); err != nil {
+		t.Fatalf("of a board that is away: %v, %+v", err, l.has("greeter"))
+	}
 	if err := l.board.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -31,8 +31,8 @@ type Process struct {
 	conns map[*conn]bool // to it; Cloud.mu guards it
 }
 
-// startTimeout bounds a start.
-const startTimeout = 15 * time.Second
+// startTimeout bounds a start: it is for one that hangs, on a machine however busy.
+const startTimeout = time.Minute
 
 // Has reports whether it has a role.
 func (p *Process) Has(r cloud.Role) bool { return slices.Contains(p.Roles, r) }
