@@ -71,7 +71,14 @@ func newPluginLab(t *testing.T, cfg Config) *pluginLab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &pluginLab{t: t, client: client, board: b, key: key}
+	l := &pluginLab{t: t, client: client, board: b, key: key}
+	if err := l.wait(func() bool {
+		b, err := client.Board(t.Context(), "kitchen")
+		return err == nil && b.Status == s4t.BoardOnline
+	}); err != nil {
+		t.Fatalf("the board does not come: %v", err)
+	}
+	return l
 }
 
 // create makes a version of a plugin of files by name.
