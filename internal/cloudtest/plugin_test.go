@@ -72,12 +72,7 @@ func newPluginLab(t *testing.T, cfg Config) *pluginLab {
 		t.Fatal(err)
 	}
 	l := &pluginLab{t: t, client: client, board: b, key: key}
-	if err := l.wait(func() bool {
-		b, err := client.Board(t.Context(), "kitchen")
-		return err == nil && b.Status == s4t.BoardOnline
-	}); err != nil {
-		t.Fatalf("the board does not come: %v", err)
-	}
+	l.boardIs(s4t.BoardOnline)
 	return l
 }
 
@@ -251,8 +246,9 @@ func TestAPluginFromTheCloud(t *testing.T) {
 	}
 
 	l.board.Stop() // guests end with it, and come back with it
-	if err := l.wait(func() bool { return l.has("greeter").State == s4t.PluginPending }); err != nil {
-		t.Fatalf("of a board that is away: %v, %+v", err, l.has("greeter"))
+	l.boardIs(s4t.BoardOffline)
+	if p := l.has("greeter"); p.State != s4t.PluginPending {
+		t.Errorf("of a board that is away it is %s", p.State)
 	}
 	if err := l.board.Start(); err != nil {
 		t.Fatal(err)
@@ -268,6 +264,16 @@ func TestAPluginFromTheCloud(t *testing.T) {
 	if err := l.wait(func() bool { list, _ := os.ReadDir(filepath.Join(l.board.state, "plugins")); return len(list) == 0 }); err != nil {
 		list, _ := os.ReadDir(filepath.Join(l.board.state, "plugins"))
 		t.Errorf("removed, but there is %v", list)
+	}
+}
+
+// boardIs waits until the cloud knows the board as such.
+func (l *pluginLab) boardIs(status s4t.BoardStatus) {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(l.t.Context(), 2*patience)
+	defer cancel()
+	if _, err := l.client.WaitBoard(ctx, "kitchen", status); err != nil {
+		l.t.Fatal(err)
 	}
 }
 
