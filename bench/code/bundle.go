@@ -27,14 +27,11 @@ const payload = 50e6
 
 // measureBundles sends bundles and the same through a reverse tunnel, in turn.
 func measureBundles(ctx context.Context, o options, p *page) error {
-	f, err := field.New(o.bin)
+	f, _, err := oneBoard(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.Board(ctx, "board", "--io", "none", "--commands", filepath.Join(f.Dir, "none")); err != nil {
-		return err
-	}
 	sink, err := newSink()
 	if err != nil {
 		return err

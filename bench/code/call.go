@@ -27,17 +27,28 @@ const warm = 50
 // examples is where plugins are: those that the documentation shows.
 const examples = "docs/examples/plugins"
 
+// oneBoard starts a cloud and a board that has neither pins nor commands of its owner.
+// The caller closes the field.
+func oneBoard(ctx context.Context, o options) (*field.Field, *field.Process, error) {
+	f, err := field.New(o.bin)
+	if err != nil {
+		return nil, nil, err
+	}
+	rod, err := f.Board(ctx, "board", "--io", "none", "--commands", filepath.Join(f.Dir, "none"))
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, rod, nil
+}
+
 // measureCalls runs a command of each example, one after the other.
 func measureCalls(ctx context.Context, o options, p *page) error {
-	f, err := field.New(o.bin)
+	f, rod, err := oneBoard(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	rod, err := f.Board(ctx, "board", "--io", "none", "--commands", filepath.Join(f.Dir, "none"))
-	if err != nil {
-		return err
-	}
 	for _, l := range []struct {
 		language, row, target string
 		calls                 int

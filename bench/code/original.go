@@ -53,14 +53,11 @@ func measureOriginal(ctx context.Context, o options, p *page) error {
 	if o.original == "" {
 		return nil
 	}
-	f, err := field.New(o.bin)
+	f, _, err := oneBoard(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.Board(ctx, "board", "--io", "none", "--commands", filepath.Join(f.Dir, "none")); err != nil {
-		return err
-	}
 	if err := inject(ctx, f, "python", "board"); err != nil {
 		return err
 	}
