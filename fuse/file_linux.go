@@ -100,6 +100,7 @@ func (s *Server) readFile(h header, body []byte) (int, syscall.Errno) {
 		return 0, syscall.EINVAL
 	}
 	size := min(int(t.size), maxRead)
+	//lint:ignore SA1012 nil is what File promises to understand: do not wait
 	n, errno := f.Read(nil, s.out[sizeReply:][:size], t.offset)
 	if errno == syscall.EAGAIN {
 		return s.wait(h, f, func(ctx context.Context) ([]byte, syscall.Errno) {
@@ -122,6 +123,7 @@ func (s *Server) writeFile(h header, body []byte) (int, syscall.Errno) {
 		return 0, syscall.EBADF
 	}
 	p := body[sizeReadIn:]
+	//lint:ignore SA1012 nil is what File promises to understand: do not wait
 	n, errno := f.Write(nil, p, t.offset)
 	if errno == syscall.EAGAIN {
 		p = append([]byte(nil), p...)
