@@ -146,13 +146,15 @@ func (p *pinProcess) kill() {
 	<-p.done
 }
 
-// waitFor waits until it has printed a text times times.
+// waitFor waits until it has printed lines that hold a text times times. A line that
+// has no end yet does not count: what follows the text is read afterwards.
 func (l *pinLab) waitFor(p *pinProcess, text string, times int) {
 	l.t.Helper()
 	limit := time.After(patience)
 	for {
 		p.log.mu.Lock()
-		n, grown := strings.Count(p.log.text.String(), text), p.log.grown
+		said := p.log.text.String()
+		n, grown := strings.Count(said[:strings.LastIndexByte(said, '\n')+1], text), p.log.grown
 		p.log.mu.Unlock()
 		if n >= times {
 			return
