@@ -78,6 +78,8 @@ type BoardInfo struct {
 	HostKeys []string `json:"host_keys,omitempty"` // SSH host keys, authorized_keys form: "ssh-ed25519 AAAA..."
 	Networks bool     `json:"networks"`            // may create devices (root or CAP_NET_ADMIN, and /dev/net/tun)
 
+	Resumes bool `json:"resumes,omitempty"` // users' streams can be resumed
+
 	Routes    []string `json:"routes,omitempty"`    // networks that the board reaches by itself, CIDR; not the default route, and none of ours
 	Resolvers []string `json:"resolvers,omitempty"` // its DNS servers: IP addresses
 	Trusts    []string `json:"trusts,omitempty"`    // what it trusts as the cloud: SHA-256 of CA certificates' DER, hex; [SystemRoots]

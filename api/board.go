@@ -60,7 +60,8 @@ func (a *API) boardRoutes() {
 			Board string `path:"board" maxLength:"63" doc:"Name or id"`
 			Body  apiclient.StreamOpen
 		}) (*answered[wire.StreamGrant], error) {
-			return get[wire.StreamGrant](ctx, a, wire.MethodStreamOpen, wire.StreamOpen{Caller: callerOf(ctx), Board: in.Board, Target: in.Body.Target, TCPPort: in.Body.TCPPort, HostKeys: in.Body.HostKeys})
+			return get[wire.StreamGrant](ctx, a, wire.MethodStreamOpen, wire.StreamOpen{Caller: callerOf(ctx), Board: in.Board, Target: in.Body.Target, TCPPort: in.Body.TCPPort, HostKeys: in.Body.HostKeys,
+				Resumable: in.Body.Resumable, Again: in.Body.Again})
 		})
 }
 

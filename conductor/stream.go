@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -74,6 +75,9 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 	if req.TCPPort < 1 || req.TCPPort > 65535 {
 		return wire.StreamGrant{}, s4t.Errorf(s4t.Invalid, op, "use 1 to 65535", "there is no TCP port %d", req.TCPPort)
 	}
+	if err := validResumable(op, req); err != nil {
+		return wire.StreamGrant{}, err
+	}
 	target, err := parseTarget(op, req.Target)
 	if err != nil {
 		return wire.StreamGrant{}, err
@@ -116,12 +120,28 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 	if err != nil {
 		return wire.StreamGrant{}, err
 	}
-	ticket := c.sign(wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User})
-	grant := wire.StreamGrant{URL: agent.URL, Ticket: ticket, BoardID: string(b.ID)}
+	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User}
+	grant := wire.StreamGrant{URL: agent.URL, BoardID: string(b.ID), Resumable: req.Resumable != "" && b.Info.Resumes}
+	if grant.Resumable {
+		t.Resumable, t.Again = req.Resumable, req.Again
+	}
+	grant.Ticket = c.sign(t)
 	if req.HostKeys {
 		grant.HostKeys = c.askHostKeys(ctx, req.Caller.Project, b, req.TCPPort)
 	}
 	return grant, nil
+}
+
+// validResumable checks the name of a stream that can be resumed: 128 random bits as 32
+// hexadecimal digits. The board keeps those of one user apart from another's.
+func validResumable(op string, req wire.StreamOpen) error {
+	if req.Resumable == "" && !req.Again {
+		return nil
+	}
+	if b, err := hex.DecodeString(req.Resumable); err != nil || len(b) != 16 {
+		return s4t.Errorf(s4t.Invalid, op, "use 32 random hexadecimal digits", "%q is no name of a stream", req.Resumable)
+	}
+	return nil
 }
 
 // askHostKeys returns the keys of a board's SSH service: of the usual one as the

@@ -17,6 +17,7 @@ func boardInfo(version string, caps link.Capabilities) s4t.BoardInfo {
 		OS:       runtime.GOOS,
 		Arch:     runtime.GOARCH,
 		Networks: caps.Networks,
+		Resumes:  true,
 	}
 	info.Hostname, _ = os.Hostname()
 	var u unix.Utsname

@@ -103,7 +103,7 @@ func (e *Engine) turn(w window) {
 	case windowOpen:
 		e.kinds.retry()
 	case windowClosed:
-		e.streams.pool.Cut(w.refused("use the board"))
+		e.streams.cut(w.refused("use the board"))
 		if e.guests != nil {
 			e.guests.runs.end(w.refused("it was ended"))
 		}

@@ -157,7 +157,7 @@ func TestUsersAreToldApartBySource(t *testing.T) {
 				far.Close()
 			}
 		}
-		return c.LocalAddr().(*net.TCPAddr).IP.String()
+		return c.(net.Conn).LocalAddr().(*net.TCPAddr).IP.String()
 	}
 	maria, own := s4t.LoopbackFor("maria").String(), "127.0.0.1"
 	for _, tt := range []struct {
@@ -182,7 +182,7 @@ func TestUsersAreToldApartBySource(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if a := c.LocalAddr().(*net.TCPAddr).IP.String(); a != s4t.LoopbackFor("192.0.2.7").String() {
+	if a := c.(net.Conn).LocalAddr().(*net.TCPAddr).IP.String(); a != s4t.LoopbackFor("192.0.2.7").String() {
 		t.Errorf("a public port's stream comes from %s", a)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/resume"
+	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -37,8 +39,9 @@ type streamPolicy struct {
 	changed func()                           // the state of a service has changed
 	admit   func(op string, code bool) error // see profile
 
-	used *wire.UsedTickets
-	look chan struct{} // asks Run to look at the targets now
+	used      *wire.UsedTickets
+	resumable *resume.Keeper // users' streams that outlive a connection
+	look      chan struct{}  // asks Run to look at the targets now
 
 	mu       sync.Mutex // guards the fields below
 	services []*ownService
@@ -57,7 +60,7 @@ type ownService struct {
 func newStreamPolicy(board s4t.BoardID, key func() ed25519.PublicKey, clock *cloudClock, allow []netip.Prefix) *streamPolicy {
 	return &streamPolicy{
 		board: board, key: key, clock: clock, allow: allow, ssh: newSSHServices("/etc/ssh"), gate: sshGate{open: map[int][]*halfOpen{}},
-		changed: func() {}, admit: func(string, bool) error { return nil }, used: wire.NewUsedTickets(maxUsed), look: make(chan struct{}, 1), ready: func() bool { return true },
+		changed: func() {}, admit: func(string, bool) error { return nil }, used: wire.NewUsedTickets(maxUsed), resumable: resume.NewKeeper(resume.HoldTime), look: make(chan struct{}, 1), ready: func() bool { return true },
 	}
 }
 
@@ -106,7 +109,7 @@ func (p *streamPolicy) States() (states []wire.ResourceState, settled bool) {
 
 // connect decides about a stream and connects it to its target. source is the
 // address that a public port's stream comes from.
-func (p *streamPolicy) connect(ctx context.Context, ticket, source string) (net.Conn, error) {
+func (p *streamPolicy) connect(ctx context.Context, ticket, source string) (stream.HalfCloser, error) {
 	t, err := p.authorize(ticket)
 	if err == nil {
 		err = p.admit("open a stream on the board", false)
@@ -118,7 +121,22 @@ func (p *streamPolicy) connect(ctx context.Context, ticket, source string) (net.
 	if t.Purpose == wire.PurposeService {
 		who = source
 	}
-	return p.dial(ctx, t.Target, who)
+	dial := func() (resume.HalfCloser, error) {
+		conn, err := p.dial(ctx, t.Target, who)
+		if err != nil {
+			return nil, err
+		}
+		half, ok := conn.(resume.HalfCloser)
+		if !ok {
+			conn.Close()
+			return nil, s4t.Errorf(s4t.Internal, "reach "+t.Target, "", "a %T cannot be closed half", conn)
+		}
+		return half, nil
+	}
+	if t.Resumable == "" {
+		return dial()
+	}
+	return p.resumable.Open(resume.ID{Name: t.Resumable, User: t.User, Target: t.Target}, t.Again, dial)
 }
 
 // authorize checks the ticket of a stream and returns what is granted. A ticket

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/resume"
 	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/wire"
 )
@@ -13,8 +14,9 @@ import (
 // streams realise the kind streams: idle data rtunnels at the tunnel agent, on
 // which streams come. What a stream may reach is in service.go.
 type streams struct {
-	pool   *stream.Pool
-	online func() (online bool, changed <-chan struct{})
+	pool      *stream.Pool
+	resumable *resume.Keeper
+	online    func() (online bool, changed <-chan struct{})
 
 	mu sync.Mutex // guards id
 	id string     // of the resource; empty: none is wanted
@@ -35,7 +37,7 @@ func (e *Engine) newStreams(dial rtunnelDialer, policy *streamPolicy) (*streams,
 	if err != nil {
 		return nil, err
 	}
-	return &streams{pool: pool, online: e.isOnline}, nil
+	return &streams{pool: pool, resumable: policy.resumable, online: e.isOnline}, nil
 }
 
 // streamsTickets asks for n tickets for idle data rtunnels, when there is a
@@ -110,7 +112,16 @@ func (s *streams) States() (states []wire.ResourceState, settled bool) {
 func (s *streams) Retry() { s.pool.Wake() }
 
 // Run implements runner.
-func (s *streams) Run(ctx context.Context) error { return s.pool.Run(ctx) }
+func (s *streams) Run(ctx context.Context) error {
+	defer s.resumable.Close()
+	return s.pool.Run(ctx)
+}
+
+// cut ends all streams that are open, or wait to be resumed.
+func (s *streams) cut(why error) {
+	s.resumable.Drop(why)
+	s.pool.Cut(why)
+}
 
 // Problems implements complainer.
 func (s *streams) Problems() []string {

@@ -164,7 +164,7 @@ func (r *rig) board(id s4t.BoardID) *stream.Pool {
 			}
 			return all, nil
 		},
-		Connect: func(ctx context.Context, text, _ string) (net.Conn, error) {
+		Connect: func(ctx context.Context, text, _ string) (stream.HalfCloser, error) {
 			t, err := wire.VerifyTicket(r.key.Public().(ed25519.PublicKey), text, time.Now())
 			if err == nil && t.Board != id {
 				err = s4t.Errorf(s4t.Forbidden, "open a stream", "", "another board's ticket")
@@ -172,7 +172,11 @@ func (r *rig) board(id s4t.BoardID) *stream.Pool {
 			if err != nil {
 				return nil, err
 			}
-			return new(net.Dialer).DialContext(ctx, "tcp", t.Target)
+			c, err := new(net.Dialer).DialContext(ctx, "tcp", t.Target)
+			if err != nil {
+				return nil, err
+			}
+			return c.(*net.TCPConn), nil
 		},
 	})
 	if err != nil {

@@ -52,6 +52,9 @@ type StreamOpen struct {
 	Target  string `json:"target,omitempty"` // host; 127.0.0.1 by default
 	TCPPort int    `json:"port"`
 
+	Resumable string `json:"resumable,omitempty"` // a name for the stream, 32 hexadecimal digits: it may be resumed, where the board can
+	Again     bool   `json:"again,omitempty"`     // the stream of that name is resumed
+
 	HostKeys bool `json:"host_keys,omitempty"` // the board is asked for the SSH host keys of the service
 }
 
@@ -67,10 +70,11 @@ type HostKeys struct {
 
 // StreamGrant is where to go and the ticket that opens it, once, within 60 s.
 type StreamGrant struct {
-	URL      string   `json:"url"` // https://host:port of the tunnel agent; the stream is at /rtunnel
-	Ticket   string   `json:"ticket"`
-	BoardID  string   `json:"board_id"`
-	HostKeys []string `json:"host_keys,omitempty"` // where they were asked for: as the board's agent saw them just now
+	URL       string   `json:"url"` // https://host:port of the tunnel agent; the stream is at /rtunnel
+	Ticket    string   `json:"ticket"`
+	BoardID   string   `json:"board_id"`
+	Resumable bool     `json:"resumable,omitempty"` // it carries what package rtunnel/resume describes
+	HostKeys  []string `json:"host_keys,omitempty"` // where they were asked for: as the board's agent saw them just now
 }
 
 // OperationGet asks for an operation as it is now. Who waits for more is told

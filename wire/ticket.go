@@ -34,6 +34,9 @@ type Ticket struct {
 	Expires int64         `json:"e,omitempty"` // Unix seconds, the cloud's clock; 0 with PurposeService only
 	User    string        `json:"u,omitempty"` // who asked, for the board's log
 
+	Resumable string `json:"r,omitempty"` // PurposeStream: the name of the stream, which can be resumed; empty: it cannot
+	Again     bool   `json:"g,omitempty"` // it resumes the stream of that name, which has been begun
+
 	// Incarnation of the agent it is for, of a ticket that works once: one that
 	// was started anew does not remember what was used. Empty: any.
 	Incarnation string `json:"i,omitempty"`

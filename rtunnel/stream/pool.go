@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"time"
 
@@ -37,7 +36,7 @@ type PoolConfig struct {
 	// Connect decides about one stream and connects it to its target. source is
 	// where a public port's stream comes from, empty for others. Its error goes
 	// to who asked. Required.
-	Connect func(ctx context.Context, ticket, source string) (net.Conn, error)
+	Connect func(ctx context.Context, ticket, source string) (HalfCloser, error)
 
 	// Moved is told of bytes that a stream has moved, by whoever moves them: it may wait
 	// until done closes, which holds that direction of the stream up. Optional.

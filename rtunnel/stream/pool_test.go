@@ -3,7 +3,6 @@ package stream_test
 import (
 	"context"
 	"errors"
-	"net"
 	"sync"
 	"testing"
 
@@ -18,8 +17,10 @@ func TestAProblemEndsWithItsTime(t *testing.T) {
 	changed, trying := make(chan struct{}, 8), make(chan struct{}, 8)
 	var first sync.Once
 	pool, err := stream.NewPool(stream.PoolConfig{
-		Dial:    func(context.Context, string, string) (*rtunnel.Conn, error) { return nil, errors.New("nothing there") },
-		Connect: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody asks") },
+		Dial: func(context.Context, string, string) (*rtunnel.Conn, error) { return nil, errors.New("nothing there") },
+		Connect: func(context.Context, string, string) (stream.HalfCloser, error) {
+			return nil, errors.New("nobody asks")
+		},
 		Tickets: func(ctx context.Context, _ int) (tickets []string, err error) {
 			first.Do(func() { err = errors.New("the cloud stops") })
 			if err == nil {
