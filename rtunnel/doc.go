@@ -28,6 +28,7 @@
 //	dial       the client's opening: names, TCP, proxies, TLS, upgrade; for /wamp too
 //	accept     the server's; who links it links net/http
 //	stream     connections inside a tunnel: Pool at the board, Opener at the tunnel agent
+//	resume     a stream that outlives the connections which carry it
 //	park       who waits for bytes without a goroutine
 //	sockopt    TCP options
 //

@@ -34,7 +34,8 @@ func (a *app) connectCommand() *cobra.Command {
 		Use:   "connect BOARD PORT",
 		Short: "Connect standard input and output to a TCP service of a board",
 		Long: `Connects standard input and output to a TCP service of a board, through the
-HTTPS port of the cloud. The end of standard input closes that direction only.`,
+HTTPS port of the cloud. The end of standard input closes that direction only.
+A connection that is lost is resumed: nothing is lost or said twice.`,
 		Example: "  s4t connect kitchen 80 < request\n  ssh -o ProxyCommand='s4t connect kitchen %p' root@kitchen",
 		Args:    exactly(2), ValidArgsFunction: a.completeBoards(1),
 	}
@@ -55,7 +56,7 @@ HTTPS port of the cloud. The end of standard input closes that direction only.`,
 }
 
 // connect asks for a ticket, opens the stream and copies until both
-// directions have ended.
+// directions have ended. A stream of a board that can do so outlives its connection.
 func (a *app) connect(ctx context.Context, at cloudContext, board string, req apiclient.StreamOpen) error {
 	client, err := at.client()
 	if err != nil {
@@ -67,15 +68,14 @@ func (a *app) connect(ctx context.Context, at cloudContext, board string, req ap
 	if err != nil {
 		return err
 	}
-	open, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	grant, err := client.OpenStream(open, board, req)
+	req.Resumable = streamName()
+	l := &lifeline{app: a, client: client, dial: dialer, board: board, req: req}
+	stream, grant, err := l.open(ctx)
 	if err != nil {
 		return err
 	}
-	stream, err := stream.Dial(open, dialer, grant.URL, grant.Ticket)
-	if err != nil {
-		return err
+	if grant.Resumable {
+		return l.carry(ctx, stream)
 	}
 	defer context.AfterFunc(ctx, func() { stream.Close() })()
 	return a.pipe(ctx, stream)

@@ -1,8 +1,9 @@
 package resume
 
 import (
-	"bufio"
 	"errors"
+	"io"
+	"sync"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -19,12 +20,16 @@ const (
 var (
 	errReplaced = s4t.Errorf(s4t.Conflict, "carry a stream", "", "another connection carries it")
 	errSilent   = s4t.Errorf(s4t.Timeout, "carry a stream", "", "the other end does not answer")
+	errCut      = s4t.Errorf(s4t.Unavailable, "carry a stream", "", "the connection was lost")
 )
 
-// carrier is one connection of a stream. Its fields are guarded by Stream.mu where
-// nothing else is said.
-type carrier struct {
-	conn HalfCloser
+// Carrier is one connection of a stream, as a local end for it: what is read from it
+// goes to the other end, and what came from there is written to it. Its fields are
+// guarded by Stream.mu where nothing else is said.
+type Carrier struct {
+	s    *Stream
+	gone chan struct{} // closed when it is of no use any more, with over
+	over error
 
 	fresh         bool   // it is the stream's first, which begins at 0
 	greeted       bool   // the other end's hello has come
@@ -37,53 +42,56 @@ type carrier struct {
 	delay         *time.Timer // of ackDue; nil: none runs
 	resetSent     bool
 	byeSent       bool
-	over          error // why it is of no use any more; nil: it is
 
 	heard time.Time // when something came
 	owed  time.Time // since when the other end owes an answer; zero: it does not
+
+	rest []byte // Read's: what did not fit
+	head []byte // Write's: a head that is not whole yet
+	left int    // Write's: bytes of the data message that has begun
 }
 
-// Carry moves the stream over conn, in place of the connection before, until the
-// stream has ended or conn has, and closes it. It returns nil when the stream has
-// ended and the other end was told: see Err.
-func (s *Stream) Carry(conn HalfCloser) error {
-	c := &carrier{conn: conn, heard: time.Now()}
+// Attach returns a connection of the stream, in place of the one before.
+func (s *Stream) Attach() *Carrier {
+	c := &Carrier{s: s, gone: make(chan struct{}), heard: time.Now()}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	c.fresh = s.fresh && s.tries == 0
 	s.tries++
 	if s.carrier != nil {
 		s.drop(s.carrier, errReplaced)
 	}
 	s.carrier, s.sent = c, s.acked
-	s.mu.Unlock()
+	return c
+}
 
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		s.write(c)
-	}()
-	if s.opener {
-		stop := make(chan struct{})
-		defer close(stop)
-		go s.watch(c, stop)
-	}
-	err := s.read(c)
-	s.mu.Lock()
-	if c.byeSent {
-		err = errOver
-	}
-	s.drop(c, err)
-	err = c.over
-	s.mu.Unlock()
-	<-written
-	if errors.Is(err, errOver) {
+// Carry moves the stream over conn, in place of the connection before, until the
+// stream has ended or conn has, and closes it. It returns nil when the stream has
+// ended and the other end was told: see Err. Only the end that opens connections
+// calls it.
+func (s *Stream) Carry(conn HalfCloser) error {
+	c := s.Attach()
+	var both sync.WaitGroup
+	both.Go(func() {
+		io.CopyBuffer(conn, struct{ io.Reader }{c}, make([]byte, maxData+64))
+		conn.CloseWrite() // an error means that nobody is there: the reader sees it
+	})
+	both.Go(func() {
+		io.Copy(struct{ io.Writer }{c}, conn)
+		c.CloseWrite()
+	})
+	both.Go(func() { s.watch(c) })
+	<-c.gone
+	conn.Close()
+	both.Wait()
+	if errors.Is(c.over, errOver) {
 		return nil
 	}
-	return err
+	return c.over
 }
 
 // hear notes that the other end is alive.
-func (c *carrier) hear() {
+func (c *Carrier) hear() {
 	c.heard = time.Now()
 	if !c.byeSent {
 		c.owed = time.Time{}
@@ -94,9 +102,12 @@ func (c *carrier) hear() {
 var errOver = errors.New("the stream has ended")
 
 // drop ends a connection; the first reason counts. s.mu is held.
-func (s *Stream) drop(c *carrier, why error) {
+func (s *Stream) drop(c *Carrier, why error) {
 	if c.over != nil {
 		return
+	}
+	if c.byeSent {
+		why = errOver
 	}
 	c.over = why
 	if c.delay != nil {
@@ -105,43 +116,116 @@ func (s *Stream) drop(c *carrier, why error) {
 	if s.carrier == c {
 		s.carrier = nil
 	}
-	c.conn.Close()
+	close(c.gone)
 	s.changed.Broadcast()
 }
 
-// read takes what comes on a connection until it ends.
-func (s *Stream) read(c *carrier) error {
-	r := bufio.NewReaderSize(c.conn, maxData/2)
-	buf := make([]byte, maxData/2)
-	for {
-		m, err := readMessage(r)
-		if err == nil && m.kind == data {
-			for left := m.length; left > 0 && err == nil; {
-				var n int
-				n, err = r.Read(buf[:min(left, len(buf))])
-				left -= n
-				if n > 0 {
-					if e := s.bytesCame(c, buf[:n]); e != nil {
-						err = e
-					}
-				}
-			}
-			err = whole(err)
-		} else if err == nil {
-			err = s.came(c, m)
+// CloseWrite implements HalfCloser: the other end says no more.
+func (c *Carrier) CloseWrite() error { return c.Close() }
+
+// Close implements HalfCloser. The stream goes on without the connection.
+func (c *Carrier) Close() error {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.drop(c, errCut)
+	return nil
+}
+
+// Write takes what came from the other end, in pieces as they come.
+func (c *Carrier) Write(p []byte) (n int, err error) {
+	for len(p) > 0 && err == nil {
+		var k int
+		if c.left > 0 {
+			k = min(c.left, len(p))
+			err = c.s.bytesCame(c, p[:k])
+			c.left -= k
+		} else {
+			k, err = c.takeHead(p)
 		}
-		if err == nil {
-			continue
-		}
-		if s4t.KindOf(err) == s4t.Invalid { // it cannot be understood: no other connection mends that
-			s.Abort(err)
-		}
-		return err
+		n += k
+		p = p[k:]
 	}
+	if err == nil {
+		return n, nil
+	}
+	if s4t.KindOf(err) == s4t.Invalid { // it cannot be understood: no other connection mends that
+		c.s.Abort(err)
+	}
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.drop(c, err)
+	return n, err
+}
+
+// takeHead takes a piece of a head, and handles the message where it is whole.
+func (c *Carrier) takeHead(p []byte) (n int, err error) {
+	if len(c.head) == 0 {
+		c.head = append(c.head, p[0])
+		n = 1
+	}
+	size, err := headSize(c.head[0])
+	if err != nil {
+		return n, err
+	}
+	k := min(size-len(c.head), len(p)-n)
+	c.head = append(c.head, p[n:n+k]...)
+	n += k
+	if len(c.head) < size {
+		return n, nil
+	}
+	m, err := parseHead(c.head)
+	c.head = c.head[:0]
+	switch {
+	case err != nil:
+	case m.kind == data:
+		c.left = m.length
+	default:
+		err = c.s.came(c, m)
+	}
+	return n, err
+}
+
+// minRead is the room in which any head fits, and some data.
+const minRead = 256
+
+// Read returns what is to be said to the other end, and io.EOF when the connection is of no
+// use any more.
+func (c *Carrier) Read(p []byte) (int, error) {
+	if len(c.rest) == 0 {
+		b := p
+		if len(p) < minRead {
+			b = make([]byte, minRead)
+		}
+		n := c.say(b)
+		if n == 0 {
+			return 0, io.EOF
+		}
+		if len(p) >= minRead {
+			return n, nil
+		}
+		c.rest = b[:n]
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+// say waits for something to be said and puts it into b; 0: nothing more is.
+func (c *Carrier) say(b []byte) int {
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c.over == nil && !c.byeSent {
+		if said := s.next(c, b[:0]); len(said) > 0 {
+			return len(said)
+		}
+		s.changed.Wait()
+	}
+	return 0
 }
 
 // bytesCame takes bytes, unless the connection was replaced meanwhile.
-func (s *Stream) bytesCame(c *carrier, p []byte) error {
+func (s *Stream) bytesCame(c *Carrier, p []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -167,10 +251,10 @@ func (s *Stream) bytesCame(c *carrier, p []byte) error {
 
 // owe has what came acknowledged: at once where the other end waits for it, else
 // after a moment. s.mu is held.
-func (s *Stream) owe(c *carrier) {
+func (s *Stream) owe(c *Carrier) {
 	switch {
 	case c.ackDue:
-	case s.inEnded, s.received-c.said >= uint64(s.window/4):
+	case s.inEnded, s.received-c.said >= uint64(s.window/8):
 		c.ackDue = true
 	case c.delay == nil:
 		c.delay = time.AfterFunc(ackDelay, func() {
@@ -183,7 +267,7 @@ func (s *Stream) owe(c *carrier) {
 }
 
 // came handles a message that has no bytes.
-func (s *Stream) came(c *carrier, m message) error {
+func (s *Stream) came(c *Carrier, m message) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.over != nil {
@@ -223,7 +307,7 @@ func (s *Stream) came(c *carrier, m message) error {
 
 // acknowledged notes how far the other end has come: what is not sent yet on this
 // connection is sent from there. s.mu is held.
-func (s *Stream) acknowledged(c *carrier, m message) error {
+func (s *Stream) acknowledged(c *Carrier, m message) error {
 	if s.ended {
 		return nil
 	}
@@ -250,40 +334,9 @@ func (s *Stream) acknowledged(c *carrier, m message) error {
 	return nil
 }
 
-// write gives a connection what is to be said until it is of no use any more.
-func (s *Stream) write(c *carrier) {
-	var b []byte
-	for {
-		s.mu.Lock()
-		for b = b[:0]; c.over == nil; s.changed.Wait() {
-			if b = s.next(c, b); len(b) > 0 {
-				break
-			}
-		}
-		over := c.over != nil
-		s.mu.Unlock()
-		if over {
-			return
-		}
-		_, err := c.conn.Write(b)
-		s.mu.Lock()
-		if err != nil {
-			s.drop(c, err)
-		}
-		last := c.byeSent
-		s.mu.Unlock()
-		if last { // the reader sees the other end close
-			c.conn.CloseWrite()
-			return
-		}
-	}
-}
-
-// maxWrite is about how much is written at a time, in bytes.
-const maxWrite = 64 << 10
-
-// next appends what is to be said now. s.mu is held.
-func (s *Stream) next(c *carrier, b []byte) []byte {
+// next appends what is to be said now, within the capacity of b, which is at least
+// minRead. s.mu is held.
+func (s *Stream) next(c *Carrier, b []byte) []byte {
 	if !c.helloSent {
 		c.helloSent = true
 		b = s.tell(c, hello, b)
@@ -306,14 +359,15 @@ func (s *Stream) next(c *carrier, b []byte) []byte {
 	end := s.acked + uint64(s.out.n)
 	more := s.sent < min(end, s.limit)
 	grown := s.consumed + uint64(s.window) - c.saidLimit
-	if c.ackDue || grown >= uint64(s.window/4) || more && c.said != s.received {
+	if c.ackDue || grown >= uint64(s.window/8) || more && c.said != s.received {
 		b = s.tell(c, ack, b)
 	}
-	for s.sent < min(end, s.limit) && len(b) < maxWrite {
-		n := int(min(end-s.sent, s.limit-s.sent, maxData))
+	const after = 16 // room for what may follow, and for the head
+	for s.sent < min(end, s.limit) && cap(b)-len(b) > after {
+		n := int(min(end-s.sent, s.limit-s.sent, maxData, uint64(cap(b)-len(b)-after)))
 		b = message{kind: data, length: n}.appendTo(b)
 		at := len(b)
-		b = append(b, make([]byte, n)...)
+		b = b[:at+n]
 		s.out.copyTo(b[at:], int(s.sent-s.acked))
 		s.sent += uint64(n)
 		c.owed = time.Now()
@@ -326,7 +380,7 @@ func (s *Stream) next(c *carrier, b []byte) []byte {
 }
 
 // farewell appends the last words of a stream that has ended. s.mu is held.
-func (s *Stream) farewell(c *carrier, b []byte) []byte {
+func (s *Stream) farewell(c *Carrier, b []byte) []byte {
 	switch {
 	case s.err == nil && c.said != s.received:
 		b = s.tell(c, ack, b)
@@ -342,18 +396,18 @@ func (s *Stream) farewell(c *carrier, b []byte) []byte {
 }
 
 // tell appends how far this end has come. s.mu is held.
-func (s *Stream) tell(c *carrier, as kind, b []byte) []byte {
+func (s *Stream) tell(c *Carrier, as kind, b []byte) []byte {
 	c.ackDue, c.said, c.saidLimit = false, s.received, s.consumed+uint64(s.window)
 	return message{kind: as, received: c.said, limit: c.saidLimit}.appendTo(b)
 }
 
 // watch ends a connection on which nothing comes any more.
-func (s *Stream) watch(c *carrier, stop <-chan struct{}) {
+func (s *Stream) watch(c *Carrier) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
-		case <-stop:
+		case <-c.gone:
 			return
 		case now := <-tick.C:
 			s.mu.Lock()

@@ -1,7 +1,6 @@
 package resume
 
 import (
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -10,8 +9,8 @@ import (
 )
 
 const (
-	maxStreams = 256 // of one board
-	maxRoomy   = 16  // of them, those with a Window; others have a SmallWindow
+	maxStreams = 128 // of one board
+	maxRoomy   = 4   // of them, those with a Window; others have a SmallWindow
 	maxOfUser  = 64
 )
 
@@ -140,16 +139,16 @@ func (k *Keeper) resume(id ID) (HalfCloser, error) {
 	return k.carry(id, s), nil
 }
 
-// carry makes a connection to a stream, and returns its other end. k.mu is held.
+// carry returns a connection of a stream. k.mu is held.
 func (k *Keeper) carry(id ID, s *kept) HalfCloser {
 	if s.forget != nil {
 		s.forget.Stop()
 		s.forget = nil
 	}
 	s.conns++
-	near, far := newPipe()
+	c := s.Attach()
 	k.running.Go(func() {
-		err := s.Carry(near)
+		<-c.gone
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if s.conns--; s.conns > 0 || k.streams[id] != s {
@@ -158,7 +157,7 @@ func (k *Keeper) carry(id ID, s *kept) HalfCloser {
 		over := k.closed
 		select {
 		case <-s.Done():
-			over = over || err == nil // and the other end knows
+			over = over || c.over == errOver // and the other end knows
 		default:
 		}
 		if over {
@@ -174,7 +173,7 @@ func (k *Keeper) carry(id ID, s *kept) HalfCloser {
 			}
 		})
 	})
-	return far
+	return c
 }
 
 // drop ends a stream and forgets it. k.mu is held.
@@ -206,28 +205,4 @@ func (k *Keeper) Close() {
 	}
 	k.mu.Unlock()
 	k.running.Wait()
-}
-
-// pipe is one end of a connection inside this process, with half-close.
-type pipe struct {
-	io.Reader
-	io.Writer
-	r *io.PipeReader
-	w *io.PipeWriter
-}
-
-// newPipe returns both ends.
-func newPipe() (near, far *pipe) {
-	r1, w1 := io.Pipe()
-	r2, w2 := io.Pipe()
-	return &pipe{r1, w2, r1, w2}, &pipe{r2, w1, r2, w1}
-}
-
-// CloseWrite implements HalfCloser.
-func (p *pipe) CloseWrite() error { return p.w.Close() }
-
-// Close implements HalfCloser.
-func (p *pipe) Close() error {
-	p.w.Close()
-	return p.r.Close()
 }

@@ -1,9 +1,7 @@
 package resume
 
 import (
-	"bufio"
 	"encoding/binary"
-	"io"
 
 	"github.com/stack4things/s4t"
 )
@@ -24,7 +22,7 @@ const (
 
 const (
 	version = 1
-	maxData = 32 << 10 // bytes of one data message
+	maxData = 64 << 10 // bytes of one data message
 )
 
 // message is the head of one.
@@ -50,51 +48,42 @@ func (m message) appendTo(b []byte) []byte {
 	return b
 }
 
-// readMessage reads the next head; the bytes of data follow it.
-func readMessage(r *bufio.Reader) (m message, err error) {
-	k, err := r.ReadByte()
-	if err != nil {
-		return m, err
-	}
-	m.kind = kind(k)
-	var b [17]byte
-	switch m.kind {
+// headSize is how long a head is that begins with k, in bytes.
+func headSize(k byte) (int, error) {
+	switch kind(k) {
 	case fin, reset, ping, pong, bye:
-		return m, nil
+		return 1, nil
 	case hello:
-		if _, err := io.ReadFull(r, b[:17]); err != nil {
-			return m, whole(err)
-		}
+		return 18, nil
+	case ack:
+		return 17, nil
+	case data:
+		return 5, nil
+	}
+	return 0, broken("a message of type 0x%02x", k)
+}
+
+// parseHead reads a whole head.
+func parseHead(b []byte) (message, error) {
+	m := message{kind: kind(b[0])}
+	b = b[1:]
+	switch m.kind {
+	case hello:
 		if b[0] != version {
 			return m, broken("the other end speaks version %d, this one %d", b[0], version)
 		}
-		m.received, m.limit = binary.BigEndian.Uint64(b[1:9]), binary.BigEndian.Uint64(b[9:17])
+		b = b[1:]
+		fallthrough
 	case ack:
-		if _, err := io.ReadFull(r, b[:16]); err != nil {
-			return m, whole(err)
-		}
-		m.received, m.limit = binary.BigEndian.Uint64(b[0:8]), binary.BigEndian.Uint64(b[8:16])
+		m.received, m.limit = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 	case data:
-		if _, err := io.ReadFull(r, b[:4]); err != nil {
-			return m, whole(err)
-		}
-		n := binary.BigEndian.Uint32(b[:4])
+		n := binary.BigEndian.Uint32(b)
 		if n == 0 || n > maxData {
 			return m, broken("%d bytes of data in one message; 1 to %d are possible", n, maxData)
 		}
 		m.length = int(n)
-	default:
-		return m, broken("a message of type 0x%02x", k)
 	}
 	return m, nil
-}
-
-// whole says that a message was cut short.
-func whole(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // broken is an error in what the other end says: the stream cannot go on.

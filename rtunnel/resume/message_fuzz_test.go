@@ -1,7 +1,6 @@
 package resume
 
 import (
-	"bufio"
 	"bytes"
 	"testing"
 )
@@ -12,7 +11,14 @@ func FuzzMessage(f *testing.F) {
 		f.Add(m.appendTo(nil))
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
-		m, err := readMessage(bufio.NewReader(bytes.NewReader(p)))
+		if len(p) == 0 {
+			return
+		}
+		size, err := headSize(p[0])
+		if err != nil || len(p) < size {
+			return
+		}
+		m, err := parseHead(p[:size])
 		if err != nil {
 			return
 		}

@@ -1,7 +1,12 @@
 package resume
 
-// ring is a queue of bytes that grows as it is filled, and holds nothing when it
-// is empty.
+import (
+	"math/bits"
+	"sync"
+)
+
+// ring is a queue of bytes that grows as it is filled. When it is empty its buffer
+// is another's.
 type ring struct {
 	buf  []byte // its length is a power of two
 	from int    // where the first byte is
@@ -10,6 +15,24 @@ type ring struct {
 
 const minRing = 4 << 10
 
+// spare are buffers that no ring uses, by the binary logarithm of their size.
+var spare [bits.UintSize]sync.Pool
+
+// take returns a buffer.
+func take(size int) []byte {
+	if b, ok := spare[bits.Len(uint(size))-1].Get().(*[]byte); ok {
+		return *b
+	}
+	return make([]byte, size)
+}
+
+// give gives one back.
+func give(b []byte) {
+	if len(b) > 0 {
+		spare[bits.Len(uint(len(b)))-1].Put(&b)
+	}
+}
+
 // put appends.
 func (r *ring) put(p []byte) {
 	if r.n+len(p) > len(r.buf) {
@@ -17,8 +40,9 @@ func (r *ring) put(p []byte) {
 		for size < r.n+len(p) {
 			size *= 2
 		}
-		buf := make([]byte, size)
+		buf := take(size)
 		r.copyTo(buf[:r.n], 0)
+		give(r.buf)
 		r.buf, r.from = buf, 0
 	}
 	at := (r.from + r.n) & (len(r.buf) - 1)
@@ -41,6 +65,7 @@ func (r *ring) copyTo(p []byte, offset int) {
 func (r *ring) discard(n int) {
 	r.n -= n
 	if r.n == 0 {
+		give(r.buf)
 		r.buf, r.from = nil, 0
 		return
 	}

@@ -16,7 +16,7 @@ const HoldTime = 5 * time.Minute
 
 // Windows, in bytes: of what one end keeps for the other, in each direction.
 const (
-	Window      = 512 << 10
+	Window      = 1 << 20
 	SmallWindow = 64 << 10 // and what may be sent before the other end said more
 )
 
@@ -45,7 +45,7 @@ type Stream struct {
 	changed sync.Cond
 	err     error
 	ended   bool
-	carrier *carrier // the connection of now; nil: none
+	carrier *Carrier // the connection of now; nil: none
 	fresh   bool     // the other end has never said anything
 	tries   int      // connections so far
 
@@ -133,7 +133,7 @@ func (s *Stream) settle() {
 
 // fill takes what the local end says, as far as there is room to keep it.
 func (s *Stream) fill() {
-	buf := make([]byte, maxData/2)
+	buf := make([]byte, minBuffer)
 	for {
 		s.mu.Lock()
 		for !s.ended && s.out.n >= s.window {
@@ -146,6 +146,7 @@ func (s *Stream) fill() {
 			return
 		}
 		n, err := s.local.Read(buf[:room])
+		full := n == len(buf) && n < maxData
 		s.mu.Lock()
 		if n > 0 && !s.ended && !s.outEnded {
 			s.out.put(buf[:n])
@@ -162,16 +163,26 @@ func (s *Stream) fill() {
 		if err != nil {
 			return
 		}
+		if full {
+			buf = make([]byte, 2*len(buf))
+		}
 	}
 }
 
+// minBuffer is what fill and drain begin with, in bytes; the buffers of those that move
+// more grow up to maxData.
+const minBuffer = 4 << 10
+
 // drain gives the local end what came.
 func (s *Stream) drain() {
-	buf := make([]byte, maxData/2)
+	buf := make([]byte, minBuffer)
 	for {
 		s.mu.Lock()
 		for !s.ended && s.in.n == 0 && !(s.inEnded && s.consumed < s.received) {
 			s.changed.Wait()
+		}
+		if s.in.n > len(buf) && len(buf) < maxData {
+			buf = make([]byte, 2*len(buf))
 		}
 		n := min(len(buf), s.in.n)
 		s.in.copyTo(buf[:n], 0)

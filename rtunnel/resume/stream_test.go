@@ -349,3 +349,24 @@ func TestForget(t *testing.T) {
 	s.Close()
 	k.Close()
 }
+
+// BenchmarkBulk moves bytes of a service to a user's program, over loopback all the way.
+func BenchmarkBulk(b *testing.B) {
+	e := newEnds(b, resume.Window)
+	var running sync.WaitGroup
+	running.Go(func() { e.carry(b, -1) })
+	chunk := make([]byte, 256<<10)
+	b.SetBytes(int64(len(chunk)))
+	running.Go(func() {
+		for range b.N {
+			e.serv.Write(chunk)
+		}
+		e.serv.CloseWrite()
+	})
+	if n, err := io.Copy(io.Discard, e.program); n != int64(b.N*len(chunk)) || err != nil {
+		b.Fatal(n, err)
+	}
+	e.program.Close()
+	running.Wait()
+	e.serv.Close()
+}
