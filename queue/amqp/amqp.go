@@ -49,6 +49,9 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if b.tls == nil && !b.local() {
+		cfg.Log.Warn("the message queue's password and all messages cross the network in the clear; use amqps://", "url", b.shown)
+	}
 	return &Driver{cfg: cfg, broker: b, log: cfg.Log, news: make(chan struct{})}, nil
 }
 

@@ -115,12 +115,15 @@ func (in *intake) leave(l *link) {
 	if in.own {
 		return
 	}
-	ch, err := l.in.Channel() // which a refusal closes
+	ch, err := l.in.Channel() // of its own: a refusal closes it
 	if err != nil {
 		return
 	}
-	ch.QueueDelete(in.queue, true, true, false)
-	ch.Close()
+	defer ch.Close()
+	q, err := ch.QueueDeclarePassive(in.queue, true, false, false, false, nil)
+	if err == nil && q.Consumers == 0 && q.Messages == 0 {
+		ch.QueueDelete(in.queue, true, true, false) // not where somebody came meanwhile
+	}
 }
 
 // consumer is the tag: there is one on each channel.

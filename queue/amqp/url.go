@@ -48,6 +48,21 @@ func Check(text string) error {
 	return err
 }
 
+// Files are those that a URL names, which whoever runs the process has to let it read.
+func Files(text string) []string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil
+	}
+	var files []string
+	for _, key := range []string{paramCA, paramCert, paramKey} {
+		if path := u.Query().Get(key); path != "" {
+			files = append(files, path)
+		}
+	}
+	return files
+}
+
 // parseURL reads a URL. What a parser says of a bad one may hold its password, so
 // that is not repeated.
 func parseURL(text string) (*broker, error) {

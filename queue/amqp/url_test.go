@@ -38,6 +38,11 @@ func TestURL(t *testing.T) {
 		{"a bad certificate", "amqps://u:hunter2@h/?keyfile=" + empty + "&certfile=" + empty, "", "", "certfile"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			for _, path := range Files(tt.url) {
+				if !strings.Contains(tt.url, path) {
+					t.Errorf("it names %s", path)
+				}
+			}
 			b, err := parseURL(tt.url)
 			if tt.shown == "" {
 				if s4t.KindOf(err) != s4t.Invalid || !strings.Contains(err.Error(), tt.refused) || strings.Contains(err.Error(), "hunter2") {
