@@ -36,7 +36,7 @@ demo:
 	@$(MAKE) --no-print-directory build
 	bin/s4t demo $(DEMO)
 
-## test: every test; installs what it needs (without PostgreSQL it fails)
+## test: every test; installs what it needs (without PostgreSQL and RabbitMQ it fails)
 test:
 	@scripts/deps test
 	@$(MAKE) --no-print-directory build

@@ -179,6 +179,7 @@ func TestTheBoardStaysSmall(t *testing.T) {
 		module + "/wamp/router":         "the router is the cloud's",
 		module + "/store":               "a board keeps files, no database",
 		"github.com/prometheus":         "no metrics library on the board",
+		"github.com/rabbitmq":           "a board speaks to no broker",
 	}
 	for _, dep := range strings.Fields(string(out)) {
 		for b, why := range banned {

@@ -19,6 +19,7 @@ import (
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/tunnelagent"
 	"github.com/stack4things/s4t/wampagent"
+	"github.com/stack4things/s4t/wire"
 )
 
 // parts of a process. Those in front end first: they call those at the back.
@@ -80,10 +81,10 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 		urls = []string{c.at.url}
 	}
 	apiURL := c.cfg.APIURL
-	if apiURL == "" && c.has(API) {
+	if apiURL == "" && (c.has(API) || c.cfg.URL != "") {
 		apiURL = c.at.url
 	}
-	mux := queue.Mux{}
+	mux := queue.Mux{wire.MethodCertificate: queue.Handle(c.at.certs.signFor)}
 	id.Register(mux)
 	con, err := conductor.New(conductor.Config{
 		Store: c.cfg.Store, Queue: c.cfg.Queue, Mux: mux, TicketKey: key,
@@ -107,7 +108,7 @@ func (c *Cloud) addAPI(_ context.Context, p *parts) error {
 }
 
 func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
-	agent, err := wampagent.New(wampagent.Config{ID: c.cfg.WAMPAgent, URL: c.at.url, Queue: c.cfg.Queue, Log: c.cfg.Log})
+	agent, err := wampagent.New(wampagent.Config{ID: c.cfg.WAMPAgent, URL: c.at.agentURL, Queue: c.cfg.Queue, Log: c.cfg.Log})
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
 
 func (c *Cloud) addTunnelAgent(_ context.Context, p *parts) error {
 	agent, err := tunnelagent.New(tunnelagent.Config{
-		ID: c.cfg.TunnelAgent, URL: c.at.url, Queue: c.cfg.Queue, Validate: link.Validate,
+		ID: c.cfg.TunnelAgent, URL: c.at.agentURL, Queue: c.cfg.Queue, Validate: link.Validate,
 		Host: c.at.host, ListenHost: c.publicListen(), PublicPorts: c.cfg.PublicPorts, Descriptors: p.descriptors, Log: c.cfg.Log,
 	})
 	if err != nil {
@@ -138,7 +139,7 @@ func (c *Cloud) publicListen() string {
 	host, err := netip.ParseAddr(c.at.host)
 	here := c.at.host == "localhost" || err == nil && host.IsLoopback()
 	if ip, err := netip.ParseAddr(addr); err == nil && ip.IsLoopback() && !here {
-		c.cfg.Log.Warn("public ports are reached from this host only; say where they are to listen with --public-listen", "address", addr, "url", c.at.url)
+		c.cfg.Log.Warn("public ports are reached from this host only; say where they are to listen with --public-listen", "address", addr, "url", c.at.agentURL)
 	}
 	return addr
 }

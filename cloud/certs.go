@@ -26,11 +26,16 @@ import (
 // certs is what the server shows, a certificate of our own CA or the operator's,
 // and what boards and users are told to trust.
 type certs struct {
-	dir   string   // of our own CA and its server.pem; needed where the TLS asks for them
-	hosts []string // names and addresses that the certificate must be good for; none: nothing is shown
-	plain bool     // others are told an http:// URL: there is nothing to trust
+	dir   string    // of server.pem; needed with cas
+	cas   authority // our own CAs; nil: there are none here
+	hosts []string  // names and addresses that the certificate must be good for; none: nothing is shown
+	plain bool      // others are told an http:// URL: there is nothing to trust
 	now   func() time.Time
 	log   *slog.Logger
+
+	// ask has a conductor sign for the key of this process: our own CA is elsewhere.
+	// Optional.
+	ask func(ctx context.Context, req wire.CertificateRequest) (wire.CertificateReply, error)
 
 	// allow refuses a certificate that boards do not trust, changed is told when
 	// there is another one. Optional; both are called under mu.
@@ -59,12 +64,15 @@ func (c *certs) load(ctx context.Context) error { return c.reload(ctx, c.tls) }
 func (c *certs) reload(ctx context.Context, t TLS) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dir != "" {
-		if err := finishPromotion(c.dir); err != nil {
+	if c.asks(t) {
+		return c.obtain(ctx, t)
+	}
+	if c.cas != nil {
+		if err := c.cas.finish(); err != nil {
 			return err
 		}
 	}
-	s, err := c.shownBy(t)
+	s, err := c.shownBy(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -73,12 +81,12 @@ func (c *certs) reload(ctx context.Context, t TLS) error {
 			return err
 		}
 	}
-	leaf, ca, err := c.leafBy(t)
+	leaf, ca, err := c.leafBy(ctx, t)
 	if err != nil {
 		return err
 	}
 	s.ca = ca
-	if err := c.announce(t, &s); err != nil {
+	if err := c.announce(ctx, t, &s); err != nil {
 		return err
 	}
 	c.tls = t
@@ -93,7 +101,7 @@ func (c *certs) reload(ctx context.Context, t TLS) error {
 
 // shownBy says what a configuration would show, and makes nothing. The CA is nil
 // with our own CA where there is none yet, as new says.
-func (c *certs) shownBy(t TLS) (s shown, err error) {
+func (c *certs) shownBy(ctx context.Context, t TLS) (s shown, err error) {
 	switch {
 	case t.Off:
 		return shown{off: c.plain}, nil
@@ -101,7 +109,7 @@ func (c *certs) shownBy(t TLS) (s shown, err error) {
 		_, s.ca, err = readOperator(t, c.now())
 		return s, err
 	}
-	ca, err := loadCA(c.dir, presentCA)
+	ca, err := c.cas.load(ctx, presentCA)
 	if errors.Is(err, fs.ErrNotExist) {
 		return shown{ca: unmade}, nil
 	}
@@ -116,14 +124,14 @@ var unmade = &x509.Certificate{}
 
 // leafBy reads or makes the certificate to show and its CA, nil where systems'
 // roots know it.
-func (c *certs) leafBy(t TLS) (*tls.Certificate, *x509.Certificate, error) {
+func (c *certs) leafBy(ctx context.Context, t TLS) (*tls.Certificate, *x509.Certificate, error) {
 	switch {
 	case t.Off:
 		return nil, nil, nil
 	case t.Cert != "":
 		return readOperator(t, c.now())
 	}
-	ca, err := takeCA(c.dir, presentCA, c.now())
+	ca, err := c.cas.take(ctx, presentCA, c.now())
 	if err != nil || len(c.hosts) == 0 {
 		if err != nil {
 			return nil, nil, err
@@ -147,19 +155,19 @@ func (c *certs) nearsEnd(t TLS, ca *x509.Certificate) bool {
 }
 
 // announce reads or makes what is to be shown next.
-func (c *certs) announce(t TLS, s *shown) error {
+func (c *certs) announce(ctx context.Context, t TLS, s *shown) error {
 	switch {
 	case t.NextCA == NextSystem:
 		s.system = true
 	case t.NextCA == NextOwn, t.NextCA == "" && c.nearsEnd(t, s.ca):
-		if c.dir == "" {
+		if c.cas == nil {
 			return s4t.Errorf(s4t.Invalid, "announce a CA of our own", "name a data directory", "there is none to keep it in")
 		}
 		name := presentCA
 		if !t.Off && t.Cert == "" {
 			name = nextCA
 		}
-		ca, err := takeCA(c.dir, name, c.now())
+		ca, err := c.cas.take(ctx, name, c.now())
 		if err != nil {
 			return err
 		}
@@ -339,5 +347,5 @@ func (c *certs) takeOver(ctx context.Context, t TLS) error {
 	if err := c.allow(ctx, shown{ca: s.next[0]}); err != nil {
 		return err
 	}
-	return promote(c.dir)
+	return c.cas.promote(ctx)
 }

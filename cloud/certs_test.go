@@ -19,7 +19,7 @@ var discard = slog.New(slog.DiscardHandler)
 
 // ownCerts shows a certificate of a CA of our own in dir.
 func ownCerts(dir string, hosts []string, now func() time.Time, log *slog.Logger) (*certs, error) {
-	c := &certs{dir: dir, hosts: hosts, now: now, log: log}
+	c := &certs{dir: dir, cas: caDir(dir), hosts: hosts, now: now, log: log}
 	return c, c.load(context.Background())
 }
 

@@ -6,11 +6,13 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/identity"
 	"github.com/stack4things/s4t/queue"
+	"github.com/stack4things/s4t/queue/amqp"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
@@ -28,15 +30,21 @@ type Config struct {
 	Roles []Role // required
 	Name  string // optional: tells it from others with the same roles; the conductor is a server of this name
 
-	// Data is the directory of the CA, mode 0700; required with a CA of our own
-	// (see TLS). The first start makes it: where several share the directory, one
-	// starts before the others.
+	// Data is the directory of the CA, mode 0700; required of a conductor with a CA of
+	// our own (see TLS). The first start makes it: where several share the directory,
+	// one starts before the others. With PostgreSQL the CA is in the database. Others
+	// without it have a conductor sign their certificates.
 	Data   string
 	Listen string // ADDR:PORT of the one port; public ports bind to ADDR too. Required with any role but the conductor's
 	URL    string // optional: what others are told of this port, https://NAME:PORT; default from Listen
 	TLS    TLS
 
-	Queue    Queue     // optional: that all processes share; default one inside this process
+	// Advertise is the URL that boards, and users of streams and public ports, reach the
+	// agents of this process at; optional: default URL.
+	Advertise string
+
+	Queue    Queue     // optional: that all processes share; default that of QueueURL
+	QueueURL string    // optional: of the broker that all processes share, see package queue/amqp; default a queue inside this process
 	Store    *store.DB // conductor: the database; the caller closes it
 	Database string    // conductor: URL of the database, opened by Run where Store is nil
 
@@ -79,9 +87,10 @@ func (t TLS) proxies() proxies { return proxies{prefixes: t.TrustedProxy, loopba
 // Cloud is one process of a cloud: the parts of its roles behind one port. See
 // [New].
 type Cloud struct {
-	cfg  Config
-	at   *listener // of Run
-	gate *gate     // of its port
+	cfg    Config
+	at     *listener    // of Run
+	gate   *gate        // of its port
+	driver *amqp.Driver // of the queue, where Run connects to a broker
 }
 
 // New checks cfg. It does nothing else until Run.
@@ -95,6 +104,13 @@ func New(cfg Config) (*Cloud, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Queue == nil && cfg.QueueURL != "" {
+		var err error
+		if c.driver, err = amqp.New(amqp.Config{URL: cfg.QueueURL, Name: cfg.Name, Log: cfg.Log}); err != nil {
+			return nil, err
+		}
+		cfg.Queue = c.driver
+	}
 	if cfg.Queue == nil {
 		if err := CheckAlone(cfg.Roles); err != nil {
 			return nil, err
@@ -105,7 +121,7 @@ func New(cfg Config) (*Cloud, error) {
 	switch {
 	case c.listens() && cfg.Listen == "":
 		return nil, missing("Listen")
-	case !cfg.TLS.Off && cfg.TLS.Cert == "" && cfg.Data == "":
+	case c.has(Conductor) && !cfg.TLS.Off && cfg.TLS.Cert == "" && cfg.Data == "":
 		return nil, missing("Data, where the CA is")
 	case c.has(Conductor) && cfg.Store == nil && cfg.Database == "":
 		return nil, missing("Store or Database")
@@ -129,8 +145,14 @@ func (c *Cloud) has(r Role) bool { return slices.Contains(c.cfg.Roles, r) }
 // listens reports whether it has a port: the conductor alone needs none.
 func (c *Cloud) listens() bool { return c.has(API) || c.has(WAMPAgent) || c.has(TunnelAgent) }
 
-// URL is what others are told of the port. It is known once Run called ready.
-func (c *Cloud) URL() string { return c.at.url }
+// URL is what others are told of the port: users, or, of a process that is an agent
+// only, boards. It is known once Run called ready.
+func (c *Cloud) URL() string {
+	if !c.has(API) && !c.has(Conductor) {
+		return c.at.agentURL
+	}
+	return c.at.url
+}
 
 // Addr is the address of the port, nil where there is none. It is known once Run
 // called ready.
@@ -154,6 +176,14 @@ const (
 // has much to do after a restart may take its time: Run waits, and logs for what.
 // It is called once.
 func (c *Cloud) Run(ctx context.Context, ready func()) error {
+	if c.driver != nil {
+		// It ends last: what ends before says so through it.
+		connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+		var broker sync.WaitGroup
+		broker.Go(func() { c.driver.Run(connected) })
+		defer broker.Wait()
+		defer disconnect()
+	}
 	if c.has(Conductor) && c.cfg.Store == nil {
 		db, err := store.Open(ctx, store.Config{URL: c.cfg.Database, Log: c.cfg.Log})
 		if err != nil {
@@ -164,6 +194,9 @@ func (c *Cloud) Run(ctx context.Context, ready func()) error {
 	}
 	at, err := c.listen(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	defer at.close()

@@ -125,7 +125,8 @@ func TestTheGateLetsInWhatIsFinished(t *testing.T) {
 // TestABoardIsSentAwayForAlmostNothing: before its handshake is computed, and it
 // understands. Who has a ticket, and users, pass.
 func TestABoardIsSentAwayForAlmostNothing(t *testing.T) {
-	certs := &certs{dir: t.TempDir(), hosts: []string{"127.0.0.1"}, now: time.Now, log: discard}
+	dir := t.TempDir()
+	certs := &certs{dir: dir, cas: caDir(dir), hosts: []string{"127.0.0.1"}, now: time.Now, log: discard}
 	if err := certs.load(t.Context()); err != nil {
 		t.Fatal(err)
 	}

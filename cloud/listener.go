@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -14,13 +15,15 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
 )
 
 // listener is the one port of a process, and what others are told of it.
 type listener struct {
 	net.Listener        // nil without a port
 	url          string // what others are told: https://NAME:PORT
-	host         string // of url
+	agentURL     string // the same, of the agents
+	host         string // of agentURL
 	bind         string // address of the port; public ports bind to it too
 	certs        *certs
 }
@@ -29,7 +32,7 @@ type listener struct {
 func (c *Cloud) listen(ctx context.Context) (*listener, error) {
 	l := &listener{}
 	if !c.listens() {
-		l.url = c.cfg.BoardURLs[0]
+		l.url = cmp.Or(c.cfg.URL, c.cfg.BoardURLs[0])
 		return l, c.secure(ctx, l, nil)
 	}
 	var err error
@@ -71,26 +74,36 @@ func (c *Cloud) locate(l *listener) ([]string, error) {
 		}
 		l.url = scheme + "://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
 	}
-	u, err := url.Parse(l.url)
-	if err != nil {
-		return nil, s4t.Errorf(s4t.Invalid, "use the URL "+l.url, "use https://NAME:PORT", "%w", err)
+	l.agentURL = cmp.Or(c.cfg.Advertise, l.url)
+	var hosts []string
+	for _, text := range []*string{&l.url, &l.agentURL} {
+		u, err := url.Parse(*text)
+		if err != nil {
+			return nil, s4t.Errorf(s4t.Invalid, "use the URL "+*text, "use https://NAME:PORT", "%w", err)
+		}
+		u.Path = ""
+		*text, l.host = u.String(), u.Hostname()
+		hosts = append(hosts, l.host)
 	}
-	u.Path = ""
-	l.url, l.host = u.String(), u.Hostname()
-
-	hosts := []string{l.host}
 	if !addr.IP.IsUnspecified() {
 		hosts = append(hosts, addr.IP.String())
 	}
 	hosts = append(hosts, "localhost", "127.0.0.1", "::1")
-	slices.Sort(hosts[1:])
-	return slices.Compact(hosts), nil
+	first := hosts[0]
+	slices.Sort(hosts)
+	hosts = slices.DeleteFunc(slices.Compact(hosts), func(h string) bool { return h == first })
+	return slices.Insert(hosts, 0, first), nil
 }
 
 // secure has TLS, or only the reverse proxy, in front of the port.
 func (c *Cloud) secure(ctx context.Context, l *listener, hosts []string) error {
 	t := c.cfg.TLS
-	l.certs = &certs{dir: c.cfg.Data, hosts: hosts, plain: strings.HasPrefix(l.url, "http:"), now: time.Now, log: c.cfg.Log, tls: t}
+	l.certs = &certs{dir: c.cfg.Data, cas: authorityOf(c.cfg, c.cfg.Store), hosts: hosts, plain: strings.HasPrefix(l.url, "http:"), now: time.Now, log: c.cfg.Log, tls: t}
+	if !c.has(Conductor) && c.cfg.Data == "" {
+		l.certs.ask = func(ctx context.Context, req wire.CertificateRequest) (reply wire.CertificateReply, err error) {
+			return reply, c.cfg.Queue.Call(ctx, wire.TopicOf(wire.MethodCertificate), wire.MethodCertificate, req, &reply)
+		}
+	}
 	if c.has(Conductor) { // which has the database
 		l.certs.allow = func(ctx context.Context, s shown) error { return allow(ctx, c.cfg.Store, s, t.CutOffBoards) }
 		l.certs.changed = func(ctx context.Context, s shown) error {

@@ -9,11 +9,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"io/fs"
 	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -31,7 +28,7 @@ const (
 // epoch is when our certificates begin to be valid.
 func epoch() time.Time { return time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// The own CAs in a data directory, by the names of their files.
+// The own CAs, by the names that they are kept under.
 const (
 	presentCA = "ca"
 	nextCA    = "next-ca"
@@ -43,51 +40,25 @@ type ownCA struct {
 	key  *ecdsa.PrivateKey
 }
 
-func caFiles(dir, name string) (cert, key string) {
-	return filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
-}
-
-// loadCA reads the CA of this name, and fails with fs.ErrNotExist where there is
-// none. One half without the other is an error: boards in the field trust that CA
-// only.
-func loadCA(dir, name string) (*ownCA, error) {
-	certPath, keyPath := caFiles(dir, name)
-	op := "read the CA " + certPath
-	hint := "restore " + name + ".pem and " + name + ".key from a backup; boards trust only them"
-	certText, certErr := os.ReadFile(certPath)
-	keyText, keyErr := os.ReadFile(keyPath)
-	if errors.Is(certErr, fs.ErrNotExist) {
-		// The certificate is written last: without it no board has seen this CA.
-		return nil, certErr
-	}
-	if certErr != nil || keyErr != nil {
-		return nil, s4t.Errorf(s4t.Unavailable, op, hint, "%s", errors.Join(certErr, keyErr))
-	}
+// parseCA reads a CA from PEM: one half without the other is an error, for boards in
+// the field trust that CA only.
+func parseCA(certText, keyText []byte) (*ownCA, error) {
 	pair, err := tls.X509KeyPair(certText, keyText)
-	if err == nil && !pair.Leaf.IsCA {
-		err = errors.New("it is not a CA's certificate")
-	}
 	if err != nil {
-		return nil, s4t.Errorf(s4t.Invalid, op, hint, "%w", err)
+		return nil, err
+	}
+	if !pair.Leaf.IsCA {
+		return nil, errors.New("it is not a CA's certificate")
 	}
 	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
 	if !ok {
-		return nil, s4t.Errorf(s4t.Invalid, op, hint, "its key is not an ECDSA key")
+		return nil, errors.New("its key is not an ECDSA key")
 	}
 	return &ownCA{pair.Leaf, key}, nil
 }
 
-// takeCA reads the CA of this name, or makes it where there is none.
-func takeCA(dir, name string, now time.Time) (*ownCA, error) {
-	ca, err := loadCA(dir, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return makeCA(dir, name, now)
-	}
-	return ca, err
-}
-
-// makeCA makes a CA and writes it, the key first.
-func makeCA(dir, name string, now time.Time) (*ownCA, error) {
+// newCA makes a CA.
+func newCA(now time.Time) (*ownCA, error) {
 	const op = "make the CA"
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -112,55 +83,7 @@ func makeCA(dir, name string, now time.Time) (*ownCA, error) {
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
 	}
-	keyPEM, err := encodeKey(key)
-	if err != nil {
-		return nil, err
-	}
-	certPath, keyPath := caFiles(dir, name)
-	if err := WriteFile(keyPath, keyPEM, 0o600); err != nil {
-		return nil, err
-	}
-	return &ownCA{cert, key}, WriteFile(certPath, []byte(certPEM(cert)), 0o644)
-}
-
-// promote makes the next CA the present one, whose key is destroyed: boards trust
-// it for as long as they live. After a crash between the two files
-// [finishPromotion] goes on.
-func promote(dir string) error {
-	if _, err := loadCA(dir, nextCA); err != nil {
-		return err
-	}
-	_, from := caFiles(dir, nextCA)
-	_, to := caFiles(dir, presentCA)
-	key, err := os.ReadFile(from)
-	if err == nil {
-		err = WriteFile(to, key, 0o600)
-	}
-	if err != nil {
-		return err
-	}
-	return finishPromotion(dir)
-}
-
-// finishPromotion brings the certificate behind the key, where the next CA's key
-// is the present one's already.
-func finishPromotion(dir string) error {
-	cert, key := caFiles(dir, presentCA)
-	nextCert, nextKey := caFiles(dir, nextCA)
-	text, err := os.ReadFile(nextCert)
-	if err != nil {
-		return nil // there is no next one
-	}
-	if _, err := tls.LoadX509KeyPair(nextCert, key); err != nil {
-		return nil // it is the next one still
-	}
-	if err := WriteFile(cert, text, 0o644); err != nil {
-		return err
-	}
-	if err := errors.Join(os.Remove(nextCert), os.Remove(nextKey)); err != nil {
-		return s4t.Errorf(s4t.Unavailable, "change the CA in "+dir, "check the directory's permissions", "%w", err)
-	}
-	return nil
+	return &ownCA{cert, key}, nil
 }
 
 // certPEM is a certificate in PEM.
@@ -201,6 +124,28 @@ func (ca *ownCA) issue(path string, hosts []string, now time.Time) (*tls.Certifi
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
 	}
+	der, err := ca.sign(key.Public(), hosts, now)
+	if err != nil {
+		return nil, err
+	}
+	keyPEM, err := encodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	// The CA goes along: a board that joins knows only its fingerprint.
+	text := slices.Concat(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), []byte(certPEM(ca.cert)), keyPEM)
+	leaf, err := tls.X509KeyPair(text, text)
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
+	}
+	if err := WriteFile(path, text, 0o600); err != nil {
+		return nil, err
+	}
+	return &leaf, nil
+}
+
+// sign makes a certificate for hosts and the key of a server, in DER.
+func (ca *ownCA) sign(key any, hosts []string, now time.Time) ([]byte, error) {
 	notAfter := now.Add(leafLifetime)
 	if notAfter.After(ca.cert.NotAfter) {
 		notAfter = ca.cert.NotAfter
@@ -220,24 +165,11 @@ func (ca *ownCA) issue(path string, hosts []string, now time.Time) (*tls.Certifi
 			tmpl.DNSNames = append(tmpl.DNSNames, h)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, ca.cert, key.Public(), ca.key)
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, ca.cert, key, ca.key)
 	if err != nil {
-		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
+		return nil, s4t.Errorf(s4t.Internal, "issue the server's certificate", "", "%w", err)
 	}
-	keyPEM, err := encodeKey(key)
-	if err != nil {
-		return nil, err
-	}
-	// The CA goes along: a board that joins knows only its fingerprint.
-	text := slices.Concat(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), []byte(certPEM(ca.cert)), keyPEM)
-	leaf, err := tls.X509KeyPair(text, text)
-	if err != nil {
-		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
-	}
-	if err := WriteFile(path, text, 0o600); err != nil {
-		return nil, err
-	}
-	return &leaf, nil
+	return der, nil
 }
 
 // newSerial is 127 random bits (RFC 5280 section 4.1.2.2: positive, at most 20

@@ -47,8 +47,8 @@ func ParseRoles(text string) ([]Role, error) {
 func CheckAlone(roles []Role) error {
 	for _, needed := range []Role{Conductor, API} {
 		if !slices.Contains(roles, needed) {
-			return s4t.Errorf(s4t.Invalid, "run "+joinRoles(roles)+" alone", "use --role all, or api,conductor and the agents that you want; a queue amqp://... comes with a later version",
-				"without the role %s it needs --queue and --database, which all processes share", needed)
+			return s4t.Errorf(s4t.Invalid, "run "+joinRoles(roles)+" alone", "use --role all, or api,conductor and the agents that you want, or --queue amqps://...",
+				"without the role %s it needs --queue, which all processes share", needed)
 		}
 	}
 	return nil

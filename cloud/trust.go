@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -123,8 +122,11 @@ func (c *Cloud) Reload(ctx context.Context, t TLS) error {
 // wrong with the certificate's files, and, where db is not nil, which boards it
 // would cut off.
 func Check(ctx context.Context, cfg Config, db *store.DB) error {
-	certs := &certs{dir: cfg.Data, plain: strings.HasPrefix(cfg.URL, "http:") || cfg.TLS.Off && cfg.URL == "", now: time.Now, log: slog.New(slog.DiscardHandler)}
-	s, err := certs.shownBy(cfg.TLS)
+	if !slices.Contains(cfg.Roles, Conductor) && !cfg.TLS.Off && cfg.TLS.Cert == "" {
+		return nil // a conductor has the CA
+	}
+	certs := &certs{dir: cfg.Data, cas: authorityOf(cfg, db), plain: strings.HasPrefix(cfg.URL, "http:") || cfg.TLS.Off && cfg.URL == "", now: time.Now, log: slog.New(slog.DiscardHandler)}
+	s, err := certs.shownBy(ctx, cfg.TLS)
 	if err != nil {
 		return err
 	}
@@ -141,7 +143,7 @@ func Check(ctx context.Context, cfg Config, db *store.DB) error {
 	return allow(ctx, db, s, cfg.TLS.CutOffBoards)
 }
 
-// SwitchCA makes the next CA of our own, in the directory of cfg, the present one.
+// SwitchCA makes the next CA of our own, of the cloud of cfg, the present one.
 // It refuses what would cut off boards, as a start does. A process that runs shows
 // it once it has reloaded.
 func SwitchCA(ctx context.Context, cfg Config, db *store.DB) error {
@@ -149,9 +151,10 @@ func SwitchCA(ctx context.Context, cfg Config, db *store.DB) error {
 	if cfg.TLS.Off || cfg.TLS.Cert != "" {
 		return s4t.Errorf(s4t.Invalid, op, "take tls.cert and tls.key out of the configuration to show a CA of iotronic's own", "the certificate is not of a CA of iotronic's own")
 	}
-	next, err := loadCA(cfg.Data, nextCA)
+	cas := authorityOf(cfg, db)
+	next, err := cas.load(ctx, nextCA)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s4t.Errorf(s4t.NotFound, op, "announce one first with tls.next_ca = \"own\"", "there is no next CA in %s", filepath.Clean(cfg.Data))
+		return s4t.Errorf(s4t.NotFound, op, "announce one first with tls.next_ca = \"own\"", "there is no next CA")
 	}
 	if err == nil {
 		err = allow(ctx, db, shown{ca: next.cert}, cfg.TLS.CutOffBoards)
@@ -159,7 +162,7 @@ func SwitchCA(ctx context.Context, cfg Config, db *store.DB) error {
 	if err != nil {
 		return err
 	}
-	return promote(cfg.Data)
+	return cas.promote(ctx)
 }
 
 // Status of a cloud, as its database tells it.

@@ -49,7 +49,7 @@ func trustDB(t *testing.T) (db *store.DB, dir string) {
 // guarded are certs that ask the boards of db, as a conductor's do.
 func guarded(db *store.DB, dir string, now func() time.Time) *certs {
 	return &certs{
-		dir: dir, hosts: []string{"localhost"}, now: now, log: discard,
+		dir: dir, cas: caDir(dir), hosts: []string{"localhost"}, now: now, log: discard,
 		allow: func(ctx context.Context, s shown) error { return allow(ctx, db, s, 0) },
 		changed: func(ctx context.Context, s shown) error {
 			return db.Tx(ctx, func(tx *store.Tx) error { return tx.SetCertificate(s.certificate()) })
@@ -122,15 +122,15 @@ func TestOurOwnCAIsReplacedInTimeByOneThatBoardsKnow(t *testing.T) {
 
 func TestAPromotionGoesOnAfterACrash(t *testing.T) {
 	dir := t.TempDir()
-	first, err := takeCA(dir, presentCA, time.Now())
+	first, err := caDir(dir).take(t.Context(), presentCA, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, err := takeCA(dir, nextCA, time.Now())
+	next, err := caDir(dir).take(t.Context(), nextCA, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := finishPromotion(dir); err != nil {
+	if err := caDir(dir).finish(); err != nil {
 		t.Fatal(err)
 	}
 	if c, err := ownCerts(dir, []string{"localhost"}, time.Now, discard); err != nil || c.fingerprint() != nameOf(first.cert) {
@@ -158,11 +158,14 @@ func TestACertificateThatCutsBoardsOffIsRefused(t *testing.T) {
 	own := c.fingerprint()
 	board(t, db, "both", own, s4t.SystemRoots)
 	board(t, db, "old") // does not say: it trusts what was shown last
-	check := func(dir string, tls TLS) error { return Check(t.Context(), Config{Data: dir, TLS: tls}, db) }
+	check := func(dir string, tls TLS) error {
+		return Check(t.Context(), Config{Roles: AllRoles(), Data: dir, TLS: tls}, db)
+	}
 	if err := check(dir, TLS{}); err != nil {
 		t.Errorf("what is shown: %v", err)
 	}
-	public := &certs{dir: t.TempDir(), hosts: []string{"localhost"}, now: time.Now, log: discard}
+	other := t.TempDir()
+	public := &certs{dir: other, cas: caDir(other), hosts: []string{"localhost"}, now: time.Now, log: discard}
 	if err := public.load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +217,7 @@ func TestWhatIsAnnounced(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := t.TempDir()
-	ca, err := takeCA(other, presentCA, time.Now())
+	ca, err := caDir(other).take(t.Context(), presentCA, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +240,7 @@ func TestWhatIsAnnounced(t *testing.T) {
 		if err := c.reload(t.Context(), TLS{NextCA: path}); s4t.KindOf(err) != s4t.Invalid {
 			t.Errorf("%s: %v", path, err)
 		}
-		if err := Check(t.Context(), Config{Data: dir, TLS: TLS{NextCA: path}}, nil); s4t.KindOf(err) != s4t.Invalid {
+		if err := Check(t.Context(), Config{Roles: AllRoles(), Data: dir, TLS: TLS{NextCA: path}}, nil); s4t.KindOf(err) != s4t.Invalid {
 			t.Errorf("check %s: %v", path, err)
 		}
 	}

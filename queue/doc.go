@@ -18,8 +18,9 @@
 //     one process too: nobody shares memory through a queue. A long reply may
 //     be bytes of its own ([Raw]).
 //   - Call and Cast reach one of the servers of a topic; topic + "." + server
-//     reaches that one. Several servers of one name share its messages. A busy
-//     server does not keep the others idle.
+//     reaches that one. Several servers of one name in one process share its
+//     messages; of several processes one has them. A busy server does not keep
+//     the others idle.
 //   - A Call ends with its context, or after [DefaultTimeout]. Where nobody
 //     serves the topic it ends with an error of kind Unavailable soon; where
 //     that cannot be told, with its deadline.

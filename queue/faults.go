@@ -30,7 +30,7 @@ type faults struct {
 func hit(count *atomic.Int64, n int) bool { return n > 0 && count.Add(1)%int64(n) == 0 }
 
 // repeat sends the n-th message once more.
-func (m *Mem) repeat(topic string, msg *message) {
+func (m *Mem) repeat(topic string, msg *letter) {
 	if !hit(&m.faults.duplicates, m.faults.Duplicate) {
 		return
 	}
@@ -40,7 +40,7 @@ func (m *Mem) repeat(topic string, msg *message) {
 }
 
 // delay sends the n-th message later, and reports whether it does.
-func (m *Mem) delay(s *server, msg *message) bool {
+func (m *Mem) delay(s *server, msg *letter) bool {
 	if !hit(&m.faults.lates, m.faults.Late) {
 		return false
 	}
@@ -67,7 +67,7 @@ func (m *Mem) Down() {
 	close(m.cut)
 	for _, servers := range m.topics {
 		for _, s := range servers {
-			s.drain(func(*message) {})
+			s.drain(func(*letter) {})
 		}
 	}
 }

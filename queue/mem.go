@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/queue/internal/message"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -46,15 +47,15 @@ func New(opts ...Option) *Mem {
 // server is one running Serve.
 type server struct {
 	topic string
-	inbox chan *message
+	inbox chan *letter
 	gone  chan struct{} // closed when it takes no more
 	done  chan struct{} // closed when every handler has ended
 	load  atomic.Int64  // messages waiting or running
 	idle  atomic.Int64  // workers that wait for a message
 }
 
-// message on its way to one server.
-type message struct {
+// letter is a message on its way to one server.
+type letter struct {
 	method string
 	body   []byte
 	ctx    context.Context // the caller's; nil for a cast
@@ -71,7 +72,7 @@ type answer struct {
 // may be nil. It returns when ctx ends, at the latest after [DefaultTimeout]
 // where ctx has no deadline of its own.
 func (m *Mem) Call(ctx context.Context, topic, method string, req, reply any) error {
-	body, err := encode(topic, method, req)
+	body, err := message.Encode(topic, method, req)
 	if err != nil {
 		return err
 	}
@@ -84,47 +85,47 @@ func (m *Mem) Call(ctx context.Context, topic, method string, req, reply any) er
 	if err != nil {
 		return err
 	}
-	msg := &message{method: method, body: body, ctx: ctx, answer: make(chan answer, 1)}
+	msg := &letter{method: method, body: body, ctx: ctx, answer: make(chan answer, 1)}
 	s.load.Add(1)
 	select {
 	case s.inbox <- msg:
 	case <-s.gone:
 		s.load.Add(-1)
-		return nobody(topic, method)
+		return message.Nobody(topic, method)
 	case <-cut:
 		s.load.Add(-1)
-		return away(topic, method)
+		return message.Away(topic, method)
 	case <-ctx.Done():
 		s.load.Add(-1)
-		return gaveUp(ctx, topic, method)
+		return message.GaveUp(ctx, topic, method)
 	}
 
 	var a answer
 	select {
 	case a = <-msg.answer:
 	case <-cut:
-		return lost(topic, method)
+		return message.Lost(topic, method)
 	case <-s.done:
 		select {
 		case a = <-msg.answer:
 		default: // it came in after the last look into the inbox
-			return nobody(topic, method)
+			return message.Nobody(topic, method)
 		}
 	case <-ctx.Done():
-		return gaveUp(ctx, topic, method)
+		return message.GaveUp(ctx, topic, method)
 	}
 	switch {
 	case m.unanswered():
-		return lost(topic, method)
+		return message.Lost(topic, method)
 	case a.err != nil:
 		return a.err.Err()
 	}
-	return decode(topic, method, a.body, reply)
+	return message.Decode(topic, method, a.body, reply)
 }
 
 // Cast tells one server of the topic, and does not wait for it.
 func (m *Mem) Cast(_ context.Context, topic, method string, req any) error {
-	body, err := encode(topic, method, req)
+	body, err := message.Encode(topic, method, req)
 	if err != nil {
 		return err
 	}
@@ -132,12 +133,12 @@ func (m *Mem) Cast(_ context.Context, topic, method string, req any) error {
 	if err != nil {
 		return err
 	}
-	msg := &message{method: method, body: body}
+	msg := &letter{method: method, body: body}
 	if m.delay(s, msg) {
 		return nil
 	}
 	if !s.offer(msg) {
-		return s4t.Errorf(s4t.Unavailable, "send "+method+" to "+topic, "try again in a moment", "%d messages wait there already", Depth)
+		return message.Full(topic, method, Depth)
 	}
 	m.repeat(topic, msg)
 	return nil
@@ -145,7 +146,7 @@ func (m *Mem) Cast(_ context.Context, topic, method string, req any) error {
 
 // Fanout tells every server of the topic that has room.
 func (m *Mem) Fanout(_ context.Context, topic, method string, req any) error {
-	body, err := encode(topic, method, req)
+	body, err := message.Encode(topic, method, req)
 	if err != nil {
 		return err
 	}
@@ -153,10 +154,10 @@ func (m *Mem) Fanout(_ context.Context, topic, method string, req any) error {
 	all, down := m.topics[topic], m.down
 	m.mu.RUnlock()
 	if down {
-		return away(topic, method)
+		return message.Away(topic, method)
 	}
 	for _, s := range all {
-		msg := &message{method: method, body: bytes.Clone(body)}
+		msg := &letter{method: method, body: bytes.Clone(body)}
 		if m.drop() || m.delay(s, msg) {
 			continue
 		}
@@ -177,13 +178,13 @@ func (m *Mem) Serve(ctx context.Context, topic, name string, workers int, h Hand
 	if name == "" {
 		name = fmt.Sprintf("#%d", m.unique.Add(1))
 	}
-	s := &server{topic: topic, inbox: make(chan *message, Depth), gone: make(chan struct{}), done: make(chan struct{})}
+	s := &server{topic: topic, inbox: make(chan *letter, Depth), gone: make(chan struct{}), done: make(chan struct{})}
 	m.add(topic, s)
 	m.add(topic+"."+name, s)
 
 	var running sync.WaitGroup
 	slots := make(chan struct{}, workers)
-	again := make(chan *message) // to a worker that has nothing to do
+	again := make(chan *letter) // to a worker that has nothing to do
 serve:
 	for {
 		select {
@@ -205,7 +206,7 @@ serve:
 	m.remove(topic, s)
 	m.remove(topic+"."+name, s)
 	close(s.gone)
-	s.drain(func(msg *message) { msg.answer <- answer{err: wire.FromError(nobody(topic, msg.method))} })
+	s.drain(func(msg *letter) { msg.answer <- answer{err: wire.FromError(message.Nobody(topic, msg.method))} })
 	running.Wait()
 	close(s.done)
 	return nil
@@ -216,7 +217,7 @@ const maxIdle = 64
 
 // work handles msg and, while not too many others wait for the same, what comes next: a
 // handler that asks a database grows its goroutine's stack, which is better done once.
-func (s *server) work(ctx context.Context, log *slog.Logger, h Handler, msg *message, slots <-chan struct{}, again <-chan *message) {
+func (s *server) work(ctx context.Context, log *slog.Logger, h Handler, msg *letter, slots <-chan struct{}, again <-chan *letter) {
 	for {
 		s.handle(ctx, log, h, msg)
 		<-slots
@@ -235,10 +236,10 @@ func (s *server) work(ctx context.Context, log *slog.Logger, h Handler, msg *mes
 
 // handle runs the handler for one message, with a context that ends with the
 // caller's.
-func (s *server) handle(ctx context.Context, log *slog.Logger, h Handler, msg *message) {
+func (s *server) handle(ctx context.Context, log *slog.Logger, h Handler, msg *letter) {
 	defer s.load.Add(-1)
 	if msg.answer == nil {
-		invoke(ctx, log, h, s.topic, msg.method, msg.body)
+		message.Invoke(ctx, log, h, s.topic, msg.method, msg.body)
 		return
 	}
 	if msg.ctx.Err() != nil {
@@ -248,12 +249,12 @@ func (s *server) handle(ctx context.Context, log *slog.Logger, h Handler, msg *m
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	defer context.AfterFunc(msg.ctx, cancel)()
-	body, err := invoke(ctx, log, h, s.topic, msg.method, msg.body)
+	body, err := message.Invoke(ctx, log, h, s.topic, msg.method, msg.body)
 	msg.answer <- answer{body, err}
 }
 
 // offer puts a message into the inbox if there is room.
-func (s *server) offer(msg *message) bool {
+func (s *server) offer(msg *letter) bool {
 	select {
 	case <-s.gone:
 		return false
@@ -270,7 +271,7 @@ func (s *server) offer(msg *message) bool {
 }
 
 // drain takes what waits out of the inbox; calls go to give.
-func (s *server) drain(give func(*message)) {
+func (s *server) drain(give func(*letter)) {
 	for {
 		select {
 		case msg := <-s.inbox:
@@ -292,9 +293,9 @@ func (m *Mem) pick(topic, method string) (*server, <-chan struct{}, error) {
 	all := m.topics[topic]
 	switch {
 	case m.down:
-		return nil, nil, away(topic, method)
+		return nil, nil, message.Away(topic, method)
 	case len(all) == 0:
-		return nil, nil, nobody(topic, method)
+		return nil, nil, message.Nobody(topic, method)
 	}
 	first := int(m.next.Add(1) % uint64(len(all)))
 	best := all[first]

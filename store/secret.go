@@ -29,6 +29,33 @@ func (tx *Tx) Secret(name string, create func() ([]byte, error)) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
+	return decodeSecret(op, text)
+}
+
+// KeptSecret returns the secret of this name; NotFound where there is none.
+func (tx *Tx) KeptSecret(name string) ([]byte, error) {
+	op := fmt.Sprintf("read secret %q", name)
+	text, err := one(tx, op, value[string], `SELECT value FROM secrets WHERE name = ?`, name)
+	if err != nil {
+		return nil, err
+	}
+	return decodeSecret(op, text)
+}
+
+// SetSecret keeps a secret, in place of the one of this name.
+func (tx *Tx) SetSecret(name string, b []byte) error {
+	_, err := tx.exec(fmt.Sprintf("keep secret %q", name),
+		`INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, base64.StdEncoding.EncodeToString(b))
+	return err
+}
+
+// DeleteSecret forgets a secret, if there is one.
+func (tx *Tx) DeleteSecret(name string) error {
+	_, err := tx.exec(fmt.Sprintf("forget secret %q", name), `DELETE FROM secrets WHERE name = ?`, name)
+	return err
+}
+
+func decodeSecret(op, text string) ([]byte, error) {
 	b, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", errors.New("it is damaged"))

@@ -45,7 +45,7 @@ func TopicOf(method string) string {
 	switch noun, _, _ := strings.Cut(method, "."); noun {
 	case "session":
 		return TopicBoards
-	case "agent", "tunnel":
+	case "agent", "tunnel", "process":
 		return TopicAgents
 	case "pin":
 		return TopicPins

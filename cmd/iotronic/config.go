@@ -7,12 +7,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/internal/tomlfile"
+	"github.com/stack4things/s4t/queue/amqp"
 )
 
 // config of `iotronic serve`: the file's keys, and the flags of the same names
@@ -22,6 +25,9 @@ type config struct {
 	Listen       string    `toml:"listen"`        // ADDR:PORT; default 127.0.0.1:8812
 	URL          string    `toml:"url"`           // what others are told; default from Listen
 	Role         string    `toml:"role"`          // all (default), or roles with commas between them
+	Name         string    `toml:"name"`          // of this process; default with a queue the host's name
+	Advertise    string    `toml:"advertise"`     // what boards are told of this process's agents; default URL
+	BoardURLs    []string  `toml:"board_urls"`    // of WAMP agents, that boards are told; default URL
 	Database     string    `toml:"database"`      // default SQLite in Data
 	Queue        string    `toml:"queue"`         // default in-process
 	PublicPorts  string    `toml:"public_ports"`  // FROM-TO; default 50000-60000
@@ -100,13 +106,9 @@ func (c config) cloud() (cloud.Config, error) {
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return cfg, bad("listen", "use a port from 1 to 65535", "%q has no such port", c.Listen)
 	}
-	if c.URL != "" {
-		u, err := url.Parse(c.URL)
-		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-			return cfg, bad("url", "use https://NAME:PORT", "%q is not the URL of a server", c.URL)
-		}
-		if u.Scheme == "http" && c.TLS.Mode != "off" {
-			return cfg, bad("url", "use https://, or --tls off", "%q is http, and TLS is on", c.URL)
+	for _, u := range append([]string{c.URL, c.Advertise}, c.BoardURLs...) {
+		if err := c.checkURL(u); err != nil {
+			return cfg, err
 		}
 	}
 	if cfg.PublicPorts, err = s4t.ParsePortRange(c.PublicPorts); err != nil || cfg.PublicPorts.Len() == 0 {
@@ -119,17 +121,67 @@ func (c config) cloud() (cloud.Config, error) {
 		}
 		cfg.PublicListen = ip.String()
 	}
-	if cfg.Roles, err = cloud.ParseRoles(c.Role); err != nil {
-		return cfg, bad("role", "", "%w", err)
-	}
-	if c.Queue != "" {
-		return cfg, bad("queue", "leave it out: one process with --role all needs none", "this version carries messages inside one process only")
-	}
-	if err := cloud.CheckAlone(cfg.Roles); err != nil {
-		return cfg, bad("role", "", "%w", err)
+	if err := c.processes(&cfg); err != nil {
+		return cfg, err
 	}
 	cfg.TLS, err = c.TLS.cloud(host, c.Listen)
 	return cfg, err
+}
+
+// checkURL says what is wrong with a URL that others are told; none is right.
+func (c config) checkURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+		return bad("url", "use https://NAME:PORT", "%q is not the URL of a server", text)
+	}
+	if u.Scheme == "http" && c.TLS.Mode != "off" {
+		return bad("url", "use https://, or --tls off", "%q is http, and TLS is on", text)
+	}
+	return nil
+}
+
+// names are what a process may be called.
+var names = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
+
+// processes is what a configuration says of this process among others.
+func (c config) processes(cfg *cloud.Config) (err error) {
+	if cfg.Roles, err = cloud.ParseRoles(c.Role); err != nil {
+		return bad("role", "", "%w", err)
+	}
+	has := func(r cloud.Role) bool { return slices.Contains(cfg.Roles, r) }
+	cfg.QueueURL, cfg.Advertise, cfg.BoardURLs, cfg.Name = c.Queue, c.Advertise, c.BoardURLs, c.Name
+	if c.Queue == "" {
+		if err := cloud.CheckAlone(cfg.Roles); err != nil {
+			return bad("role", "", "%w", err)
+		}
+	} else if err := amqp.Check(c.Queue); err != nil {
+		return bad("queue", "", "%w", err)
+	}
+	if cfg.Name == "" && c.Queue != "" {
+		host, err := os.Hostname()
+		if cfg.Name = strings.ToLower(host); err != nil || !names.MatchString(cfg.Name) {
+			return bad("name", "give this process a name of its own with --name", "this host's name, %q, cannot be one", s4t.Line(host, 80))
+		}
+	}
+	if cfg.Name != "" && !names.MatchString(cfg.Name) {
+		return bad("name", "use up to 63 of a-z, 0-9, - and .", "%q is not a name", cfg.Name)
+	}
+	if cfg.Name != "" {
+		cfg.WAMPAgent, cfg.TunnelAgent = s4t.AgentID(string(cloud.WAMPAgent)+"-"+cfg.Name), s4t.AgentID(string(cloud.TunnelAgent)+"-"+cfg.Name)
+	}
+	if has(cloud.Conductor) && !has(cloud.WAMPAgent) && len(c.BoardURLs) == 0 && c.Queue != "" {
+		return bad("board_urls", "name the URLs of WAMP agents with --board-url", "boards have no session with this process, and need to be told where")
+	}
+	if !has(cloud.Conductor) {
+		if c.Database != "" {
+			return bad("database", "leave it out, or add the role conductor", "only a conductor has a database")
+		}
+		cfg.Data, cfg.Database = "", "" // a conductor has the CA, too
+	}
+	return nil
 }
 
 // cloud is what the keys of a table tls ask for, where host is listened on.

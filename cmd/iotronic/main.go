@@ -155,6 +155,9 @@ func newConfigCommand() *cobra.Command {
 // checkCertificate looks at the certificate's files, and at the boards where the
 // database can be read; where not it says so.
 func checkCertificate(cmd *cobra.Command, settings cloud.Config) error {
+	if settings.Database == "" { // the conductors' configuration is what counts
+		return cloud.Check(cmd.Context(), settings, nil)
+	}
 	db, err := store.OpenToRead(cmd.Context(), settings.Database)
 	if err != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "iotronic: not looked at whether boards trust the certificate: %v\n", err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/cloud"
+	"github.com/stack4things/s4t/queue/amqp"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/unit"
 )
@@ -228,7 +229,7 @@ func serviceUnit(file, manager string) (u unit.Unit, data string, err error) {
 		Capabilities: []string{"CAP_NET_BIND_SERVICE", "CAP_NET_ADMIN", "CAP_NET_RAW"}, TUN: true,
 		Files: 262144, Hopeless: []string{fmt.Sprint(exitUsage)},
 	}
-	for _, f := range []string{file, cfg.TLS.Cert, cfg.TLS.Key, cfg.TLS.CA, cfg.TLS.NextCA} {
+	for _, f := range append([]string{file, cfg.TLS.Cert, cfg.TLS.Key, cfg.TLS.CA, cfg.TLS.NextCA}, amqp.Files(cfg.Queue)...) {
 		if filepath.IsAbs(f) {
 			s.Reads = append(s.Reads, f)
 		}

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -30,10 +31,13 @@ func newServeCommand() *cobra.Command {
 		Long: "Run the cloud until SIGTERM. When everything is up, one line `ready URL` is printed on standard output;\n" +
 			"the log goes to standard error. The first start makes DIR/ca.pem, the project default, and the user admin\n" +
 			"with the context DIR/admin.toml for s4t.\n\n" +
+			"With --queue it is one of several processes: see docs/operators.md. Only those with the role conductor have a\n" +
+			"database and a data directory.\n\n" +
 			"SIGHUP has it read the configuration and the certificates again: the keys of [tls] but tls.mode and\n" +
 			"tls.trusted_proxy, and log_level. Sessions go on. The log says what needs a restart.",
 		Example: "  iotronic serve\n" +
 			"  iotronic serve --data /var/lib/iotronic --listen 0.0.0.0:8812 --url https://cloud.example.org:8812\n" +
+			"  iotronic serve --role wamp-agent --name a --queue amqps://mq.example.org/ --listen 0.0.0.0:8812 --url https://a.example.org:8812\n" +
 			"  s4t --context-file iotronic-data/admin.toml board list",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,6 +58,11 @@ func newServeCommand() *cobra.Command {
 				set("listen", &cfg.Listen, flags.Listen)
 				set("url", &cfg.URL, flags.URL)
 				set("role", &cfg.Role, flags.Role)
+				set("name", &cfg.Name, flags.Name)
+				set("advertise", &cfg.Advertise, flags.Advertise)
+				if cmd.Flags().Changed("board-url") {
+					cfg.BoardURLs = flags.BoardURLs
+				}
 				set("database", &cfg.Database, flags.Database)
 				set("queue", &cfg.Queue, flags.Queue)
 				set("public-ports", &cfg.PublicPorts, flags.PublicPorts)
@@ -83,8 +92,11 @@ func newServeCommand() *cobra.Command {
 	f.StringVar(&flags.Listen, "listen", def.Listen, "`ADDR:PORT` of the one HTTPS port; public ports bind to ADDR too")
 	f.StringVar(&flags.URL, "url", "", "what others are told: https://NAME:PORT (default: made from --listen)")
 	f.StringVar(&flags.Role, "role", def.Role, "`ROLES` of this process: all, or some of api, conductor, wamp-agent and tunnel-agent with commas between them")
-	f.StringVar(&flags.Database, "database", "", "`URL` of the database (default: SQLite in the data directory)")
-	f.StringVar(&flags.Queue, "queue", "", "`URL` of the message queue (default: in-process)")
+	f.StringVar(&flags.Name, "name", "", "`NAME` of this process, which no other with the same role has (default with --queue: the host's)")
+	f.StringVar(&flags.Advertise, "advertise", "", "`URL` that boards reach the agents of this process at (default: --url)")
+	f.StringArrayVar(&flags.BoardURLs, "board-url", nil, "`URL` of a WAMP agent that boards are told; repeatable, of a conductor (default: --url)")
+	f.StringVar(&flags.Database, "database", "", "`URL` of the database, of a conductor (default: SQLite in the data directory)")
+	f.StringVar(&flags.Queue, "queue", "", "`URL` of RabbitMQ, amqps://USER:PASSWORD@HOST/VHOST?cacertfile=FILE, that all processes share (default: inside the process)")
 	f.StringVar(&flags.PublicPorts, "public-ports", def.PublicPorts, "`FROM-TO` for exposed services")
 	f.StringVar(&flags.PublicListen, "public-listen", "", "`ADDR` that public ports bind to (default: that of --listen)")
 	f.StringVar(&flags.TLS.Mode, "tls", def.TLS.Mode, "`MODE`: on, or off; off serves plain HTTP for a reverse proxy that ends TLS")
@@ -136,6 +148,7 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger, r *
 	if err != nil {
 		return err
 	}
+	conducts := slices.Contains(settings.Roles, cloud.Conductor)
 	settings.Version, settings.Log = version, log
 	settings.Bootstrap = func(ctx context.Context, id *identity.Identity, url string, trust wire.Trust) error {
 		return admitAdmin(ctx, id, filepath.Join(cfg.Data, "admin.toml"), url, trust)
@@ -144,11 +157,13 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger, r *
 	if err != nil {
 		return err
 	}
-	unlock, err := openDataDir(cfg.Data)
-	if err != nil {
-		return err
+	if conducts { // nobody else keeps anything
+		unlock, err := openDataDir(cfg.Data)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 	}
-	defer unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	close(ended)
