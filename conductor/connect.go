@@ -23,6 +23,10 @@ const (
 	// to come a second; few come at once.
 	maxReturn  = time.Minute
 	returnRate = 250
+
+	// refreshRate is how many boards a second ask for their desired state though nobody
+	// woke them. A wake-up that was lost is not what they look for: who lags is woken again.
+	refreshRate = 10
 )
 
 // connecting is a board that begins a session.
@@ -173,13 +177,14 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 	if err != nil {
 		return err
 	}
-	within, err := ch.returnWithin()
+	n, err := ch.c.fleet.boards(ch.Tx, ch.now)
 	for _, id := range begun {
 		b, w := at[id], &out[welcome[id]].reply
 		if g, grew := ch.generations[boardOf(id)]; grew {
 			b.Generation = g
 		}
-		w.Desired, w.ReturnWithin = ch.c.desiredOf(*b, wanted[id], ch.now), within
+		w.Desired = ch.c.desiredOf(*b, wanted[id], ch.now)
+		w.ReturnWithin, w.Refresh = returnWithin(n), time.Duration(n)*time.Second/refreshRate
 	}
 	return err
 }
@@ -189,6 +194,13 @@ type fleet struct {
 	mu sync.Mutex // guards the fields below
 	n  int
 	at time.Time
+}
+
+// last returns how many there were when it was last looked; 0: nobody has.
+func (f *fleet) last() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.n
 }
 
 // boards returns how many there are, or were a moment ago.
@@ -208,14 +220,13 @@ func (f *fleet) boards(tx *store.Tx, now time.Time) (int, error) {
 	return n, err
 }
 
-// returnWithin is what boards are told of how to come back: so many that they
+// returnWithin is what n boards are told of how to come back: so many that they
 // would meet are asked to spread their return.
-func (ch *change) returnWithin() (time.Duration, error) {
-	n, err := ch.c.fleet.boards(ch.Tx, ch.now)
+func returnWithin(n int) time.Duration {
 	if n < returnRate {
-		return 0, err
+		return 0
 	}
-	return min(time.Duration(n)*time.Second/returnRate, maxReturn), err
+	return min(time.Duration(n)*time.Second/returnRate, maxReturn)
 }
 
 // began says what follows from a session that a board began.
