@@ -23,7 +23,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-scale lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -119,6 +119,10 @@ bench-commands:
 bench-state:
 	@scripts/deps state
 	$(GO) run ./bench/state -base '$(BASE)' $(BENCH)
+
+## bench-connects: how many boards begin sessions in a second, on SQLite and PostgreSQL
+bench-connects:
+	$(GO) test -run '^$$' -bench Connects -benchtime 20x ./conductor
 
 ## bench-scale: how many boards one cloud takes, beside the build of the commit BASE; writes docs/performance-scale.md
 bench-scale:

@@ -114,8 +114,7 @@ func (ch *change) assess() error {
 		return err
 	}
 	clear(ch.heard)
-	slices.Sort(ids)
-	for _, id := range slices.Compact(ids) {
+	for _, id := range ids {
 		if err := ch.assessOne(id, false); err != nil {
 			return err
 		}

@@ -63,6 +63,7 @@ type Conductor struct {
 	commandLookups   *gather[commandLookup, foundCommand]
 	records          *gather[runRecord, recordedRun]
 	healths          *gather[wire.HealthReport, wire.Empty]
+	later            *laterHealths
 	codes            codes
 	settles          settles
 }
@@ -110,7 +111,7 @@ func New(cfg Config) (*Conductor, error) {
 		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
 		upkept: upkept{holder: s4t.NewID()}, questions: newQuestions(maxQuestions), pinQuestions: newQuestions(maxPinQuestions),
 		commandQuestions: newQuestions(maxCommandQuestions), fleetRuns: newQuestions(maxFleetRuns), codes: newCodes(), settles: newSettles(),
-		bundleReads: newQuestions(maxBundleReads),
+		bundleReads: newQuestions(maxBundleReads), later: newLaterHealths(),
 	}
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.reports = &gather[wire.BoardReport, wire.Empty]{run: c.boardReports}
@@ -237,6 +238,7 @@ func (c *Conductor) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { c.tellNews(ctx); return nil })
 	group.Go(func() error { c.noteSteps(ctx); return nil })
+	group.Go(func() error { c.writeHealths(ctx); return nil })
 	group.Go(func() error { c.keepUp(ctx); return nil })
 	for range settlers {
 		group.Go(func() error { c.settleBoards(ctx); return nil })

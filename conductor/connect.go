@@ -23,6 +23,10 @@ const (
 	// to come a second; few come at once.
 	maxReturn  = time.Minute
 	returnRate = 250
+
+	// refreshRate is how many boards a second ask for their desired state though nobody
+	// woke them. A wake-up that was lost is not what they look for: who lags is woken again.
+	refreshRate = 10
 )
 
 // connecting is a board that begins a session.
@@ -50,7 +54,6 @@ func (c *Conductor) boardConnected(ctx context.Context, req wire.BoardConnected)
 		}
 		if w.rival == nil {
 			c.noteStep(note{board: req.Board, generation: w.Desired.Generation, told: w.Desired.Time, received: w.Desired.Time})
-			c.settleLater(req.Board)
 			return w.BoardWelcome, nil
 		}
 		if c.answers(ctx, *w.rival) {
@@ -72,6 +75,7 @@ func (c *Conductor) beginSessions(ctx context.Context, reqs []connecting) []outc
 		return ch.beginSessions(reqs, out)
 	})
 	if err == nil {
+		c.settleBegun(ctx, reqs, out)
 		return out
 	}
 	for i := range reqs {
@@ -82,6 +86,24 @@ func (c *Conductor) beginSessions(ctx context.Context, reqs []connecting) []outc
 		}
 	}
 	return out
+}
+
+// settleBegun has open commands settled with those of the boards that have some,
+// now that their sessions have begun: nearly all have none.
+func (c *Conductor) settleBegun(ctx context.Context, reqs []connecting, out []outcome[welcomed]) {
+	var begun []s4t.BoardID
+	for i, o := range out {
+		if o.err == nil && o.reply.rival == nil {
+			begun = append(begun, reqs[i].Board)
+		}
+	}
+	open, err := view(ctx, c, func(tx *store.Tx) ([]s4t.BoardID, error) { return tx.BoardsWithRuns(begun) })
+	if err != nil {
+		open = begun // each is looked at by itself
+	}
+	for _, id := range open {
+		c.settleLater(id)
+	}
 }
 
 // beginSessions is that transaction. An answer that is an error is one board's
@@ -106,6 +128,7 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 	}
 	agents := map[s4t.AgentID]store.Agent{}
 	welcome := map[s4t.BoardID]int{} // which of the requests a board is welcomed for: the last
+	began := map[s4t.BoardID]began{}
 	for i, r := range reqs {
 		b, op := at[r.Board], connectOp(r.Board)
 		a, known := agents[r.Agent]
@@ -136,30 +159,32 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 		if err := ch.returns(&k, *b, r.BoardConnected); err != nil {
 			return err
 		}
-		if err := ch.beginSession(b, r.BoardConnected); err != nil {
-			return err
-		}
+		began[b.ID] = ch.beginSession(b, r.BoardConnected, began[b.ID])
 		out[i].reply.Epoch = b.Epoch
 		welcome[b.ID] = i
 	}
 	if err := ch.PutOutages(k.ended); err != nil {
 		return err
 	}
+	begun := slices.DeleteFunc(slices.Compact(ids), func(id s4t.BoardID) bool { _, ok := welcome[id]; return !ok })
+	if err := ch.writeSessions(begun, at, began); err != nil {
+		return err
+	}
 	if err := ch.apply(); err != nil { // the boards are welcomed with what they should have now
 		return err
 	}
-	begun := slices.DeleteFunc(slices.Compact(ids), func(id s4t.BoardID) bool { _, ok := welcome[id]; return !ok })
 	wanted, err := ch.RealizationsOfHolders(begun)
 	if err != nil {
 		return err
 	}
-	within, err := ch.returnWithin()
+	n, err := ch.c.fleet.boards(ch.Tx, ch.now)
 	for _, id := range begun {
 		b, w := at[id], &out[welcome[id]].reply
 		if g, grew := ch.generations[boardOf(id)]; grew {
 			b.Generation = g
 		}
-		w.Desired, w.ReturnWithin = ch.c.desiredOf(*b, wanted[id], ch.now), within
+		w.Desired = ch.c.desiredOf(*b, wanted[id], ch.now)
+		w.ReturnWithin, w.Refresh = returnWithin(n), time.Duration(n)*time.Second/refreshRate
 	}
 	return err
 }
@@ -169,6 +194,13 @@ type fleet struct {
 	mu sync.Mutex // guards the fields below
 	n  int
 	at time.Time
+}
+
+// last returns how many there were when it was last looked; 0: nobody has.
+func (f *fleet) last() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.n
 }
 
 // boards returns how many there are, or were a moment ago.
@@ -188,41 +220,80 @@ func (f *fleet) boards(tx *store.Tx, now time.Time) (int, error) {
 	return n, err
 }
 
-// returnWithin is what boards are told of how to come back: so many that they
+// returnWithin is what n boards are told of how to come back: so many that they
 // would meet are asked to spread their return.
-func (ch *change) returnWithin() (time.Duration, error) {
-	n, err := ch.c.fleet.boards(ch.Tx, ch.now)
+func returnWithin(n int) time.Duration {
 	if n < returnRate {
-		return 0, err
+		return 0
 	}
-	return min(time.Duration(n)*time.Second/returnRate, maxReturn), err
+	return min(time.Duration(n)*time.Second/returnRate, maxReturn)
 }
 
-// beginSession writes a new session of a board.
-func (ch *change) beginSession(b *store.Board, req wire.BoardConnected) error {
-	if b.Status != s4t.BoardOnline && b.Ended == store.EndedNot || b.Instance != req.Instance {
-		// What an earlier lightning-rod had is gone. One whose agent went says itself
-		// what it still has.
-		if _, err := ch.silent(boardOf(b.ID), wire.MaxResources); err != nil {
-			return err
-		}
-	}
+// began says what follows from a session that a board began.
+type began struct {
+	first bool // it never had one
+	anew  bool // what it had is gone
+	says  bool // it says something else of itself than before
+}
+
+// beginSession makes a new session of a board; was is what follows from one that
+// it began a moment ago. Nothing is written yet.
+func (ch *change) beginSession(b *store.Board, req wire.BoardConnected, was began) began {
+	was.first = was.first || b.Status == s4t.BoardRegistered
+	// What an earlier lightning-rod had is gone. One whose agent went says itself
+	// what it still has.
+	was.anew = was.anew || b.Status != s4t.BoardOnline && b.Ended == store.EndedNot || b.Instance != req.Instance
 	if b.Status != s4t.BoardOnline {
 		ch.boardEvent("board.online", *b, "")
 	} else { // who watches its pins asks again
 		ch.boardEvent("board.online", *b, "in a new session")
 	}
-	first := b.Status == s4t.BoardRegistered
 	b.Epoch++
 	b.Ended = store.EndedNot
 	b.Status, b.WAMPAgent, b.Incarnation, b.Instance, b.ReportSeq = s4t.BoardOnline, req.Agent, req.Incarnation, req.Instance, 0
 	b.LastSeen = &ch.now
 	ch.heard[string(b.ID)] = true
-	if err := ch.SetPresence(*b); err != nil {
+	if info := req.Info.Clamp(); !reflect.DeepEqual(info, b.Info) {
+		b.Info, was.says = info, true
+	}
+	return was
+}
+
+// writeSessions writes the sessions that boards began, whose ids are sorted: as many
+// at once as can be. What is left to do for one is done for few.
+func (ch *change) writeSessions(begun []s4t.BoardID, at map[s4t.BoardID]*store.Board, began map[s4t.BoardID]began) error {
+	boards := make([]store.Board, len(begun))
+	var anew []s4t.BoardID
+	for i, id := range begun {
+		boards[i] = *at[id]
+		if began[id].anew {
+			anew = append(anew, id)
+		}
+	}
+	said, err := ch.SaidByHolders(anew)
+	if err != nil {
 		return err
 	}
-	if info := req.Info.Clamp(); !reflect.DeepEqual(info, b.Info) {
-		b.Info = info
+	for _, id := range anew {
+		if _, err := ch.hear(boardOf(id), said[id], nil); err != nil {
+			return err
+		}
+	}
+	if err := ch.SetPresences(boards); err != nil {
+		return err
+	}
+	for _, id := range begun {
+		if err := ch.arrive(at[id], began[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// arrive writes what a board says that has begun a session, and places it where it
+// has no place yet.
+func (ch *change) arrive(b *store.Board, began began) error {
+	if began.says {
 		if err := ch.SetBoardSays(*b); err != nil {
 			return err
 		}
@@ -231,12 +302,12 @@ func (ch *change) beginSession(b *store.Board, req wire.BoardConnected) error {
 		if _, err := ch.placeBoard("", b); err != nil && s4t.KindOf(err) != s4t.Unavailable {
 			return err
 		}
-	} else if first {
+	} else if began.first {
 		if err := ch.wantStreams(*b); err != nil {
 			return err
 		}
 	}
-	if first {
+	if began.first {
 		return ch.attach(*b)
 	}
 	return nil

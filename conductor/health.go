@@ -14,6 +14,9 @@ import (
 
 // boardHealth takes how a board is, as it says.
 func (c *Conductor) boardHealth(ctx context.Context, req wire.HealthReport) (wire.Empty, error) {
+	if c.healthWait() > 0 && c.later.put(req) {
+		return wire.Empty{}, nil
+	}
 	return c.healths.do(ctx, req)
 }
 
@@ -49,6 +52,9 @@ func (ch *change) takeHealths(reqs []wire.HealthReport, out []outcome[wire.Empty
 	slices.Sort(ids)
 	boards, err := ch.LockedBoards(ids)
 	if err != nil {
+		return err
+	}
+	if _, err := ch.c.fleet.boards(ch.Tx, ch.now); err != nil { // see healthWait
 		return err
 	}
 	at := map[s4t.BoardID]*store.Board{}

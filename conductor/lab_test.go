@@ -19,16 +19,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/internal/pgtest"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // lab is a conductor on a real queue and a real database, with fake agents.
 type lab struct {

@@ -191,7 +191,11 @@ func (c *Conductor) boardReport(ctx context.Context, req wire.BoardReport) (wire
 		if err != nil {
 			return err
 		}
-		return ch.takeReport(b, rows, req)
+		says, err := ch.takeReport(&b, rows, req)
+		if err != nil || !says {
+			return err
+		}
+		return ch.SetPresence(b)
 	})
 }
 
@@ -219,20 +223,28 @@ func (c *Conductor) boardReports(ctx context.Context, reqs []wire.BoardReport) [
 		for i, r := range reqs {
 			last[r.Board] = i
 		}
+		at := map[s4t.BoardID]store.Board{}
+		for _, b := range boards {
+			at[b.ID] = b
+		}
+		var told []store.Board
 		for i, r := range reqs {
-			at := slices.IndexFunc(boards, func(b store.Board) bool { return b.ID == r.Board })
+			b, there := at[r.Board]
 			switch {
-			case at < 0:
+			case !there:
 				out[i].err = s4t.Errorf(s4t.NotFound, "take the report of a board", "", "it does not exist")
 			case last[r.Board] == i:
-				if err := ch.takeReport(boards[at], rows[r.Board], r); s4t.KindOf(err) == s4t.Conflict {
+				says, err := ch.takeReport(&b, rows[r.Board], r)
+				if s4t.KindOf(err) == s4t.Conflict {
 					out[i].err = err
 				} else if err != nil {
 					return err
+				} else if says {
+					told = append(told, b)
 				}
 			}
 		}
-		return nil
+		return ch.SetPresences(told)
 	})
 	for i := range reqs {
 		if err != nil && len(reqs) == 1 {
@@ -244,40 +256,41 @@ func (c *Conductor) boardReports(ctx context.Context, reqs []wire.BoardReport) [
 	return out
 }
 
-// takeReport takes one; rows are what is wanted of the board, which is locked.
-func (ch *change) takeReport(b store.Board, rows []store.Realization, req wire.BoardReport) error {
-	if err := current(fmt.Sprintf("take the report of board %q", b.ID), &b, req.Epoch); err != nil || req.Seq != 0 && req.Seq < b.ReportSeq {
-		return err // one that was overtaken says nothing
+// takeReport takes one; rows are what is wanted of the board, which is locked. says
+// is whether its presence is another now, which the caller writes.
+func (ch *change) takeReport(b *store.Board, rows []store.Realization, req wire.BoardReport) (says bool, err error) {
+	if err := current(fmt.Sprintf("take the report of board %q", b.ID), b, req.Epoch); err != nil || req.Seq != 0 && req.Seq < b.ReportSeq {
+		return false, err // one that was overtaken says nothing
 	}
 	if _, err := ch.hear(boardOf(b.ID), rows, req.Resources); err != nil {
-		return err
+		return false, err
 	}
 	if req.Recovered != "" {
-		ch.boardEvent("board.recovered", b, s4t.Line(req.Recovered, wire.MaxProblem))
+		ch.boardEvent("board.recovered", *b, s4t.Line(req.Recovered, wire.MaxProblem))
 	}
 	heard := func() bool { return ch.heard[string(b.ID)] }
-	says := b.Info
+	info := b.Info
 	if req.Info != nil {
-		says = req.Info.Clamp()
+		info = req.Info.Clamp()
 	}
-	if problems := boundProblems(req.Problems); !slices.Equal(b.Problems, problems) || !reflect.DeepEqual(b.Info, says) {
-		b.Info, b.Problems, ch.heard[string(b.ID)] = says, problems, true
-		if err := ch.SetBoardSays(b); err != nil {
-			return err
+	if problems := boundProblems(req.Problems); !slices.Equal(b.Problems, problems) || !reflect.DeepEqual(b.Info, info) {
+		b.Info, b.Problems, ch.heard[string(b.ID)] = info, problems, true
+		if err := ch.SetBoardSays(*b); err != nil {
+			return false, err
 		}
 	}
 	if applied := min(req.Generation, b.Generation); applied != b.AppliedGeneration {
 		b.AppliedGeneration, ch.heard[string(b.ID)] = applied, true
 	} else if req.Seq <= b.ReportSeq && !heard() {
-		return nil
+		return false, nil
 	}
 	if heard() && !req.Received.IsZero() {
 		if err := ch.noteAwaits(note{board: b.ID, generation: b.AppliedGeneration, told: req.Told, received: req.Received}); err != nil {
-			return err
+			return false, err
 		}
 	}
 	b.ReportSeq, b.LastSeen = req.Seq, &ch.now
-	return ch.SetPresence(b)
+	return true, nil
 }
 
 // boundProblems keeps at most 16 lines of at most 255 bytes.

@@ -16,10 +16,11 @@ import (
 
 const (
 	upkeepLease  = "upkeep"
-	leaseTime    = 10 * time.Second // after that another conductor takes over
-	wakeAgain    = 5 * time.Second  // how long who lags may do so before it is woken again
-	trimInterval = time.Minute      // how often the history of projects is cut to their shares
-	batch        = 200              // boards or objects that one transaction changes: others have their turn in between
+	leaseTime    = 4 * time.Second // after that another conductor takes over: within 5 s, as each looks every second
+	renewLease   = 1500 * time.Millisecond
+	wakeAgain    = 5 * time.Second // how long who lags may do so before it is woken again
+	trimInterval = time.Minute     // how often the history of projects is cut to their shares
+	batch        = 200             // boards or objects that one transaction changes: others have their turn in between
 )
 
 // upkept is what the upkeep of this process remembers. Nothing in it must be
@@ -67,7 +68,7 @@ func (c *Conductor) endLease(ctx context.Context) {
 // the lease where that is due.
 func (c *Conductor) leads(ctx context.Context, now time.Time) (bool, error) {
 	u := &c.upkept
-	if !u.renew.IsZero() && now.Before(u.renew) && u.renew.Sub(now) <= leaseTime {
+	if !u.renew.IsZero() && now.Before(u.renew) && u.renew.Sub(now) <= renewLease {
 		return true, nil
 	}
 	free, err := view(ctx, c, func(tx *store.Tx) (bool, error) {
@@ -87,7 +88,7 @@ func (c *Conductor) leads(ctx context.Context, now time.Time) (bool, error) {
 		u.renew = time.Time{}
 		return false, err
 	}
-	u.renew = now.Add(leaseTime / 2)
+	u.renew = now.Add(renewLease)
 	return true, nil
 }
 
@@ -96,6 +97,7 @@ func (c *Conductor) leads(ctx context.Context, now time.Time) (bool, error) {
 func (c *Conductor) upkeep(ctx context.Context) {
 	c.upkept.mu.Lock()
 	defer c.upkept.mu.Unlock()
+	began := time.Now()
 	now, err := view(ctx, c, func(tx *store.Tx) (time.Time, error) { return tx.Now(), nil })
 	led := !c.upkept.renew.IsZero()
 	var leads bool
@@ -149,6 +151,9 @@ func (c *Conductor) upkeep(ctx context.Context) {
 	} {
 		if !r.due || ctx.Err() != nil {
 			continue
+		}
+		if leads, err := c.leads(ctx, now.Add(time.Since(began))); err != nil || !leads { // a round may take long
+			return
 		}
 		if err := r.do(ctx); err != nil && ctx.Err() == nil {
 			c.cfg.Log.Warn("upkeep goes on later", "what", r.what, "err", err)

@@ -20,6 +20,7 @@ import (
 
 const (
 	refreshInterval = time.Minute            // desired state is asked for even if no wake-up came
+	maxRefresh      = 4 * time.Hour          // the longest that the cloud may make of it
 	reportDelay     = 250 * time.Millisecond // how long a report waits for what is on its way
 	retryCall       = time.Second            // after a call that failed while the session lives
 )

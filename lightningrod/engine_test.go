@@ -24,6 +24,7 @@ import (
 type fakeCloud struct {
 	mu      sync.Mutex
 	desired wire.BoardDesired
+	refresh time.Duration // of the welcome
 	epoch   int64
 	refuse  error            // of connected
 	fails   map[string]error // by procedure, once
@@ -56,7 +57,7 @@ func (c *fakeCloud) Call(_ context.Context, procedure string, arg, reply any) er
 			return c.refuse
 		}
 		c.info = arg.(wire.BoardConnected).Info
-		answer = wire.BoardWelcome{Epoch: c.epoch, Desired: c.desired}
+		answer = wire.BoardWelcome{Epoch: c.epoch, Desired: c.desired, Refresh: c.refresh}
 	case wamp.Desired:
 		answer = c.desired
 	case wamp.Report:
@@ -194,6 +195,31 @@ func TestLostWakeUpCostsADelayOnly(t *testing.T) {
 		synctest.Wait()
 		if want := []int64{4, 5}; !slices.Equal(ready(), want) {
 			t.Errorf("ready lines %v, want %v", ready(), want)
+		}
+	})
+}
+
+// TestACloudOfManyBoardsIsAskedSeldom: as often as its welcome says.
+func TestACloudOfManyBoardsIsAskedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud(testDesired(4))
+		c.refresh = time.Hour
+		e, ready := engineFor(t, noDialer{}, always(c))
+		stop := run(t, e)
+		defer stop()
+		synctest.Wait()
+		c.mu.Lock()
+		c.desired = testDesired(5)
+		c.mu.Unlock()
+		for _, step := range []struct {
+			wait time.Duration
+			want []int64
+		}{{30 * time.Minute, []int64{4}}, {time.Hour, []int64{4, 5}}} {
+			time.Sleep(step.wait)
+			synctest.Wait()
+			if !slices.Equal(ready(), step.want) {
+				t.Errorf("after %v: ready lines %v, want %v", step.wait, ready(), step.want)
+			}
 		}
 	})
 }

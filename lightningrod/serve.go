@@ -117,7 +117,7 @@ func (e *Engine) serve(ctx context.Context, c cloud, w wire.BoardWelcome, info s
 		return err
 	}
 	s := serving{engine: e, cloud: c, epoch: w.Epoch, info: info}
-	refresh := time.NewTicker(jitter(refreshInterval))
+	refresh := time.NewTicker(jitter(min(max(refreshInterval, w.Refresh), maxRefresh)))
 	defer refresh.Stop()
 	again := time.NewTimer(0) // when to look at the report again
 	defer again.Stop()

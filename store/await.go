@@ -71,25 +71,17 @@ func (tx *Tx) Awaits(op s4t.OperationID) ([]Await, error) {
 }
 
 // OperationsAwaiting returns the running operations that wait for something of
-// holders, or of a board among them being online. One may come twice.
+// holders, or of a board among them being online.
 func (tx *Tx) OperationsAwaiting(holders ...string) ([]s4t.OperationID, error) {
-	all := []s4t.OperationID{}
-	for part := range slices.Chunk(holders, chunk) {
-		args := make([]any, 0, 2*len(part))
-		for range 2 {
-			for _, h := range part {
-				args = append(args, h)
-			}
-		}
-		in := rowsOf(1, len(part))
-		found, err := many(tx, "list the operations that wait for holders", value[s4t.OperationID],
-			`SELECT operation FROM awaits WHERE holder IN `+in+` UNION SELECT operation FROM awaits WHERE board IN `+in+` ORDER BY 1`, args...)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
+	const op = "list the operations that wait for holders"
+	all, err := manyIn(tx, op, value[s4t.OperationID], `SELECT DISTINCT operation FROM awaits WHERE holder IN `, nil, holders, ``)
+	if err != nil {
+		return nil, err
 	}
-	return all, nil
+	online, err := manyIn(tx, op, value[s4t.OperationID], `SELECT DISTINCT operation FROM awaits WHERE board IN `, nil, holders, ``)
+	all = append(all, online...)
+	slices.Sort(all)
+	return slices.Compact(all), err
 }
 
 // NoteAwaits records when a board was told of a generation, or received it,

@@ -161,8 +161,22 @@ func (tx *Tx) updateBoard(b Board, set string, args ...any) error {
 func (tx *Tx) SetPresence(b Board) error {
 	_, err := tx.exec(fmt.Sprintf("record the presence of board %q", b.Name),
 		`UPDATE presence SET status = ?, epoch = ?, applied = ?, report_seq = ?, wamp_agent = ?, incarnation = ?, instance = ?, seen_at = ? WHERE board = ?`,
-		b.Status, b.Epoch, b.AppliedGeneration, b.ReportSeq, b.WAMPAgent, b.Incarnation, b.Instance, microsOrNull(b.LastSeen), b.ID)
+		append(b.presence(), b.ID)...)
 	return err
+}
+
+// presence are the values of a session.
+func (b Board) presence() []any {
+	return []any{b.Status, b.Epoch, b.AppliedGeneration, b.ReportSeq, b.WAMPAgent, b.Incarnation, b.Instance, microsOrNull(b.LastSeen)}
+}
+
+// SetPresences does what SetPresence does, for boards that are locked (see
+// [Tx.LockedBoards]): so their rows are there, and none is inserted.
+func (tx *Tx) SetPresences(boards []Board) error {
+	return insert(tx, "record the presence of boards", `INSERT INTO presence (status, epoch, applied, report_seq, wamp_agent, incarnation, instance, seen_at, board, generation) VALUES `,
+		boards, func(b Board) []any { return append(b.presence(), b.ID, b.Generation) },
+		` ON CONFLICT (board) DO UPDATE SET status = excluded.status, epoch = excluded.epoch, applied = excluded.applied, report_seq = excluded.report_seq,
+			wamp_agent = excluded.wamp_agent, incarnation = excluded.incarnation, instance = excluded.instance, seen_at = excluded.seen_at`)
 }
 
 // Woken is who is to be told of a generation of a board's desired state.

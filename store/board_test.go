@@ -512,3 +512,35 @@ func TestSessionsEndWithTheirAgent(t *testing.T) {
 		}
 	})
 }
+
+// TestPresencesAreWrittenTogether: what SetPresence writes of one board, of as many as
+// a statement takes and more, and nothing of others.
+func TestPresencesAreWrittenTogether(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		w := newWorld(t, db)
+		at := time.UnixMicro(1_000_000).UTC()
+		boards := []Board{w.one, w.two}
+		for i := range boards {
+			b := &boards[i]
+			b.Status, b.Epoch, b.AppliedGeneration, b.ReportSeq, b.WAMPAgent, b.Incarnation, b.Instance, b.LastSeen = s4t.BoardOnline, int64(7+i), 3, 2, "w1", "x", "y", &at
+		}
+		write(t, db, func(tx *Tx) error {
+			ids := []s4t.BoardID{w.one.ID, w.two.ID}
+			slices.Sort(ids)
+			if _, err := tx.LockedBoards(ids); err != nil {
+				return err
+			}
+			return errors.Join(tx.SetPresences(nil), tx.SetPresences(boards))
+		})
+		view(t, db, func(tx *Tx) error {
+			for _, want := range boards {
+				got, err := tx.Board(want.ID)
+				same(t, "epoch", got.Epoch, err, want.Epoch)
+				same(t, "generation", got.Generation, err, int64(1))
+				same(t, "seen", *got.LastSeen, err, at)
+				same(t, "instance", got.Instance, err, "y")
+			}
+			return nil
+		})
+	})
+}

@@ -53,6 +53,11 @@ const synchronous = "FULL"
 // maxReaders bounds SQLite's read connections; each costs some 100 KB.
 const maxReaders = 4
 
+// idleTransaction is after how long PostgreSQL ends a transaction whose process does
+// not go on, and with it the locks that it holds: a process that was stopped (SIGSTOP, a
+// machine that is suspended) holds nobody up for longer.
+const idleTransaction = "15s"
+
 // Open opens the database, makes it where it does not exist (SQLite), and
 // brings its schema up to date. The caller closes it.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
@@ -120,7 +125,10 @@ func (db *DB) openPostgres(url string) error {
 	if err != nil { // its text could show the password
 		return s4t.Errorf(s4t.Invalid, "open the database", "use postgres://USER:PASSWORD@HOST/NAME", "its URL is not understood")
 	}
-	db.write = stdlib.OpenDB(*cfg)
+	db.write = stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "SET idle_in_transaction_session_timeout = '"+idleTransaction+"'")
+		return err
+	}))
 	db.write.SetMaxOpenConns(16)
 	db.write.SetMaxIdleConns(16)
 	db.write.SetConnMaxIdleTime(5 * time.Minute)

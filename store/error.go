@@ -77,7 +77,7 @@ func mapError(op string, err error) error {
 			conflict = &constraint{columns: postgresColumns(pe), err: err}
 		case "23503": // foreign_key_violation
 			conflict = &constraint{foreign: true, err: err}
-		case "40001", "40P01": // serialization_failure, deadlock_detected
+		case "40001", "40P01", "25P02", "25P03": // serialization_failure, deadlock_detected, in_failed_sql_transaction, idle_in_transaction_session_timeout: nothing was committed
 			return &s4t.Error{Op: op, Kind: s4t.Unavailable, Msg: "the database is busy", Hint: "try again", Err: errors.Join(errRetry, err)}
 		case "53100": // disk_full
 			return diskFull(op, err)

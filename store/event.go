@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
 
 	"github.com/stack4things/s4t"
@@ -42,7 +41,7 @@ const opEvents = "record events"
 
 // maxInsertEvents bounds the events of one statement: an engine takes some
 // 32,000 placeholders.
-const maxInsertEvents = 1000
+const maxInsertEvents = 1024
 
 // eventsLock is the advisory lock of those who draw ids of events.
 const eventsLock = `pg_advisory_xact_lock(7348247)`
@@ -56,8 +55,10 @@ type statement struct {
 // eventStatements are those that append the events; each returns their ids.
 func (tx *Tx) eventStatements() []statement {
 	var all []statement
-	for events := range slices.Chunk(tx.events, maxInsertEvents) {
-		all = append(all, tx.eventStatement(events))
+	for events := tx.events; len(events) > 0; { // of a few lengths, as insert does it
+		n := powerOfTwo(min(len(events), maxInsertEvents))
+		all = append(all, tx.eventStatement(events[:n]))
+		events = events[n:]
 	}
 	return all
 }

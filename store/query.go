@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
+	"math/bits"
 	"reflect"
 	"slices"
 	"strconv"
@@ -76,7 +77,7 @@ func many[T any](tx *Tx, op string, scan func(scanner) (T, error), query string,
 }
 
 // chunk bounds the values of one statement: SQLite takes 32,766 parameters.
-const chunk = 200
+const chunk = 256
 
 // rowsOf returns the placeholders of n rows: "(?, ?), (?, ?)".
 func rowsOf(n, columns int) string {
@@ -95,9 +96,8 @@ func manyIn[T any, ID ~string](tx *Tx, op string, scan func(scanner) (T, error),
 			values = append(values, id)
 		}
 		n := len(part)
-		for n&(n-1) != 0 { // up to a power of two, with one that is there: a few statements serve every length
+		for ; n&(n-1) != 0; n++ { // up to a power of two, with one that is there: a few statements serve every length
 			values = append(values, part[len(part)-1])
-			n++
 		}
 		rows, err := many(tx, op, scan, query+rowsOf(1, n)+tail, values...)
 		if err != nil {
@@ -107,6 +107,9 @@ func manyIn[T any, ID ~string](tx *Tx, op string, scan func(scanner) (T, error),
 	}
 	return all, nil
 }
+
+// powerOfTwo is the greatest up to n, which is 1 at least.
+func powerOfTwo(n int) int { return 1 << (bits.Len(uint(n)) - 1) }
 
 // index returns where each of all is, by id, and the ids.
 func index[T any, ID comparable](all []T, id func(T) ID) (at map[ID]int, ids []ID) {
@@ -123,10 +126,7 @@ func index[T any, ID comparable](all []T, id func(T) ID) (at map[ID]int, ids []I
 // serve every length.
 func insert[T any](tx *Tx, op, query string, all []T, values func(T) []any, tail string) error {
 	for len(all) > 0 {
-		n := 1
-		for n*2 <= min(len(all), chunk) {
-			n *= 2
-		}
+		n := powerOfTwo(min(len(all), chunk))
 		var args []any
 		for _, v := range all[:n] {
 			args = append(args, values(v)...)

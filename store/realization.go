@@ -95,12 +95,8 @@ func (tx *Tx) RealizationsOfHolder(holder string) ([]Realization, error) {
 
 // RealizationsOfHolders returns it of several boards.
 func (tx *Tx) RealizationsOfHolders(holders []s4t.BoardID) (map[s4t.BoardID][]Realization, error) {
-	all := map[s4t.BoardID][]Realization{}
 	rows, err := manyIn(tx, "list what is wanted of boards", scanRealization, `SELECT `+realizationColumns+` FROM realizations WHERE gone = 0 AND holder IN `, nil, holders, ` ORDER BY holder, kind, object`)
-	for _, r := range rows {
-		all[s4t.BoardID(r.Holder)] = append(all[s4t.BoardID(r.Holder)], r)
-	}
-	return all, err
+	return byHolder(rows), err
 }
 
 // HeldInRange returns the realizations of a holder after one key, up to and
@@ -120,6 +116,21 @@ func (tx *Tx) HeldInRange(holder string, r wire.KeyRange) ([]Realization, error)
 func (tx *Tx) SaidByHolder(holder string, limit int) ([]Realization, error) {
 	return many(tx, "list what a holder said", scanRealization,
 		`SELECT `+realizationColumns+` FROM realizations WHERE holder = ? AND (up = 1 OR problem <> '') ORDER BY kind, object LIMIT ?`, holder, limit)
+}
+
+// SaidByHolders returns those of several boards.
+func (tx *Tx) SaidByHolders(holders []s4t.BoardID) (map[s4t.BoardID][]Realization, error) {
+	rows, err := manyIn(tx, "list what boards said", scanRealization, `SELECT `+realizationColumns+` FROM realizations WHERE (up = 1 OR problem <> '') AND holder IN `, nil, holders, ` ORDER BY holder, kind, object`)
+	return byHolder(rows), err
+}
+
+// byHolder are rows by their holders.
+func byHolder(rows []Realization) map[s4t.BoardID][]Realization {
+	all := map[s4t.BoardID][]Realization{}
+	for _, r := range rows {
+		all[s4t.BoardID(r.Holder)] = append(all[s4t.BoardID(r.Holder)], r)
+	}
+	return all
 }
 
 // ChangedAfter returns at most limit realizations of a holder in the order

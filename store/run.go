@@ -137,6 +137,11 @@ func (tx *Tx) OpenRuns(board s4t.BoardID, most int) ([]Run, error) {
 	return many(tx, fmt.Sprintf("list what runs on board %q", board), scanRun, runSelect+`WHERE r.board = ? AND r.open = 1 ORDER BY r.made_at, r.operation LIMIT ?`, board, most)
 }
 
+// BoardsWithRuns returns those of boards that have runs which have not ended.
+func (tx *Tx) BoardsWithRuns(ids []s4t.BoardID) ([]s4t.BoardID, error) {
+	return manyIn(tx, "find boards with runs", value[s4t.BoardID], `SELECT DISTINCT board FROM runs WHERE open = 1 AND board IN `, nil, ids, ` ORDER BY board`)
+}
+
 // CountOpenRuns returns how many there are.
 func (tx *Tx) CountOpenRuns(board s4t.BoardID) (int, error) {
 	return one(tx, fmt.Sprintf("count what runs on board %q", board), value[int], `SELECT COUNT(*) FROM runs WHERE board = ? AND open = 1`, board)

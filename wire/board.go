@@ -132,10 +132,14 @@ type BoardConnected struct {
 //
 // ReturnWithin is how long boards that lose their sessions at one moment spread
 // their return over: each waits a random part of it. 0: as ever.
+//
+// Refresh is how often a board asks for its desired state though nobody woke it: the
+// longer, the more boards there are. 0: as ever.
 type BoardWelcome struct {
 	Epoch        int64         `json:"epoch"`
 	Desired      BoardDesired  `json:"desired"`
 	ReturnWithin time.Duration `json:"return_within,omitempty"`
+	Refresh      time.Duration `json:"refresh,omitempty"`
 }
 
 // BoardDisconnected ends the session of that epoch, and no other.

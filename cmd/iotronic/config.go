@@ -217,5 +217,5 @@ func (c config) database() string {
 	if c.Database != "" {
 		return c.Database
 	}
-	return "sqlite:" + filepath.Join(c.Data, "iotronic.db")
+	return "sqlite:" + filepath.Join(c.Data, databaseFile)
 }

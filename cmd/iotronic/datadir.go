@@ -20,7 +20,7 @@ func openDataDir(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, s4t.Errorf(s4t.Unavailable, op, "choose another with --data", "%w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Unavailable, op, "check its permissions, or choose another with --data", "%w", err)
 	}

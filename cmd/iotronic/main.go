@@ -79,7 +79,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(err) })
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newServeCommand(), newConfigCommand(), newStatusCommand(), newSwitchCACommand(), newInstallCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newStatusCommand(), newSwitchCACommand(), newMigrateCommand(), newBackupCommand(), newRestoreCommand(), newInstallCommand(), newVersionCommand())
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {
 		help.Example = "  iotronic help serve"
