@@ -365,7 +365,7 @@ func TestChangedPortKeepsItsRtunnelWhereItCan(t *testing.T) {
 		{"another address", func(p *wire.DesiredPort) { p.Addresses = []string{"10.77.0.9/24"} }, true},
 		{"another guard", func(p *wire.DesiredPort) { p.Guards.AllowAnySource = true }, true},
 		{"another MAC", func(p *wire.DesiredPort) { p.MAC = "02:00:00:00:00:02" }, true},
-		{"another tunnel agent", func(p *wire.DesiredPort) { p.URL = "https://127.0.0.1:8813" }, false},
+		{"another tunnel agent", func(p *wire.DesiredPort) { p.URL = "https://127.0.0.1:8813" }, true},
 		{"another layer", func(p *wire.DesiredPort) { p.Layer = 3 }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

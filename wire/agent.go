@@ -30,6 +30,8 @@ type AgentHello struct {
 	URL         string        `json:"url"`                   // that boards and users reach it at: https://host:port
 	Host        string        `json:"host,omitempty"`        // tunnel agent: host of public ports, as users are told it
 	PublicPorts s4t.PortRange `json:"public_ports,omitzero"` // tunnel agent: "50000-60000"
+	Place       string        `json:"place,omitempty"`       // where it is, as its operator calls it: boards of that place prefer it
+	Version     string        `json:"version,omitempty"`     // of iotronic
 }
 
 // AgentWelcome answers it.

@@ -1,0 +1,212 @@
+package cloudtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/apiclient"
+)
+
+// moving is a cloud with boards on one bridge, each with an exposed service.
+type moving struct {
+	*Cloud
+	t      *testing.T
+	client *apiclient.Client
+	boards []*Board
+}
+
+// newMoving makes one with n boards.
+func newMoving(t *testing.T, cfg Config, n int) *moving {
+	for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
+		t.Setenv(v, "")
+	}
+	ports, err := FreePorts(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Dir, cfg.PublicPorts = t.TempDir(), ports
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	m := &moving{Cloud: c, t: t}
+	if m.client, err = c.Client(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.client.Close)
+	var names []string
+	for i := range n {
+		names = append(names, "board"+strconv.Itoa(i+1))
+		m.board(names[i])
+	}
+	op, err := m.client.CreateBridge(t.Context(), apiclient.BridgeCreate{Name: "red", Boards: names})
+	m.done(op, err)
+	target := serveGreeting(t)
+	for _, name := range names {
+		op, err := m.client.ExposeService(t.Context(), name, apiclient.ServiceExpose{Service: strconv.Itoa(target)})
+		m.done(op, err)
+	}
+	return m
+}
+
+// board adds a board that is online.
+func (m *moving) board(name string) {
+	m.t.Helper()
+	made, err := m.client.CreateBoard(m.t.Context(), apiclient.BoardCreate{Name: name})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	b, err := m.Enrol(m.t.Context(), made)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(b.Close)
+	if err := b.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.boards = append(m.boards, b)
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
+	defer cancel()
+	if _, err := m.client.WaitBoard(ctx, name, s4t.BoardOnline); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *moving) done(op s4t.Operation, err error) {
+	m.t.Helper()
+	if err == nil {
+		op, err = m.client.WaitOperation(m.t.Context(), op.ID, nil)
+	}
+	if err != nil || op.Status != s4t.OperationSucceeded {
+		m.t.Fatalf("%+v, %v", op, err)
+	}
+}
+
+// within waits until look finds nothing, and returns how long that took.
+func (m *moving) within(d time.Duration, look func(context.Context) error) time.Duration {
+	m.t.Helper()
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(m.t.Context(), d)
+	defer cancel()
+	for {
+		err := look(ctx)
+		if err == nil {
+			return time.Since(start)
+		}
+		select {
+		case <-ctx.Done():
+			m.t.Fatalf("not after %v: %v", d, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// servedWithout checks that the bridge and every service is up, and nothing of it
+// at one agent; a service is asked.
+func (m *moving) servedWithout(agent string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		networks, err := m.client.Networks(ctx)
+		if err != nil {
+			return err
+		}
+		for _, n := range networks {
+			if string(n.TunnelAgent) == agent {
+				return fmt.Errorf("network %s is at %s", n.Name, agent)
+			}
+		}
+		ports, err := m.client.Ports(ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range ports {
+			if p.Status != s4t.PortUp {
+				return fmt.Errorf("the port of %s is %s: %s", p.Board, p.Status, p.Problem)
+			}
+		}
+		services, err := m.client.Services(ctx, "")
+		if err != nil {
+			return err
+		}
+		for _, s := range services {
+			if s.Host == agent+"."+Name {
+				return fmt.Errorf("the service of %s is at %s", s.Board, agent)
+			}
+			if s.Status != s4t.ServiceUp {
+				return fmt.Errorf("the service of %s is %s", s.Board, s.Status)
+			}
+			if err := m.greets(ctx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func (m *moving) greets(ctx context.Context, s s4t.Service) error {
+	c, err := m.Dial(ctx, "tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort)))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(2 * time.Second))
+	if b, err := io.ReadAll(c); string(b) != greeting {
+		return fmt.Errorf("the service of %s says %q, %w", s.Board, b, err)
+	}
+	return nil
+}
+
+// silent checks that nobody listens on the public ports of a process.
+func (m *moving) silent(name string) {
+	m.t.Helper()
+	for n := m.cfg.PublicPorts.First; n <= m.cfg.PublicPorts.Last; n++ {
+		c, err := net.Dial("tcp", net.JoinHostPort(m.Process(name).IP, strconv.Itoa(n)))
+		if err == nil {
+			c.Close()
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			m.t.Errorf("public port %d of %s: %v", n, name, err)
+		}
+	}
+}
+
+// TestWhatATunnelAgentHadMovesWhenItIsKilled: bridges and exposures are back at
+// another without anybody's doing, and the one that was killed has nothing of it
+// when it comes back.
+func TestWhatATunnelAgentHadMovesWhenItIsKilled(t *testing.T) {
+	m := newMoving(t, Config{Conductors: 2, APIs: 1, WAMPAgents: 1, TunnelAgents: 2}, 3)
+	networks, err := m.client.Networks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := string(networks[0].TunnelAgent)
+	events, err := m.client.Events(t.Context(), apiclient.EventsOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Close()
+	m.Process(agent).Kill()
+	t.Logf("served again after %v", m.within(time.Minute, m.servedWithout(agent)))
+	kinds := map[string]int{}
+	for e := range events.All() {
+		if kinds[e.Kind]++; kinds["network.moved"] == 1 && kinds["service.moved"] >= 1 {
+			break
+		}
+	}
+	if err := m.Process(agent).Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.silent(agent)
+	m.within(time.Minute, m.servedWithout(agent))
+}
