@@ -53,6 +53,7 @@ type Conductor struct {
 	connects  *gather[connecting, welcomed]
 	reports   *gather[wire.BoardReport, wire.Empty]
 	fleet     fleet
+	around    around
 	questions *questions
 
 	pinQuestions *questions // about pins
@@ -238,6 +239,7 @@ func (c *Conductor) Run(ctx context.Context) error {
 	group.Go(func() error { c.tellNews(ctx); return nil })
 	group.Go(func() error { c.noteSteps(ctx); return nil })
 	group.Go(func() error { c.keepUp(ctx); return nil })
+	group.Go(func() error { c.lookAround(ctx); return nil })
 	for range settlers {
 		group.Go(func() error { c.settleBoards(ctx); return nil })
 	}

@@ -130,7 +130,7 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 			out[i].reply.rival = &rival
 			continue
 		}
-		if b.Status == s4t.BoardOnline && b.WAMPAgent != r.Agent {
+		if b.Status == s4t.BoardOnline && b.WAMPAgent != r.Agent && !r.Moved {
 			ch.kick(*b, wire.KickReplaced, "")
 		}
 		if err := ch.returns(&k, *b, r.BoardConnected); err != nil {
@@ -159,7 +159,7 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 		if g, grew := ch.generations[boardOf(id)]; grew {
 			b.Generation = g
 		}
-		w.Desired, w.ReturnWithin = ch.c.desiredOf(*b, wanted[id], ch.now), within
+		w.Desired, w.ReturnWithin, w.Move = ch.c.desiredOf(*b, wanted[id], ch.now), within, ch.c.around.better(*b)
 	}
 	return err
 }

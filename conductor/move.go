@@ -246,11 +246,12 @@ func (ch *change) moveService(s store.Service, to store.Agent) error {
 	return nil
 }
 
-// letGo takes from tunnel agents what they went on to carry after it was moved.
+// letGo takes from tunnel agents what they went on to carry after it was moved, and
+// tells of drained agents that have nothing any more.
 func (c *Conductor) letGo(ctx context.Context) error {
 	agents, err := view(ctx, c, func(tx *store.Tx) ([]store.Agent, error) { return tx.Agents() })
 	for _, a := range agents {
-		if err == nil && a.Kind == wire.AgentTunnel {
+		if err == nil {
 			err = c.letGoOf(ctx, a)
 		}
 	}

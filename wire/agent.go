@@ -60,6 +60,16 @@ type Use struct {
 // agent may serve without being heard again.
 type AgentLease struct {
 	Lease time.Duration `json:"lease"`
+
+	// Elsewhere are, for a WAMP agent that is drained, those that its boards are to
+	// go to: each gets so many of them as its weight is of all weights.
+	Elsewhere []Elsewhere `json:"elsewhere,omitempty"`
+}
+
+// Elsewhere is a WAMP agent that has room for boards of another.
+type Elsewhere struct {
+	URL    string `json:"url"`
+	Weight int    `json:"weight"`
 }
 
 // TunnelAsk asks for what has changed in the state that a tunnel agent should
