@@ -128,6 +128,9 @@ func (c *Conductor) Register(mux queue.Mux) {
 	maps.Copy(mux, queue.Mux{
 		wire.MethodAgentHello:   queue.Handle(c.agentHello),
 		wire.MethodAgentBeat:    queue.Handle(c.agentBeat),
+		wire.MethodAgentsList:   queue.Handle(c.agentsList),
+		wire.MethodAgentsGet:    queue.Handle(c.agentsGet),
+		wire.MethodAgentsDrain:  queue.Handle(c.agentsDrain),
 		wire.MethodTunnelAsk:    queue.Handle(c.tunnelDesired),
 		wire.MethodTunnelReport: queue.Handle(c.tunnelReport),
 		wire.MethodTunnelEvent:  queue.Handle(c.tunnelEvent),

@@ -53,6 +53,19 @@ type Agent struct {
 	Version     string // of iotronic
 }
 
+// Status is whether the agent serves.
+func (a Agent) Status() s4t.AgentStatus {
+	switch {
+	case !a.Online:
+		return s4t.AgentOffline
+	case a.Drain == DrainBegun:
+		return s4t.AgentDraining
+	case a.Drain == DrainDone:
+		return s4t.AgentDrained
+	}
+	return s4t.AgentOnline
+}
+
 // Takes reports whether what is new may be placed at an agent of a kind.
 func (a Agent) Takes(kind string) bool { return a.Kind == kind && a.Online && a.Drain == DrainNot }
 

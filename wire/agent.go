@@ -15,6 +15,20 @@ const (
 	MethodTunnelEvent  = "tunnel.event"   // TunnelEvent (cast): "port.loop" and the like
 )
 
+// Methods of the conductor: agents, for admins.
+const (
+	MethodAgentsList  = "agents.list"  // ListRequest -> List[s4t.Agent]
+	MethodAgentsGet   = "agents.get"   // RefRequest -> s4t.Agent
+	MethodAgentsDrain = "agents.drain" // AgentDrain -> s4t.Agent
+)
+
+// AgentDrain has an agent give up what it has, or take it back.
+type AgentDrain struct {
+	Caller Caller `json:"caller"`
+	Ref    string `json:"ref"`
+	Drain  bool   `json:"drain"`
+}
+
 // Kinds of agents.
 const (
 	AgentWAMP   = "wamp-agent"

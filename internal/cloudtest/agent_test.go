@@ -210,3 +210,125 @@ func TestWhatATunnelAgentHadMovesWhenItIsKilled(t *testing.T) {
 	m.silent(agent)
 	m.within(time.Minute, m.servedWithout(agent))
 }
+
+// at returns how many boards are online, and how many of them at a WAMP agent.
+func (m *moving) at(ctx context.Context, agent string) (online, there int, err error) {
+	boards, err := m.client.Boards(ctx, nil, "")
+	for _, b := range boards {
+		if b.Status == s4t.BoardOnline {
+			online++
+			if string(b.WAMPAgent) == agent {
+				there++
+			}
+		}
+	}
+	return online, there, err
+}
+
+// gone checks that all boards are online, and none at a WAMP agent.
+func (m *moving) gone(agent string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		online, there, err := m.at(ctx, agent)
+		if err == nil && (online != len(m.boards) || there > 0) {
+			err = fmt.Errorf("%d of %d boards are online, %d at %s", online, len(m.boards), there, agent)
+		}
+		return err
+	}
+}
+
+// TestBoardsAreAtAnotherWAMPAgentWhenTheirsIsKilled and go to the one that is left.
+func TestBoardsAreAtAnotherWAMPAgentWhenTheirsIsKilled(t *testing.T) {
+	m := newMoving(t, Config{Conductors: 1, APIs: 1, WAMPAgents: 3, TunnelAgents: 1}, 3)
+	b, err := m.client.Board(t.Context(), "board1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := string(b.WAMPAgent)
+	m.Process(agent).Kill()
+	t.Logf("all online elsewhere after %v", m.within(time.Minute, m.gone(agent)))
+	m.within(time.Minute, m.servedWithout("nobody"))
+}
+
+// TestADrainedWAMPAgentIsEmptiedAndNobodyIsOffline: boards move to the other, and no
+// event says that one was away; back again after that.
+func TestADrainedWAMPAgentIsEmptiedAndNobodyIsOffline(t *testing.T) {
+	m := newMoving(t, Config{Conductors: 2, APIs: 1, WAMPAgents: 2, TunnelAgents: 1}, 4)
+	events, err := m.client.Events(t.Context(), apiclient.EventsOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Close()
+	for _, agent := range []string{"wamp-agent-1", "wamp-agent-2"} {
+		start := time.Now()
+		if a, err := m.client.DrainAgent(t.Context(), agent); err != nil || a.Status != s4t.AgentDraining {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if a, err := m.client.WaitDrained(ctx, agent, nil); err != nil || a.Boards != 0 {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		t.Logf("%s is empty after %v", agent, time.Since(start))
+		m.within(time.Minute, m.gone(agent))
+		other := map[string]string{"wamp-agent-1": "wamp-agent-2", "wamp-agent-2": "wamp-agent-1"}[agent]
+		if _, err := m.client.DrainAgent(t.Context(), other); s4t.KindOf(err) != s4t.Conflict {
+			t.Errorf("the last one is drained: %v", err)
+		}
+		if a, err := m.client.UndrainAgent(t.Context(), agent); err != nil || a.Status != s4t.AgentOnline {
+			t.Fatalf("%+v, %v", a, err)
+		}
+	}
+	drained := 0
+	for e := range events.All() {
+		switch e.Kind {
+		case "agent.drained":
+			drained++
+		case "board.offline", "port.down", "service.down", "bridge.down", "bridge.degraded", "agent.away":
+			t.Errorf("%s of %s: %s", e.Kind, e.Name, e.Detail)
+		}
+		if drained == 2 {
+			break
+		}
+	}
+	m.within(time.Minute, m.servedWithout("nobody"))
+}
+
+// TestADrainedTunnelAgentIsEmptied: what it has is served by the other, and no event
+// says that any of it was down.
+func TestADrainedTunnelAgentIsEmptied(t *testing.T) {
+	m := newMoving(t, Config{Conductors: 2, APIs: 1, WAMPAgents: 1, TunnelAgents: 2}, 3)
+	networks, err := m.client.Networks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := string(networks[0].TunnelAgent)
+	events, err := m.client.Events(t.Context(), apiclient.EventsOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Close()
+	start := time.Now()
+	if _, err := m.client.DrainAgent(t.Context(), agent); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if a, err := m.client.WaitDrained(ctx, agent, nil); err != nil || a.Networks != 0 || a.Services != 0 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	t.Logf("%s is empty after %v", agent, time.Since(start))
+	m.within(time.Minute, m.servedWithout(agent))
+	m.silent(agent)
+	for e := range events.All() {
+		if e.Kind == "agent.drained" {
+			break
+		}
+		switch e.Kind {
+		case "board.offline", "port.down", "bridge.down", "bridge.degraded", "agent.away":
+			t.Errorf("%s of %s: %s", e.Kind, e.Name, e.Detail)
+		}
+	}
+	if a, err := m.client.UndrainAgent(t.Context(), agent); err != nil || a.Status != s4t.AgentOnline {
+		t.Fatalf("%+v, %v", a, err)
+	}
+}
