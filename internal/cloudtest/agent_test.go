@@ -2,17 +2,22 @@ package cloudtest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/apiclient"
+	"github.com/stack4things/s4t/link"
 )
 
 // moving is a cloud with boards on one bridge, each with an exposed service.
@@ -307,6 +312,8 @@ func TestADrainedTunnelAgentIsEmptied(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer events.Close()
+	from, to := m.boards[0], m.boards[1]
+	stop := m.converse(from, to)
 	start := time.Now()
 	if _, err := m.client.DrainAgent(t.Context(), agent); err != nil {
 		t.Fatal(err)
@@ -317,6 +324,13 @@ func TestADrainedTunnelAgentIsEmptied(t *testing.T) {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	t.Logf("%s is empty after %v", agent, time.Since(start))
+	sent, heard := stop()
+	t.Logf("%d frames were sent from %s to %s meanwhile", sent, from.Name, to.Name)
+	for n := range sent {
+		if heard[n] != 1 {
+			t.Errorf("frame %d came %d times", n, heard[n])
+		}
+	}
 	m.within(time.Minute, m.servedWithout(agent))
 	m.silent(agent)
 	for e := range events.All() {
@@ -330,5 +344,86 @@ func TestADrainedTunnelAgentIsEmptied(t *testing.T) {
 	}
 	if a, err := m.client.UndrainAgent(t.Context(), agent); err != nil || a.Status != s4t.AgentOnline {
 		t.Fatalf("%+v, %v", a, err)
+	}
+}
+
+// converse has one board send a frame to another every few milliseconds, until stop
+// is called, which returns how many it sent and how often each came.
+func (m *moving) converse(from, to *Board) (stop func() (sent uint32, heard map[uint32]int)) {
+	m.t.Helper()
+	ports, err := m.client.Ports(m.t.Context())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	frame := make([]byte, link.HeaderLen+60)
+	device := ""
+	for _, p := range ports {
+		mac, err := net.ParseMAC(p.MAC)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		switch p.Board {
+		case from.Name:
+			device = p.Interface
+			copy(frame[link.HeaderLen+6:], mac)
+		case to.Name:
+			copy(frame[link.HeaderLen:], mac)
+		}
+	}
+	const mark = link.HeaderLen + 14
+	frame[mark-2], frame[mark-1] = 0x88, 0xb5 // IEEE 802 local experimental
+	var mu sync.Mutex
+	heard := map[uint32]int{}
+	came := make(chan uint32, 1)
+	to.Hear(func(_ string, f []byte) {
+		if len(f) < mark+4 || f[mark-2] != 0x88 {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		n := binary.BigEndian.Uint32(f[mark:])
+		heard[n]++
+		select {
+		case <-came:
+		default:
+		}
+		came <- n
+	})
+	say := func(n uint32) {
+		f := slices.Clone(frame)
+		binary.BigEndian.PutUint32(f[mark:], n)
+		if !from.Say(device, f) {
+			m.t.Errorf("the device of %s has gone", from.Name)
+		}
+	}
+	ended, done := make(chan struct{}), make(chan uint32)
+	go func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for n := uint32(0); ; n++ {
+			say(n)
+			select {
+			case <-ended:
+				done <- n + 1
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() (uint32, map[uint32]int) {
+		close(ended)
+		sent := <-done
+		late := time.After(time.Minute)
+		for last := uint32(0); last+1 < sent; { // the last one has come, or does not
+			select {
+			case last = <-came:
+			case <-late:
+				m.t.Errorf("the last frame did not come")
+				last = sent
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		return sent, maps.Clone(heard)
 	}
 }
