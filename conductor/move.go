@@ -39,7 +39,7 @@ func (c *Conductor) moveAway(ctx context.Context) error {
 		case silent && now.Before(c.upkept.grace): // it had no time to be heard
 		case silent:
 			err = c.moveAll(ctx, a, 0, 0)
-		case a.Drain == store.DrainBegun && a.Online:
+		case a.Drain != store.DrainNot && a.Online: // also after it was empty: something new was on its way there
 			err = c.moveAll(ctx, a, networksAtOnce, boardsAtOnce)
 		}
 		if err != nil {
