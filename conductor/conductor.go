@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lograte"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
@@ -54,6 +55,7 @@ type Conductor struct {
 	reports   *gather[wire.BoardReport, wire.Empty]
 	fleet     fleet
 	around    around
+	stuck     lograte.Line // services that do not move
 	questions *questions
 
 	pinQuestions *questions // about pins

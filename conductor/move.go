@@ -24,6 +24,8 @@ const (
 	moveBatch      = 50               // networks or boards that one transaction moves
 	networksAtOnce = 20               // that a drained agent is rid of in one round
 	boardsAtOnce   = 200              // the same of boards
+	lostNetworks   = 500              // the same of a silent one: upkeep has other things to do, too
+	lostBoards     = 1000
 )
 
 // moveAway moves what silent and drained tunnel agents have.
@@ -38,7 +40,7 @@ func (c *Conductor) moveAway(ctx context.Context) error {
 		case a.Kind != wire.AgentTunnel:
 		case silent && now.Before(c.upkept.grace): // it had no time to be heard
 		case silent:
-			err = c.moveAll(ctx, a, 0, 0)
+			err = c.moveAll(ctx, a, lostNetworks, lostBoards)
 		case a.Drain != store.DrainNot && a.Online: // also after it was empty: something new was on its way there
 			err = c.moveAll(ctx, a, networksAtOnce, boardsAtOnce)
 		}
@@ -49,8 +51,7 @@ func (c *Conductor) moveAway(ctx context.Context) error {
 	return nil
 }
 
-// moveAll moves what an agent has: so many networks and boards at most, or with 0
-// all. Networks come first, then boards with services, which somebody may miss.
+// moveAll moves what an agent has: so many networks and boards at most. Networks come first, then boards with services, which somebody may miss.
 func (c *Conductor) moveAll(ctx context.Context, from store.Agent, networks, boards int) error {
 	err := moveEach(ctx, c, networks, func(tx *store.Tx, after s4t.NetworkID, n int) ([]s4t.NetworkID, error) {
 		return tx.NetworksToMove(from.ID, after, n)
@@ -79,13 +80,10 @@ func (c *Conductor) moveAll(ctx context.Context, from store.Agent, networks, boa
 	return err
 }
 
-// moveEach moves what list says, at most limit, or with 0 all.
+// moveEach moves what list says, at most limit.
 func moveEach[ID ~string](ctx context.Context, c *Conductor, limit int, list func(*store.Tx, ID, int) ([]ID, error), move func(*change, *placing, ID) error) error {
-	for last, done := ID(""), 0; limit == 0 || done < limit; {
-		n := moveBatch
-		if limit > 0 {
-			n = min(n, limit-done)
-		}
+	for last, done := ID(""), 0; done < limit; {
+		n := min(moveBatch, limit-done)
 		ids, err := view(ctx, c, func(tx *store.Tx) ([]ID, error) { return list(tx, last, n) })
 		if err != nil || len(ids) == 0 {
 			return err
@@ -226,7 +224,7 @@ func (ch *change) moveService(s store.Service, to store.Agent) error {
 		port, err = ch.choosePublicPort(op, to, 0)
 	}
 	if kind := s4t.KindOf(err); kind == s4t.Conflict || kind == s4t.TooMany {
-		ch.c.cfg.Log.Warn("a service does not move", "service", s.ID, "err", err)
+		ch.c.stuck.Warn(ch.c.cfg.Log, "a service does not move to another tunnel agent", "service", s.ID, "err", err)
 		return nil
 	}
 	if err != nil {
