@@ -96,6 +96,7 @@ func New(c Config) (*API, error) {
 	a.pluginRoutes()
 	a.serviceRoutes()
 	a.fleetRoutes()
+	a.agentRoutes()
 	a.bridgeRoutes()
 	a.uplinkRoutes()
 	a.greRoutes()

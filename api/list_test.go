@@ -205,7 +205,7 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 			}
 		}
 	}
-	if seen < 60 || pages != 23 {
+	if seen < 60 || pages != 24 {
 		t.Errorf("only %d bounds, %d lists", seen, pages)
 	}
 }

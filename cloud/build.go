@@ -108,7 +108,7 @@ func (c *Cloud) addAPI(_ context.Context, p *parts) error {
 }
 
 func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
-	agent, err := wampagent.New(wampagent.Config{ID: c.cfg.WAMPAgent, URL: c.at.agentURL, Queue: c.cfg.Queue, Log: c.cfg.Log})
+	agent, err := wampagent.New(wampagent.Config{ID: c.cfg.WAMPAgent, URL: c.at.agentURL, Queue: c.cfg.Queue, Place: c.cfg.Place, Version: c.cfg.Version, Log: c.cfg.Log})
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
 func (c *Cloud) addTunnelAgent(_ context.Context, p *parts) error {
 	agent, err := tunnelagent.New(tunnelagent.Config{
 		ID: c.cfg.TunnelAgent, URL: c.at.agentURL, Queue: c.cfg.Queue, Validate: link.Validate,
-		Host: c.at.host, ListenHost: c.publicListen(), PublicPorts: c.cfg.PublicPorts, Descriptors: p.descriptors, Log: c.cfg.Log,
+		Host: c.at.host, ListenHost: c.publicListen(), PublicPorts: c.cfg.PublicPorts, Descriptors: p.descriptors, Place: c.cfg.Place, Version: c.cfg.Version, Log: c.cfg.Log,
 	})
 	if err != nil {
 		return err

@@ -66,6 +66,8 @@ type Config struct {
 
 	PublicListen string // tunnel agent; optional: address that public ports bind to; default that of Listen
 
+	Place string // agents; optional: where they are, as boards with this label "place" say it
+
 	Version string       // optional: of iotronic
 	Log     *slog.Logger // optional: default discards
 }

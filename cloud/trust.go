@@ -180,6 +180,13 @@ type ProcessStatus struct {
 	Online bool      `json:"online"`
 	SeenAt time.Time `json:"seen_at"`
 	Lag    int64     `json:"lag"` // generations of its desired state that it has not applied
+
+	Status   s4t.AgentStatus `json:"status"`
+	Place    string          `json:"place,omitempty"`
+	Version  string          `json:"version,omitempty"`
+	Boards   int             `json:"boards"` // with a session there, or whose streams go through it
+	Networks int             `json:"networks"`
+	Services int             `json:"services"` // public ports
 }
 
 // BoardCount is how many boards are enrolled, and how many of them are online.
@@ -205,8 +212,12 @@ func ReadStatus(ctx context.Context, db *store.DB) (Status, error) {
 		return s, err
 	}
 	var agents []store.Agent
+	var carried map[s4t.AgentID]store.Carried
 	err = db.View(ctx, func(tx *store.Tx) (err error) {
-		agents, err = tx.Agents()
+		if agents, err = tx.Agents(); err != nil {
+			return err
+		}
+		carried, err = tx.Carried()
 		return err
 	})
 	if err != nil {
@@ -217,7 +228,8 @@ func ReadStatus(ctx context.Context, db *store.DB) (Status, error) {
 		if a.Kind == wire.AgentTunnel {
 			role = TunnelAgent
 		}
-		s.Processes = append(s.Processes, ProcessStatus{Name: string(a.ID), Role: role, URL: a.URL, Online: a.Online, SeenAt: a.SeenAt, Lag: max(a.Generation-a.Applied, 0)})
+		s.Processes = append(s.Processes, ProcessStatus{Name: string(a.ID), Role: role, URL: a.URL, Online: a.Online, SeenAt: a.SeenAt, Lag: max(a.Generation-a.Applied, 0),
+			Status: a.Status(), Place: a.Place, Version: a.Version, Boards: carried[a.ID].Boards, Networks: carried[a.ID].Networks, Services: carried[a.ID].Services})
 	}
 	s.Boards.Enrolled = len(r.boards)
 	for _, b := range r.boards {

@@ -58,6 +58,7 @@ func (c *Conductor) agentHello(ctx context.Context, req wire.AgentHello) (wire.A
 		}
 		now := was
 		now.ID, now.Kind, now.Incarnation, now.URL, now.Host, now.PublicPorts = req.ID, req.Kind, req.Incarnation, req.URL, req.Host, req.PublicPorts
+		now.Place, now.Version = s4t.Line(req.Place, s4t.MaxName), s4t.Line(req.Version, s4t.MaxName)
 		fresh = was.Incarnation != req.Incarnation
 		moved = req.Kind == wire.AgentTunnel && was.ID != "" && (was.URL != req.URL)
 		if fresh {
@@ -131,6 +132,7 @@ func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.Age
 	if len(req.Use) > wire.MaxPage {
 		return wire.AgentLease{}, s4t.Errorf(s4t.TooMany, op, "tell them in parts", "it speaks of %d uses, at most %d are allowed", len(req.Use), wire.MaxPage)
 	}
+	var drained store.Agent // a WAMP agent that is to be emptied
 	err := c.change(ctx, func(ch *change) error {
 		a, err := ch.LockAgent(req.ID)
 		if err != nil && s4t.KindOf(err) != s4t.NotFound {
@@ -138,6 +140,9 @@ func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.Age
 		}
 		if err := fenced(op, a, req.Incarnation); err != nil {
 			return err
+		}
+		if drained = (store.Agent{}); a.Kind == wire.AgentWAMP && a.Drain != store.DrainNot {
+			drained = a
 		}
 		back := !a.Online
 		a.Online = true
@@ -153,7 +158,18 @@ func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.Age
 		}
 		return ch.PutAgent(a)
 	})
-	return wire.AgentLease{Lease: agentLease}, err
+	lease := wire.AgentLease{Lease: agentLease}
+	if err == nil && drained.ID != "" {
+		lease.Elsewhere, err = view(ctx, c, func(tx *store.Tx) ([]wire.Elsewhere, error) {
+			agents, err := tx.Agents()
+			if err != nil {
+				return nil, err
+			}
+			carried, err := tx.Carried()
+			return elsewhereOf(agents, carried, drained), err
+		})
+	}
+	return lease, err
 }
 
 // expireAgents marks the agents that were silent for too long, and what they

@@ -51,7 +51,7 @@ func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4
 		if err != nil {
 			return nil, err
 		}
-		agent, err := ch.place(op)
+		agent, err := ch.place(op, boards[0].Labels[placeLabel])
 		if err != nil {
 			return nil, err
 		}

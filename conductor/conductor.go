@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lograte"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
@@ -53,6 +54,8 @@ type Conductor struct {
 	connects  *gather[connecting, welcomed]
 	reports   *gather[wire.BoardReport, wire.Empty]
 	fleet     fleet
+	around    around
+	stuck     lograte.Line // services that do not move
 	questions *questions
 
 	pinQuestions *questions // about pins
@@ -128,6 +131,9 @@ func (c *Conductor) Register(mux queue.Mux) {
 	maps.Copy(mux, queue.Mux{
 		wire.MethodAgentHello:   queue.Handle(c.agentHello),
 		wire.MethodAgentBeat:    queue.Handle(c.agentBeat),
+		wire.MethodAgentsList:   queue.Handle(c.agentsList),
+		wire.MethodAgentsGet:    queue.Handle(c.agentsGet),
+		wire.MethodAgentsDrain:  queue.Handle(c.agentsDrain),
 		wire.MethodTunnelAsk:    queue.Handle(c.tunnelDesired),
 		wire.MethodTunnelReport: queue.Handle(c.tunnelReport),
 		wire.MethodTunnelEvent:  queue.Handle(c.tunnelEvent),
@@ -240,6 +246,7 @@ func (c *Conductor) Run(ctx context.Context) error {
 	group.Go(func() error { c.noteSteps(ctx); return nil })
 	group.Go(func() error { c.writeHealths(ctx); return nil })
 	group.Go(func() error { c.keepUp(ctx); return nil })
+	group.Go(func() error { c.lookAround(ctx); return nil })
 	for range settlers {
 		group.Go(func() error { c.settleBoards(ctx); return nil })
 	}

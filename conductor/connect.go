@@ -153,7 +153,7 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 			out[i].reply.rival = &rival
 			continue
 		}
-		if b.Status == s4t.BoardOnline && b.WAMPAgent != r.Agent {
+		if b.Status == s4t.BoardOnline && b.WAMPAgent != r.Agent && !r.Moved {
 			ch.kick(*b, wire.KickReplaced, "")
 		}
 		if err := ch.returns(&k, *b, r.BoardConnected); err != nil {
@@ -183,7 +183,7 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 		if g, grew := ch.generations[boardOf(id)]; grew {
 			b.Generation = g
 		}
-		w.Desired = ch.c.desiredOf(*b, wanted[id], ch.now)
+		w.Desired, w.Move = ch.c.desiredOf(*b, wanted[id], ch.now), ch.c.around.better(*b)
 		w.ReturnWithin, w.Refresh = returnWithin(n), time.Duration(n)*time.Second/refreshRate
 	}
 	return err

@@ -3,61 +3,12 @@ package conductor
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
-
-// place returns the live tunnel agent with the least to carry.
-func (ch *change) place(op string) (store.Agent, error) {
-	agents, err := ch.Agents()
-	if err != nil {
-		return store.Agent{}, err
-	}
-	agents = slices.DeleteFunc(agents, func(a store.Agent) bool { return !a.Online || a.Kind != wire.AgentTunnel })
-	switch len(agents) {
-	case 0:
-		return store.Agent{}, s4t.Errorf(s4t.Unavailable, op, "try again in a moment; the operator finds the reason in the log of iotronic", "no tunnel agent is there")
-	case 1:
-		return agents[0], nil
-	}
-	loads, err := ch.AgentLoads()
-	return slices.MinFunc(agents, func(a, b store.Agent) int { return loads[a.ID] - loads[b.ID] }), err
-}
-
-// placeBoard makes sure that the board has a tunnel agent for its services and
-// streams, and returns it. One that has lost its lease is given up where no
-// public port binds the board to it and another one is there.
-func (ch *change) placeBoard(op string, b *store.Board) (store.Agent, error) {
-	var was store.Agent
-	if b.TunnelAgent != "" {
-		var err error
-		if was, err = ch.Agent(b.TunnelAgent); err != nil || was.Online || ch.Now().Before(was.LeaseUntil) {
-			return was, err
-		}
-		if services, err := ch.ServicesOfBoard(b.ID); err != nil || len(services) > 0 {
-			return was, err
-		}
-	}
-	a, err := ch.place(op)
-	if err != nil || a.ID == was.ID {
-		return a, err
-	}
-	if was.ID != "" {
-		ch.unwant(agentOf(was.ID), wire.KindStreams, string(b.ID))
-	}
-	b.TunnelAgent = a.ID
-	if err := ch.SetBoardStreams(*b); err != nil {
-		return a, err
-	}
-	if err := ch.wantPlugins(*b); err != nil { // from where it fetches their bundles
-		return a, err
-	}
-	return a, ch.wantStreams(*b)
-}
 
 // fencedAgent returns a tunnel agent that sent a message.
 func fencedAgent(op string, get func(s4t.AgentID) (store.Agent, error), id s4t.AgentID, incarnation string) (store.Agent, error) {

@@ -173,10 +173,10 @@ func (s *ports) Apply(want []wire.Resource) (refused []wire.ResourceState) {
 	return refused
 }
 
-// sameDevice reports whether a port can go from a to b with its device and
-// data rtunnel in place.
+// sameDevice reports whether a port can go from a to b with its device in place.
+// Another tunnel agent needs another data rtunnel only.
 func sameDevice(a, b wire.DesiredPort) bool {
-	return a.Layer == b.Layer && a.Interface == b.Interface && a.Encapsulation == b.Encapsulation && a.URL == b.URL &&
+	return a.Layer == b.Layer && a.Interface == b.Interface && a.Encapsulation == b.Encapsulation &&
 		a.Network == b.Network && a.Guards.BridgeTo == b.Guards.BridgeTo && reflect.DeepEqual(a.GRE, b.GRE)
 }
 

@@ -66,6 +66,7 @@ type Engine struct {
 	profile  *profile    // set by openProfile
 	guests   *guests     // set by Run; nil: no code of others runs here
 	health   *health     // how the board is
+	moving   leaving
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
 

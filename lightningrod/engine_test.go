@@ -33,6 +33,7 @@ type fakeCloud struct {
 	info    s4t.BoardInfo // of connected
 
 	wake chan int64
+	move chan string
 	done chan struct{}
 	err  error
 	once sync.Once
@@ -75,6 +76,7 @@ func (c *fakeCloud) Serve(context.Context, string, wamp.Handler) error  { return
 func (c *fakeCloud) Follow(context.Context, string, func(string)) error { return nil }
 
 func (c *fakeCloud) Wake() <-chan int64    { return c.wake }
+func (c *fakeCloud) Move() <-chan string   { return c.move }
 func (c *fakeCloud) Done() <-chan struct{} { return c.done }
 func (c *fakeCloud) Err() error            { return c.err }
 func (c *fakeCloud) URL() string           { return "https://127.0.0.1:8812" }

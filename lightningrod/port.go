@@ -57,6 +57,7 @@ type port struct {
 	done      chan struct{}                  // closed when device and rtunnel are gone
 	updated   chan struct{}                  // want has changed
 	redial    chan struct{}                  // the cloud is back: dial now
+	rerouted  chan struct{}                  // want has another tunnel agent
 	disturbed chan struct{}                  // somebody may have changed the device
 	moved     chan struct{}                  // what is around the board has changed
 	out       atomic.Pointer[vswitch.Egress] // where frames of the device go; nil: nowhere
@@ -70,7 +71,7 @@ type port struct {
 func newPort(cfg portsConfig, id s4t.PortID, want wire.DesiredPort) *port {
 	return &port{
 		id: id, cfg: cfg, want: want,
-		done: make(chan struct{}), updated: make(chan struct{}, 1), redial: make(chan struct{}, 1),
+		done: make(chan struct{}), updated: make(chan struct{}, 1), redial: make(chan struct{}, 1), rerouted: make(chan struct{}, 1),
 		disturbed: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 		now: portState{device: problem{text: "is being made"}, stream: problem{text: "is being opened"}},
 	}
@@ -117,6 +118,9 @@ func (p *port) update(want wire.DesiredPort) {
 	defer p.mu.Unlock()
 	if reflect.DeepEqual(want, p.want) {
 		return
+	}
+	if p.want.URL != want.URL {
+		notify(p.rerouted)
 	}
 	p.want = want
 	notify(p.updated)
@@ -212,7 +216,7 @@ func (p *port) life(ctx context.Context) problem {
 	}
 	p.set(func(s *portState) { s.device, s.lacks = problem{}, lack(out) })
 	running.Go(func() { cancel(p.pump(dev)) })
-	running.Go(func() { p.keepStream(ctx, dev, encap, want) })
+	running.Go(func() { p.keepStream(ctx, dev, encap) })
 	return p.keepDevice(ctx, ops)
 }
 

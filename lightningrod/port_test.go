@@ -365,7 +365,7 @@ func TestChangedPortKeepsItsRtunnelWhereItCan(t *testing.T) {
 		{"another address", func(p *wire.DesiredPort) { p.Addresses = []string{"10.77.0.9/24"} }, true},
 		{"another guard", func(p *wire.DesiredPort) { p.Guards.AllowAnySource = true }, true},
 		{"another MAC", func(p *wire.DesiredPort) { p.MAC = "02:00:00:00:00:02" }, true},
-		{"another tunnel agent", func(p *wire.DesiredPort) { p.URL = "https://127.0.0.1:8813" }, false},
+		{"another tunnel agent", func(p *wire.DesiredPort) { p.URL = "https://127.0.0.1:8813" }, true},
 		{"another layer", func(p *wire.DesiredPort) { p.Layer = 3 }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -394,6 +394,56 @@ func TestChangedPortKeepsItsRtunnelWhereItCan(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPortMovesWithoutALostFrame: frames are taken from both tunnel agents, and go
+// to the old one until the others of the network have had the time to come over.
+func TestPortMovesWithoutALostFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPortBench()
+		b.wantPorts(testPort())
+		defer b.Apply(nil)
+		dev, before := <-b.devices, <-b.dialer.agents
+		defer before.Close()
+		synctest.Wait()
+		moved := testPort()
+		moved.URL = "https://127.0.0.1:8813"
+		b.wantPorts(moved)
+		after := <-b.dialer.agents
+		defer after.Close()
+		mark := byte(1)
+		sends := func(to *rtunnel.Conn) {
+			t.Helper()
+			for _, agent := range []*rtunnel.Conn{before, after} {
+				if err := agent.WriteMessage(rtunnel.OpBinary, frame(mark)); err != nil {
+					t.Fatal(err)
+				}
+				if got := <-dev.got; got[markAt] != mark {
+					t.Errorf("the device got frame %d, want %d", got[markAt], mark)
+				}
+				mark++
+			}
+			dev.sent <- frame(mark)
+			if got := readFrame(t, to); got[markAt] != mark {
+				t.Errorf("the agent read %x, want frame %d", got, mark)
+			}
+			mark++
+			if !b.only(t).Up || dev.isClosed() {
+				t.Errorf("report %+v, device closed %v", b.only(t), dev.isClosed())
+			}
+		}
+		synctest.Wait()
+		sends(before)
+		time.Sleep(handoverTime)
+		synctest.Wait()
+		sends(after)
+		before.Close() // the agent lets go of what was moved
+		synctest.Wait()
+		dev.sent <- frame(mark)
+		if got := readFrame(t, after); got[markAt] != mark || !b.only(t).Up || len(b.dialer.agents) > 0 {
+			t.Errorf("the agent read %x, report %+v, %d rtunnels more", got, b.only(t), len(b.dialer.agents))
+		}
+	})
 }
 
 func TestRemovedPortIsGoneWhenApplyReturns(t *testing.T) {

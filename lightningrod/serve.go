@@ -14,6 +14,7 @@ import (
 
 // keepSession opens session after session until ctx ends.
 func (e *Engine) keepSession(ctx context.Context) {
+	defer e.moving.running.Wait()
 	retry := sessionBackoff()
 	flapping := false // the last session was a short one
 	for ctx.Err() == nil {
@@ -79,22 +80,47 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, cut bool,
 	if err != nil {
 		return 0, false, err
 	}
-	defer c.Close()
 	start := time.Now()
-	var w wire.BoardWelcome
-	info := e.info(boardInfo(e.cfg.Version, e.caps))
-	if err := c.Call(ctx, wamp.Connected, e.connecting(info), &w); err != nil {
-		return 0, false, firstOf(c, err)
+	b, err := e.begin(ctx, c, false)
+	if err != nil {
+		c.Close()
+		return 0, false, err
 	}
-	e.trial.returns(w.ReturnWithin)
-	e.around.resolve()
-	e.returnWithin = w.ReturnWithin
-	e.setSession(c, w.Epoch)
 	defer e.setSession(nil, 0)
-	e.kinds.retry()
-	e.cfg.Log.Info("connected", "peer", c.URL(), "session", w.Epoch)
-	err = e.serve(ctx, c, w, info)
-	return max(time.Since(start), 1), c.Idle() >= s4t.PresenceTimeout, err
+	for {
+		e.setSession(b.cloud, b.welcome.Epoch)
+		e.kinds.retry()
+		e.cfg.Log.Info("connected", "peer", b.cloud.URL(), "session", b.welcome.Epoch)
+		next, err := e.serve(ctx, b)
+		if next == nil {
+			cut := b.cloud.Idle() >= s4t.PresenceTimeout
+			b.cloud.Close()
+			return max(time.Since(start), 1), cut, err
+		}
+		e.moving.leave(ctx, b.cloud)
+		b = next
+	}
+}
+
+// begun is a session that the cloud has taken in.
+type begun struct {
+	cloud   cloud
+	welcome wire.BoardWelcome
+	info    s4t.BoardInfo // what the cloud was told of the board
+}
+
+// begin has the cloud take a session in. moved: another one goes on until then.
+func (e *Engine) begin(ctx context.Context, c cloud, moved bool) (*begun, error) {
+	b := &begun{cloud: c, info: e.info(boardInfo(e.cfg.Version, e.caps))}
+	req := e.connecting(b.info)
+	req.Moved = moved
+	if err := c.Call(ctx, wamp.Connected, req, &b.welcome); err != nil {
+		return nil, firstOf(c, err)
+	}
+	e.trial.returns(b.welcome.ReturnWithin)
+	e.around.resolve()
+	e.returnWithin = b.welcome.ReturnWithin
+	return b, nil
 }
 
 // firstOf prefers the reason why a session ended to the error of a call that
@@ -110,14 +136,18 @@ func firstOf(c cloud, err error) error {
 	return err
 }
 
-// serve follows one session until it ends. info is what the cloud was told of
-// the board.
-func (e *Engine) serve(ctx context.Context, c cloud, w wire.BoardWelcome, info s4t.BoardInfo) error {
-	if err := e.adopt(w.Desired); err != nil {
-		return err
+// serve follows one session until it ends, or until the board has another one in
+// its place, which it returns then.
+func (e *Engine) serve(ctx context.Context, b *begun) (next *begun, err error) {
+	if err := e.adopt(b.welcome.Desired); err != nil {
+		return nil, err
 	}
-	s := serving{engine: e, cloud: c, epoch: w.Epoch, info: info}
-	refresh := time.NewTicker(jitter(min(max(refreshInterval, w.Refresh), maxRefresh)))
+	c := b.cloud
+	s := serving{engine: e, cloud: c, epoch: b.welcome.Epoch, info: b.info}
+	var try move
+	defer try.stop()
+	try.to(ctx, e, b.welcome.Move)
+	refresh := time.NewTicker(jitter(min(max(refreshInterval, b.welcome.Refresh), maxRefresh)))
 	defer refresh.Stop()
 	again := time.NewTimer(0) // when to look at the report again
 	defer again.Stop()
@@ -125,9 +155,17 @@ func (e *Engine) serve(ctx context.Context, c cloud, w wire.BoardWelcome, info s
 		var fetch bool
 		select {
 		case <-ctx.Done():
-			return nil
+			return nil, nil
 		case <-c.Done():
-			return c.Err()
+			return nil, c.Err()
+		case url := <-c.Move():
+			try.to(ctx, e, url)
+			continue
+		case other := <-try.opened:
+			if next := try.take(ctx, e, other); next != nil {
+				return next, nil
+			}
+			continue
 		case g := <-c.Wake():
 			e.hear(g)
 			fetch = true

@@ -31,6 +31,8 @@ type cloud interface {
 	Follow(ctx context.Context, topic string, h func(arg string)) error
 	// Wake receives after the cloud said that there is a new generation.
 	Wake() <-chan int64
+	// Move receives where the cloud wants the session to be instead.
+	Move() <-chan string
 	// Done is closed when the session has ended; Err says why after it.
 	Done() <-chan struct{}
 	Err() error
@@ -120,7 +122,7 @@ func (c *connector) connectTo(ctx context.Context, url string) (*session, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{board: id.Board, url: url, ws: ws, conn: conn, wake: make(chan int64, 1), done: make(chan struct{})}
+	s := &session{board: id.Board, url: url, ws: ws, conn: conn, wake: make(chan int64, 1), move: make(chan string, 1), done: make(chan struct{})}
 	alive, dead := context.WithCancel(context.Background())
 	s.running.Go(func() {
 		s.err = ws.Run(context.Background()) // ends by Close
@@ -144,6 +146,7 @@ type session struct {
 	ws      *wamp.Session
 	conn    *rtunnel.Conn
 	wake    chan int64
+	move    chan string
 	running sync.WaitGroup
 	done    chan struct{}
 	err     error // valid when done is closed
@@ -169,8 +172,9 @@ func (s *session) offer(ctx context.Context, cfg connectorConfig) error {
 			return string(wire.Encode(cfg.Doctor(ctx))), nil
 		}
 	}
-	errs := make(chan error, 1+len(procedures))
+	errs := make(chan error, 2+len(procedures))
 	go func() { errs <- s.Follow(ctx, wamp.Wake, s.woken) }()
+	go func() { errs <- s.Follow(ctx, wamp.Move, s.moves) }()
 	for name, h := range procedures {
 		go func() { errs <- s.Serve(ctx, name, h) }()
 	}
@@ -199,6 +203,18 @@ func (s *session) woken(arg string) {
 	}
 }
 
+// moves takes a [wire.BoardMove].
+func (s *session) moves(arg string) {
+	var m wire.BoardMove
+	if json.Unmarshal([]byte(arg), &m) != nil || m.URL == "" {
+		return
+	}
+	select {
+	case s.move <- m.URL:
+	default: // it was told a moment ago
+	}
+}
+
 func (s *session) Serve(ctx context.Context, procedure string, h wamp.Handler) error {
 	return s.ws.Register(ctx, wamp.BoardURI(s.board, procedure), h)
 }
@@ -221,6 +237,7 @@ func (s *session) Call(ctx context.Context, procedure string, arg, reply any) er
 }
 
 func (s *session) Wake() <-chan int64    { return s.wake }
+func (s *session) Move() <-chan string   { return s.move }
 func (s *session) Done() <-chan struct{} { return s.done }
 func (s *session) Err() error            { return s.err }
 func (s *session) URL() string           { return s.url }

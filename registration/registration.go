@@ -27,6 +27,9 @@ type Config struct {
 	// say hello again. Required.
 	Registered func(lease context.Context, welcome wire.AgentWelcome) error
 
+	// Leased is told each answer to a beat. Optional.
+	Leased func(wire.AgentLease)
+
 	// Lost is called when the lease has ended before its Run: the agent serves
 	// nobody any more when it returns, and then says hello again. Required.
 	Lost func()
@@ -148,6 +151,9 @@ func (r *Registration) say(ctx context.Context, known bool) (time.Duration, erro
 		err := r.cfg.Queue.Call(callCtx, wire.TopicAgents, wire.MethodAgentBeat,
 			wire.AgentBeat{ID: r.cfg.Hello.ID, Incarnation: r.cfg.Hello.Incarnation, Use: changed}, &answer)
 		r.note(changed, err == nil)
+		if err == nil && r.cfg.Leased != nil {
+			r.cfg.Leased(answer)
+		}
 		return answer.Lease, err
 	}
 	var welcome wire.AgentWelcome

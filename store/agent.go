@@ -19,6 +19,16 @@ const (
 	LostStill             // to write off those whose boards do not come back
 )
 
+// Drain is how far an agent is with giving up what it has.
+type Drain int
+
+// What has been asked of an agent.
+const (
+	DrainNot   Drain = iota // nothing: it takes what comes
+	DrainBegun              // it takes nothing new, and what it has moves to others
+	DrainDone               // it has nothing that can move, and that was told
+)
+
 // Agent is a WAMP agent or a tunnel agent.
 type Agent struct {
 	ID          s4t.AgentID
@@ -38,28 +48,48 @@ type Agent struct {
 	LeaseUntil  time.Time // nobody else has what it holds until then
 	Since       time.Time // when this incarnation came
 	Lost        Lost      // what is still to be done about sessions that ended with it
+	Drain       Drain
+	Place       string // where it is, as its operator calls it; empty: nowhere in particular
+	Version     string // of iotronic
 }
 
-const agentColumns = `id, kind, incarnation, replaced, url, host, public_min, public_max, generation, applied, report_seq, desired_sum, said_sum, online, seen_at, lease_until, since, lost`
+// Status is whether the agent serves.
+func (a Agent) Status() s4t.AgentStatus {
+	switch {
+	case !a.Online:
+		return s4t.AgentOffline
+	case a.Drain == DrainBegun:
+		return s4t.AgentDraining
+	case a.Drain == DrainDone:
+		return s4t.AgentDrained
+	}
+	return s4t.AgentOnline
+}
+
+// Takes reports whether what is new may be placed at an agent of a kind.
+func (a Agent) Takes(kind string) bool { return a.Kind == kind && a.Online && a.Drain == DrainNot }
+
+const agentColumns = `id, kind, incarnation, replaced, url, host, public_min, public_max, generation, applied, report_seq, desired_sum, said_sum, online, seen_at, lease_until, since, lost, drain, place, version`
 
 func scanAgent(s scanner) (Agent, error) {
 	var a Agent
 	var seen, lease, since int64
 	err := s.Scan(&a.ID, &a.Kind, &a.Incarnation, &a.Replaced, &a.URL, &a.Host, &a.PublicPorts.First, &a.PublicPorts.Last,
-		&a.Generation, &a.Applied, &a.ReportSeq, &a.DesiredSum, &a.SaidSum, flag(&a.Online), &seen, &lease, &since, &a.Lost)
+		&a.Generation, &a.Applied, &a.ReportSeq, &a.DesiredSum, &a.SaidSum, flag(&a.Online), &seen, &lease, &since, &a.Lost, &a.Drain, &a.Place, &a.Version)
 	a.SeenAt, a.LeaseUntil, a.Since = fromMicros(seen), fromMicros(lease), fromMicros(since)
 	return a, err
 }
 
 // PutAgent adds an agent, or changes what it says of itself, its sequence of
-// reports and its lease; see GrowAgent for the rest.
+// reports and its lease; see GrowAgent and SetAgentDrain for the rest.
 func (tx *Tx) PutAgent(a Agent) error {
 	_, err := tx.exec(fmt.Sprintf("record agent %q", a.ID),
-		`INSERT INTO agents (`+agentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, 0, 0, ?, ?, ?, ?, ?)
+		`INSERT INTO agents (`+agentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, 0, 0, ?, ?, ?, ?, ?, 0, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, incarnation = excluded.incarnation, replaced = excluded.replaced, url = excluded.url, host = excluded.host,
 			public_min = excluded.public_min, public_max = excluded.public_max, applied = excluded.applied, report_seq = excluded.report_seq,
-			online = excluded.online, seen_at = excluded.seen_at, lease_until = excluded.lease_until, since = excluded.since, lost = excluded.lost`,
-		a.ID, a.Kind, a.Incarnation, a.Replaced, a.URL, a.Host, a.PublicPorts.First, a.PublicPorts.Last, a.Applied, a.ReportSeq, bit(a.Online), micros(a.SeenAt), micros(a.LeaseUntil), micros(a.Since), a.Lost)
+			online = excluded.online, seen_at = excluded.seen_at, lease_until = excluded.lease_until, since = excluded.since, lost = excluded.lost,
+			place = excluded.place, version = excluded.version`,
+		a.ID, a.Kind, a.Incarnation, a.Replaced, a.URL, a.Host, a.PublicPorts.First, a.PublicPorts.Last, a.Applied, a.ReportSeq, bit(a.Online), micros(a.SeenAt), micros(a.LeaseUntil), micros(a.Since), a.Lost, a.Place, a.Version)
 	return err
 }
 
@@ -119,6 +149,13 @@ func (tx *Tx) SetReported(a Agent) error {
 func (tx *Tx) SetAgentLost(a Agent, lost Lost) error {
 	_, err := tx.exec(fmt.Sprintf("record agent %q", a.ID), `UPDATE agents SET lost = ? WHERE id = ? AND incarnation = ? AND online = ?`, lost, a.ID, a.Incarnation, bit(a.Online))
 	return err
+}
+
+// SetAgentDrain writes how far an agent is with giving up what it has; of several
+// that write the same step, one is told that it did.
+func (tx *Tx) SetAgentDrain(id s4t.AgentID, drain Drain) (bool, error) {
+	n, err := tx.exec(fmt.Sprintf("drain agent %q", id), `UPDATE agents SET drain = ? WHERE id = ? AND drain <> ?`, drain, id, drain)
+	return n > 0, err
 }
 
 // AgentLoads returns how much each tunnel agent has to carry: networks,

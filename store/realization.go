@@ -188,14 +188,20 @@ func (tx *Tx) LockObjects(keys []wire.ResourceKey) ([]Realization, error) {
 	return all, nil
 }
 
-// StatusOf is how an object stands by what all who hold it say: up when every
-// one has it, down when it was up and is not.
+// StatusOf is how an object stands by what all who hold it say: up when its board
+// has it, and an agent, where one is to; down when it was up and is not. While it
+// moves from one agent to another either will do.
 func StatusOf(halves []Realization) s4t.PortStatus {
-	up, wasUp := len(halves) > 0, false
+	up, wasUp, agents, atAgent := len(halves) > 0, false, 0, false
 	for _, h := range halves {
-		up, wasUp = up && h.Up, wasUp || h.WasUp
+		if h.OnBoard {
+			up = up && h.Up
+		} else {
+			agents, atAgent = agents+1, atAgent || h.Up
+		}
+		wasUp = wasUp || h.WasUp
 	}
-	return standing(up, wasUp)
+	return standing(up && (agents == 0 || atAgent), wasUp)
 }
 
 func standing(up, wasUp bool) s4t.PortStatus {

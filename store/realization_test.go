@@ -216,11 +216,14 @@ func TestWhatARealizationIsOutside(t *testing.T) {
 	}{
 		{nil, s4t.PortPending},
 		{[]Realization{{}}, s4t.PortPending},
-		{[]Realization{{Up: true}, {}}, s4t.PortPending},
-		{[]Realization{{Up: true}, {Up: true}}, s4t.PortUp},
-		{[]Realization{{Up: true, WasUp: true}, {WasUp: true}}, s4t.PortDown},
-		{[]Realization{{Up: true, WasUp: true}, {}}, s4t.PortDown}, // a half that was made anew
-		{[]Realization{{Up: true}}, s4t.PortUp},                    // only one has to hold it
+		{[]Realization{{Up: true, OnBoard: true}, {}}, s4t.PortPending},
+		{[]Realization{{Up: true, OnBoard: true}, {Up: true}}, s4t.PortUp},
+		{[]Realization{{Up: true, OnBoard: true, WasUp: true}, {WasUp: true}}, s4t.PortDown},
+		{[]Realization{{OnBoard: true, WasUp: true}, {Up: true, WasUp: true}}, s4t.PortDown},
+		{[]Realization{{Up: true, OnBoard: true, WasUp: true}, {}}, s4t.PortDown},                        // a half that was made anew
+		{[]Realization{{Up: true, OnBoard: true, WasUp: true}, {Up: true, WasUp: true}, {}}, s4t.PortUp}, // it moves to another agent
+		{[]Realization{{OnBoard: true}, {Up: true}, {Up: true}}, s4t.PortPending},
+		{[]Realization{{Up: true}}, s4t.PortUp}, // only one has to hold it
 	} {
 		if got := StatusOf(tt.halves); got != tt.want {
 			t.Errorf("%+v is %s, want %s", tt.halves, got, tt.want)

@@ -61,10 +61,10 @@ func (tx *Tx) InsertService(s Service) error {
 	return err
 }
 
-// MoveService gives a service another public port. One that is taken on that
+// MoveService gives a service another public port, or another agent. One that is taken on that
 // agent is a Conflict on services.public_port.
 func (tx *Tx) MoveService(s Service) error {
-	_, err := tx.exec(fmt.Sprintf("expose service %q of board %q", s.Name, s.Board), `UPDATE services SET public_port = ? WHERE id = ?`, s.PublicPort, s.ID)
+	_, err := tx.exec(fmt.Sprintf("expose service %q of board %q", s.Name, s.Board), `UPDATE services SET agent = ?, public_port = ? WHERE id = ?`, s.Agent, s.PublicPort, s.ID)
 	return err
 }
 

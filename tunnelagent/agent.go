@@ -42,6 +42,8 @@ type Config struct {
 	Open        func(link.Config) (device, error)                 // optional: makes the TAP of an uplink; default link.Open
 	Apply       func([]vnet.Op) error                             // optional: default link.Apply
 	Descriptors *descriptors.Pool                                 // optional: of public ports and rtunnels; default: no bound
+	Place       string                                            // optional: where it is; boards with this label "place" prefer it
+	Version     string                                            // optional: of iotronic, as operators are shown it
 	Log         *slog.Logger                                      // optional: default discards
 }
 
@@ -140,7 +142,7 @@ func New(cfg Config) (*Agent, error) {
 	var err error
 	a.registration, err = registration.New(registration.Config{
 		Hello: wire.AgentHello{
-			ID: cfg.ID, Kind: wire.AgentTunnel, Incarnation: a.incarnation, URL: cfg.URL, Host: cfg.Host, PublicPorts: cfg.PublicPorts,
+			ID: cfg.ID, Kind: wire.AgentTunnel, Incarnation: a.incarnation, URL: cfg.URL, Host: cfg.Host, PublicPorts: cfg.PublicPorts, Place: cfg.Place, Version: cfg.Version,
 		},
 		Queue: cfg.Queue, Uses: a.streams.uses, Registered: a.registered, Lost: a.lost, Log: cfg.Log,
 	})

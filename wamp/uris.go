@@ -33,6 +33,7 @@ const (
 	Health    = "cloud.health"    // wire.HealthReport -> wire.Empty
 
 	Wake     = "wake"     // topic: wire.BoardWake
+	Move     = "move"     // topic: wire.BoardMove
 	Ping     = "ping"     // wire.Empty -> wire.Empty
 	Doctor   = "doctor"   // wire.Empty -> wire.DoctorReport
 	HostKeys = "hostkeys" // wire.HostKeysAsk -> wire.HostKeys

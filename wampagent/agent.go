@@ -27,10 +27,14 @@ type Queue interface {
 
 // Config configures an [Agent].
 type Config struct {
-	ID    s4t.AgentID  // required: "wamp-agent-1"
-	URL   string       // required: that boards reach it at: https://host:port
-	Queue Queue        // required
-	Log   *slog.Logger // optional: default discards
+	ID    s4t.AgentID // required: "wamp-agent-1"
+	URL   string      // required: that boards reach it at: https://host:port
+	Queue Queue       // required
+
+	Place   string // optional: where it is; boards with this label "place" prefer it
+	Version string // optional: of iotronic, as operators are shown it
+
+	Log *slog.Logger // optional: default discards
 }
 
 // Times of an agent.
@@ -57,7 +61,8 @@ type Agent struct {
 	questions    *questions
 	check        chan struct{} // the conductor may have forgotten sessions: capacity 1
 	mounts       *mounts
-	sending      sync.WaitGroup // samples to boards that watch others
+	sending      sync.WaitGroup        // samples to boards that watch others
+	leaving      chan []wire.Elsewhere // where boards are to go, as it was said last: capacity 1
 	ready        chan struct{}
 
 	mu    sync.Mutex      // guards the fields below; nothing is called with it held
@@ -73,11 +78,11 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.Log = cfg.Log.With("agent", cfg.ID)
-	a := &Agent{cfg: cfg, incarnation: s4t.NewID(), sessions: newSessions(), questions: newQuestions(), mounts: newMounts(), check: make(chan struct{}, 1), ready: make(chan struct{})}
+	a := &Agent{cfg: cfg, incarnation: s4t.NewID(), sessions: newSessions(), questions: newQuestions(), mounts: newMounts(), leaving: make(chan []wire.Elsewhere, 1), check: make(chan struct{}, 1), ready: make(chan struct{})}
 	var err error
 	a.registration, err = registration.New(registration.Config{
-		Hello: wire.AgentHello{ID: cfg.ID, Kind: wire.AgentWAMP, Incarnation: a.incarnation, URL: cfg.URL},
-		Queue: cfg.Queue, Registered: a.registered, Lost: a.lost, Log: cfg.Log,
+		Hello: wire.AgentHello{ID: cfg.ID, Kind: wire.AgentWAMP, Incarnation: a.incarnation, URL: cfg.URL, Place: cfg.Place, Version: cfg.Version},
+		Queue: cfg.Queue, Registered: a.registered, Leased: a.leased, Lost: a.lost, Log: cfg.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -151,6 +156,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { a.checkSessions(ctx); return nil })
 	group.Go(func() error { a.tellEnds(ctx); return nil })
 	group.Go(func() error { a.tellNews(ctx); return nil })
+	group.Go(func() error { a.empty(ctx); return nil })
 	defer a.sending.Wait() // the router has stopped: they end
 	return group.Wait()
 }

@@ -15,6 +15,20 @@ const (
 	MethodTunnelEvent  = "tunnel.event"   // TunnelEvent (cast): "port.loop" and the like
 )
 
+// Methods of the conductor: agents, for admins.
+const (
+	MethodAgentsList  = "agents.list"  // ListRequest -> List[s4t.Agent]
+	MethodAgentsGet   = "agents.get"   // RefRequest -> s4t.Agent
+	MethodAgentsDrain = "agents.drain" // AgentDrain -> s4t.Agent
+)
+
+// AgentDrain has an agent give up what it has, or take it back.
+type AgentDrain struct {
+	Caller Caller `json:"caller"`
+	Ref    string `json:"ref"`
+	Drain  bool   `json:"drain"`
+}
+
 // Kinds of agents.
 const (
 	AgentWAMP   = "wamp-agent"
@@ -30,6 +44,8 @@ type AgentHello struct {
 	URL         string        `json:"url"`                   // that boards and users reach it at: https://host:port
 	Host        string        `json:"host,omitempty"`        // tunnel agent: host of public ports, as users are told it
 	PublicPorts s4t.PortRange `json:"public_ports,omitzero"` // tunnel agent: "50000-60000"
+	Place       string        `json:"place,omitempty"`       // where it is, as its operator calls it: boards of that place prefer it
+	Version     string        `json:"version,omitempty"`     // of iotronic
 }
 
 // AgentWelcome answers it.
@@ -58,6 +74,16 @@ type Use struct {
 // agent may serve without being heard again.
 type AgentLease struct {
 	Lease time.Duration `json:"lease"`
+
+	// Elsewhere are, for a WAMP agent that is drained, those that its boards are to
+	// go to: each gets so many of them as its weight is of all weights.
+	Elsewhere []Elsewhere `json:"elsewhere,omitempty"`
+}
+
+// Elsewhere is a WAMP agent that has room for boards of another.
+type Elsewhere struct {
+	URL    string `json:"url"`
+	Weight int    `json:"weight"`
 }
 
 // TunnelAsk asks for what has changed in the state that a tunnel agent should

@@ -123,6 +123,10 @@ type BoardConnected struct {
 	Instance    string        `json:"instance"`
 	Info        s4t.BoardInfo `json:"info"`
 
+	// Moved is set where the board still has another session, which it ends itself in
+	// a moment: it was told to move.
+	Moved bool `json:"moved,omitempty"`
+
 	// Uptime is how long the board runs: that tells why it was away, also where its clock
 	// is wrong. 0: it does not say.
 	Uptime time.Duration `json:"uptime,omitempty"`
@@ -140,6 +144,16 @@ type BoardWelcome struct {
 	Desired      BoardDesired  `json:"desired"`
 	ReturnWithin time.Duration `json:"return_within,omitempty"`
 	Refresh      time.Duration `json:"refresh,omitempty"`
+
+	// Move is where the board should rather be: see [BoardMove]. Empty: it is right
+	// where it is.
+	Move string `json:"move,omitempty"`
+}
+
+// BoardMove tells a board to open its session at another WAMP agent, and to end
+// this one when it has that.
+type BoardMove struct {
+	URL string `json:"url"`
 }
 
 // BoardDisconnected ends the session of that epoch, and no other.

@@ -31,6 +31,7 @@ type config struct {
 	Database     string    `toml:"database"`      // default SQLite in Data
 	Queue        string    `toml:"queue"`         // default in-process
 	PublicPorts  string    `toml:"public_ports"`  // FROM-TO; default 50000-60000
+	Place        string    `toml:"place"`         // where this process is; boards with this label "place" prefer its agents
 	PublicListen string    `toml:"public_listen"` // ADDR that public ports bind to; default that of listen
 	LogLevel     string    `toml:"log_level"`     // debug, info (default), warn or error
 	TLS          tlsConfig `toml:"tls"`
@@ -120,6 +121,12 @@ func (c config) cloud() (cloud.Config, error) {
 			return cfg, bad("public_listen", "use an address of this machine, or 0.0.0.0 for all", "%q is not one", c.PublicListen)
 		}
 		cfg.PublicListen = ip.String()
+	}
+	if c.Place != "" {
+		if err := s4t.ValidName("place", c.Place); err != nil {
+			return cfg, bad("place", "use letters, digits, dots and dashes", "%w", err)
+		}
+		cfg.Place = c.Place
 	}
 	if err := c.processes(&cfg); err != nil {
 		return cfg, err

@@ -95,6 +95,19 @@ func printStatus(w io.Writer, s cloud.Status) error {
 		if !p.Online {
 			state = "away since " + p.SeenAt.UTC().Format(time.RFC3339)
 		}
+		if p.Status == s4t.AgentDraining || p.Status == s4t.AgentDrained {
+			state = string(p.Status)
+		}
+		state += fmt.Sprintf(", %d boards", p.Boards)
+		if p.Role == cloud.TunnelAgent {
+			state += fmt.Sprintf(", %d networks, %d public ports", p.Networks, p.Services)
+		}
+		if p.Version != "" {
+			state += ", version " + s4t.Line(p.Version, 80)
+		}
+		if p.Place != "" {
+			state += ", at " + s4t.Line(p.Place, 80)
+		}
 		if p.Lag > 0 {
 			state += fmt.Sprintf(", %d changes behind", p.Lag)
 		}

@@ -67,6 +67,7 @@ func newServeCommand() *cobra.Command {
 				set("queue", &cfg.Queue, flags.Queue)
 				set("public-ports", &cfg.PublicPorts, flags.PublicPorts)
 				set("public-listen", &cfg.PublicListen, flags.PublicListen)
+				set("place", &cfg.Place, flags.Place)
 				set("tls", &cfg.TLS.Mode, flags.TLS.Mode)
 				set("log-level", &cfg.LogLevel, flags.LogLevel)
 				if cmd.Flags().Changed("trusted-proxy") {
@@ -98,6 +99,7 @@ func newServeCommand() *cobra.Command {
 	f.StringVar(&flags.Database, "database", "", "`URL` of the database, of a conductor (default: SQLite in the data directory)")
 	f.StringVar(&flags.Queue, "queue", "", "`URL` of RabbitMQ, amqps://USER:PASSWORD@HOST/VHOST?cacertfile=FILE, that all processes share (default: inside the process)")
 	f.StringVar(&flags.PublicPorts, "public-ports", def.PublicPorts, "`FROM-TO` for exposed services")
+	f.StringVar(&flags.Place, "place", "", "`PLACE` of this process: boards with the label place=PLACE prefer its agents")
 	f.StringVar(&flags.PublicListen, "public-listen", "", "`ADDR` that public ports bind to (default: that of --listen)")
 	f.StringVar(&flags.TLS.Mode, "tls", def.TLS.Mode, "`MODE`: on, or off; off serves plain HTTP for a reverse proxy that ends TLS")
 	f.StringArrayVar(&flags.TLS.TrustedProxy, "trusted-proxy", nil, "`CIDR` of a reverse proxy whose X-Forwarded-For is believed; repeatable; with --tls off others are refused")

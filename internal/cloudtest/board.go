@@ -15,7 +15,7 @@ import (
 )
 
 // Board is a real board but for its devices. Its methods are for one
-// goroutine, but [Board.Devices].
+// goroutine, but [Board.Devices], [Board.Say] and [Board.Hear].
 type Board struct {
 	Name     string
 	Proxy    *Proxy
@@ -26,8 +26,9 @@ type Board struct {
 	state string
 	stop  func() // nil while it does not run
 
-	mu      sync.Mutex // guards devices
+	mu      sync.Mutex // guards the fields below
 	devices map[string]*device
+	heard   func(device string, frame []byte)
 }
 
 // Enrol joins a board under a join string, and does not start it.
@@ -115,25 +116,62 @@ func (b *Board) open(cfg link.Config) (lightningrod.Device, error) {
 	if b.devices[cfg.Name] != nil {
 		return nil, fmt.Errorf("device %s: it is there already", cfg.Name)
 	}
-	d := &device{board: b, name: cfg.Name, closed: make(chan struct{})}
+	d := &device{board: b, name: cfg.Name, says: make(chan []byte), closed: make(chan struct{})}
 	b.devices[cfg.Name] = d
 	return d, nil
 }
 
-// device is a wire that nobody speaks on.
+// Say has a device give a frame, with its offload header; false: it is not there.
+func (b *Board) Say(device string, frame []byte) bool {
+	b.mu.Lock()
+	d := b.devices[device]
+	b.mu.Unlock()
+	if d == nil {
+		return false
+	}
+	select {
+	case d.says <- frame:
+		return true
+	case <-d.closed:
+		return false
+	}
+}
+
+// Hear has f called with every frame that comes to a device of the board.
+func (b *Board) Hear(f func(device string, frame []byte)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.heard = f
+}
+
+// device is a wire that a test speaks on, where it does.
 type device struct {
 	board  *Board
 	name   string
+	says   chan []byte
 	once   sync.Once
 	closed chan struct{}
 }
 
-func (d *device) ReadFrames(func() []byte, func(int)) (int, error) {
-	<-d.closed
-	return 0, os.ErrClosed
+func (d *device) ReadFrames(next func() []byte, done func(int)) (int, error) {
+	select {
+	case <-d.closed:
+		return 0, os.ErrClosed
+	case f := <-d.says:
+		done(copy(next(), f))
+		return 1, nil
+	}
 }
 
-func (d *device) Write([]byte) error { return nil }
+func (d *device) Write(frame []byte) error {
+	d.board.mu.Lock()
+	heard := d.board.heard
+	d.board.mu.Unlock()
+	if heard != nil {
+		heard(d.name, frame)
+	}
+	return nil
+}
 
 func (d *device) Flush() error { return nil }
 

@@ -62,6 +62,7 @@ type model struct {
 	bridges  map[string]map[string]bool // name: boards
 	services map[string]bool            // boards whose service is exposed
 	has      map[string]int             // board: devices it should have now
+	drained  map[string]bool            // processes whose agent is drained
 }
 
 // reachable reports whether a board can follow what the cloud says.
@@ -108,7 +109,28 @@ func (m *model) check(ctx context.Context) error {
 	if err := m.checkBridges(ctx); err != nil {
 		return err
 	}
-	return m.checkServices(ctx)
+	if err := m.checkServices(ctx); err != nil {
+		return err
+	}
+	return m.checkAgents(ctx)
+}
+
+// checkAgents: an agent that does not run, or is drained, has nothing.
+func (m *model) checkAgents(ctx context.Context) error {
+	agents, err := m.client.Agents(ctx)
+	for _, a := range agents {
+		p := m.cloud.Process(string(a.ID))
+		if p == nil { // one process does everything
+			continue
+		}
+		if (!p.Running() || m.drained[p.Name]) && a.Boards+a.Networks+a.Services > 0 {
+			return fmt.Errorf("%s has %d boards, %d networks, %d services; it runs %v, is drained %v", a.ID, a.Boards, a.Networks, a.Services, p.Running(), m.drained[p.Name])
+		}
+		if p.Running() && (a.Status == s4t.AgentDrained) != m.drained[p.Name] {
+			return fmt.Errorf("%s is %s", a.ID, a.Status)
+		}
+	}
+	return err
 }
 
 func (m *model) checkBridges(ctx context.Context) error {
@@ -257,7 +279,7 @@ func (m *model) settled(t *rapid.T) {
 // String shows the model.
 func (m *model) String() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "cloud running %v, without %v\n", m.cloud.Running(), m.ended())
+	fmt.Fprintf(&s, "cloud running %v, without %v, drained %v\n", m.cloud.Running(), m.ended(), slices.Collect(maps.Keys(m.drained)))
 	for _, n := range m.names() {
 		fmt.Fprintf(&s, "%s: running %v, proxy cut %v, exposed %v\n", n, m.boards[n].Running(), m.boards[n].Proxy.isCut(), m.services[n])
 	}
@@ -298,13 +320,12 @@ func (m *model) ended() (names []string) {
 	return names
 }
 
-// spare are the processes that run beside another of their role. Tunnel agents
-// are left out: networks and services do not move to another yet, so these are
-// only restarted.
+// spare are the processes that run beside another of their role which takes what
+// they have.
 func (m *model) spare() (names []string) {
 	for _, p := range m.cloud.Processes() {
 		for _, other := range m.cloud.Processes() {
-			if p != other && p.Running() && other.Running() && slices.Equal(p.Roles, other.Roles) && !p.Has(cloud.TunnelAgent) {
+			if p != other && p.Running() && other.Running() && slices.Equal(p.Roles, other.Roles) && !m.drained[other.Name] {
 				names = append(names, p.Name)
 				break
 			}
@@ -443,6 +464,28 @@ func (m *model) actions(ctx context.Context) map[string]func(*rapid.T) {
 		"kill a process": func(t *rapid.T) {
 			m.cloud.Process(pick(t, "process", m.spare())).Kill()
 		},
+		"drain an agent": func(t *rapid.T) {
+			m.asked(t)
+			var names []string
+			for _, name := range m.spare() {
+				if p := m.cloud.Process(name); !m.drained[name] && (p.Has(cloud.WAMPAgent) || p.Has(cloud.TunnelAgent)) {
+					names = append(names, name)
+				}
+			}
+			name := pick(t, "process", names)
+			if _, err := m.client.DrainAgent(ctx, name); err != nil {
+				t.Fatal(err)
+			}
+			m.drained[name] = true
+		},
+		"undrain an agent": func(t *rapid.T) {
+			m.asked(t)
+			name := pick(t, "process", slices.Collect(maps.Keys(m.drained)))
+			if _, err := m.client.UndrainAgent(ctx, name); err != nil {
+				t.Fatal(err)
+			}
+			delete(m.drained, name)
+		},
 		"restart a tunnel agent": func(t *rapid.T) { // where there is one process, all of it
 			m.asked(t)
 			var names []string
@@ -545,7 +588,7 @@ func runModel(t *rapid.T, cfg Config, target int) {
 	cfg.PublicPorts = public
 	ctx := context.Background()
 	m := &model{settle: settle, target: target, public: public,
-		boards: map[string]*Board{}, bridges: map[string]map[string]bool{}, services: map[string]bool{}, has: map[string]int{}}
+		boards: map[string]*Board{}, bridges: map[string]map[string]bool{}, services: map[string]bool{}, has: map[string]int{}, drained: map[string]bool{}}
 	if m.cloud, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}

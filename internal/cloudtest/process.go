@@ -22,6 +22,7 @@ type Process struct {
 	Roles []cloud.Role
 	Host  string // name of its host; users are told public ports under it
 	IP    string // what it stands for, in 127.0.0.0/8
+	Place string // optional, before Start: where it is
 
 	cloud *Cloud
 	stop  func() // nil while it does not run
@@ -55,7 +56,7 @@ func (p *Process) Start() error {
 	proc, err := cloud.New(cloud.Config{
 		Roles: p.Roles, Name: p.Name, Data: c.Dir, Listen: net.JoinHostPort(p.IP, "0"), URL: url(p.Host),
 		Queue: mortal{c.Queue, alive}, Store: db, Database: c.cfg.Database, BoardURLs: c.boardURLs, APIURL: url(Name),
-		WAMPAgent: p.agent("wamp-agent-1"), TunnelAgent: p.agent("tunnel-agent-1"), PublicPorts: c.cfg.PublicPorts,
+		Place: p.Place, WAMPAgent: p.agent("wamp-agent-1"), TunnelAgent: p.agent("tunnel-agent-1"), PublicPorts: c.cfg.PublicPorts,
 		Bootstrap: func(ctx context.Context, id *identity.Identity, _ string, trust wire.Trust) error {
 			_, err := id.Bootstrap(ctx, func(f identity.First) error { c.token, c.ca = f.Token.Secret, strings.Join(trust.CAs, ""); return nil })
 			return err

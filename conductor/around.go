@@ -1,0 +1,181 @@
+package conductor
+
+import (
+	"cmp"
+	"context"
+	"hash/fnv"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
+)
+
+// Boards are given WAMP agents by place and room: the list that each is told, and
+// the word to move where one is drained or has much more than its part. What is
+// known of agents here is some seconds old: a list that was better a moment ago
+// still is a good one.
+
+const (
+	lookInterval = 5 * time.Second // how often this conductor looks at the WAMP agents
+	maxURLs      = 3               // that a board is told
+	agentRoom    = 16_384          // sessions that an agent takes
+	overPart     = 4               // an agent has too much with a quarter more than its part ...
+	overSome     = 32              // ... and so many boards
+)
+
+// around are the WAMP agents as they were a moment ago.
+type around struct {
+	mu     sync.Mutex // guards the fields below
+	agents []store.Agent
+	boards map[s4t.AgentID]int // and those that were sent there since
+}
+
+// lookAround looks at the agents until ctx ends.
+func (c *Conductor) lookAround(ctx context.Context) {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for {
+		if err := c.look(ctx); err != nil && ctx.Err() == nil {
+			c.cfg.Log.Warn("boards are told of WAMP agents as they were", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look does so once.
+func (c *Conductor) look(ctx context.Context) error {
+	boards := map[s4t.AgentID]int{}
+	agents, err := view(ctx, c, func(tx *store.Tx) ([]store.Agent, error) {
+		agents, err := tx.Agents()
+		agents = slices.DeleteFunc(agents, func(a store.Agent) bool { return a.Kind != wire.AgentWAMP || !a.Online })
+		if err != nil || len(agents) < 2 {
+			return agents, err
+		}
+		carried, err := tx.Carried()
+		for _, a := range agents {
+			boards[a.ID] = carried[a.ID].Boards
+		}
+		return agents, err
+	})
+	if err != nil {
+		return err
+	}
+	c.around.mu.Lock()
+	defer c.around.mu.Unlock()
+	c.around.agents, c.around.boards = agents, boards
+	return nil
+}
+
+// open are the agents that take boards. mu is held.
+func (r *around) open() []store.Agent {
+	return slices.DeleteFunc(slices.Clone(r.agents), func(a store.Agent) bool { return !a.Takes(wire.AgentWAMP) })
+}
+
+// room is how much more an agent takes. mu is held.
+func (r *around) room(a store.Agent) int { return max(1, agentRoom-r.boards[a.ID]) }
+
+// ranked are the agents that take boards in the order that is a board's own: those
+// of its place first, and then by chance, weighted by room, but the same each time.
+// mu is held.
+func (r *around) ranked(b store.Board) []store.Agent {
+	agents := r.open()
+	score := make(map[s4t.AgentID]float64, len(agents))
+	for _, a := range agents {
+		h := fnv.New64a()
+		h.Write([]byte(string(b.ID) + "\x00" + string(a.ID)))
+		x := h.Sum64() // its last bits differ little: mix them
+		x ^= x >> 33
+		x *= 0xff51afd7ed558ccd
+		x ^= x >> 33
+		u := (float64(x>>11) + 0.5) / (1 << 53)
+		score[a.ID] = -math.Log(u) / float64(r.room(a))
+		if place := b.Labels[placeLabel]; place != "" && a.Place != place {
+			score[a.ID] += 1e6
+		}
+	}
+	slices.SortFunc(agents, func(a, b store.Agent) int { return cmp.Compare(score[a.ID], score[b.ID]) })
+	return agents
+}
+
+// urls are where a board finds the cloud: the agent that has its session, then
+// others. With one agent it is what the operator says.
+func (r *around) urls(b store.Board, otherwise []string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.agents) < 2 {
+		return otherwise
+	}
+	ranked := r.ranked(b)
+	if i := slices.IndexFunc(ranked, func(a store.Agent) bool { return a.ID == b.WAMPAgent }); i > 0 {
+		own := ranked[i]
+		ranked = slices.Insert(slices.Delete(ranked, i, i+1), 0, own)
+	}
+	if len(ranked) == 0 {
+		return otherwise
+	}
+	urls := make([]string, 0, maxURLs)
+	for _, a := range ranked[:min(len(ranked), maxURLs)] {
+		urls = append(urls, a.URL)
+	}
+	return urls
+}
+
+// better is where a board should rather be than at its agent: empty where it is
+// right there.
+func (r *around) better(b store.Board) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := slices.IndexFunc(r.agents, func(a store.Agent) bool { return a.ID == b.WAMPAgent })
+	ranked := r.ranked(b)
+	if at < 0 || len(ranked) == 0 {
+		return ""
+	}
+	own, place := r.agents[at], b.Labels[placeLabel]
+	stays := own.Takes(wire.AgentWAMP)
+	if stays && place != "" && own.Place != place && ranked[0].Place == place {
+		stays = false
+	} else if stays {
+		all, n := 0, 0
+		for _, a := range ranked {
+			if a.Place == own.Place {
+				all, n = all+r.boards[a.ID], n+1
+			}
+		}
+		part := all / n
+		stays = r.boards[own.ID] <= part+part/overPart+overSome
+		if !stays { // to who has least
+			ranked = slices.DeleteFunc(ranked, func(a store.Agent) bool { return a.Place != own.Place })
+			slices.SortStableFunc(ranked, func(a, b store.Agent) int { return r.boards[a.ID] - r.boards[b.ID] })
+		}
+	}
+	if stays || ranked[0].ID == own.ID {
+		return ""
+	}
+	r.boards[own.ID]--
+	r.boards[ranked[0].ID]++
+	return ranked[0].URL
+}
+
+// elsewhereOf are the agents that boards of a drained one are to go to.
+func elsewhereOf(agents []store.Agent, carried map[s4t.AgentID]store.Carried, drained store.Agent) []wire.Elsewhere {
+	var all []wire.Elsewhere
+	for _, near := range []bool{true, false} {
+		for _, a := range agents {
+			if a.Takes(drained.Kind) && a.ID != drained.ID && (a.Place == drained.Place || !near) {
+				all = append(all, wire.Elsewhere{URL: a.URL, Weight: max(1, agentRoom-carried[a.ID].Boards)})
+			}
+		}
+		if len(all) > 0 {
+			break
+		}
+	}
+	return all
+}
