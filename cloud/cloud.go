@@ -58,6 +58,10 @@ type Config struct {
 
 	PublicListen string // tunnel agent; optional: address that public ports bind to; default that of Listen
 
+	// MetricsListen is ADDR:PORT of a port for the operator, in plain HTTP: /metrics, /healthz
+	// and /readyz. Optional: none.
+	MetricsListen string
+
 	Version string       // optional: of iotronic
 	Log     *slog.Logger // optional: default discards
 }
@@ -82,6 +86,9 @@ type Cloud struct {
 	cfg  Config
 	at   *listener // of Run
 	gate *gate     // of its port
+
+	metrics   *metrics
+	readiness readiness
 }
 
 // New checks cfg. It does nothing else until Run.
@@ -101,6 +108,8 @@ func New(cfg Config) (*Cloud, error) {
 		}
 		cfg.Queue = queue.New(queue.WithLog(cfg.Log))
 	}
+	c.metrics = newMetrics(cfg)
+	cfg.Queue = measuredQueue{cfg.Queue, c.metrics}
 	c.cfg = cfg
 	switch {
 	case c.listens() && cfg.Listen == "":
@@ -140,6 +149,10 @@ func (c *Cloud) Addr() net.Addr {
 	}
 	return c.at.Addr()
 }
+
+// MetricsAddr is the address of the operator's port, nil where there is none. It is known once
+// Run called ready.
+func (c *Cloud) MetricsAddr() net.Addr { return c.metrics.addr }
 
 const (
 	// stopTimeout is how long the front may take to say goodbye, and
