@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -23,8 +24,11 @@ type Queue interface {
 // Config of an API. Queue is required.
 type Config struct {
 	Queue   Queue
-	Version string            // of iotronic; "dev" by default
-	URL     string            // what others are told of the API, for Thing Descriptions; https://127.0.0.1:8812 by default
+	Version string // of iotronic; "dev" by default
+	URL     string // what others are told of the API, for Thing Descriptions; https://127.0.0.1:8812 by default
+	// Observe is told of each request that was answered: of which operation, with what
+	// status, after how long. It must not block. Optional.
+	Observe func(operation string, status int, took time.Duration)
 	Trust   func() wire.Trust // optional: what users are told to trust as the cloud's certificate, now
 	Log     *slog.Logger      // discards by default
 }
@@ -81,6 +85,13 @@ func New(c Config) (*API, error) {
 	}
 	a.gate.init()
 	a.huma = humago.New(a.mux, openAPIConfig(c.Version))
+	if c.Observe != nil {
+		a.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
+			began := time.Now()
+			next(ctx)
+			c.Observe(ctx.Operation().OperationID, ctx.Status(), time.Since(began))
+		})
+	}
 	a.huma.UseMiddleware(speakProblem, a.authenticate, a.admitBody)
 	a.identityRoutes()
 	a.trustRoutes()

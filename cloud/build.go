@@ -48,6 +48,15 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 			return nil, err
 		}
 	}
+	p.handlers.ready = c.ready
+	if c.cfg.MetricsListen != "" {
+		l, err := listenForOperator(c.cfg.MetricsListen, c.metrics, c.ready)
+		if err != nil {
+			return nil, err
+		}
+		c.metrics.addr = l.Addr()
+		p.front = append(p.front, task{name: "operator's port", run: l.run})
+	}
 	if c.listens() {
 		a := newAdmission(c.gate)
 		a.max = guests
@@ -98,7 +107,7 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 }
 
 func (c *Cloud) addAPI(_ context.Context, p *parts) error {
-	rest, err := api.New(api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, URL: c.at.url, Trust: c.at.certs.trust, Log: c.cfg.Log})
+	rest, err := api.New(api.Config{Queue: c.cfg.Queue, Observe: c.metrics.observe, Version: c.cfg.Version, URL: c.at.url, Trust: c.at.certs.trust, Log: c.cfg.Log})
 	if err != nil {
 		return err
 	}

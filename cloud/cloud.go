@@ -68,6 +68,10 @@ type Config struct {
 
 	Place string // agents; optional: where they are, as boards with this label "place" say it
 
+	// MetricsListen is ADDR:PORT of a port for the operator, in plain HTTP: /metrics, /healthz
+	// and /readyz. Optional: none.
+	MetricsListen string
+
 	Version string       // optional: of iotronic
 	Log     *slog.Logger // optional: default discards
 }
@@ -93,6 +97,9 @@ type Cloud struct {
 	at     *listener    // of Run
 	gate   *gate        // of its port
 	driver *amqp.Driver // of the queue, where Run connects to a broker
+
+	metrics   *metrics
+	readiness readiness
 }
 
 // New checks cfg. It does nothing else until Run.
@@ -119,6 +126,8 @@ func New(cfg Config) (*Cloud, error) {
 		}
 		cfg.Queue = queue.New(queue.WithLog(cfg.Log))
 	}
+	c.metrics = newMetrics(cfg)
+	cfg.Queue = measuredQueue{cfg.Queue, c.metrics}
 	c.cfg = cfg
 	switch {
 	case c.listens() && cfg.Listen == "":
@@ -164,6 +173,10 @@ func (c *Cloud) Addr() net.Addr {
 	}
 	return c.at.Addr()
 }
+
+// MetricsAddr is the address of the operator's port, nil where there is none. It is known once
+// Run called ready.
+func (c *Cloud) MetricsAddr() net.Addr { return c.metrics.addr }
 
 const (
 	// stopTimeout is how long the front may take to say goodbye, and

@@ -46,6 +46,8 @@ var frontPage []byte
 // handlers are behind the one port; nil where the process lacks the role.
 type handlers struct {
 	api, wamp, rtunnel http.Handler
+
+	ready func(context.Context) error // says why the process is not ready, for load balancers; nil: nobody asks
 }
 
 // routes chooses by path.
@@ -61,10 +63,10 @@ func (hs handlers) routes() http.Handler {
 	if hs.rtunnel != nil {
 		mux.Handle(rtunnel.Path, hs.rtunnel)
 	}
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Write([]byte("ok\n"))
-	})
+	mux.HandleFunc("GET /healthz", healthz)
+	if hs.ready != nil {
+		mux.HandleFunc("GET /readyz", readyz(hs.ready))
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", "text/html; charset=utf-8")

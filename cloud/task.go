@@ -3,10 +3,12 @@ package cloud
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -82,16 +84,8 @@ func (c *Cloud) await(ctx context.Context, tasks []task) bool {
 // probe asks until the conductor answers, and closes found then: the one of this
 // process where there is one with a name.
 func (c *Cloud) probe(ctx context.Context, found chan<- struct{}) {
-	topic := wire.TopicConductor
-	if c.has(Conductor) && c.cfg.Name != "" {
-		topic += "." + c.cfg.Name
-	}
 	for wait := minProbe; ctx.Err() == nil; wait = min(2*wait, maxProbe) {
-		ask, cancel := context.WithTimeout(ctx, probeTimeout)
-		// A token that cannot be: the conductor is there when it says so.
-		err := c.cfg.Queue.Call(ask, topic, wire.MethodVerify, wire.VerifyRequest{}, nil)
-		cancel()
-		if s4t.KindOf(err) == s4t.Unauthenticated {
+		if c.askConductor(ctx) == nil {
 			close(found)
 			return
 		}
@@ -100,4 +94,46 @@ func (c *Cloud) probe(ctx context.Context, found chan<- struct{}) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// askConductor returns why a conductor does not answer, that of this process where there is one
+// with a name. One that does reaches its database, and the queue is there.
+func (c *Cloud) askConductor(ctx context.Context) error {
+	topic := wire.TopicConductor
+	if c.has(Conductor) && c.cfg.Name != "" {
+		topic += "." + c.cfg.Name
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	// A token that nobody has: the conductor is there when it says so.
+	err := c.cfg.Queue.Call(ctx, topic, wire.MethodVerify, wire.VerifyRequest{Secret: nobodys}, nil)
+	if s4t.KindOf(err) == s4t.Unauthenticated {
+		return nil
+	}
+	return err
+}
+
+// nobodys has the form of a token, so that it is looked for in the database.
+var nobodys = store.SecretPrefix + strings.Repeat("0", store.SecretLen-len(store.SecretPrefix))
+
+// readiness is what was found when the conductor was asked last: whoever wants to know
+// costs it one question a second.
+type readiness struct {
+	mu  sync.Mutex // guards the fields below, and makes others wait for the answer
+	at  time.Time
+	err error
+}
+
+const readyFor = time.Second
+
+// ready returns why this process cannot do its work, nil where it can.
+func (c *Cloud) ready(ctx context.Context) error {
+	c.readiness.mu.Lock()
+	defer c.readiness.mu.Unlock()
+	if time.Since(c.readiness.at) > readyFor {
+		// Not the asker's context: its end would be told to those after it.
+		c.readiness.err = c.askConductor(context.WithoutCancel(ctx))
+		c.readiness.at = time.Now()
+	}
+	return c.readiness.err
 }
