@@ -122,14 +122,14 @@ func (c JoinConfig) handshake(t Messages) (*Welcome, error) {
 		hello["authid"] = string(c.Board)
 		hello["authextra"] = dict{"pubkey": public}
 	}
-	if err := t.Write(appendValue(nil, list{msgHello, realm, hello})); err != nil {
+	if err := t.Write(Append(nil, list{MsgHello, realm, hello})); err != nil {
 		return nil, c.lost(err)
 	}
 	m, err := c.read(t)
 	if err != nil {
 		return nil, err
 	}
-	if m.kind != msgChallenge {
+	if m.kind != MsgChallenge {
 		return nil, s4t.Errorf(s4t.Invalid, c.op(), "", "the cloud answered with a message of type %d, not with a challenge", m.kind)
 	}
 	text, _ := m.details["challenge"].(string)
@@ -138,13 +138,13 @@ func (c JoinConfig) handshake(t Messages) (*Welcome, error) {
 		return nil, s4t.Errorf(s4t.Invalid, c.op(), "", "the cloud's challenge is not %d bytes in hex", challengeSize)
 	}
 	signed := append(ed25519.Sign(c.Key, challenge), challenge...)
-	if err := t.Write(appendValue(nil, list{msgAuthenticate, hex.EncodeToString(signed), extra})); err != nil {
+	if err := t.Write(Append(nil, list{MsgAuthenticate, hex.EncodeToString(signed), extra})); err != nil {
 		return nil, c.lost(err)
 	}
 	if m, err = c.read(t); err != nil {
 		return nil, err
 	}
-	if m.kind != msgWelcome {
+	if m.kind != MsgWelcome {
 		return nil, s4t.Errorf(s4t.Invalid, c.op(), "", "the cloud answered with a message of type %d, not with a welcome", m.kind)
 	}
 	return c.welcome(m)
@@ -160,7 +160,7 @@ func (c JoinConfig) read(t Messages) (message, error) {
 	if err != nil {
 		return message{}, s4t.Errorf(s4t.Invalid, c.op(), "", "the cloud's answer is not understood: %w", err)
 	}
-	if m.kind == msgAbort || m.kind == msgGoodbye {
+	if m.kind == MsgAbort || m.kind == MsgGoodbye {
 		return message{}, ended(c.op(), m)
 	}
 	return m, nil
