@@ -94,7 +94,7 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, cut bool,
 	e.kinds.retry()
 	e.cfg.Log.Info("connected", "peer", c.URL(), "session", w.Epoch)
 	err = e.serve(ctx, c, w, info)
-	return max(time.Since(start), 1), c.Idle() >= s4t.PresenceTimeout, err
+	return max(time.Since(start), 1), c.Cut(), err
 }
 
 // firstOf prefers the reason why a session ended to the error of a call that

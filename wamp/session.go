@@ -28,8 +28,9 @@ type Handler func(ctx context.Context, arg string) (string, error)
 // Session is a board's WAMP session. Its methods may be used from several
 // goroutines; all but ID and Close wait until [Session.Run] runs.
 type Session struct {
-	id uint64
-	t  Messages
+	id      uint64
+	t       Messages
+	maxIdle time.Duration // see watch
 
 	// sending is held from the numbering of a request until it is written:
 	// requests arrive in the order of their ids (WAMP, session scope ids). It
@@ -66,6 +67,7 @@ func newSession(t Messages, id uint64) *Session {
 	return &Session{
 		id:       id,
 		t:        t,
+		maxIdle:  maxIdle,
 		pending:  make(map[uint64]*request),
 		over:     make(chan struct{}),
 		handlers: make(map[uint64]Handler),
@@ -119,7 +121,7 @@ func (s *Session) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	serve, cancel := context.WithCancel(ctx)
 	if t, ok := s.t.(idler); ok {
-		s.serving.Go(func() { watch(serve, t) })
+		s.serving.Go(func() { watch(serve, t, s.maxIdle) })
 	}
 	left := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

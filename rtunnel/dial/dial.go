@@ -165,6 +165,13 @@ func (d *Dialer) route(rawURL string) (r route, err error) {
 	return r, nil
 }
 
+// Direct reports whether rawURL is dialled without an HTTP proxy: what the kernel
+// finds out of the path is then true for all of it.
+func (d *Dialer) Direct(rawURL string) bool {
+	r, err := d.route(rawURL)
+	return err == nil && r.proxy == nil
+}
+
 // DialTLS opens a connection to rawURL below HTTP: TCP, the proxy if there is
 // one, and TLS (none for http://). Where the path drops big packets silently
 // the handshake stalls, and it is tried again with smaller TCP segments.

@@ -6,12 +6,14 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
+	"net/netip"
 	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/sockopt"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -99,9 +101,20 @@ func (p *peer) hello(m *message) {
 	callee, _ := roles["callee"].(dict)
 	features, _ := callee["features"].(dict)
 	p.cancels, _ = features[featureCallCanceling].(bool)
+	path, _ := m.options[wamp.DetailPath].(string)
+	p.steady = straight(path, p.direct) && sockopt.Watch(p.conn.NetConn()) == nil
 	rand.Read(x.challenge) // never fails (crypto/rand, Go 1.24)
 	p.auth = x
 	p.queue(encode(wamp.MsgChallenge, x.method, dict{"challenge": hex.EncodeToString(x.challenge)}))
+}
+
+// straight reports whether what the kernel finds out of the path at one end is true
+// for all of it: the board says what address it dials from. An address that is the
+// same with another port is no NAT: something between ends the connection.
+func straight(says, sees string) bool {
+	from, err := netip.ParseAddrPort(says)
+	to, err2 := netip.ParseAddrPort(sees)
+	return err == nil && err2 == nil && (from.Addr().Unmap() != to.Addr().Unmap() || from.Port() == to.Port())
 }
 
 // prove lets a board in that has its key (WAMP-Cryptosign without channel binding).
@@ -183,6 +196,9 @@ func (p *peer) welcome(x *exchange, board s4t.BoardID, extra dict) {
 			"broker": dict{"features": dict{}},
 			"dealer": dict{"features": dict{featureCallCanceling: true}},
 		},
+	}
+	if p.steady {
+		details[wamp.DetailPing] = int(s4t.PresencePing / time.Second)
 	}
 	if extra != nil {
 		details["authextra"] = extra

@@ -79,7 +79,7 @@ func (r *Router) begin(p *peer, board s4t.BoardID) (id uint64, ok bool) {
 	}
 	p.clock.Stop()
 	p.clock = time.AfterFunc(r.sayWithin, func() { p.close(goodbye(wamp.ReasonStale, "the session did not begin in time")) })
-	p.heard = time.Now()
+	p.pinged = time.Now()
 	r.byID[id] = p
 	r.watched[id%beats][p] = struct{}{}
 	own := r.byBoard[board]

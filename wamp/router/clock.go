@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/sockopt"
 )
 
 // Each session is looked at once in beats*beat, a part of them at each beat.
@@ -13,9 +14,11 @@ const (
 	beats = 4
 )
 
-// watch pings the boards and drops those that are silent, until ctx ends. The board
-// pings too, and that is not enough: where a NAT has lost its state only what comes
-// from here finds out that the board's other connections are dead.
+// watch drops the boards that are dead, until ctx ends. Of a steady one the kernel
+// says so, and reading ends: it is dropped here where it hangs, or where what was
+// sent to it kept the kernel from probing. The others are pinged. They ping too, and
+// that is not enough: where a NAT has lost its state only what comes from here finds
+// out that the board's other connections are dead.
 func (r *Router) watch(ctx context.Context) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
@@ -25,25 +28,46 @@ func (r *Router) watch(ctx context.Context) {
 			return
 		case now := <-ticker.C:
 			for _, p := range r.due(n, now) {
-				if p.conn.Silence() >= s4t.PresenceTimeout {
-					p.drop()
-				} else {
-					p.conn.Ping()
-				}
+				p.look()
 			}
 		}
 	}
 }
 
-// due returns who is silent or to be pinged.
+// due returns whom to look at now.
 func (r *Router) due(n int, now time.Time) (due []*peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for p := range r.watched[n] {
-		if now.Sub(p.heard) >= s4t.PresenceInterval || p.conn.Silence() >= s4t.PresenceTimeout {
-			p.heard = now
-			due = append(due, p)
+		switch {
+		case p.steady && (p.wrote.Load() || p.conn.Silence() >= s4t.PresenceHung):
+		case !p.steady && (now.Sub(p.pinged) >= s4t.PresenceInterval || p.conn.Silence() >= s4t.PresenceTimeout):
+			p.pinged = now
+		default:
+			continue
 		}
+		due = append(due, p)
 	}
 	return due
+}
+
+// look pings or drops a board.
+func (p *peer) look() {
+	switch silent := p.conn.Silence(); {
+	case !p.steady && silent >= s4t.PresenceTimeout:
+		p.drop()
+	case !p.steady:
+		p.conn.Ping()
+	case silent >= s4t.PresenceHung:
+		p.drop()
+	default:
+		p.wrote.Store(false)
+		all, lost := sockopt.Acknowledged(p.conn.NetConn())
+		switch {
+		case lost:
+			p.drop()
+		case !all:
+			p.wrote.Store(true)
+		}
+	}
 }

@@ -3,7 +3,9 @@ package router
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -38,6 +40,7 @@ type peer struct {
 	run    *running
 	conn   *rtunnel.Conn
 	remote string        // its source, for the guard
+	direct string        // its address where the path ends there, as far as is known; "": at a reverse proxy
 	gone   chan struct{} // closed when reading has ended
 
 	// Owned by who reads.
@@ -45,6 +48,8 @@ type peer struct {
 	last    uint64    // request id
 	limit   *rate.Limiter
 	answers *rate.Limiter
+
+	wrote atomic.Bool // since it was last seen that all is acknowledged
 
 	mu            sync.Mutex // guards the fields below
 	out           [][]byte   // messages to write
@@ -64,13 +69,14 @@ type peer struct {
 	leave    func()      // gives its place free: it is not on its way any more
 	clock    *time.Timer // ends who does not join, or a session that does not begin; nil: it has begun
 	since    time.Time   // when it came
-	heard    time.Time   // when it was pinged last
+	pinged   time.Time   // when it was last
 	welcomed bool
 	left     bool    // its session has ended, or none can begin
 	evicted  bool    // closed before it was welcomed, and not counted any more
 	session  Session // valid once welcomed, when it does not change any more
 	begun    bool    // the cloud has taken it in
 	cancels  bool    // the board knows INTERRUPT; set before it is welcomed
+	steady   bool    // the kernels watch the path, and the board pings; set before it is welcomed
 }
 
 // offer is what a board registered or subscribed to, by its name under the board's
@@ -80,13 +86,17 @@ type offer struct {
 	id   uint64
 }
 
-func newPeer(r *Router, run *running, conn *rtunnel.Conn, remote string, leave func()) *peer {
+func newPeer(r *Router, run *running, conn *rtunnel.Conn, req *http.Request, leave func()) *peer {
 	conn.LimitMessages(maxHandshake)
 	if conn.CanPark() {
 		conn.ParkWith(&r.parked)
 		conn.ParkEagerly()
 	}
-	return &peer{r: r, run: run, conn: conn, remote: remote, leave: leave, since: time.Now(), gone: make(chan struct{})}
+	p := &peer{r: r, run: run, conn: conn, remote: s4t.SourceOfPeer(req.RemoteAddr), leave: leave, since: time.Now(), gone: make(chan struct{})}
+	if addr := conn.NetConn().RemoteAddr().String(); addr == req.RemoteAddr { // else it is what a reverse proxy says
+		p.direct = addr
+	}
+	return p
 }
 
 func (p *peer) log() *slog.Logger { return p.r.cfg.Log.With("peer", p.remote) }
@@ -230,6 +240,7 @@ func (p *peer) send(m []byte) bool {
 	}
 	broken := p.broken
 	p.mu.Unlock()
+	p.wrote.Store(true)
 	if broken || p.conn.WriteMessage(rtunnel.OpBinary, m) == nil {
 		return !broken
 	}

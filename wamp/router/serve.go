@@ -37,7 +37,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.ended.Done() // reserve added it
 		return
 	}
-	p := newPeer(r, run, conn, remote, leave)
+	p := newPeer(r, run, conn, req, leave)
 	if !r.add(p) {
 		leave()
 		conn.Close()
