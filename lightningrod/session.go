@@ -75,7 +75,7 @@ func newConnector(cfg connectorConfig) (*connector, error) {
 // newDialer makes the dialler that trusts what the identity says, and what the
 // cloud announced since.
 func newDialer(id Identity, announced wire.Trust, log *slog.Logger) (*dial.Dialer, error) {
-	cfg := dial.Config{DefaultProxy: id.Proxy, OneTry: true, Log: log}
+	cfg := dial.Config{DefaultProxy: id.Proxy, OneTry: true, Classical: true, Log: log}
 	id.trust(announced, &cfg)
 	return dial.New(cfg)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/park"
 	"github.com/stack4things/s4t/rtunnel/sockopt"
 )
 
@@ -22,16 +23,27 @@ const (
 func (r *Router) watch(ctx context.Context) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
+	var burst park.Burst
 	for n := 0; ; n = (n + 1) % beats {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
+			if n == 0 {
+				burst.Note(r.count())
+			}
 			for _, p := range r.due(n, now) {
 				p.look()
 			}
 		}
 	}
+}
+
+// count is how many connections there are.
+func (r *Router) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.peers)
 }
 
 // due returns whom to look at now.

@@ -212,6 +212,7 @@ func (p *peer) write() {
 		p.out, p.queued = nil, 0
 		if len(out) == 0 && !ending {
 			p.writing = false
+			p.conn.NetConn().SetWriteDeadline(time.Time{}) // pongs are written without
 			p.mu.Unlock()
 			return
 		}
