@@ -15,6 +15,10 @@ const (
 	beats = 4
 )
 
+// settle is how long nobody is taken for dead after this process was stopped for as
+// long: what came meanwhile is to be read first.
+const settle = time.Second
+
 // watch drops the boards that are dead, until ctx ends. Of a steady one the kernel
 // says so, and reading ends: it is dropped here where it hangs, or where what was
 // sent to it kept the kernel from probing. The others are pinged. They ping too, and
@@ -24,6 +28,7 @@ func (r *Router) watch(ctx context.Context) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
 	var burst park.Burst
+	last, hold := time.Now(), time.Time{}
 	for n := 0; ; n = (n + 1) % beats {
 		select {
 		case <-ctx.Done():
@@ -31,6 +36,13 @@ func (r *Router) watch(ctx context.Context) {
 		case now := <-ticker.C:
 			if n == 0 {
 				burst.Note(r.count())
+			}
+			if now.Sub(last) > settle {
+				hold = now.Add(settle)
+			}
+			last = now
+			if now.Before(hold) {
+				continue
 			}
 			for _, p := range r.due(n, now) {
 				p.look()
