@@ -25,6 +25,13 @@ const (
 	PresenceInterval = 3 * time.Second
 	PresenceTimeout  = 6 * time.Second
 
+	// PresencePing is how often a board pings, and the cloud does not, where the
+	// kernels at both ends find out by themselves that the path is cut, in less
+	// than 10 s (see sockopt.Watch). PresenceHung is how long the board may be
+	// silent then: only one that hangs is, with a kernel that goes on.
+	PresencePing = 15 * time.Second
+	PresenceHung = 20 * time.Second
+
 	// CodeLifetime is how long a registration code may wait for its board.
 	CodeLifetime = 7 * 24 * time.Hour
 

@@ -80,7 +80,7 @@ func (c *fakeCloud) Move() <-chan string   { return c.move }
 func (c *fakeCloud) Done() <-chan struct{} { return c.done }
 func (c *fakeCloud) Err() error            { return c.err }
 func (c *fakeCloud) URL() string           { return "https://127.0.0.1:8812" }
-func (c *fakeCloud) Idle() time.Duration   { return 0 }
+func (c *fakeCloud) Cut() bool             { return false }
 func (c *fakeCloud) Close()                { c.end(nil) }
 
 // end ends the session as the cloud, or the path to it, does.

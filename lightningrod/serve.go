@@ -93,7 +93,7 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, cut bool,
 		e.cfg.Log.Info("connected", "peer", b.cloud.URL(), "session", b.welcome.Epoch)
 		next, err := e.serve(ctx, b)
 		if next == nil {
-			cut := b.cloud.Idle() >= s4t.PresenceTimeout
+			cut := b.cloud.Cut()
 			b.cloud.Close()
 			return max(time.Since(start), 1), cut, err
 		}

@@ -3,13 +3,16 @@ package lightningrod
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/dial"
+	"github.com/stack4things/s4t/rtunnel/sockopt"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -38,8 +41,9 @@ type cloud interface {
 	Err() error
 	// URL is where the session is.
 	URL() string
-	// Idle is how long nothing has come from the cloud.
-	Idle() time.Duration
+	// Cut reports whether it has ended because nothing came from the cloud any more:
+	// as far as the board can see, its own path is cut.
+	Cut() bool
 	// Close ends it and waits until nothing of it runs.
 	Close()
 }
@@ -73,7 +77,7 @@ func newConnector(cfg connectorConfig) (*connector, error) {
 // newDialer makes the dialler that trusts what the identity says, and what the
 // cloud announced since.
 func newDialer(id Identity, announced wire.Trust, log *slog.Logger) (*dial.Dialer, error) {
-	cfg := dial.Config{DefaultProxy: id.Proxy, OneTry: true, Log: log}
+	cfg := dial.Config{DefaultProxy: id.Proxy, OneTry: true, Classical: true, Log: log}
 	id.trust(announced, &cfg)
 	return dial.New(cfg)
 }
@@ -118,20 +122,28 @@ func (c *connector) connectTo(ctx context.Context, url string) (*session, error)
 		return nil, err
 	}
 	id := c.cfg.Identity
-	ws, _, err := wamp.Join(ctx, wamp.Over(conn), wamp.JoinConfig{Board: id.Board, Key: id.PrivateKey()})
+	cfg := wamp.JoinConfig{Board: id.Board, Key: id.PrivateKey()}
+	if c.dialer.Direct(url) && sockopt.Watch(conn.NetConn()) == nil {
+		cfg.Path = conn.NetConn().LocalAddr().String()
+	}
+	ws, welcome, err := wamp.Join(ctx, wamp.Over(conn), cfg)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{board: id.Board, url: url, ws: ws, conn: conn, wake: make(chan int64, 1), move: make(chan string, 1), done: make(chan struct{})}
+	ping, silence := s4t.PresenceInterval, s4t.PresenceTimeout
+	if welcome.Ping > 0 {
+		ping, silence = welcome.Ping, 2*welcome.Ping+s4t.PresenceTimeout
+	}
+	s := &session{silence: silence, board: id.Board, url: url, ws: ws, conn: conn, wake: make(chan int64, 1), move: make(chan string, 1), done: make(chan struct{})}
 	alive, dead := context.WithCancel(context.Background())
 	s.running.Go(func() {
 		s.err = ws.Run(context.Background()) // ends by Close
 		dead()
 		close(s.done)
 	})
-	// The cloud pings too; ours go outward, and so make a NAT that has
-	// forgotten the connection learn it again.
-	s.running.Go(func() { conn.Keepalive(alive, s4t.PresenceInterval, s4t.PresenceTimeout) })
+	// The cloud pings too, or its kernel does; ours go outward, and so make a NAT
+	// that has forgotten the connection learn it again.
+	s.running.Go(func() { conn.Keepalive(alive, ping, silence) })
 	if err := s.offer(ctx, c.cfg); err != nil {
 		s.Close()
 		return nil, err
@@ -147,6 +159,7 @@ type session struct {
 	conn    *rtunnel.Conn
 	wake    chan int64
 	move    chan string
+	silence time.Duration // after which the other end counts as dead
 	running sync.WaitGroup
 	done    chan struct{}
 	err     error // valid when done is closed
@@ -241,7 +254,20 @@ func (s *session) Move() <-chan string   { return s.move }
 func (s *session) Done() <-chan struct{} { return s.done }
 func (s *session) Err() error            { return s.err }
 func (s *session) URL() string           { return s.url }
-func (s *session) Idle() time.Duration   { return s.conn.Idle() }
+
+func (s *session) Cut() bool {
+	select {
+	case <-s.done:
+	default:
+		return false
+	}
+	for _, e := range []error{syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN} {
+		if errors.Is(s.err, e) {
+			return true
+		}
+	}
+	return s.conn.Idle() >= s.silence
+}
 
 func (s *session) Close() {
 	s.ws.Close()

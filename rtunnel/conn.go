@@ -34,6 +34,8 @@ type Conn struct {
 	r, w    int // the unread bytes are buf.b[r:w]
 	class   int // class of the buffer to lend next
 	first   [64]byte
+	limit   int    // bytes of a message that ReadMessage takes
+	eager   bool   // reading ends when nothing is there; see ParkEagerly
 	msg     []byte // a message in fragments so far
 	msgOp   Opcode // of that message; 0: none is begun
 	failed  error  // what ended reading; every later read returns it
@@ -69,7 +71,7 @@ type Conn struct {
 // peer must not; a server's peer must. The Conn owns c from now on. On a plain
 // TCP connection c's own Read must no longer be used.
 func NewConn(c net.Conn, buffered []byte, client bool) *Conn {
-	conn := &Conn{nc: c, batch: batchUnder(c), client: client, start: time.Now(), out: rawWriter{nc: c}}
+	conn := &Conn{nc: c, batch: batchUnder(c), client: client, limit: s4t.MaxMessage, start: time.Now(), out: rawWriter{nc: c}}
 	conn.ended = sync.NewCond(&conn.pmu)
 	if client {
 		conn.keys = newKeys()
@@ -107,13 +109,19 @@ const CloseWait = time.Second
 // code is one of the Status constants; reason, for the peer's log, is cut at
 // 123 bytes.
 func (c *Conn) CloseWithStatus(code uint16, reason string) error {
+	return errors.Join(c.SayClose(code, reason), c.Close())
+}
+
+// SayClose is CloseWithStatus that leaves the connection open for the peer to
+// close: where bytes that it sent are still unread, closing first resets the
+// connection, and what was said last is lost. Nothing can be written after it.
+func (c *Conn) SayClose(code uint16, reason string) error {
 	reason = reason[:min(len(reason), maxControl-2)]
 	// Also unblocks a writer that a stopped peer holds.
 	c.nc.SetWriteDeadline(time.Now().Add(CloseWait))
 	c.wmu.Lock()
-	err := c.writeControl(OpClose, append([]byte{byte(code >> 8), byte(code)}, reason...))
-	c.wmu.Unlock()
-	return errors.Join(err, c.Close())
+	defer c.wmu.Unlock()
+	return c.writeControl(OpClose, append([]byte{byte(code >> 8), byte(code)}, reason...))
 }
 
 // Keepalive pings every interval and fails the connection when a read has been

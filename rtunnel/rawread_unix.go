@@ -32,7 +32,7 @@ func (c *Conn) initRaw() {
 		if c.readErr == syscall.EAGAIN {
 			c.shrink()
 			c.wait()
-			return false
+			return c.eager
 		}
 		return true
 	}
@@ -49,6 +49,8 @@ func (c *Conn) fillRaw() (int, error) {
 // result is what net.Conn's Read returns after such a read(2).
 func result(c net.Conn, n int, err error) (int, error) {
 	switch {
+	case err == syscall.EAGAIN:
+		return 0, errNothing
 	case err != nil:
 		return 0, &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", err)}
 	case n == 0:
@@ -87,7 +89,7 @@ func (b *recordBatch) initRaw() {
 		}
 		giveBack(b.buf)
 		b.buf = nil
-		return b.readErr != syscall.EAGAIN
+		return b.readErr != syscall.EAGAIN || b.eager
 	}
 }
 

@@ -11,13 +11,13 @@ import (
 )
 
 // ReadMessage returns the next text or binary message of at most
-// [s4t.MaxMessage] bytes. The slice is valid, and may be changed, until the
+// [s4t.MaxMessage] bytes, or what LimitMessages said. The slice is valid, and may be changed, until the
 // next read. Pings are answered and pongs noted on the way. It returns io.EOF
 // after the peer closed normally, and [park.ErrParked] after [Conn.Interrupt];
 // after any other error all later reads fail.
 func (c *Conn) ReadMessage() (Opcode, []byte, error) {
 	for {
-		op, p, ok, err := c.next(s4t.MaxMessage)
+		op, p, ok, err := c.next(c.limit)
 		if err != nil {
 			return 0, nil, c.fail(err)
 		}
@@ -84,6 +84,10 @@ func (c *Conn) ReadFrames(limit int, each func(frame []byte) error, flush func()
 // yieldAfter is how many bytes of frames are handled before other goroutines
 // run.
 const yieldAfter = 64 << 10
+
+// LimitMessages bounds the messages of [Conn.ReadMessage] to n bytes from now on.
+// Who reads calls it.
+func (c *Conn) LimitMessages(n int) { c.limit = n }
 
 // next takes one frame from the buffered bytes. ok says that there was a whole
 // one; op is then its opcode if it completes a message, whose unmasked payload
@@ -221,7 +225,7 @@ func (c *Conn) fill() error {
 	if err == nil {
 		err = io.ErrNoProgress
 	}
-	if c.waiter.WasInterrupted(c.nc, err) {
+	if err == errNothing || c.waiter.WasInterrupted(c.nc, err) {
 		return park.ErrParked
 	}
 	return c.readError(err)

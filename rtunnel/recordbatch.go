@@ -21,6 +21,7 @@ type recordBatch struct {
 	class   int
 	readN   int
 	readErr error
+	eager   bool   // reading never waits; see Conn.ParkEagerly
 	record  record // that TLS reads now
 
 	mu     sync.Mutex // guards the fields below

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
@@ -19,6 +20,7 @@ type JoinConfig struct {
 	Code  string             // one-time registration code
 	Name  string             // optional with Code: the name the board should have (fleet codes)
 	Realm string             // optional: [s4t.Realm]
+	Path  string             // optional: the address dialled from, where the kernel watches the path (sockopt.Watch)
 
 	check bool // [CheckCode]
 }
@@ -28,6 +30,7 @@ type Welcome struct {
 	Session uint64            // WAMP session id
 	Board   s4t.BoardID       // who the cloud says we are
 	Joined  *wire.BoardJoined // with Code: the identity to keep for ever after
+	Ping    time.Duration     // how often the board is to ping, which the cloud does not then; 0: both ping every s4t.PresenceInterval
 }
 
 // joinTimeout bounds Join where its context does not: the cloud itself gives
@@ -61,7 +64,11 @@ func Join(ctx context.Context, t Messages, cfg JoinConfig) (*Session, *Welcome, 
 		t.Close()
 		return nil, nil, err
 	}
-	return newSession(t, w.Session), w, nil
+	s := newSession(t, w.Session)
+	if w.Ping > 0 {
+		s.maxIdle = 2*w.Ping + s4t.PresenceTimeout
+	}
+	return s, w, nil
 }
 
 // CheckCode asks whether a join with cfg.Code would succeed, and uses nothing
@@ -111,6 +118,9 @@ func (c JoinConfig) handshake(t Messages) (*Welcome, error) {
 			"subscriber": dict{},
 		},
 	}
+	if c.Path != "" {
+		hello[DetailPath] = c.Path
+	}
 	extra := dict{}
 	if c.Code != "" {
 		hello["authmethods"] = list{MethodJoin}
@@ -122,14 +132,14 @@ func (c JoinConfig) handshake(t Messages) (*Welcome, error) {
 		hello["authid"] = string(c.Board)
 		hello["authextra"] = dict{"pubkey": public}
 	}
-	if err := t.Write(appendValue(nil, list{msgHello, realm, hello})); err != nil {
+	if err := t.Write(Append(nil, list{MsgHello, realm, hello})); err != nil {
 		return nil, c.lost(err)
 	}
 	m, err := c.read(t)
 	if err != nil {
 		return nil, err
 	}
-	if m.kind != msgChallenge {
+	if m.kind != MsgChallenge {
 		return nil, s4t.Errorf(s4t.Invalid, c.op(), "", "the cloud answered with a message of type %d, not with a challenge", m.kind)
 	}
 	text, _ := m.details["challenge"].(string)
@@ -138,13 +148,13 @@ func (c JoinConfig) handshake(t Messages) (*Welcome, error) {
 		return nil, s4t.Errorf(s4t.Invalid, c.op(), "", "the cloud's challenge is not %d bytes in hex", challengeSize)
 	}
 	signed := append(ed25519.Sign(c.Key, challenge), challenge...)
-	if err := t.Write(appendValue(nil, list{msgAuthenticate, hex.EncodeToString(signed), extra})); err != nil {
+	if err := t.Write(Append(nil, list{MsgAuthenticate, hex.EncodeToString(signed), extra})); err != nil {
 		return nil, c.lost(err)
 	}
 	if m, err = c.read(t); err != nil {
 		return nil, err
 	}
-	if m.kind != msgWelcome {
+	if m.kind != MsgWelcome {
 		return nil, s4t.Errorf(s4t.Invalid, c.op(), "", "the cloud answered with a message of type %d, not with a welcome", m.kind)
 	}
 	return c.welcome(m)
@@ -160,7 +170,7 @@ func (c JoinConfig) read(t Messages) (message, error) {
 	if err != nil {
 		return message{}, s4t.Errorf(s4t.Invalid, c.op(), "", "the cloud's answer is not understood: %w", err)
 	}
-	if m.kind == msgAbort || m.kind == msgGoodbye {
+	if m.kind == MsgAbort || m.kind == MsgGoodbye {
 		return message{}, ended(c.op(), m)
 	}
 	return m, nil
@@ -173,6 +183,9 @@ func (c JoinConfig) lost(err error) error {
 func (c JoinConfig) welcome(m message) (*Welcome, error) {
 	authid, _ := m.details["authid"].(string)
 	w := &Welcome{Session: m.request, Board: s4t.BoardID(authid)}
+	if ping, _ := m.details[DetailPing].(int64); ping > 0 {
+		w.Ping = time.Duration(min(ping, int64(time.Minute/time.Second))) * time.Second
+	}
 	if c.Code != "" {
 		extra, _ := m.details["authextra"].(dict)
 		text, _ := extra["joined"].(string)

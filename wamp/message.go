@@ -4,26 +4,34 @@ import (
 	"fmt"
 )
 
-// Types of messages (WAMP section 6.5), as far as a client meets them.
+// Types of messages (WAMP section 6.5). A client meets those below the blank line
+// only where it is somebody else's.
 const (
-	msgHello        = 1
-	msgWelcome      = 2
-	msgAbort        = 3
-	msgChallenge    = 4
-	msgAuthenticate = 5
-	msgGoodbye      = 6
-	msgError        = 8
-	msgSubscribe    = 32
-	msgSubscribed   = 33
-	msgEvent        = 36
-	msgCall         = 48
-	msgCancel       = 49
-	msgResult       = 50
-	msgRegister     = 64
-	msgRegistered   = 65
-	msgInvocation   = 68
-	msgInterrupt    = 69
-	msgYield        = 70
+	MsgHello        = 1
+	MsgWelcome      = 2
+	MsgAbort        = 3
+	MsgChallenge    = 4
+	MsgAuthenticate = 5
+	MsgGoodbye      = 6
+	MsgError        = 8
+	MsgSubscribe    = 32
+	MsgSubscribed   = 33
+	MsgEvent        = 36
+	MsgCall         = 48
+	MsgCancel       = 49
+	MsgResult       = 50
+	MsgRegister     = 64
+	MsgRegistered   = 65
+	MsgInvocation   = 68
+	MsgInterrupt    = 69
+	MsgYield        = 70
+
+	MsgPublish      = 16
+	MsgPublished    = 17
+	MsgUnsubscribe  = 34
+	MsgUnsubscribed = 35
+	MsgUnregister   = 66
+	MsgUnregistered = 67
 )
 
 // message is a received message with the shape of its type: what follows says
@@ -42,53 +50,44 @@ type message struct {
 // parse decodes a message of the cloud. A type that a client does not expect
 // is an error: the session cannot go on.
 func parse(b []byte) (message, error) {
-	l, err := decodeList(b)
+	l, err := Decode(b)
 	if err != nil {
 		return message{}, err
 	}
-	f := fields{l: l}
-	m := message{kind: int64(f.id())}
+	f := Fields{Left: l}
+	m := message{kind: int64(f.ID())}
 	switch m.kind {
-	case msgWelcome:
-		m.request, m.details = f.id(), f.dict()
-	case msgAbort, msgGoodbye:
-		m.details, m.uri = f.dict(), f.text()
-	case msgChallenge:
-		m.uri, m.details = f.text(), f.dict()
-	case msgError:
-		m.of, m.request, m.details, m.uri = int64(f.id()), f.id(), f.dict(), f.text()
-		m.payload(&f)
-	case msgSubscribed, msgRegistered:
-		m.request, m.id = f.id(), f.id()
-	case msgEvent:
-		m.id = f.id()
-		f.id() // publication
-		m.details = f.dict()
-		m.payload(&f)
-	case msgResult:
-		m.request, m.details = f.id(), f.dict()
-		m.payload(&f)
-	case msgInvocation:
-		m.request, m.id, m.details = f.id(), f.id(), f.dict()
-		m.payload(&f)
-	case msgInterrupt:
-		m.request, m.details = f.id(), f.dict()
+	case MsgWelcome:
+		m.request, m.details = f.ID(), f.Dict()
+	case MsgAbort, MsgGoodbye:
+		m.details, m.uri = f.Dict(), f.Text()
+	case MsgChallenge:
+		m.uri, m.details = f.Text(), f.Dict()
+	case MsgError:
+		m.of, m.request, m.details, m.uri = int64(f.ID()), f.ID(), f.Dict(), f.Text()
+		m.args, m.kwargs = f.Payload()
+	case MsgSubscribed, MsgRegistered:
+		m.request, m.id = f.ID(), f.ID()
+	case MsgEvent:
+		m.id = f.ID()
+		f.ID() // publication
+		m.details = f.Dict()
+		m.args, m.kwargs = f.Payload()
+	case MsgResult:
+		m.request, m.details = f.ID(), f.Dict()
+		m.args, m.kwargs = f.Payload()
+	case MsgInvocation:
+		m.request, m.id, m.details = f.ID(), f.ID(), f.Dict()
+		m.args, m.kwargs = f.Payload()
+	case MsgInterrupt:
+		m.request, m.details = f.ID(), f.Dict()
 	default:
 		return message{}, fmt.Errorf("message of type %d was not expected", m.kind)
 	}
-	if f.bad {
+	if f.Bad {
 		return message{}, fmt.Errorf("message of type %d is malformed", m.kind)
 	}
 	return m, nil
-}
-
-func (m *message) payload(f *fields) {
-	if len(f.l) > 0 {
-		m.args = f.list()
-	}
-	if len(f.l) > 0 {
-		m.kwargs = f.dict()
-	}
 }
 
 // arg is the payload: the first positional argument, "" if there is none.
@@ -100,40 +99,56 @@ func (m *message) arg() string {
 	return s
 }
 
-// fields takes the elements of a message one by one; bad is set by the first
-// that is missing or of another type.
-type fields struct {
-	l   list
-	bad bool
+// Fields takes the elements of a message one by one.
+type Fields struct {
+	Left list
+	Bad  bool // an element was missing or of another type; what was taken then is zero
 }
 
-func next[T any](f *fields) T {
+func next[T any](f *Fields) T {
 	var zero T
-	if len(f.l) == 0 {
-		f.bad = true
+	if len(f.Left) == 0 {
+		f.Bad = true
 		return zero
 	}
-	v, ok := f.l[0].(T)
-	f.l = f.l[1:]
+	v, ok := f.Left[0].(T)
+	f.Left = f.Left[1:]
 	if !ok {
-		f.bad = true
+		f.Bad = true
 	}
 	return v
 }
 
-// id takes a number of 0 to 2^53 (WAMP section 5.1.2).
-func (f *fields) id() uint64 {
+// ID takes a number of 0 to 2^53 (WAMP section 5.1.2).
+func (f *Fields) ID() uint64 {
 	v := next[int64](f)
 	if v < 0 || v > 1<<53 {
-		f.bad = true
+		f.Bad = true
 		return 0
 	}
 	return uint64(v)
 }
 
-func (f *fields) text() string { return next[string](f) }
-func (f *fields) dict() dict   { return next[dict](f) }
-func (f *fields) list() list   { return next[list](f) }
+// Text takes a string.
+func (f *Fields) Text() string { return next[string](f) }
+
+// Dict takes a dictionary.
+func (f *Fields) Dict() map[string]any { return next[dict](f) }
+
+// List takes a list.
+func (f *Fields) List() []any { return next[list](f) }
+
+// Payload takes the arguments and the keyword arguments, either of which may be
+// missing.
+func (f *Fields) Payload() (args []any, kwargs map[string]any) {
+	if len(f.Left) > 0 {
+		args = f.List()
+	}
+	if len(f.Left) > 0 {
+		kwargs = f.Dict()
+	}
+	return args, kwargs
+}
 
 // payload is one positional argument, or none for "".
 func payload(l list, arg string) list {

@@ -55,9 +55,10 @@ const (
 	mpNegative = 0xe0 // to 0xff
 )
 
-// appendValue appends v, in the shortest format. A type that is not one of
-// ours is a programming error: it panics.
-func appendValue(b []byte, v any) []byte {
+// Append appends v in the shortest format of msgpack: nil, bool, int, int64,
+// uint64, float64, string, []byte, []any or map[string]any. Another type is a
+// programming error: it panics.
+func Append(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
 		return append(b, mpNil)
@@ -81,7 +82,7 @@ func appendValue(b []byte, v any) []byte {
 	case list:
 		b = appendLength(b, len(v), mpFixArray, 15, 0, mpArray16)
 		for _, e := range v {
-			b = appendValue(b, e)
+			b = Append(b, e)
 		}
 		return b
 	case dict:
@@ -92,7 +93,7 @@ func appendValue(b []byte, v any) []byte {
 		}
 		slices.Sort(keys) // the same message is the same bytes
 		for _, k := range keys {
-			b = appendValue(appendValue(b, k), v[k])
+			b = Append(Append(b, k), v[k])
 		}
 		return b
 	}
@@ -156,8 +157,10 @@ type decoder struct {
 	items int // values so far
 }
 
-// decodeList reads a whole message: one list, and nothing behind it.
-func decodeList(b []byte) (list, error) {
+// Decode reads a whole message: one list, and nothing behind it. It is bounded:
+// [s4t.MaxMessage] bytes, 16 levels, 16,384 values, string keys that come once,
+// no extension. Nothing that it returns aliases b.
+func Decode(b []byte) (list, error) {
 	if len(b) > s4t.MaxMessage {
 		return nil, fmt.Errorf("message has %d bytes, %d are allowed", len(b), s4t.MaxMessage)
 	}
@@ -324,12 +327,4 @@ func (d *decoder) enter(n, values uint64, depth int) error {
 		return errShort
 	}
 	return nil
-}
-
-// Check reports whether b is one message within the bounds of this package:
-// size, depth, number of values, string keys, no extension. The router asks
-// before it gives a board's bytes to a larger decoder.
-func Check(b []byte) error {
-	_, err := decodeList(b)
-	return err
 }

@@ -49,11 +49,11 @@ func TestValuesAreEncodedShortest(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			b := appendValue(nil, tt.v)
+			b := Append(nil, tt.v)
 			if !bytes.HasPrefix(b, tt.head) || len(b) != tt.size {
 				t.Errorf("encoded as %x... (%d bytes), want %x... (%d)", b[:min(len(b), 12)], len(b), tt.head, tt.size)
 			}
-			got, err := decodeList(appendValue(nil, list{tt.v}))
+			got, err := Decode(Append(nil, list{tt.v}))
 			if diff := cmp.Diff(list{tt.v}, got); err != nil || diff != "" {
 				t.Errorf("decoded with %v, %s", err, diff)
 			}
@@ -103,7 +103,7 @@ func TestBadMessagesAreRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := Check(tt.b); err == nil || !strings.Contains(err.Error(), tt.says) {
+			if _, err := Decode(tt.b); err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v, want %q", err, tt.says)
 			}
 		})
@@ -113,23 +113,23 @@ func TestBadMessagesAreRefused(t *testing.T) {
 // FuzzDecode checks that no message makes the decoder panic, and that what it
 // accepts survives being encoded again.
 func FuzzDecode(f *testing.F) {
-	f.Add(appendValue(nil, list{msgHello, "s4t", dict{"roles": dict{"caller": dict{}}}}))
-	f.Add(appendValue(nil, list{msgError, msgCall, 1, dict{}, "s4t.error.offline", list{}, dict{ErrorKey: "{}"}}))
-	f.Add(appendValue(nil, list{msgEvent, 1, 2, dict{}, list{"x"}}))
+	f.Add(Append(nil, list{MsgHello, "s4t", dict{"roles": dict{"caller": dict{}}}}))
+	f.Add(Append(nil, list{MsgError, MsgCall, 1, dict{}, "s4t.error.offline", list{}, dict{ErrorKey: "{}"}}))
+	f.Add(Append(nil, list{MsgEvent, 1, 2, dict{}, list{"x"}}))
 	f.Add([]byte{0x91, 0xca, 0x7f, 0xc0, 0, 0})
 	f.Add([]byte{0x92, 0xd3, 0x80, 0, 0, 0, 0, 0, 0, 0, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, _ = parse(b) // must not panic
-		l, err := decodeList(b)
+		l, err := Decode(b)
 		if err != nil {
 			return
 		}
-		once := appendValue(nil, l)
-		again, err := decodeList(once)
+		once := Append(nil, l)
+		again, err := Decode(once)
 		if err != nil {
 			t.Fatalf("%x was encoded as %x, which gives %v", b, once, err)
 		}
-		if twice := appendValue(nil, again); !bytes.Equal(once, twice) {
+		if twice := Append(nil, again); !bytes.Equal(once, twice) {
 			t.Errorf("%x was encoded as %x, then as %x", b, once, twice)
 		}
 	})

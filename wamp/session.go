@@ -28,8 +28,9 @@ type Handler func(ctx context.Context, arg string) (string, error)
 // Session is a board's WAMP session. Its methods may be used from several
 // goroutines; all but ID and Close wait until [Session.Run] runs.
 type Session struct {
-	id uint64
-	t  Messages
+	id      uint64
+	t       Messages
+	maxIdle time.Duration // see watch
 
 	// sending is held from the numbering of a request until it is written:
 	// requests arrive in the order of their ids (WAMP, session scope ids). It
@@ -66,6 +67,7 @@ func newSession(t Messages, id uint64) *Session {
 	return &Session{
 		id:       id,
 		t:        t,
+		maxIdle:  maxIdle,
 		pending:  make(map[uint64]*request),
 		over:     make(chan struct{}),
 		handlers: make(map[uint64]Handler),
@@ -83,8 +85,8 @@ func (s *Session) ID() uint64 { return s.id }
 // [s4t.Timeout] if ctx did.
 func (s *Session) Call(ctx context.Context, uri, arg string) (string, error) {
 	op := "call " + uri
-	m, err := s.ask(ctx, op, &request{kind: msgCall}, func(id uint64) list {
-		return payload(list{msgCall, id, dict{}, uri}, arg)
+	m, err := s.ask(ctx, op, &request{kind: MsgCall}, func(id uint64) list {
+		return payload(list{MsgCall, id, dict{}, uri}, arg)
 	})
 	if err != nil {
 		return "", err
@@ -95,8 +97,8 @@ func (s *Session) Call(ctx context.Context, uri, arg string) (string, error) {
 // Register serves a procedure for the rest of the session. Each call runs in a
 // goroutine of its own, 64 at a time, and 320 wait for their turn; Run waits for them when it ends.
 func (s *Session) Register(ctx context.Context, uri string, h Handler) error {
-	r := &request{kind: msgRegister, accept: func(m message) { s.handlers[m.id] = h }}
-	_, err := s.ask(ctx, "register "+uri, r, func(id uint64) list { return list{msgRegister, id, dict{}, uri} })
+	r := &request{kind: MsgRegister, accept: func(m message) { s.handlers[m.id] = h }}
+	_, err := s.ask(ctx, "register "+uri, r, func(id uint64) list { return list{MsgRegister, id, dict{}, uri} })
 	return err
 }
 
@@ -104,8 +106,8 @@ func (s *Session) Register(ctx context.Context, uri string, h Handler) error {
 // called in order by the goroutine that reads: it must not block, and must not
 // use the session.
 func (s *Session) Subscribe(ctx context.Context, topic string, h func(arg string)) error {
-	r := &request{kind: msgSubscribe, accept: func(m message) { s.topics[m.id] = h }}
-	_, err := s.ask(ctx, "subscribe to "+topic, r, func(id uint64) list { return list{msgSubscribe, id, dict{}, topic} })
+	r := &request{kind: MsgSubscribe, accept: func(m message) { s.topics[m.id] = h }}
+	_, err := s.ask(ctx, "subscribe to "+topic, r, func(id uint64) list { return list{MsgSubscribe, id, dict{}, topic} })
 	return err
 }
 
@@ -119,7 +121,7 @@ func (s *Session) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	serve, cancel := context.WithCancel(ctx)
 	if t, ok := s.t.(idler); ok {
-		s.serving.Go(func() { watch(serve, t) })
+		s.serving.Go(func() { watch(serve, t, s.maxIdle) })
 	}
 	left := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -150,7 +152,7 @@ func (s *Session) Close() error {
 	if first {
 		timer := time.AfterFunc(goodbyeWait, func() { s.t.Close() }) // also ends a Write that hangs
 		defer timer.Stop()
-		if s.t.Write(appendValue(nil, list{msgGoodbye, dict{}, ReasonClosed})) == nil && reading {
+		if s.t.Write(Append(nil, list{MsgGoodbye, dict{}, ReasonClosed})) == nil && reading {
 			wait, cancel := context.WithTimeout(context.Background(), goodbyeWait)
 			defer cancel()
 			select {
@@ -187,7 +189,7 @@ func (s *Session) ask(ctx context.Context, op string, r *request, build func(id 
 	}()
 	select {
 	case m := <-r.answer:
-		if m.kind == msgError {
+		if m.kind == MsgError {
 			text, _ := m.kwargs[ErrorKey].(string)
 			return message{}, DecodeError(op, m.uri, text, m.arg())
 		}
@@ -195,8 +197,8 @@ func (s *Session) ask(ctx context.Context, op string, r *request, build func(id 
 	case <-s.over:
 		return message{}, s.lost(op, s.why)
 	case <-ctx.Done():
-		if r.kind == msgCall {
-			s.t.Write(appendValue(nil, list{msgCancel, id, dict{"mode": "killnowait"}})) // an error shows in Run
+		if r.kind == MsgCall {
+			s.t.Write(Append(nil, list{MsgCancel, id, dict{"mode": "killnowait"}})) // an error shows in Run
 		}
 		return message{}, s4t.Errorf(s4t.Timeout, op, "it may still get done", "no answer in the time given: %w", context.Cause(ctx))
 	}
@@ -216,7 +218,7 @@ func (s *Session) send(op string, r *request, build func(id uint64) list) (id ui
 		return 0, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "%d requests wait for the cloud already", maxPending)
 	}
 	id = s.next + 1
-	b := appendValue(nil, build(id))
+	b := Append(nil, build(id))
 	if len(b) > s4t.MaxMessage {
 		s.mu.Unlock()
 		return 0, s4t.Errorf(s4t.TooMany, op, "", "the message has %d bytes, %d are allowed", len(b), s4t.MaxMessage)
@@ -255,19 +257,19 @@ func (s *Session) read(ctx context.Context) error {
 			return s4t.Errorf(s4t.Invalid, op, "", "a message of the cloud is not understood: %w", err)
 		}
 		switch m.kind {
-		case msgResult, msgRegistered, msgSubscribed, msgError:
+		case MsgResult, MsgRegistered, MsgSubscribed, MsgError:
 			s.answer(m)
-		case msgEvent:
+		case MsgEvent:
 			if h := s.topics[m.id]; h != nil {
 				h(m.arg())
 			}
-		case msgInvocation:
+		case MsgInvocation:
 			s.invoke(ctx, m)
-		case msgInterrupt:
+		case MsgInterrupt:
 			s.interrupt(m.request)
-		case msgGoodbye, msgAbort:
-			if m.kind == msgGoodbye && m.uri != ReasonAck {
-				s.t.Write(appendValue(nil, list{msgGoodbye, dict{}, ReasonAck})) // the session ends either way
+		case MsgGoodbye, MsgAbort:
+			if m.kind == MsgGoodbye && m.uri != ReasonAck {
+				s.t.Write(Append(nil, list{MsgGoodbye, dict{}, ReasonAck})) // the session ends either way
 			}
 			return ended(op, m)
 		default:
@@ -285,7 +287,7 @@ func (s *Session) answer(m message) {
 	if r == nil {
 		return
 	}
-	if m.kind != msgError && r.accept != nil {
+	if m.kind != MsgError && r.accept != nil {
 		r.accept(m)
 	}
 	r.answer <- m
@@ -339,16 +341,16 @@ func (s *Session) handle(ctx context.Context, h Handler, arg string) (result str
 
 // reply answers an invocation. That the transport is gone shows in Run.
 func (s *Session) reply(id uint64, result string, err error) {
-	m := payload(list{msgYield, id, dict{}}, result)
+	m := payload(list{MsgYield, id, dict{}}, result)
 	if err == nil {
-		if b := appendValue(nil, m); len(b) <= s4t.MaxMessage {
+		if b := Append(nil, m); len(b) <= s4t.MaxMessage {
 			s.t.Write(b)
 			return
 		}
 		err = s4t.Errorf(s4t.TooMany, "", "", "the answer is larger than %d bytes", s4t.MaxMessage)
 	}
 	uri, text := EncodeError(err)
-	s.t.Write(appendValue(nil, list{msgError, msgInvocation, id, dict{}, uri, list{}, dict{ErrorKey: text}}))
+	s.t.Write(Append(nil, list{MsgError, MsgInvocation, id, dict{}, uri, list{}, dict{ErrorKey: text}}))
 }
 
 // interrupt tells a handler that its caller gave up.

@@ -48,12 +48,12 @@ func (p *pipe) Write(b []byte) error {
 func (p *pipe) Close() error { p.once.Do(func() { close(p.closed) }); return nil }
 
 // say sends a message to the board.
-func (p *pipe) say(l ...any) { p.in <- appendValue(nil, list(l)) }
+func (p *pipe) say(l ...any) { p.in <- Append(nil, list(l)) }
 
 // hear returns what the board said.
 func (p *pipe) hear(t *testing.T) list {
 	t.Helper()
-	l, err := decodeList(<-p.out)
+	l, err := Decode(<-p.out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestCallsAreBounded(t *testing.T) {
 				t.Errorf("a call without answer gave %s", k)
 			}
 		}
-		p.say(msgResult, 1, dict{}) // too late: nobody waits
+		p.say(MsgResult, 1, dict{}) // too late: nobody waits
 		p.Close()
 		if err := <-ended; s4t.KindOf(err) != s4t.Unavailable || ReasonOf(err) != "" {
 			t.Errorf("a lost connection gave %v", err)
@@ -130,13 +130,13 @@ func TestGoodbyeOfTheCloudEndsEveryWait(t *testing.T) {
 			failed <- err
 		}()
 		p.hear(t)
-		p.say(msgGoodbye, dict{"message": "another board has this key"}, ReasonCloned)
+		p.say(MsgGoodbye, dict{"message": "another board has this key"}, ReasonCloned)
 		for _, err := range []error{<-failed, <-ended} {
 			if ReasonOf(err) != ReasonCloned || s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), "another board") {
 				t.Errorf("got %v", err)
 			}
 		}
-		if l := p.hear(t); l[0] != int64(msgGoodbye) || l[2] != ReasonAck {
+		if l := p.hear(t); l[0] != int64(MsgGoodbye) || l[2] != ReasonAck {
 			t.Errorf("the board answered %v", l)
 		}
 	})
@@ -164,42 +164,42 @@ func TestHandlersAreBoundedAndEndWithTheSession(t *testing.T) {
 			})
 		}()
 		p.hear(t)
-		p.say(msgRegistered, 1, 7)
-		p.say(msgInvocation, 1, 7, dict{}, list{"fast"}) // at once: the handler is there
+		p.say(MsgRegistered, 1, 7)
+		p.say(MsgInvocation, 1, 7, dict{}, list{"fast"}) // at once: the handler is there
 		if err := <-registered; err != nil {
 			t.Fatal(err)
 		}
-		if l := p.hear(t); l[0] != int64(msgYield) || l[3].(list)[0] != "done" {
+		if l := p.hear(t); l[0] != int64(MsgYield) || l[3].(list)[0] != "done" {
 			t.Errorf("got %v", l)
 		}
-		p.say(msgInvocation, 2, 7, dict{}, list{"panic"})
-		if l := p.hear(t); l[0] != int64(msgError) || l[4] != ErrorURI(s4t.Internal) || strings.Contains(l[6].(dict)[ErrorKey].(string), "oops") {
+		p.say(MsgInvocation, 2, 7, dict{}, list{"panic"})
+		if l := p.hear(t); l[0] != int64(MsgError) || l[4] != ErrorURI(s4t.Internal) || strings.Contains(l[6].(dict)[ErrorKey].(string), "oops") {
 			t.Errorf("a panic gave %v", l)
 		}
 		for i := range maxInvocations {
-			p.say(msgInvocation, 2000+i, 7, dict{}, list{"block"})
+			p.say(MsgInvocation, 2000+i, 7, dict{}, list{"block"})
 		}
 		synctest.Wait()
-		p.say(msgInvocation, 3000, 7, dict{}, list{"fast"}) // it waits for its turn
+		p.say(MsgInvocation, 3000, 7, dict{}, list{"fast"}) // it waits for its turn
 		for i := range maxInvocations {
-			p.say(msgInterrupt, 2000+i, dict{})
+			p.say(MsgInterrupt, 2000+i, dict{})
 		}
 		kinds := map[int64]int{}
 		for range maxInvocations + 1 {
 			kinds[p.hear(t)[0].(int64)]++
 		}
-		if kinds[msgYield] != 1 || kinds[msgError] != maxInvocations {
+		if kinds[MsgYield] != 1 || kinds[MsgError] != maxInvocations {
 			t.Errorf("what waited: %v", kinds)
 		}
 		for i := range maxInvocations + maxWaiting {
-			p.say(msgInvocation, 10+i, 7, dict{}, list{"block"})
+			p.say(MsgInvocation, 10+i, 7, dict{}, list{"block"})
 		}
-		p.say(msgInvocation, 1000, 7, dict{}, list{"block"})
-		if l := p.hear(t); l[0] != int64(msgError) || l[4] != ErrorURI(s4t.TooMany) {
+		p.say(MsgInvocation, 1000, 7, dict{}, list{"block"})
+		if l := p.hear(t); l[0] != int64(MsgError) || l[4] != ErrorURI(s4t.TooMany) {
 			t.Errorf("one too many gave %v", l)
 		}
-		p.say(msgInterrupt, 10, dict{})
-		if l := p.hear(t); l[0] != int64(msgError) || l[2] != int64(10) {
+		p.say(MsgInterrupt, 10, dict{})
+		if l := p.hear(t); l[0] != int64(MsgError) || l[2] != int64(10) {
 			t.Errorf("an interrupt gave %v", l)
 		}
 		p.Close()
@@ -215,11 +215,11 @@ func TestCloseSaysGoodbye(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(ctx) }()
 		cancel()
-		if l := p.hear(t); l[0] != int64(msgGoodbye) {
+		if l := p.hear(t); l[0] != int64(MsgGoodbye) {
 			t.Errorf("got %v", l)
 		}
 		start := time.Now()
-		p.say(msgGoodbye, dict{}, ReasonAck)
+		p.say(MsgGoodbye, dict{}, ReasonAck)
 		if err := <-ended; err != nil || time.Since(start) > 0 {
 			t.Errorf("ended after %v with %v", time.Since(start), err)
 		}
@@ -262,12 +262,12 @@ func TestWhatIsNotWAMPEndsTheSession(t *testing.T) {
 		b    []byte
 	}{
 		{"garbage", []byte("hello")},
-		{"a welcome in a session", appendValue(nil, list{msgWelcome, 1, dict{}})},
-		{"a message for routers", appendValue(nil, list{msgCall, 1, dict{}, "u"})},
-		{"an event without topic", appendValue(nil, list{msgEvent})},
-		{"an invocation with a word for a number", appendValue(nil, list{msgInvocation, "x", 1, dict{}})},
-		{"arguments that are no list", appendValue(nil, list{msgResult, 1, dict{}, "x"})},
-		{"an id above 2^53", appendValue(nil, list{msgResult, 1<<53 + 1, dict{}})},
+		{"a welcome in a session", Append(nil, list{MsgWelcome, 1, dict{}})},
+		{"a message for routers", Append(nil, list{MsgCall, 1, dict{}, "u"})},
+		{"an event without topic", Append(nil, list{MsgEvent})},
+		{"an invocation with a word for a number", Append(nil, list{MsgInvocation, "x", 1, dict{}})},
+		{"arguments that are no list", Append(nil, list{MsgResult, 1, dict{}, "x"})},
+		{"an id above 2^53", Append(nil, list{MsgResult, 1<<53 + 1, dict{}})},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -282,9 +282,9 @@ func TestWhatIsNotWAMPEndsTheSession(t *testing.T) {
 
 func TestJoinRefusals(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(make([]byte, 32))
-	challenge := list{msgChallenge, MethodCryptosign, dict{"challenge": strings.Repeat("00", challengeSize)}}
+	challenge := list{MsgChallenge, MethodCryptosign, dict{"challenge": strings.Repeat("00", challengeSize)}}
 	welcome := func(authid string, extra dict) list {
-		return list{msgWelcome, 1, dict{"authid": authid, "authextra": extra}}
+		return list{MsgWelcome, 1, dict{"authid": authid, "authextra": extra}}
 	}
 	board := JoinConfig{Board: testBoard, Key: key}
 	code := JoinConfig{Code: "SECRET", Key: key}
@@ -296,11 +296,11 @@ func TestJoinRefusals(t *testing.T) {
 		says  string
 	}{
 		{"no key", JoinConfig{Board: testBoard}, nil, s4t.Invalid, "required"},
-		{"an abort with a typed error", board, []list{{msgAbort, dict{ErrorKey: `{"kind":"too_many","message":"slow down","hint":"wait"}`}, "s4t.error.too_many"}}, s4t.TooMany, "slow down; wait"},
-		{"an abort of WAMP's own", board, []list{{msgAbort, dict{"message": "nope"}, "wamp.error.authentication_failed"}}, s4t.Unauthenticated, "nope"},
-		{"a cloud that stops", board, []list{{msgAbort, dict{}, ReasonShutdown}}, s4t.Unavailable, "shutdown"},
+		{"an abort with a typed error", board, []list{{MsgAbort, dict{ErrorKey: `{"kind":"too_many","message":"slow down","hint":"wait"}`}, "s4t.error.too_many"}}, s4t.TooMany, "slow down; wait"},
+		{"an abort of WAMP's own", board, []list{{MsgAbort, dict{"message": "nope"}, "wamp.error.authentication_failed"}}, s4t.Unauthenticated, "nope"},
+		{"a cloud that stops", board, []list{{MsgAbort, dict{}, ReasonShutdown}}, s4t.Unavailable, "shutdown"},
 		{"no challenge", board, []list{welcome(string(testBoard), dict{})}, s4t.Invalid, "not with a challenge"},
-		{"a short challenge", board, []list{{msgChallenge, MethodCryptosign, dict{"challenge": "00"}}}, s4t.Invalid, "not 32 bytes"},
+		{"a short challenge", board, []list{{MsgChallenge, MethodCryptosign, dict{"challenge": "00"}}}, s4t.Invalid, "not 32 bytes"},
 		{"garbage", board, []list{{"x"}}, s4t.Invalid, "not understood"},
 		{"a welcome for another board", board, []list{challenge, welcome(s4t.NewID(), dict{})}, s4t.Invalid, "takes this board for"},
 		{"an identity that is not there", code, []list{challenge, welcome(string(testBoard), dict{})}, s4t.Invalid, "no identity"},

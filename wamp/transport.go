@@ -32,7 +32,8 @@ const opBinary = 2
 
 // Over carries WAMP over a WebSocket that was opened with [Subprotocol]. A
 // session over it ends when nothing came for [s4t.PresenceTimeout] +
-// [s4t.PresenceInterval]: the cloud pings every PresenceInterval.
+// [s4t.PresenceInterval], for the cloud pings every PresenceInterval; or where the
+// board alone pings, for two pings and PresenceTimeout.
 func Over[Op ~byte](c WebSocket[Op]) Messages { return overWebSocket[Op]{c} }
 
 type overWebSocket[Op ~byte] struct{ WebSocket[Op] }
@@ -62,7 +63,7 @@ const (
 )
 
 // watch closes t when nothing came for maxIdle. It returns when ctx ends.
-func watch(ctx context.Context, t idler) {
+func watch(ctx context.Context, t idler, maxIdle time.Duration) {
 	timer := time.NewTimer(maxIdle)
 	defer timer.Stop()
 	for late := false; ; {

@@ -52,6 +52,15 @@ const (
 	MethodCheckCode  = "s4t-check"  // the same exchange; the code is looked at and not used, and the answer is an ABORT
 )
 
+// Details of ours. With [DetailPath] in its HELLO, the address that it dials from, a
+// board says that its kernel watches the path; a cloud whose kernel does too answers
+// with [DetailPing] in its WELCOME, in seconds: so often the board pings, and the
+// cloud does not. Without either both ping every s4t.PresenceInterval.
+const (
+	DetailPath = "s4t_path"
+	DetailPing = "s4t_ping"
+)
+
 // Reasons for which the cloud ends a session, besides WAMP's own. See
 // [ReasonOf].
 const (

@@ -43,8 +43,14 @@ type Config struct {
 	// segments: for who dials again and again, so that a cloud which is busy has
 	// not several handshakes of each of many boards.
 	OneTry bool
-	Now    func() time.Time
-	Log    *slog.Logger // default discards
+	// Classical has WebSockets without a ticket agree on keys by X25519 alone, at
+	// half the cost of the hybrid with ML-KEM for both ends, and a quarter of the
+	// memory that the cloud keeps of a handshake: for a board's control sessions,
+	// of which a cloud has many. Who records them now and has a quantum computer one
+	// day reads them then.
+	Classical bool
+	Now       func() time.Time
+	Log       *slog.Logger // default discards
 }
 
 // Dialer opens connections to the cloud: name to addresses, addresses to TCP
@@ -147,7 +153,7 @@ type route struct {
 	hop      string        // HOST:PORT that our own TCP connection goes to
 	sizes    []int         // of TCP segments, to be tried one after the other
 	patience time.Duration // for a TLS handshake
-	ticket   bool          // the connection is for a ticket: an rtunnel
+	use      use           // what the connection is for
 }
 
 func (d *Dialer) route(rawURL string) (r route, err error) {
@@ -165,19 +171,26 @@ func (d *Dialer) route(rawURL string) (r route, err error) {
 	return r, nil
 }
 
+// Direct reports whether rawURL is dialled without an HTTP proxy: what the kernel
+// finds out of the path is then true for all of it.
+func (d *Dialer) Direct(rawURL string) bool {
+	r, err := d.route(rawURL)
+	return err == nil && r.proxy == nil
+}
+
 // DialTLS opens a connection to rawURL below HTTP: TCP, the proxy if there is
 // one, and TLS (none for http://). Where the path drops big packets silently
 // the handshake stalls, and it is tried again with smaller TCP segments.
 func (d *Dialer) DialTLS(ctx context.Context, rawURL string) (net.Conn, error) {
-	return d.dialTLS(ctx, rawURL, false)
+	return d.dialTLS(ctx, rawURL, other)
 }
 
-func (d *Dialer) dialTLS(ctx context.Context, rawURL string, ticket bool) (net.Conn, error) {
+func (d *Dialer) dialTLS(ctx context.Context, rawURL string, u use) (net.Conn, error) {
 	r, err := d.route(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	r.ticket = ticket
+	r.use = u
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
 	for i, mss := range r.sizes {
@@ -216,7 +229,7 @@ func (d *Dialer) dialOnce(ctx context.Context, r route, mss int) (net.Conn, erro
 	if err != nil || !r.secure {
 		return c, err
 	}
-	tc, err := d.handshakeTLS(ctx, op, c, r.host, d.tlsFor(op, r.target, r.ticket), r.patience)
+	tc, err := d.handshakeTLS(ctx, op, c, r.host, d.tlsFor(op, r.target, r.use), r.patience)
 	if err != nil {
 		c.Close()
 		return nil, err

@@ -39,18 +39,21 @@ func (d *Dialer) tlsConfig(op, host string) *tls.Config {
 // tlsFor returns the tlsConfig for t. All connections to it share one, but that
 // those with a ticket offer no protocol: so the cloud tells an rtunnel, which it
 // lets in at once, from a board that wants a session.
-func (d *Dialer) tlsFor(op string, t target, ticket bool) *tls.Config {
+func (d *Dialer) tlsFor(op string, t target, u use) *tls.Config {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key := tlsKey{t.url, ticket}
+	key := tlsKey{t.url, u}
 	cfg := d.tls[key]
 	if cfg == nil {
 		if len(d.tls) >= maxPaths {
 			clear(d.tls)
 		}
 		cfg = d.tlsConfig(op, t.host)
-		if ticket {
+		switch {
+		case u == tunnel:
 			cfg.NextProtos = nil
+		case u == control && d.cfg.Classical:
+			cfg.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256}
 		}
 		d.tls[key] = cfg
 	}
@@ -59,9 +62,18 @@ func (d *Dialer) tlsFor(op string, t target, ticket bool) *tls.Config {
 
 // tlsKey is what connections share a TLS configuration by.
 type tlsKey struct {
-	url    string
-	ticket bool
+	url string
+	use use
 }
+
+// use is what a connection is for.
+type use byte
+
+const (
+	other   use = iota
+	control     // a WebSocket without a ticket: a session
+	tunnel      // one with: an rtunnel
+)
 
 // tlsError says what went wrong in a handshake, and who is to blame where that
 // is certain.

@@ -31,7 +31,11 @@ func (d *Dialer) Dial(ctx context.Context, rawURL, path, subprotocol, bearer str
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
-	c, err := d.dialTLS(ctx, rawURL, bearer != "")
+	u := control
+	if bearer != "" {
+		u = tunnel
+	}
+	c, err := d.dialTLS(ctx, rawURL, u)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package sockopt
 
 import (
+	"errors"
 	"net"
 	"syscall"
 	"time"
@@ -26,6 +27,53 @@ func SetUserTimeout(c net.Conn, d time.Duration) error {
 	return withSocket(c, func(rc syscall.RawConn) error {
 		return setsockopt(rc, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
 	})
+}
+
+// What [Watch] sets. An idle path that is cut is known 9 s after the last byte
+// or acknowledgement that came: probes after 3, 5 and 7 s, and the end at the next.
+const (
+	probeAfter  = 3 // seconds
+	probeEvery  = 2
+	probes      = 3
+	unheardTime = 9 * time.Second
+)
+
+// Watch has the kernel find out within 9 s that the path of c is cut or its other
+// end is gone, without a byte of ours (tcp(7), TCP_KEEPIDLE, TCP_USER_TIMEOUT);
+// a read fails then. Like [SetUserTimeout] it breaks a connection whose peer does
+// not read. A peer that hangs acknowledges all the same.
+func Watch(c net.Conn) error {
+	watched := false
+	err := withSocket(c, func(rc syscall.RawConn) error {
+		watched = true
+		var err error
+		if cerr := rc.Control(func(fd uintptr) {
+			err = errors.Join(
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, probeAfter),
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probeEvery),
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPCNT, probes),
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unheardTime.Milliseconds())),
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1))
+		}); cerr != nil {
+			return cerr
+		}
+		return err
+	})
+	if err == nil && !watched {
+		return errors.ErrUnsupported
+	}
+	return err
+}
+
+// Acknowledged reports whether everything that was sent on c was acknowledged, and
+// lost whether it was not and nothing was heard for so long that the path is cut:
+// the timeout of what was sent begins when it is sent, which may be late.
+func Acknowledged(c net.Conn) (all, lost bool) {
+	info := tcpInfo(c)
+	if info.Unacked == 0 {
+		return true, false
+	}
+	return false, time.Duration(info.Last_ack_recv)*time.Millisecond >= unheardTime
 }
 
 // SetNotSentLowAt bounds the bytes that wait unsent in the kernel

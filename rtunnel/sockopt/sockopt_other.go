@@ -3,6 +3,7 @@
 package sockopt
 
 import (
+	"errors"
 	"net"
 	"syscall"
 	"time"
@@ -13,6 +14,12 @@ func SetSegmentSize(syscall.RawConn, int) error { return nil }
 
 // SetUserTimeout does nothing on this system.
 func SetUserTimeout(net.Conn, time.Duration) error { return nil }
+
+// Watch is not to be had on this system.
+func Watch(net.Conn) error { return errors.ErrUnsupported }
+
+// Acknowledged knows nothing on this system.
+func Acknowledged(net.Conn) (all, lost bool) { return true, false }
 
 // SetNotSentLowAt does nothing on this system.
 func SetNotSentLowAt(net.Conn, int) error { return nil }

@@ -32,7 +32,7 @@ type Opener struct {
 
 	changed func()
 	poller  park.Poller
-	burst   burst // of rtunnels; Sweep's
+	burst   park.Burst // of rtunnels; Sweep's
 
 	mu     sync.Mutex // guards the fields below
 	boards map[s4t.BoardID]*boardConns
@@ -193,7 +193,7 @@ func (o *Opener) Sweep() {
 	o.mu.Unlock()
 	shutAll(dead, errSilent)
 	shutAll(surplus, errSurplus)
-	o.burst.note(conns)
+	o.burst.Note(conns)
 }
 
 // take returns an idle rtunnel of board and how many more streams wait for

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"net"
-	"runtime/debug"
 
 	"github.com/stack4things/s4t/rtunnel/park"
 )
@@ -45,28 +44,3 @@ func (sc *streamConn) parkIdle() bool {
 	end.seen = moved
 	return quiet
 }
-
-// manyConns is how many rtunnels, opened one after the other without a pause,
-// leave memory behind that is worth the work of giving it back.
-const manyConns = 64
-
-// burst gives the memory back that many handshakes took, and the stacks of who
-// is parked now, when no more come. It is called every second or so.
-type burst struct{ before, last int }
-
-// note is told how many rtunnels there are, and reports whether no more is to
-// be done.
-func (b *burst) note(conns int) bool {
-	quiet := conns == b.last
-	b.last = conns
-	if abs(conns-b.before) < manyConns {
-		return true
-	}
-	if quiet {
-		b.before = conns
-		debug.FreeOSMemory()
-	}
-	return quiet
-}
-
-func abs(n int) int { return max(n, -n) }

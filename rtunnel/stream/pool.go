@@ -70,8 +70,8 @@ type Pool struct {
 	wg sync.WaitGroup // of Run: everything it started
 
 	poller   park.Poller
-	burst    burst     // of rtunnels; Run's
-	lastPark time.Time // when parkIdle looked; Run's
+	burst    park.Burst // of rtunnels; Run's
+	lastPark time.Time  // when parkIdle looked; Run's
 
 	mu       sync.Mutex // guards the fields below
 	ctx      context.Context
@@ -220,7 +220,7 @@ func (p *Pool) parkIdle(now time.Time) bool {
 		quiet = sc.parkIdle() && quiet
 	}
 	p.mu.Unlock()
-	return p.burst.note(conns) && quiet
+	return p.burst.Note(conns) && quiet
 }
 
 // wake makes Run look again.

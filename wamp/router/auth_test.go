@@ -259,13 +259,18 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0x92, 0x01, 0xd4, 0x00, 0x00})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := decode(b)
-		if err == nil && m == nil {
-			t.Error("no message and no error")
+		if err != nil {
+			return
 		}
-		if err == nil {
-			s := &nwamp.Session{Details: nwamp.Dict{"authid": "3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c11", "authrole": roleBoard}}
-			authorizer{}.Authorize(s, m)
+		p := &peer{session: Session{ID: 1, Board: "3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c11"}}
+		if _, ok := p.own(m.uri, true); ok && m.isRequest() {
+			if _, ok := p.own(m.uri, false); ok {
+				t.Errorf("%q is on both sides", m.uri)
+			}
 		}
+		exact(m.options)
+		m.isAnswer()
+		m.arg()
 	})
 }
 

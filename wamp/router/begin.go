@@ -1,12 +1,12 @@
 package router
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
-	nwamp "github.com/gammazero/nexus/v3/wamp"
-
+	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wamp"
 )
 
@@ -23,12 +23,13 @@ func (r *Router) Begun(s Session) {
 	p := r.byID[s.ID]
 	if p != nil {
 		p.begun = true
+		p.clock.Stop()
+		p.clock = nil
 	}
 	r.mu.Unlock()
 	if p == nil {
 		return
 	}
-	p.said()
 	p.leave()
 	took := int64(time.Since(p.since))
 	if was := r.pace.Load(); was != 0 {
@@ -50,46 +51,57 @@ func (r *Router) takePlace() (leave func()) {
 	return sync.OnceFunc(func() { r.beginning.Add(-1) })
 }
 
-// said notes that it has asked for its session to begin. Nobody is a nil one.
-func (p *peer) said() {
-	if p != nil && p.silence != nil {
-		p.silence.Stop()
+// said notes that a board has asked for its session to begin.
+func (r *Router) said(p *peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.clock != nil {
+		p.clock.Stop()
 	}
 }
 
-// enlist notes a peer that is welcomed. Of too many of one board one goes: the
-// oldest that has not begun, since the doctor's session and a copy's come and go
-// beside the board's own; where all have begun, the oldest. The newest stays, it is
-// the one that is there. r.mu is held.
-func (r *Router) enlist(p *peer) {
-	p.silence = time.AfterFunc(r.sayWithin, func() { p.dismiss(wamp.ReasonStale, "the session did not begin in time") })
-	r.byID[p.session.ID] = p
-	own := r.byBoard[p.session.Board]
+// begin makes a session of a peer, unless it was closed meanwhile, and tells the
+// cloud. Of too many of one board one goes: the oldest that has not begun, since
+// the doctor's session and a copy's come and go beside the board's own; where all
+// have begun, the oldest. The newest stays, it is the one that is there.
+func (r *Router) begin(p *peer, board s4t.BoardID) (id uint64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.left || r.run != p.run {
+		return 0, false
+	}
+	for id == 0 || r.byID[id] != nil {
+		id = 1 + rand.Uint64N(maxID)
+	}
+	p.welcomed, p.session = true, Session{ID: id, Board: board}
+	if !p.evicted {
+		r.joined(p.remote)
+	}
+	p.clock.Stop()
+	p.clock = time.AfterFunc(r.sayWithin, func() { p.close(goodbye(wamp.ReasonStale, "the session did not begin in time")) })
+	p.pinged = time.Now()
+	r.byID[id] = p
+	r.watched[id%beats][p] = struct{}{}
+	own := r.byBoard[board]
 	if len(own) == maxOfBoard {
 		goes := max(0, slices.IndexFunc(own, func(o *peer) bool { return !o.begun }))
-		own[goes].dismiss(wamp.ReasonReplaced, "newer sessions of the board took over")
+		own[goes].close(goodbye(wamp.ReasonReplaced, "newer sessions of the board took over"))
 		own = slices.Delete(own, goes, goes+1)
 	}
-	r.byBoard[p.session.Board] = append(own, p)
+	r.byBoard[board] = append(own, p)
+	r.cfg.Joined(p.session)
+	p.log().Debug("control session begins", "board", board, "session", id)
+	return id, true
 }
 
-// strike takes it off. r.mu is held.
+// strike takes a session off the lists. r.mu is held.
 func (r *Router) strike(p *peer) {
-	p.silence.Stop()
 	delete(r.byID, p.session.ID)
+	delete(r.watched[p.session.ID%beats], p)
 	own := slices.DeleteFunc(r.byBoard[p.session.Board], func(o *peer) bool { return o == p })
 	if len(own) == 0 {
 		delete(r.byBoard, p.session.Board)
 		return
 	}
 	r.byBoard[p.session.Board] = own
-}
-
-// dismiss ends a session with a reason. It does not wait.
-func (p *peer) dismiss(reason, message string) {
-	select {
-	case p.wr <- &nwamp.Goodbye{Reason: nwamp.URI(reason), Details: nwamp.Dict{nwamp.OptMessage: message}}:
-	default: // it does not read: it hears nothing
-	}
-	p.Close()
 }

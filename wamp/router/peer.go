@@ -1,340 +1,284 @@
 package router
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"strings"
+	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/gammazero/nexus/v3/transport/serialize"
-	nwamp "github.com/gammazero/nexus/v3/wamp"
-	"github.com/gorilla/websocket"
 	"golang.org/x/time/rate"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel"
+	"github.com/stack4things/s4t/rtunnel/park"
 	"github.com/stack4things/s4t/wamp"
-	"github.com/stack4things/s4t/wire"
 )
 
 // Bounds of one session.
 const (
-	outQueue     = 256                 // messages that wait for a board; what does not fit is dropped, it is a wake-up
-	writeWait    = s4t.PresenceTimeout // a board that takes no byte for so long is dropped
-	closeWait    = time.Second         // for the last words, and for the board to close
-	messageRate  = rate.Limit(200)     // messages a second that are read from a board; the rest waits in its socket
-	maxHandshake = 16 << 10            // bytes of a HELLO or AUTHENTICATE
-	messageRush  = 400                 // messages that may come at once
-	answerRate   = rate.Limit(2000)    // the same of answers to what the cloud asks, and of samples: there is much of it, and little to do for each
-	answerRush   = 4000
+	maxQueued      = 256 // messages that wait for a board; what does not fit is dropped
+	maxQueuedBytes = 16 << 20
+	writeWait      = s4t.PresenceTimeout // a board that takes no byte for so long is dropped
+	closeWait      = time.Second         // for the last words, and for the board to close
+	maxHandshake   = 16 << 10            // bytes of a HELLO or AUTHENTICATE
+	messageRate    = rate.Limit(200)     // messages a second that are read from a board; the rest waits in its socket
+	messageRush    = 400                 // messages that may come at once
+	answerRate     = rate.Limit(2000)    // the same of answers to what the cloud asks, and of samples: there is much of it, and little to do for each
+	answerRush     = 4000
 )
 
-// peer is a board's end of a session as nexus sees it: its Peer over a
-// WebSocket. Unlike nexus' own it always sends what is queued before it
-// closes, never closes the queue under a sender, sees any byte as a sign of
-// life, and drops a board that does not read.
+// peer is a board's connection, and its session once it is welcomed.
+//
+// Somebody reads while there is something to read, and somebody writes while
+// there is something to write; in between it has no goroutine. It always says
+// what is queued before it closes, takes any byte for a sign of life, and drops a
+// board that does not read.
 type peer struct {
 	r      *Router
-	ws     *websocket.Conn
-	remote string // its source, for the guard
-	log    *slog.Logger
+	run    *running
+	conn   *rtunnel.Conn
+	remote string        // its source, for the guard
+	direct string        // its address where the path ends there, as far as is known; "": at a reverse proxy
+	gone   chan struct{} // closed when reading has ended
 
-	rd     chan nwamp.Message // to the router; closed by the reader
-	wr     chan nwamp.Message // to the board; never closed
-	ctx    context.Context    // ends by Close
-	cancel context.CancelFunc
-	gone   chan struct{} // the reader has ended
+	// Owned by who reads.
+	auth    *exchange // of the authentication; nil before HELLO and after WELCOME
+	last    uint64    // request id
+	limit   *rate.Limiter
+	answers *rate.Limiter
 
-	codeGood bool        // the authenticator found nothing wrong with a code; set before nexus queues the ABORT
-	refusal  *wire.Error // why the authenticator said no; set before nexus queues the ABORT
+	wrote atomic.Bool // since it was last seen that all is acknowledged
 
-	leave   func()      // gives its place free: it is not on its way any more
-	silence *time.Timer // ends a session that does not begin; set when welcomed
+	mu            sync.Mutex // guards the fields below
+	out           [][]byte   // messages to write
+	queued        int        // bytes in it
+	writing       bool       // somebody writes
+	ending        bool       // nothing more is queued, nothing that comes is heeded
+	broken        bool       // nor written
+	registrations []offer
+	subscriptions []offer
+	offered       uint64                 // ids of them so far: no more than maxOffers
+	asked         uint64                 // id of the last call to the board
+	asking        map[uint64]chan answer // calls to the board under way; nil: none are
+	serving       map[uint64]bool        // calls of the board under way: whether it gave them up
+	newest        chan struct{}          // of those that are served in order: closed when the newest has been; nil: it has
 
-	since    time.Time // when it came
-	welcomed bool      // guarded by r.mu, as are the next two
-	evicted  bool      // closed before it was welcomed, and not counted any more
-	session  Session   // valid once welcomed
-	begun    bool      // the cloud has taken it in; guarded by r.mu
+	// Guarded by r.mu.
+	leave    func()      // gives its place free: it is not on its way any more
+	clock    *time.Timer // ends who does not join, or a session that does not begin; nil: it has begun
+	since    time.Time   // when it came
+	pinged   time.Time   // when it was last
+	welcomed bool
+	left     bool    // its session has ended, or none can begin
+	evicted  bool    // closed before it was welcomed, and not counted any more
+	session  Session // valid once welcomed, when it does not change any more
+	begun    bool    // the cloud has taken it in
+	cancels  bool    // the board knows INTERRUPT; set before it is welcomed
+	steady   bool    // the kernels watch the path, and the board pings; set before it is welcomed
 }
 
-// newPeer starts the reader; run must be called.
-func newPeer(r *Router, ctx context.Context, ws *websocket.Conn, remote string) *peer {
-	p := &peer{
-		r: r, ws: ws, remote: remote, since: time.Now(), log: r.cfg.Log.With("peer", remote),
-		rd:   make(chan nwamp.Message),
-		wr:   make(chan nwamp.Message, outQueue),
-		gone: make(chan struct{}),
+// offer is what a board registered or subscribed to, by its name under the board's
+// prefix.
+type offer struct {
+	name string
+	id   uint64
+}
+
+func newPeer(r *Router, run *running, conn *rtunnel.Conn, req *http.Request, leave func()) *peer {
+	conn.LimitMessages(maxHandshake)
+	if conn.CanPark() {
+		conn.ParkWith(&r.parked)
+		conn.ParkEagerly()
 	}
-	// Not ctx itself: when Run ends, nexus says goodbye before it closes.
-	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	p := &peer{r: r, run: run, conn: conn, remote: s4t.SourceOfPeer(req.RemoteAddr), leave: leave, since: time.Now(), gone: make(chan struct{})}
+	if addr := conn.NetConn().RemoteAddr().String(); addr == req.RemoteAddr { // else it is what a reverse proxy says
+		p.direct = addr
+	}
 	return p
 }
 
-// The methods of nexus' Peer.
-func (p *peer) Recv() <-chan nwamp.Message { return p.rd }
-func (p *peer) Send() chan<- nwamp.Message { return p.wr }
-func (p *peer) IsLocal() bool              { return false }
+func (p *peer) log() *slog.Logger { return p.r.cfg.Log.With("peer", p.remote) }
 
-// Close lets the queue drain, then closes. It does not wait.
-func (p *peer) Close() {
-	p.cancel()
-	p.ws.NetConn().SetWriteDeadline(time.Now().Add(closeWait)) // a write that hangs
-}
-
-// write sends what nexus queues, and pings, until the session is closed. The board
-// pings too, and that is not enough: where a NAT has lost its state only what
-// comes from here finds out that the board's other connections are dead.
-func (p *peer) write() {
-	ping := time.NewTicker(s4t.PresenceInterval)
-	defer ping.Stop()
-	for broken := false; ; {
-		select {
-		case m := <-p.wr:
-			if !broken {
-				broken = p.send(m, writeWait) != nil
-			}
-		case <-ping.C:
-			if !broken {
-				broken = p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeWait)) != nil
-			}
-		case <-p.ctx.Done():
-			p.finish(broken)
-			return
-		}
-		if broken {
-			p.ws.Close() // the reader ends, and nexus with it
-		}
-	}
-}
-
-// finish says the last words. The session is no longer in the router.
-func (p *peer) finish(broken bool) {
-	var last []nwamp.Message
-	for more := true; more; {
-		select {
-		case m := <-p.wr:
-			last = append(last, m)
-			if w, ok := m.(*nwamp.Welcome); ok {
-				p.r.welcome(p, w)
-			}
-		default:
-			more = false
-		}
-	}
-	p.r.leave(p)
-	deadline := time.Now().Add(closeWait)
-	for _, m := range last {
-		broken = broken || p.send(m, time.Until(deadline)) != nil
-	}
-	if !broken {
-		bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-		if p.ws.WriteControl(websocket.CloseMessage, bye, deadline) == nil {
-			// A socket closed with bytes unread is reset, and the last words
-			// are lost: the board closes first.
-			timer := time.NewTimer(time.Until(deadline))
-			defer timer.Stop()
-			select {
-			case <-p.gone:
-			case <-timer.C:
-			}
-		}
-	}
-	p.ws.Close()
-	<-p.gone
-}
-
-// send writes one message.
-func (p *peer) send(m nwamp.Message, wait time.Duration) error {
-	switch m := m.(type) {
-	case *nwamp.Welcome:
-		p.r.welcome(p, m)
-	case *nwamp.Abort:
-		if p.codeGood {
-			m.Reason, m.Details = nwamp.URI(wamp.ReasonCodeGood), nwamp.Dict{}
-		} else if p.refusal != nil {
-			m.Reason = nwamp.URI(wamp.ErrorURI(p.refusal.Kind))
-			m.Details = nwamp.Dict{nwamp.OptMessage: p.refusal.Err().Error(), wamp.ErrorKey: string(wire.Encode(p.refusal))}
-		}
-	}
-	b, err := (&serialize.MessagePackSerializer{}).Serialize(m)
-	if err != nil {
-		return err
-	}
-	if err := p.ws.SetWriteDeadline(time.Now().Add(wait)); err != nil {
-		return err
-	}
-	return p.ws.WriteMessage(websocket.BinaryMessage, b)
-}
-
-// read gives nexus what the board says, until the board is gone, says
-// something that is not WAMP, or is dead.
+// read heeds what the board says, until nothing is left to read: it is called
+// again when something comes. What comes after the end is thrown away, so that the last
+// words arrive.
 func (p *peer) read() {
-	defer close(p.gone)
-	err := p.deliver()
-	p.log.Debug("control connection ends", "err", err)
-	close(p.rd) // nexus ends the session and closes the peer
 	for {
-		// What still comes is thrown away, so that the last words arrive.
-		if _, _, err := p.ws.NextReader(); err != nil {
+		op, b, err := p.conn.ReadMessage()
+		switch {
+		case err == park.ErrParked:
+			p.conn.Park(p.read)
+			return
+		case err != nil:
+			p.log().Debug("control connection ends", "err", err)
+			close(p.gone)
+			p.close(nil)
+			return
+		case p.isEnding():
+		case op != rtunnel.OpBinary:
+			p.violates("a message is not binary")
+		default:
+			p.heed(b)
+		}
+	}
+}
+
+func (p *peer) isEnding() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ending
+}
+
+// heed reads one message and acts.
+func (p *peer) heed(b []byte) {
+	m, err := decode(b)
+	switch {
+	case err != nil:
+		p.violates(err.Error())
+	case !p.session.joined():
+		p.authenticate(&m)
+	case m.isRequest() && m.request <= p.last:
+		p.violates(fmt.Sprintf("request %d came after request %d", m.request, p.last))
+	default:
+		if m.isRequest() {
+			p.last = m.request
+		}
+		of := p.limit
+		if m.isAnswer() {
+			of = p.answers
+		}
+		if of.Wait(p.run.ctx) == nil { // else the router stops
+			p.route(&m)
+		}
+	}
+}
+
+// violates ends the session for what the board said.
+func (p *peer) violates(why string) { p.close(abort(errProtocol, why)) }
+
+// queue has a message written, unless there are too many or the session ends.
+func (p *peer) queue(m []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ending || len(p.out) >= maxQueued || p.queued+len(m) > maxQueuedBytes {
+		return false
+	}
+	p.out = append(p.out, m)
+	p.queued += len(m)
+	p.wakeWriter()
+	return true
+}
+
+// wakeWriter has somebody write. p.mu is held.
+func (p *peer) wakeWriter() {
+	if !p.writing {
+		p.writing = true
+		p.r.ended.Go(p.write)
+	}
+}
+
+// close ends the session: what is queued and then last, which may be nil, is
+// said before. It does not wait.
+func (p *peer) close(last []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ending {
+		return
+	}
+	p.ending = true
+	if last != nil {
+		p.out = append(p.out, last)
+	}
+	p.conn.NetConn().SetWriteDeadline(time.Now().Add(closeWait)) // a write that hangs
+	p.wakeWriter()
+}
+
+// drop ends the session of a board that hears nothing.
+func (p *peer) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ending, p.broken = true, true
+	p.conn.NetConn().SetWriteDeadline(time.Unix(1, 0))
+	p.wakeWriter()
+}
+
+// write writes what is queued. At the end it says the last words and closes.
+func (p *peer) write() {
+	for {
+		p.mu.Lock()
+		out, ending := p.out, p.ending
+		p.out, p.queued = nil, 0
+		if len(out) == 0 && !ending {
+			p.writing = false
+			p.conn.NetConn().SetWriteDeadline(time.Time{}) // pongs are written without
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+		if ending {
+			p.r.leaves(p)
+		}
+		for _, m := range out {
+			if !p.send(m) {
+				break
+			}
+		}
+		if ending {
+			p.finish()
 			return
 		}
 	}
 }
 
-func (p *peer) deliver() error {
-	n := 0 // messages so far; HELLO and AUTHENTICATE must come in time, after them any byte is a sign of life
-	sign := func() {
-		if n >= 2 {
-			_ = p.ws.SetReadDeadline(time.Now().Add(s4t.PresenceTimeout)) // fails only where reading does
-		}
+// send writes one message, and reports whether it could. The deadline of who is
+// closed meanwhile is close's.
+func (p *peer) send(m []byte) bool {
+	p.mu.Lock()
+	if !p.ending {
+		p.conn.NetConn().SetWriteDeadline(time.Now().Add(writeWait))
 	}
-	_ = p.ws.SetReadDeadline(time.Now().Add(s4t.HandshakeTimeout))
-	p.ws.SetReadLimit(maxHandshake)
-	p.ws.SetPongHandler(func(string) error { sign(); return nil })
-	p.ws.SetPingHandler(func(data string) error {
-		sign()
-		return p.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(closeWait))
-	})
-	limit, answers := rate.NewLimiter(messageRate, messageRush), rate.NewLimiter(answerRate, answerRush)
-	var last nwamp.ID
-	for {
-		kind, from, err := p.ws.NextReader()
-		if err != nil {
-			return err
-		}
-		if kind != websocket.BinaryMessage {
-			return p.refuse("a message is not binary")
-		}
-		b, err := io.ReadAll(alive{from, sign})
-		if err != nil {
-			return err
-		}
-		m, err := decode(b)
-		if err != nil {
-			return p.refuse(err.Error())
-		}
-		if id, ok := requestID(m); ok {
-			if id <= last {
-				return p.refuse(fmt.Sprintf("request %d came after request %d", id, last))
-			}
-			last = id
-		}
-		if n++; n == 2 {
-			p.ws.SetReadLimit(s4t.MaxMessage)
-			sign()
-		}
-		of := limit
-		if isAnswer(m) {
-			of = answers
-		}
-		if of.Wait(p.ctx) != nil {
-			return p.ctx.Err()
-		}
-		select {
-		case p.rd <- m:
-		case <-p.ctx.Done():
-			return p.ctx.Err()
-		}
+	broken := p.broken
+	p.mu.Unlock()
+	p.wrote.Store(true)
+	if broken || p.conn.WriteMessage(rtunnel.OpBinary, m) == nil {
+		return !broken
 	}
-}
-
-// isAnswer reports whether a message answers the cloud, or brings samples.
-func isAnswer(m nwamp.Message) bool {
-	switch m := m.(type) {
-	case *nwamp.Yield:
-		return true
-	case *nwamp.Error:
-		return true
-	case *nwamp.Call:
-		return strings.HasSuffix(string(m.Procedure), "."+wamp.Samples)
-	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ending, p.broken = true, true
 	return false
 }
 
-// refuse tells the board what is wrong with what it said.
-func (p *peer) refuse(why string) error {
-	select {
-	case p.wr <- &nwamp.Abort{Reason: nwamp.ErrProtocolViolation, Details: nwamp.Dict{nwamp.OptMessage: why}}:
-	default:
+// finish closes the connection. A socket closed with bytes unread is reset, and
+// the last words are lost: the board closes first.
+func (p *peer) finish() {
+	p.mu.Lock()
+	broken, asking := p.broken, p.asking
+	p.asking = nil
+	p.mu.Unlock()
+	for _, c := range asking {
+		close(c)
 	}
-	return errors.New(why)
-}
-
-// alive tells of every read that brought bytes.
-type alive struct {
-	io.Reader
-	sign func()
-}
-
-func (a alive) Read(b []byte) (int, error) {
-	n, err := a.Reader.Read(b)
-	if n > 0 {
-		a.sign()
-	}
-	return n, err
-}
-
-// decode reads one message of a board. The bounds are checked before nexus'
-// decoder sees the bytes; a panic of it is the board's error, not ours.
-func decode(b []byte) (m nwamp.Message, err error) {
-	if err := wamp.Check(b); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			m, err = nil, fmt.Errorf("a message cannot be decoded: %v", p)
-		}
-	}()
-	m, err = (&serialize.MessagePackSerializer{}).Deserialize(b)
-	if h, ok := m.(*nwamp.Hello); ok {
-		h.Details = helloDetails(h.Details)
-	}
-	return m, err
-}
-
-// helloDetails keeps of a HELLO what is used: nexus keeps all of it as long as
-// the session lasts, and features of WAMP that boards do not need stay off.
-func helloDetails(in nwamp.Dict) nwamp.Dict {
-	in = nwamp.NormalizeDict(in)
-	out := nwamp.Dict{}
-	for _, key := range []string{"authid", "authmethods"} {
-		if v, ok := in[key]; ok {
-			out[key] = v
+	if !broken && p.conn.SayClose(rtunnel.StatusNormal, "") == nil {
+		timer := time.NewTimer(closeWait)
+		defer timer.Stop()
+		select {
+		case <-p.gone:
+		case <-timer.C:
 		}
 	}
-	roles := nwamp.Dict{}
-	for _, role := range []string{nwamp.RoleCaller, nwamp.RoleCallee, nwamp.RolePublisher, nwamp.RoleSubscriber} {
-		r, ok := nwamp.AsDict(nwamp.DictChild(in, "roles")[role])
-		if !ok {
-			continue
-		}
-		can, _ := nwamp.AsBool(nwamp.DictChild(r, "features")[nwamp.FeatureCallCanceling])
-		roles[role] = nwamp.Dict{"features": nwamp.Dict{nwamp.FeatureCallCanceling: can}}
-	}
-	out["roles"] = roles
-	return out
+	p.conn.Close()
+	<-p.gone
+	p.r.remove(p)
 }
 
-// requestID returns the request id of a request. They grow (WAMP section
-// 5.1.2); nexus takes a CALL with an id that is under way for the next part of
-// a progressive one.
-func requestID(m nwamp.Message) (nwamp.ID, bool) {
-	switch m := m.(type) {
-	case *nwamp.Call:
-		return m.Request, true
-	case *nwamp.Register:
-		return m.Request, true
-	case *nwamp.Unregister:
-		return m.Request, true
-	case *nwamp.Subscribe:
-		return m.Request, true
-	case *nwamp.Unsubscribe:
-		return m.Request, true
-	case *nwamp.Publish:
-		return m.Request, true
+// isAnswer reports whether a message answers the cloud, or brings samples.
+func (m *message) isAnswer() bool {
+	if m.kind != wamp.MsgCall {
+		return m.kind == wamp.MsgYield || m.kind == wamp.MsgError
 	}
-	return 0, false
+	_, name, _ := wamp.ParseBoardURI(m.uri)
+	return name == wamp.Samples
 }

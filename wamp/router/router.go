@@ -3,19 +3,14 @@ package router
 import (
 	"context"
 	"crypto/ed25519"
-	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	nexus "github.com/gammazero/nexus/v3/router"
-	"github.com/gammazero/nexus/v3/router/auth"
-	nwamp "github.com/gammazero/nexus/v3/wamp"
-
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/lograte"
+	"github.com/stack4things/s4t/rtunnel/park"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -59,9 +54,10 @@ const (
 
 	sayWithin  = 10 * time.Second // a session without [wamp.Connected] ends after it
 	retryAfter = 5 * time.Second  // what is said to who finds no room
-
-	kickTimeout = 5 * time.Second
 )
+
+// joined reports whether there is a session.
+func (s Session) joined() bool { return s.ID != 0 }
 
 // Router lets boards in and routes between them and the cloud.
 type Router struct {
@@ -69,8 +65,7 @@ type Router struct {
 	guard   guard        // slows down who guesses codes
 	refused lograte.Line // strangers that could not join
 	ready   chan struct{}
-
-	buffers sync.Pool // of gorilla/websocket, for writing
+	parked  park.Poller // waits for all boards
 
 	mu      sync.Mutex // guards the fields below
 	run     *running   // nil: not running
@@ -78,22 +73,20 @@ type Router struct {
 	joining int            // peers that are not welcomed yet
 	joiners map[string]int // the same by source
 	byID    map[uint64]*peer
+	watched [beats]map[*peer]struct{} // those of byID, by the beat at which they are looked at
 
 	sayWithin time.Duration
 	byBoard   map[s4t.BoardID][]*peer // welcomed, oldest first
 
 	beginning, pace atomic.Int64 // see Beginning; pace in nanoseconds
 
-	ended     sync.WaitGroup // goroutines of connections
-	attaching sync.WaitGroup // of those that nexus is letting in
-	kicking   sync.WaitGroup // calls of Kick
+	ended   sync.WaitGroup // connections, and who writes to them
+	serving sync.WaitGroup // calls of boards
 }
 
 // running is what exists while Run runs.
 type running struct {
-	ctx   context.Context
-	nexus nexus.Router
-	cloud *cloud
+	ctx context.Context
 }
 
 // New returns a Router that turns everybody away until Run.
@@ -104,8 +97,12 @@ func New(cfg Config) (*Router, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Router{cfg: cfg, ready: make(chan struct{}), peers: make(map[*peer]struct{}), joiners: make(map[string]int),
-		byID: make(map[uint64]*peer), sayWithin: sayWithin, byBoard: make(map[s4t.BoardID][]*peer)}, nil
+	r := &Router{cfg: cfg, ready: make(chan struct{}), peers: make(map[*peer]struct{}), joiners: make(map[string]int),
+		byID: make(map[uint64]*peer), sayWithin: sayWithin, byBoard: make(map[s4t.BoardID][]*peer)}
+	for i := range r.watched {
+		r.watched[i] = make(map[*peer]struct{})
+	}
+	return r, nil
 }
 
 // Ready is closed when Run lets boards in.
@@ -114,161 +111,95 @@ func (r *Router) Ready() <-chan struct{} { return r.ready }
 // Run serves until ctx ends. Every session has been told, has ended, and Left
 // was called for it, when Run returns. It is called once.
 func (r *Router) Run(ctx context.Context) error {
-	run, err := r.start(ctx)
-	if err != nil {
-		return err
-	}
 	r.mu.Lock()
-	r.run = run
+	r.run = &running{ctx}
 	r.mu.Unlock()
 	close(r.ready)
 
-	<-ctx.Done()
+	r.watch(ctx)
 
 	r.mu.Lock()
 	r.run = nil
 	for p := range r.peers {
-		if !p.welcomed {
-			p.Close()
+		if p.welcomed {
+			p.close(goodbye(wamp.ReasonShutdown, "the cloud stops"))
+		} else {
+			p.close(nil)
 		}
 	}
 	r.mu.Unlock()
-	r.attaching.Wait() // nexus panics when it is closed meanwhile
-	r.kicking.Wait()   // and hangs
-	run.nexus.Close()  // says goodbye to every session, the cloud's own too
-	run.cloud.wait()
 	r.ended.Wait()
+	r.serving.Wait()
+	r.parked.Wait()
 	return nil
 }
 
-// start makes the nexus router, and the cloud's session inside it.
-func (r *Router) start(ctx context.Context) (*running, error) {
-	const op = "start the WAMP router"
-	nx, err := nexus.NewRouter(&nexus.Config{RealmConfigs: []*nexus.RealmConfig{{
-		URI:            s4t.Realm,
-		Authenticators: []auth.Authenticator{&cryptosign{r, ctx}, &joiner{r: r, ctx: ctx}, &joiner{r: r, ctx: ctx, check: true}},
-		Authorizer:     authorizer{},
-		MetaStrict:     true,
-		EnableMetaKill: true, // for Kick; the authorizer keeps boards from it
-		// StrictURI stays off: it refuses the dashes of a board's id. The
-		// authorizer is as strict about everything else.
-	}}}, quiet{r.cfg.Log})
-	if err != nil {
-		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
-	}
-	c, err := newCloud(ctx, nx, r.serve, r.inOrder)
-	if err != nil {
-		nx.Close()
-		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
-	}
-	for _, name := range r.cfg.Procedures {
-		if err := c.register(ctx, wamp.AnyBoardURI(name)); err != nil {
-			nx.Close()
-			c.wait()
-			return nil, s4t.Errorf(s4t.Internal, op, "", "register %s: %w", name, err)
-		}
-	}
-	return &running{ctx: ctx, nexus: nx, cloud: c}, nil
-}
-
-// serve answers a board's call. Whose it is comes from the session, not from
-// what the board says.
-func (r *Router) serve(ctx context.Context, inv *nwamp.Invocation) (string, error) {
-	uri, _ := nwamp.AsString(inv.Details[nwamp.OptProcedure])
-	session, _ := nwamp.AsID(inv.Details["caller"])
-	authid, _ := nwamp.AsString(inv.Details["caller_authid"])
-	board, name, ok := wamp.ParseBoardURI(uri)
-	if !ok || string(board) != authid {
-		return "", s4t.Errorf(s4t.Forbidden, "call "+uri, "", "this is not the session of that board")
-	}
-	if name == wamp.Connected {
-		r.peer(Session{ID: uint64(session)}).said()
-	}
-	return r.cfg.Serve(ctx, Session{ID: uint64(session), Board: board}, name, argument(inv.Arguments))
-}
-
-// inOrder reports whether a call is of Config.InOrder.
-func (r *Router) inOrder(inv *nwamp.Invocation) bool {
-	uri, _ := nwamp.AsString(inv.Details[nwamp.OptProcedure])
-	_, name, _ := wamp.ParseBoardURI(uri)
-	return slices.Contains(r.cfg.InOrder, name)
-}
-
-// argument is the payload: the first positional argument.
-func argument(args nwamp.List) string {
-	if len(args) == 0 {
-		return ""
-	}
-	s, _ := nwamp.AsString(args[0])
-	return s
-}
-
-// now returns what is running.
-func (r *Router) now(op string) (*running, error) {
+// stopped returns an error where nothing runs (any more).
+func (r *Router) stopped(op string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.run == nil {
-		return nil, stopped(op)
+		return s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "the WAMP router is not running")
 	}
-	return r.run, nil
+	return nil
 }
 
-func stopped(op string) error {
-	return s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "the WAMP router is not running")
-}
-
-// Publish publishes to a topic and returns when the broker has passed it on.
+// Publish publishes to a topic of a board and returns when it is passed on.
 // That no board is subscribed is not an error.
-func (r *Router) Publish(ctx context.Context, topic, arg string) error {
+func (r *Router) Publish(_ context.Context, topic, arg string) error {
 	op := "publish " + topic
-	run, err := r.now(op)
-	if err != nil {
+	if err := r.stopped(op); err != nil {
 		return err
 	}
-	options := nwamp.Dict{nwamp.OptAcknowledge: true}
-	_, err = run.cloud.ask(ctx, op, func(id nwamp.ID) nwamp.Message {
-		return &nwamp.Publish{Request: id, Options: options, Topic: nwamp.URI(topic), Arguments: nwamp.List{arg}}
-	})
-	return err
+	board, name, ok := wamp.ParseBoardURI(topic)
+	if !ok {
+		return s4t.Errorf(s4t.Invalid, op, "", "this is no topic of a board")
+	}
+	r.event(board, name, nil, list{arg}, nil)
+	return nil
 }
 
 // Call calls what a board registered, under the name after its prefix, in that
 // session. A session that is not there (any more), or did not register it, is
 // [s4t.Offline].
 func (r *Router) Call(ctx context.Context, to Session, name, arg string) (string, error) {
-	op := fmt.Sprintf("call %s of board %s", name, to.Board)
-	run, err := r.now(op)
-	if err != nil {
+	op := "call " + name + " of board " + string(to.Board)
+	if err := r.stopped(op); err != nil {
 		return "", err
 	}
-	reply, err := run.cloud.call(ctx, op, string(sessionURI(nwamp.ID(to.ID), name)), nwamp.List{arg}, nil)
-	switch wamp.ReasonOf(err) {
-	case string(nwamp.ErrNoSuchProcedure), string(nwamp.ErrCanceled), string(nwamp.ErrNetworkFailure):
+	var a answer
+	p := r.peer(to)
+	there, err := p != nil, error(nil)
+	if there {
+		a, there, err = p.ask(ctx, name, arg)
+	}
+	if err != nil {
+		return "", s4t.Errorf(s4t.Timeout, op, "", "no answer in the time given: %w", err)
+	}
+	switch a.uri {
+	case wamp.NoSuchProcedure, errCanceled, errNetworkFailure:
+		there = false
+	}
+	if !there {
+		if err := r.stopped(op); err != nil {
+			return "", err
+		}
 		return "", s4t.Errorf(s4t.Offline, op, "try again when it is back", "the board is not connected, or its version does not know this")
 	}
-	return reply, err
+	if a.uri != "" {
+		return "", wamp.DecodeError(op, a.uri, a.text, a.arg)
+	}
+	return a.arg, nil
 }
 
 // Kick ends a session with a reason (a URI) and a sentence for people. A
-// session that is not there (any more) is not an error. What has begun is done,
-// which takes no time to speak of, even if ctx ends.
-func (r *Router) Kick(ctx context.Context, s Session, reason, message string) error {
-	const op = "end a control session"
-	r.mu.Lock()
-	run := r.run
-	if run == nil {
-		r.mu.Unlock()
-		return stopped(op)
+// session that is not there (any more) is not an error. It does not wait.
+func (r *Router) Kick(_ context.Context, s Session, reason, message string) error {
+	if err := r.stopped("end a control session"); err != nil {
+		return err
 	}
-	r.kicking.Add(1)
-	r.mu.Unlock()
-	defer r.kicking.Done()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), kickTimeout)
-	defer cancel()
-	_, err := run.cloud.call(ctx, op, string(nwamp.MetaProcSessionKill),
-		nwamp.List{nwamp.ID(s.ID)}, nwamp.Dict{"reason": reason, "message": message})
-	if wamp.ReasonOf(err) == string(nwamp.ErrNoSuchSession) {
-		return nil
+	if p := r.peer(s); p != nil {
+		p.close(goodbye(reason, message))
 	}
-	return err
+	return nil
 }

@@ -2,76 +2,49 @@ package router
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
-	nwamp "github.com/gammazero/nexus/v3/wamp"
-	"github.com/gorilla/websocket"
-
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/accept"
 	"github.com/stack4things/s4t/wamp"
 )
 
 // ServeHTTP upgrades a board's connection and lets it join. The session goes
 // on after ServeHTTP returned.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	const op = "take a control session"
 	run := r.await(req.Context())
 	if run == nil {
-		refuseUpgrade(w, "the WAMP router is not running", http.StatusServiceUnavailable)
+		accept.Refuse(w, s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "the WAMP router is not running"))
 		return
 	}
-	if !offers(req, wamp.Subprotocol) {
-		refuseUpgrade(w, "this is for WebSockets with the subprotocol "+wamp.Subprotocol, http.StatusBadRequest)
+	ours := []string{wamp.Subprotocol}
+	if _, err := accept.Subprotocol(req, ours); err != nil {
+		accept.Refuse(w, err)
 		return
-	}
-	up := websocket.Upgrader{
-		HandshakeTimeout: s4t.HandshakeTimeout,
-		Subprotocols:     []string{wamp.Subprotocol},
-		WriteBufferSize:  4096,
-		WriteBufferPool:  &r.buffers, // an idle session holds none
-		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
-			refuseUpgrade(w, reason.Error(), status)
-		},
 	}
 	remote := s4t.SourceOfPeer(req.RemoteAddr)
 	if !r.reserve(remote) {
-		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
-		refuseUpgrade(w, "too many boards are joining or connected", http.StatusServiceUnavailable)
+		accept.Refuse(w, s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "too many boards are joining or connected").After(retryAfter))
 		return
 	}
-	defer r.ended.Done() // reserve added it; the goroutines below have their own
 	leave := r.takePlace()
-	ws, err := up.Upgrade(w, req, nil)
-	if err != nil {
+	conn, _, err := accept.Accept(w, req, ours)
+	if err != nil { // Accept has answered
 		leave()
 		r.release(remote)
-		return // Upgrade has answered
-	}
-	p := newPeer(r, run.ctx, ws, remote)
-	p.leave = leave
-	if !r.add(p, run) {
-		leave()
-		ws.Close()
+		r.ended.Done() // reserve added it
 		return
 	}
-	defer r.attaching.Done() // add added it
-	r.ended.Go(p.read)
-	r.ended.Go(func() {
-		p.write()
-		r.remove(p)
-	})
-	r.attaching.Go(func() {
-		if err := run.nexus.Attach(p); err != nil {
-			if !p.codeGood {
-				r.refused.Info(p.log, "a board could not join", "err", err)
-			}
-			p.Close()
-		}
-	})
+	p := newPeer(r, run, conn, req, leave)
+	if !r.add(p) {
+		leave()
+		conn.Close()
+		r.ended.Done()
+		return
+	}
+	go p.read() // remove ends what reserve added
 }
 
 // startWait is how long a board that is faster than this process's start waits
@@ -90,25 +63,6 @@ func (r *Router) await(ctx context.Context) *running {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.run
-}
-
-// refuseUpgrade answers with one line, and ends the connection: nothing else
-// is to come on it.
-func refuseUpgrade(w http.ResponseWriter, why string, status int) {
-	w.Header().Set("Connection", "close")
-	http.Error(w, why, status)
-}
-
-// offers reports whether the request offers a WebSocket subprotocol.
-func offers(req *http.Request, subprotocol string) bool {
-	for _, line := range req.Header.Values("Sec-Websocket-Protocol") {
-		for one := range strings.SplitSeq(line, ",") {
-			if strings.TrimSpace(one) == subprotocol {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // reserve makes room for a peer that is not welcomed yet, and has Run wait for
@@ -151,7 +105,7 @@ func (r *Router) evict(remote string) bool {
 		return false
 	}
 	oldest.evicted = true
-	oldest.Close()
+	oldest.close(nil)
 	r.joined(remote)
 	return true
 }
@@ -170,46 +124,28 @@ func (r *Router) release(remote string) {
 	r.joined(remote)
 }
 
-// add notes the peer, unless the router was stopped meanwhile, and has Run wait
-// for the caller to attach it.
-func (r *Router) add(p *peer, run *running) bool {
+// add notes the peer, unless the router was stopped meanwhile.
+func (r *Router) add(p *peer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.run != run {
+	if r.run != p.run {
 		r.joined(p.remote)
 		return false
 	}
 	r.peers[p] = struct{}{}
-	r.attaching.Add(1)
+	p.clock = time.AfterFunc(s4t.HandshakeTimeout, func() { p.close(nil) })
 	return true
 }
 
-// welcome notes that the peer's session begins. Called before the board is
-// told, so that a board that acts at once is known.
-func (r *Router) welcome(p *peer, w *nwamp.Welcome) {
-	authid, _ := nwamp.AsString(w.Details["authid"])
+// leaves tells that the peer's session ends, if it ever began; none begins from
+// now on.
+func (r *Router) leaves(p *peer) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if p.welcomed {
-		return // it was in the queue when the session was closed
-	}
-	p.welcomed = true
-	p.session = Session{ID: uint64(w.ID), Board: s4t.BoardID(authid)}
-	if !p.evicted {
-		r.joined(p.remote)
-	}
-	r.enlist(p)
-	r.cfg.Joined(p.session)
-	p.log.Debug("control session begins", "board", p.session.Board, "session", p.session.ID)
-}
-
-// leave tells that the peer's session has ended, if it ever began.
-func (r *Router) leave(p *peer) {
-	r.mu.Lock()
-	session, was := p.session, p.welcomed
+	first, was := !p.left, p.welcomed
+	p.left = true
 	r.mu.Unlock()
-	if was {
-		r.cfg.Left(session)
+	if first && was {
+		r.cfg.Left(p.session)
 	}
 	p.leave()
 }
@@ -219,22 +155,13 @@ func (r *Router) remove(p *peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.peers, p)
-	p.leave()
+	if p.clock != nil {
+		p.clock.Stop()
+	}
 	if p.welcomed {
 		r.strike(p)
 	} else if !p.evicted {
 		r.joined(p.remote)
 	}
+	r.ended.Done() // reserve added it
 }
-
-// quiet takes nexus' log lines: they are for who debugs.
-type quiet struct{ log *slog.Logger }
-
-// Print logs like fmt.Print.
-func (q quiet) Print(v ...any) { q.log.Debug(fmt.Sprint(v...)) }
-
-// Println logs like fmt.Println.
-func (q quiet) Println(v ...any) { q.log.Debug(strings.TrimSpace(fmt.Sprintln(v...))) }
-
-// Printf logs like fmt.Printf.
-func (q quiet) Printf(format string, v ...any) { q.log.Debug(fmt.Sprintf(format, v...)) }
