@@ -23,7 +23,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers test-rabbit4 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -52,6 +52,12 @@ test-peers: build
 	@scripts/deps test
 	@scripts/ekuiper bin/ekuiper
 	S4T_BIN=$(CURDIR)/bin S4T_EKUIPER=$(CURDIR)/bin/ekuiper $(GO) test -v -count 1 -timeout 5m -run TestEKuiper ./e2e
+
+## test-rabbit4: the queue's tests on the RabbitMQ of Debian 13 (4.0), in a root of its own
+test-rabbit4:
+	@mkdir -p bin
+	@scripts/debian13 bin/rabbit4 rabbitmq-server sed grep hostname procps util-linux gawk
+	S4T_NO_SKIPS=1 S4T_RABBIT_ROOT=$(CURDIR)/bin/rabbit4 $(GO) test -race -v -count 1 -timeout 5m ./queue/amqp
 
 ## unit: the tests that need no real processes
 unit:

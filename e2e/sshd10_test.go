@@ -20,7 +20,7 @@ func sshd10(t *testing.T, b *cloudlab.Board) (key string) {
 	must(t, err)
 	root := filepath.Join(cache, "s4t-sshd10")
 	must(t, os.MkdirAll(cache, 0o755))
-	if out, err := exec.CommandContext(t.Context(), filepath.Join("..", "scripts", "sshd10"), root).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), filepath.Join("..", "scripts", "debian13"), root, "openssh-server").CombinedOutput(); err != nil {
 		t.Skipf("the OpenSSH of Debian 13 cannot be fetched here: %v: %s", err, out)
 	}
 	dir := filepath.Join(t.TempDir(), "sshd")

@@ -5,12 +5,13 @@
 // the process that runs the tests has ended, however it ended.
 //
 // S4T_AMQP_URL names another broker, as a user who may do everything in its vhost.
-// Where neither is to be had, tests are skipped, and fail if S4T_NO_SKIPS is set.
+// S4T_RABBIT_ROOT is the root of another system that has one, as scripts/debian13
+// makes it: the node runs in it (as root). Where none is to be had, tests are
+// skipped, and fail if S4T_NO_SKIPS is set.
 package rabbittest
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -20,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -28,7 +30,10 @@ import (
 	"github.com/stack4things/s4t"
 )
 
-const serverVariable = "S4T_AMQP_URL"
+const (
+	serverVariable = "S4T_AMQP_URL"
+	rootVariable   = "S4T_RABBIT_ROOT"
+)
 
 // URL is that of the broker which the tests of this process share, with a prefix
 // of names that no other test has.
@@ -69,10 +74,9 @@ var shared = sync.OnceValues(start)
 // Node is a broker of our own, which may be killed. Its methods are for one
 // goroutine.
 type Node struct {
-	port, epmd int
-	dir, bin   string
-	env        []string
-	keeper     *os.File // commands to it; its end is the node's
+	port   int
+	dir    string
+	keeper *os.File // commands to it; its end is the node's
 }
 
 // Own is the node of this process, for a test that may kill it: one that runs alone.
@@ -126,15 +130,20 @@ func (n *Node) say(t testing.TB, command string) {
 	}
 }
 
-// Ctl runs rabbitmqctl.
+// Ctl runs rabbitmqctl, with arguments that are words.
 func (n *Node) Ctl(t testing.TB, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(n.bin, "rabbitmqctl"), args...)
-	cmd.Env, cmd.Dir = n.env, n.dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
+	status := filepath.Join(n.dir, "status")
+	os.Remove(status)
+	n.say(t, "ctl "+strings.Join(args, " "))
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		switch text, err := os.ReadFile(status); {
+		case err == nil && string(text) == "0\n":
+			return
+		case err == nil && len(text) > 0, time.Now().After(end):
+			out, _ := os.ReadFile(filepath.Join(n.dir, "ctl"))
+			t.Fatalf("rabbitmqctl %v ends with %s: %s", args, bytes.TrimSpace(text), out)
+		}
 	}
 }
 
@@ -144,29 +153,39 @@ const patience = 2 * time.Minute
 // keep runs the port mapper and the node, kills and starts the node as it is told
 // on its standard input, and ends both when that ends: which is when the last
 // process that has the other end of the pipe has ended. The node and all that it
-// starts are a process group of their own.
+// starts are a process group of their own. With a root of another system they run
+// in that, and what is mounted for them ends with the keeper.
 const keep = `
 exec >"$DIR/log" 2>&1
-"$EPMD" -port "$ERL_EPMD_PORT" -address 127.0.0.1 </dev/null & epmd=$!
-start() { setsid "$SERVER" </dev/null & node=$!; }
+set -f
+in=
+if [ -n "$ROOT" ]; then
+	mkdir -p "$ROOT$DIR" && mount --rbind /dev "$ROOT/dev" && mount -t proc proc "$ROOT/proc" && mount --bind "$DIR" "$ROOT$DIR"
+	in="chroot $ROOT"
+fi
+$in "$EPMD" -port "$ERL_EPMD_PORT" -address 127.0.0.1 </dev/null & epmd=$!
+start() { setsid $in "$SBIN/rabbitmq-server" </dev/null & node=$!; }
 stop() { kill -9 "-$node"; wait "$node"; }
 start
-while read -r command; do
+while read -r command words; do
 	case $command in
 	kill) stop ;;
 	start) start ;;
+	ctl) $in "$SBIN/rabbitmqctl" $words >"$DIR/ctl" 2>&1 </dev/null; echo $? >"$DIR/status" ;;
 	esac
 done
 stop
 kill "$epmd"
 wait "$epmd"
 cd /
+[ -z "$ROOT" ] || { umount "$ROOT$DIR"; rmdir "$ROOT$DIR"; }
 rm -rf "$DIR"
 `
 
 func start() (*Node, error) {
-	bins, _ := filepath.Glob("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin")
-	mappers, _ := filepath.Glob("/usr/lib/erlang/erts-*/bin/epmd")
+	root := os.Getenv(rootVariable)
+	bins, _ := filepath.Glob(root + "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin")
+	mappers, _ := filepath.Glob(root + "/usr/lib/erlang/erts-*/bin/epmd")
 	if len(bins) == 0 || len(mappers) == 0 {
 		return nil, errors.New("it is not installed; on Debian: apt install rabbitmq-server")
 	}
@@ -174,8 +193,9 @@ func start() (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{dir: dir, bin: bins[len(bins)-1]}
-	if err = n.start(mappers[len(mappers)-1]); err != nil {
+	n := &Node{dir: dir}
+	within := func(path string) string { return strings.TrimPrefix(path, root) }
+	if err = n.start(root, within(bins[len(bins)-1]), within(mappers[len(mappers)-1])); err != nil {
 		if n.keeper != nil {
 			n.keeper.Close() // it removes the directory
 		} else {
@@ -196,12 +216,12 @@ var files = map[string]string{
 	"conf.d/.placeholder": "",
 }
 
-func (n *Node) start(epmd string) error {
+func (n *Node) start(root, sbin, epmd string) error {
 	ports, err := freePorts(3)
 	if err != nil {
 		return err
 	}
-	n.port, n.epmd = ports[0], ports[1]
+	n.port = ports[0]
 	for name, text := range files {
 		if name == ".erlang.cookie" {
 			text = s4t.NewID() // nobody else's node speaks with it
@@ -215,10 +235,10 @@ func (n *Node) start(epmd string) error {
 		}
 	}
 	at := func(name string) string { return filepath.Join(n.dir, name) }
-	n.env = []string{
+	env := []string{
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=" + n.dir, "DIR=" + n.dir,
-		"EPMD=" + epmd, "SERVER=" + filepath.Join(n.bin, "rabbitmq-server"),
-		"ERL_EPMD_PORT=" + strconv.Itoa(n.epmd), "ERL_EPMD_ADDRESS=127.0.0.1",
+		"ROOT=" + root, "EPMD=" + epmd, "SBIN=" + sbin,
+		"ERL_EPMD_PORT=" + strconv.Itoa(ports[1]), "ERL_EPMD_ADDRESS=127.0.0.1",
 		"RABBITMQ_NODENAME=s4t" + strconv.Itoa(n.port) + "@localhost",
 		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", "RABBITMQ_NODE_PORT=" + strconv.Itoa(n.port), "RABBITMQ_DIST_PORT=" + strconv.Itoa(ports[2]),
 		"RABBITMQ_MNESIA_BASE=" + at("data"), "RABBITMQ_LOG_BASE=" + at("logs"),
@@ -231,8 +251,12 @@ func (n *Node) start(epmd string) error {
 		return err
 	}
 	defer stdin.Close()
-	cmd := exec.Command("/bin/sh", "-c", keep)
-	cmd.Env, cmd.Dir, cmd.Stdin = n.env, n.dir, stdin
+	argv := []string{"/bin/sh", "-c", keep}
+	if root != "" {
+		argv = append([]string{"unshare", "-m"}, argv...)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env, cmd.Dir, cmd.Stdin = env, n.dir, stdin
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what is typed at the terminal is not for the keeper
 	if err := cmd.Start(); err != nil {
 		w.Close()

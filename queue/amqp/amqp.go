@@ -93,9 +93,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		l, err := d.connect(ctx)
 		if err == nil {
-			if failures > 0 || !said.IsZero() {
-				d.log.Info("the message queue is there", "url", d.broker.shown)
-			}
+			d.log.Info("the message queue is there", "url", d.broker.shown, "version", l.out.Properties["version"])
 			failures, said = 0, time.Time{}
 			d.set(l)
 			err = l.wait(ctx)

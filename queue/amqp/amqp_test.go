@@ -92,7 +92,9 @@ func serve(t testing.TB, d *amqp.Driver, topic, server string, workers int, h qu
 func reach(t testing.TB, d *amqp.Driver, topic string) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		err := d.Call(t.Context(), topic, "hello", 1, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // one may go to a queue that is just ending
+		err := d.Call(ctx, topic, "hello", 1, nil)
+		cancel()
 		if err == nil {
 			return
 		}

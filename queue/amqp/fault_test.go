@@ -106,6 +106,34 @@ func TestTheBrokerIsKilled(t *testing.T) { // not in parallel: the others use th
 	reach(t, asks, "a")
 }
 
+// TestAUserOfItsOwn has a user with the permissions that docs/operators.md gives it,
+// in a vhost of its own.
+func TestAUserOfItsOwn(t *testing.T) { // not in parallel: see above
+	node := rabbittest.Own(t)
+	u, err := url.Parse(node.URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	vhost := "cloud/" + s4t.NewID()
+	node.Ctl(t, "add_vhost", vhost)
+	node.Ctl(t, "add_user", "cloud", "SECRET")
+	node.Ctl(t, "set_permissions", "-p", vhost, "cloud", `^`+u.Query().Get("prefix")+`\.`, ".*", ".*")
+	u.User, u.Path, u.RawPath = url.UserPassword("cloud", "SECRET"), "/"+vhost, "/"+url.PathEscape(vhost)
+	d := newDriver(t, u.String())
+	told := make(chan struct{}, 1)
+	serve(t, d, "a", "1", 1, func(_ context.Context, method string, body []byte) ([]byte, error) {
+		if method == "news" {
+			told <- struct{}{}
+		}
+		return body, nil
+	})
+	reach(t, d, "a.1")
+	if err := d.Fanout(t.Context(), "a", "news", 1); err != nil {
+		t.Error(err)
+	}
+	receive(t, told)
+}
+
 // TestNothingIsCarried holds that a broker nobody hears of is noticed, and found
 // again.
 func TestNothingIsCarried(t *testing.T) {
