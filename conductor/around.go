@@ -52,6 +52,10 @@ func (c *Conductor) lookAround(ctx context.Context) {
 
 // look does so once.
 func (c *Conductor) look(ctx context.Context) error {
+	// A question that is under way is waited for when the conductor ends: what
+	// breaks it off takes its connection to the database.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookInterval)
+	defer cancel()
 	boards := map[s4t.AgentID]int{}
 	agents, err := view(ctx, c, func(tx *store.Tx) ([]store.Agent, error) {
 		agents, err := tx.Agents()

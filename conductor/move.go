@@ -28,27 +28,36 @@ const (
 	lostBoards     = 1000
 )
 
-// moveAway moves what silent and drained tunnel agents have.
+// moveAway moves what silent and drained tunnel agents have, and finishes with
+// drained agents.
 func (c *Conductor) moveAway(ctx context.Context) error {
 	var now time.Time
-	agents, err := view(ctx, c, func(tx *store.Tx) ([]store.Agent, error) { now = tx.Now(); return tx.Agents() })
-	if err != nil || !slices.ContainsFunc(agents, func(a store.Agent) bool { return a.Takes(wire.AgentTunnel) }) {
-		return err
-	}
+	var leaving map[s4t.AgentID]time.Time
+	agents, err := view(ctx, c, func(tx *store.Tx) (agents []store.Agent, err error) {
+		now = tx.Now()
+		if leaving, err = tx.AgentsLeft(); err != nil {
+			return nil, err
+		}
+		return tx.Agents()
+	})
+	taken := slices.ContainsFunc(agents, func(a store.Agent) bool { return a.Takes(wire.AgentTunnel) })
 	for _, a := range agents {
 		switch silent := !a.Online && now.Sub(a.SeenAt) >= agentTimeout; {
-		case a.Kind != wire.AgentTunnel:
+		case a.Kind != wire.AgentTunnel || !taken:
 		case silent && now.Before(c.upkept.grace): // it had no time to be heard
 		case silent:
 			err = c.moveAll(ctx, a, lostNetworks, lostBoards)
 		case a.Drain != store.DrainNot && a.Online: // also after it was empty: something new was on its way there
 			err = c.moveAll(ctx, a, networksAtOnce, boardsAtOnce)
 		}
+		if err == nil {
+			err = c.letGo(ctx, a, leaving[a.ID], now)
+		}
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return err
 }
 
 // moveAll moves what an agent has: so many networks and boards at most. Networks come first, then boards with services, which somebody may miss.
@@ -244,35 +253,28 @@ func (ch *change) moveService(s store.Service, to store.Agent) error {
 	return nil
 }
 
-// letGo takes from tunnel agents what they went on to carry after it was moved, and
-// tells of drained agents that have nothing any more.
-func (c *Conductor) letGo(ctx context.Context) error {
-	agents, err := view(ctx, c, func(tx *store.Tx) ([]store.Agent, error) { return tx.Agents() })
-	for _, a := range agents {
-		if err == nil {
-			err = c.letGoOf(ctx, a)
+// letGo takes from an agent what it went on to carry after it was moved, where the
+// time of that is over, and tells of a drained one that has nothing any more. leaving is when the first
+// such network leaves; zero: there is none.
+func (c *Conductor) letGo(ctx context.Context, a store.Agent, leaving, now time.Time) error {
+	due, empty := !leaving.IsZero() && !leaving.After(now), false
+	if leaving.IsZero() && a.Drain == store.DrainBegun {
+		var err error
+		empty, err = view(ctx, c, func(tx *store.Tx) (bool, error) {
+			carried, err := tx.Carried()
+			if err != nil || carried[a.ID] != (store.Carried{}) {
+				return false, err
+			}
+			left, err := tx.AgentsLeft() // what was moved a moment ago leaves later
+			_, some := left[a.ID]
+			return !some, err
+		})
+		if err != nil {
+			return err
 		}
 	}
-	return err
-}
-
-// letGoOf does it for one, and tells when it is empty.
-func (c *Conductor) letGoOf(ctx context.Context, a store.Agent) error {
-	due, empty := false, false
-	_, err := view(ctx, c, func(tx *store.Tx) (_ struct{}, err error) {
-		leaving, err := tx.NetworksLeaving(a.ID)
-		for _, until := range leaving {
-			due = due || !until.After(tx.Now())
-		}
-		if err != nil || len(leaving) > 0 || a.Drain != store.DrainBegun {
-			return struct{}{}, err
-		}
-		carried, err := tx.Carried()
-		empty = carried[a.ID] == store.Carried{}
-		return struct{}{}, err
-	})
-	if err != nil || !due && !empty {
-		return err
+	if !due && !empty {
+		return nil
 	}
 	if err := c.takeLeft(ctx, a); err != nil || !empty {
 		return err

@@ -139,7 +139,6 @@ func (c *Conductor) upkeep(ctx context.Context) {
 		{"give operations their time again", jumped, c.extend},
 		{"look for silent agents", !now.Before(u.grace), c.expireAgents},
 		{"move what agents have to others", true, c.moveAway},
-		{"take what was moved from who had it", true, c.letGo},
 		{"write off lost sessions", true, c.writeOff},
 		{"look at operations", true, c.deadlines},
 		{"settle commands whose time is over", true, c.settleDue},

@@ -48,16 +48,28 @@ func (m *move) to(ctx context.Context, e *Engine, url string) {
 	ctx, m.cancel = context.WithCancel(ctx)
 	m.opened = opened
 	m.running.Go(func() {
-		c, err := e.connect(ctx, []string{url})
-		if err != nil {
-			if ctx.Err() == nil {
-				e.cfg.Log.Info("the session stays where it is", "not_at", url, "err", err)
-			}
-			opened <- nil
-			return
+		c, err := m.open(ctx, e, url)
+		if err != nil && ctx.Err() == nil {
+			e.cfg.Log.Info("the session stays where it is", "not_at", url, "err", err)
 		}
-		opened <- c
+		opened <- c // nil after an error
 	})
+}
+
+// open opens a session, for whose turn it waits where many want one there.
+func (m *move) open(ctx context.Context, e *Engine, url string) (cloud, error) {
+	for {
+		c, err := e.connect(ctx, []string{url})
+		after := retryAfter(err)
+		if err == nil || after == 0 {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(busyRetry(after)):
+		}
+	}
 }
 
 // take has the cloud take the other session in, and returns it where it did.

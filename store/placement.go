@@ -67,6 +67,20 @@ func (tx *Tx) NetworksLeaving(agent s4t.AgentID) (map[s4t.NetworkID]time.Time, e
 	return leaving, err
 }
 
+// AgentsLeft returns the agents that go on to carry networks which were moved, and
+// when the first of these leaves.
+func (tx *Tx) AgentsLeft() (map[s4t.AgentID]time.Time, error) {
+	left := map[s4t.AgentID]time.Time{}
+	_, err := many(tx, "list the agents that networks leave", func(s scanner) (_ struct{}, err error) {
+		var id s4t.AgentID
+		var until int64
+		err = s.Scan(&id, &until)
+		left[id] = fromMicros(until)
+		return
+	}, `SELECT leaving, MIN(leaving_until) FROM networks WHERE leaving <> '' GROUP BY leaving`)
+	return left, err
+}
+
 // NetworksLeft writes that an agent does not carry those any more that it went on
 // to carry until now.
 func (tx *Tx) NetworksLeft(agent s4t.AgentID, now time.Time) error {

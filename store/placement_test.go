@@ -41,6 +41,8 @@ func TestWhatIsWhere(t *testing.T) {
 			same(t, "its agent", n.TunnelAgent, err, s4t.AgentID("t2"))
 			leaving, err := tx.NetworksLeaving("t1")
 			same(t, "networks that leave", leaving, err, map[s4t.NetworkID]time.Time{w.network.ID: at})
+			left, err := tx.AgentsLeft()
+			same(t, "agents that networks leave", left, err, map[s4t.AgentID]time.Time{"t1": at})
 			leaving, err = tx.NetworksLeaving("")
 			same(t, "networks that leave nobody", len(leaving), err, 0)
 			if err := tx.NetworksLeft("t1", at.Add(-time.Second)); err != nil {

@@ -323,7 +323,11 @@ func TestADrainedTunnelAgentIsEmptied(t *testing.T) {
 	if a, err := m.client.WaitDrained(ctx, agent, nil); err != nil || a.Networks != 0 || a.Services != 0 {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	t.Logf("%s is empty after %v", agent, time.Since(start))
+	took := time.Since(start)
+	t.Logf("%s is empty after %v", agent, took)
+	if took < 10*time.Second {
+		t.Errorf("it was let go of after %v: boards need the time to come over", took)
+	}
 	sent, heard := stop()
 	t.Logf("%d frames were sent from %s to %s meanwhile", sent, from.Name, to.Name)
 	for n := range sent {
