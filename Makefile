@@ -19,11 +19,16 @@ INLINED := runtime internal/runtime/... crypto/internal/fips140deps/... vendor/g
 	$(addprefix github.com/stack4things/s4t/,rtunnel vswitch rawio)
 SMALL   := -gcflags 'all=-dwarf=false -l' $(foreach p,$(INLINED),-gcflags $(p)=-dwarf=false)
 
+## test-postgres17: the tests of the database and of the conductor on PostgreSQL 17, of Debian 13 (root)
+test-postgres17:
+	S4T_NO_SKIPS=1 scripts/postgres17 bin/postgres17 $(GO) test -count 1 -timeout 20m ./store
+	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres scripts/postgres17 bin/postgres17 $(GO) test -count 1 -timeout 20m ./conductor
+
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers test-rabbit4 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale lint cross deps golden clean help
+.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:

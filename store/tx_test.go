@@ -194,3 +194,41 @@ func TestTheClockIsTheDatabases(t *testing.T) {
 		}
 	})
 }
+
+// TestATransactionThatStandsStillIsEndedAndRunAgain: what PostgreSQL ends, with its
+// locks, because its process did not go on.
+func TestATransactionThatStandsStillIsEndedAndRunAgain(t *testing.T) {
+	db := openUnwatched(t, pgtest.Copy(t, withSchema))
+	view(t, db, func(tx *Tx) error {
+		limit, err := one(tx, "", value[string], `SELECT current_setting('idle_in_transaction_session_timeout')`)
+		same(t, "limit", limit, err, idleTransaction)
+		return nil
+	})
+	p := newProject("lab")
+	write(t, db, func(tx *Tx) error { return tx.InsertProject(p) })
+	attempts := 0
+	write(t, db, func(tx *Tx) error {
+		attempts++
+		if _, err := weight(tx, p.ID); err != nil {
+			return err
+		}
+		if attempts == 1 {
+			if _, err := tx.exec("", `SET LOCAL idle_in_transaction_session_timeout = '10ms'`); err != nil {
+				return err
+			}
+			// Another gets the lock that this one holds, once it is ended.
+			if err := db.Tx(t.Context(), func(other *Tx) error { return setWeight(other, p.ID, 7) }); err != nil {
+				return err
+			}
+		}
+		return setWeight(tx, p.ID, 8)
+	})
+	if attempts != 2 {
+		t.Errorf("it ran %d times", attempts)
+	}
+	view(t, db, func(tx *Tx) error {
+		w, err := weight(tx, p.ID)
+		same(t, "weight", w, err, 8)
+		return nil
+	})
+}
