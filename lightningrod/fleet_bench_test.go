@@ -107,6 +107,7 @@ func (f *fleet) board(i int) (*Engine, error) {
 		return nil, &net.DNSError{Name: host}
 	}}
 	cfg.CA = []byte(f.CA)
+	cfg.Classical = true // as newDialer has it
 	dialer, err := dial.New(cfg)
 	if err != nil {
 		return nil, err

@@ -96,6 +96,9 @@ func newWorld(t *testing.T) *world {
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
+		if n, _ := r.Beginning(); n != 0 || r.joining != 0 || len(r.peers)+len(r.byID)+len(r.byBoard)+len(r.joiners) != 0 {
+			t.Errorf("after Run %d are on their way, %d joining, %d there", n, r.joining, len(r.peers))
+		}
 	})
 	wait(t, "ready", r.Ready(), 5*time.Second)
 	srv := httptest.NewServer(r)
@@ -317,8 +320,7 @@ func TestShutdownIsTold(t *testing.T) {
 	}
 }
 
-// TestBoardsThatAreFasterThanTheStart wait for it.
-// TestStoppingWhileSessionsAreEnded: nexus would hang.
+// TestStoppingWhileSessionsAreEnded: neither waits for the other.
 func TestStoppingWhileSessionsAreEnded(t *testing.T) {
 	for range 20 {
 		w := newWorld(t)
@@ -350,6 +352,7 @@ func TestStoppingWhileSessionsAreEnded(t *testing.T) {
 	}
 }
 
+// TestBoardsThatAreFasterThanTheStart wait for it.
 func TestBoardsThatAreFasterThanTheStart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
