@@ -19,11 +19,6 @@ INLINED := runtime internal/runtime/... crypto/internal/fips140deps/... vendor/g
 	$(addprefix github.com/stack4things/s4t/,rtunnel vswitch rawio)
 SMALL   := -gcflags 'all=-dwarf=false -l' $(foreach p,$(INLINED),-gcflags $(p)=-dwarf=false)
 
-## test-postgres17: the tests of the database and of the conductor on PostgreSQL 17, of Debian 13 (root)
-test-postgres17:
-	S4T_NO_SKIPS=1 scripts/postgres17 bin/postgres17 $(GO) test -count 1 -timeout 20m ./store
-	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres scripts/postgres17 bin/postgres17 $(GO) test -count 1 -timeout 20m ./conductor
-
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
@@ -57,6 +52,11 @@ test-peers: build
 	@scripts/deps test
 	@scripts/ekuiper bin/ekuiper
 	S4T_BIN=$(CURDIR)/bin S4T_EKUIPER=$(CURDIR)/bin/ekuiper $(GO) test -v -count 1 -timeout 5m -run TestEKuiper ./e2e
+
+## test-postgres17: the tests of the database and of the conductor on PostgreSQL 17, of Debian 13 (root)
+test-postgres17:
+	S4T_NO_SKIPS=1 scripts/postgres17 bin/postgres17 $(GO) test -count 1 -timeout 20m ./store
+	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres scripts/postgres17 bin/postgres17 $(GO) test -count 1 -timeout 20m ./conductor
 
 ## test-rabbit4: the queue's tests on the RabbitMQ of Debian 13 (4.0), in a root of its own
 test-rabbit4:
