@@ -58,6 +58,7 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 		p.front = append(p.front, task{name: "operator's port", run: l.run})
 	}
 	if c.listens() {
+		c.metrics.counter("s4t_turned_away_total", "Boards that found no room and were told when to come back.", func() float64 { return float64(c.gate.away.Load()) })
 		a := newAdmission(c.gate)
 		a.max = guests
 		srv := newHTTPServer(tellSource(c.cfg.TLS.proxies(), p.handlers.routes()), a, c.cfg.Log)
@@ -123,6 +124,7 @@ func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
 	}
 	p.handlers.wamp = agent.Handler()
 	c.gate.beginning = agent.Beginning
+	c.metrics.gauge("s4t_wamp_sessions", "Boards that have a session here.", func() float64 { return float64(agent.Sessions()) })
 	p.front = append(p.front, task{name: "WAMP agent", run: agent.Run, ready: agent.Ready()})
 	return nil
 }

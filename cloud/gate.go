@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -51,7 +52,8 @@ type gate struct {
 	// session, and how long those took that got there lately; nil: none are.
 	beginning func() (n int, pace time.Duration)
 	now       func() time.Time
-	unread    sync.Map // accepted connections that said nothing yet, and what to call when they do
+	away      atomic.Uint64 // how many boards were sent away
+	unread    sync.Map      // accepted connections that said nothing yet, and what to call when they do
 
 	mu      sync.Mutex // guards the fields below
 	limit   int        // of those on their way, between minBeginning and maxBeginning
@@ -82,6 +84,7 @@ func (g *gate) busy(c net.Conn, source netip.Prefix) error {
 	g.mu.Lock()
 	after := g.turns.give(g.now(), source)
 	g.mu.Unlock()
+	g.away.Add(1)
 	sendAway(c, after)
 	return s4t.Errorf(s4t.Unavailable, "begin TLS", "", "too many boards are on their way").After(after)
 }

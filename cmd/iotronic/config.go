@@ -33,6 +33,7 @@ type config struct {
 	PublicPorts  string    `toml:"public_ports"`  // FROM-TO; default 50000-60000
 	Place        string    `toml:"place"`         // where this process is; boards with this label "place" prefer its agents
 	PublicListen string    `toml:"public_listen"` // ADDR that public ports bind to; default that of listen
+	Metrics      string    `toml:"metrics"`       // ADDR:PORT of the operator's port; default none
 	LogLevel     string    `toml:"log_level"`     // debug, info (default), warn or error
 	TLS          tlsConfig `toml:"tls"`
 }
@@ -130,6 +131,12 @@ func (c config) cloud() (cloud.Config, error) {
 	}
 	if err := c.processes(&cfg); err != nil {
 		return cfg, err
+	}
+	if c.Metrics != "" {
+		if _, err := netip.ParseAddrPort(c.Metrics); err != nil {
+			return cfg, bad("metrics", "use ADDR:PORT, like 127.0.0.1:9812", "%q is not an address and a port", c.Metrics)
+		}
+		cfg.MetricsListen = c.Metrics
 	}
 	cfg.TLS, err = c.TLS.cloud(host, c.Listen)
 	return cfg, err

@@ -69,6 +69,7 @@ func newServeCommand() *cobra.Command {
 				set("public-listen", &cfg.PublicListen, flags.PublicListen)
 				set("place", &cfg.Place, flags.Place)
 				set("tls", &cfg.TLS.Mode, flags.TLS.Mode)
+				set("metrics", &cfg.Metrics, flags.Metrics)
 				set("log-level", &cfg.LogLevel, flags.LogLevel)
 				if cmd.Flags().Changed("trusted-proxy") {
 					cfg.TLS.TrustedProxy = flags.TLS.TrustedProxy
@@ -104,6 +105,7 @@ func newServeCommand() *cobra.Command {
 	f.StringVar(&flags.TLS.Mode, "tls", def.TLS.Mode, "`MODE`: on, or off; off serves plain HTTP for a reverse proxy that ends TLS")
 	f.StringArrayVar(&flags.TLS.TrustedProxy, "trusted-proxy", nil, "`CIDR` of a reverse proxy whose X-Forwarded-For is believed; repeatable; with --tls off others are refused")
 	f.IntVar(&flags.TLS.CutOffBoards, "cut-off-boards", 0, "show a certificate although up to `N` boards do not trust it, and will have to be joined again")
+	f.StringVar(&flags.Metrics, "metrics", "", "`ADDR:PORT` for the operator, in plain HTTP: /metrics for Prometheus, /healthz and /readyz (default: none)")
 	f.StringVar(&flags.LogLevel, "log-level", def.LogLevel, "`LEVEL`: debug, info, warn or error")
 	return c
 }

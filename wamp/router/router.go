@@ -105,6 +105,13 @@ func New(cfg Config) (*Router, error) {
 	return r, nil
 }
 
+// Sessions is how many boards have a session.
+func (r *Router) Sessions() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.byBoard)
+}
+
 // Ready is closed when Run lets boards in.
 func (r *Router) Ready() <-chan struct{} { return r.ready }
 
