@@ -29,15 +29,29 @@ type authority interface {
 }
 
 // authorityOf is where the CAs of a cloud are: in the database where several
-// conductors may share that, else in the data directory; nil without one.
-func authorityOf(cfg Config, db *store.DB) authority {
+// conductors may share that, or where they came with it from there (iotronic migrate,
+// restore); else in the data directory; nil without one.
+func authorityOf(ctx context.Context, cfg Config, db *store.DB) (authority, error) {
+	dir := caDir(cfg.Data)
 	switch {
 	case cfg.Data == "":
-		return nil
-	case db != nil && (strings.HasPrefix(cfg.Database, "postgres:") || strings.HasPrefix(cfg.Database, "postgresql:")):
-		return caTable{db, caDir(cfg.Data)}
+		return nil, nil
+	case db == nil:
+		return dir, nil
+	case strings.HasPrefix(cfg.Database, "postgres:") || strings.HasPrefix(cfg.Database, "postgresql:"):
+		return caTable{db, dir}, nil
 	}
-	return caDir(cfg.Data)
+	err := db.View(ctx, func(tx *store.Tx) error {
+		_, err := tx.KeptSecret(secretOf(presentCA))
+		return err
+	})
+	switch {
+	case err == nil:
+		return caTable{db, dir}, nil
+	case s4t.KindOf(err) == s4t.NotFound:
+		return dir, nil
+	}
+	return nil, err
 }
 
 // caDir keeps them in files of a directory.

@@ -98,7 +98,11 @@ func (c *Cloud) locate(l *listener) ([]string, error) {
 // secure has TLS, or only the reverse proxy, in front of the port.
 func (c *Cloud) secure(ctx context.Context, l *listener, hosts []string) error {
 	t := c.cfg.TLS
-	l.certs = &certs{dir: c.cfg.Data, cas: authorityOf(c.cfg, c.cfg.Store), hosts: hosts, plain: strings.HasPrefix(l.url, "http:"), now: time.Now, log: c.cfg.Log, tls: t}
+	cas, err := authorityOf(ctx, c.cfg, c.cfg.Store)
+	if err != nil {
+		return err
+	}
+	l.certs = &certs{dir: c.cfg.Data, cas: cas, hosts: hosts, plain: strings.HasPrefix(l.url, "http:"), now: time.Now, log: c.cfg.Log, tls: t}
 	if !c.has(Conductor) && c.cfg.Data == "" {
 		l.certs.ask = func(ctx context.Context, req wire.CertificateRequest) (reply wire.CertificateReply, err error) {
 			return reply, c.cfg.Queue.Call(ctx, wire.TopicOf(wire.MethodCertificate), wire.MethodCertificate, req, &reply)

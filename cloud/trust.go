@@ -125,7 +125,11 @@ func Check(ctx context.Context, cfg Config, db *store.DB) error {
 	if !slices.Contains(cfg.Roles, Conductor) && !cfg.TLS.Off && cfg.TLS.Cert == "" {
 		return nil // a conductor has the CA
 	}
-	certs := &certs{dir: cfg.Data, cas: authorityOf(cfg, db), plain: strings.HasPrefix(cfg.URL, "http:") || cfg.TLS.Off && cfg.URL == "", now: time.Now, log: slog.New(slog.DiscardHandler)}
+	cas, err := authorityOf(ctx, cfg, db)
+	if err != nil {
+		return err
+	}
+	certs := &certs{dir: cfg.Data, cas: cas, plain: strings.HasPrefix(cfg.URL, "http:") || cfg.TLS.Off && cfg.URL == "", now: time.Now, log: slog.New(slog.DiscardHandler)}
 	s, err := certs.shownBy(ctx, cfg.TLS)
 	if err != nil {
 		return err
@@ -151,7 +155,10 @@ func SwitchCA(ctx context.Context, cfg Config, db *store.DB) error {
 	if cfg.TLS.Off || cfg.TLS.Cert != "" {
 		return s4t.Errorf(s4t.Invalid, op, "take tls.cert and tls.key out of the configuration to show a CA of iotronic's own", "the certificate is not of a CA of iotronic's own")
 	}
-	cas := authorityOf(cfg, db)
+	cas, err := authorityOf(ctx, cfg, db)
+	if err != nil {
+		return err
+	}
 	next, err := cas.load(ctx, nextCA)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s4t.Errorf(s4t.NotFound, op, "announce one first with tls.next_ca = \"own\"", "there is no next CA")
