@@ -29,16 +29,16 @@ func SetUserTimeout(c net.Conn, d time.Duration) error {
 	})
 }
 
-// What [Watch] sets. An idle path that is cut is known 9 s after the last byte
-// or acknowledgement that came: probes after 3, 5 and 7 s, and the end at the next.
+// What [Watch] sets. An idle path that is cut is known 8 s after the last byte
+// or acknowledgement that came: five probes from 3 s on, and the end at the next.
 const (
 	probeAfter  = 3 // seconds
-	probeEvery  = 2
-	probes      = 3
-	unheardTime = 9 * time.Second
+	probeEvery  = 1
+	probes      = 5
+	unheardTime = 8 * time.Second
 )
 
-// Watch has the kernel find out within 9 s that the path of c is cut or its other
+// Watch has the kernel find out within 8 s that the path of c is cut or its other
 // end is gone, without a byte of ours (tcp(7), TCP_KEEPIDLE, TCP_USER_TIMEOUT);
 // a read fails then. Like [SetUserTimeout] it breaks a connection whose peer does
 // not read. A peer that hangs acknowledges all the same.
