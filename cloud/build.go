@@ -86,7 +86,7 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 		}
 	}
 	urls := c.cfg.BoardURLs
-	if len(urls) == 0 {
+	if len(urls) == 0 && (c.has(WAMPAgent) || c.cfg.QueueURL == "") {
 		urls = []string{c.at.url}
 	}
 	apiURL := c.cfg.APIURL
