@@ -172,7 +172,7 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger, r *
 	defer func() { cancel(); <-ended }()
 	return c.Run(ctx, func() {
 		fmt.Fprintln(out, "ready", c.URL())
-		log.Info("ready", "url", c.URL(), "data", cfg.Data, "version", version)
+		log.Info("ready", "url", c.URL(), "data", settings.Data, "version", version)
 		ended = make(chan struct{})
 		go func() {
 			defer close(ended)
