@@ -123,6 +123,8 @@ func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
 	}
 	p.handlers.wamp = agent.Handler()
 	c.gate.beginning = agent.Beginning
+	c.metrics.gauge("s4t_wamp_sessions", "How many boards have a session here.", func() float64 { return float64(agent.Sessions()) })
+	c.metrics.counter("s4t_turned_away_total", "How many boards were sent away with a turn, as too many were on their way.", c.gate.sentAway)
 	p.front = append(p.front, task{name: "WAMP agent", run: agent.Run, ready: agent.Ready()})
 	return nil
 }

@@ -61,6 +61,7 @@ type gate struct {
 	waiting []*waiter                 // who came first comes first
 	waits   map[netip.Prefix]int      // how many of each source those are
 	looking bool                      // look is to be called
+	away    int64                     // how many were ever sent away
 	turns   turns                     // of those that are sent away
 }
 
@@ -81,9 +82,17 @@ func newGate() *gate {
 func (g *gate) busy(c net.Conn, source netip.Prefix) error {
 	g.mu.Lock()
 	after := g.turns.give(g.now(), source)
+	g.away++
 	g.mu.Unlock()
 	sendAway(c, after)
 	return s4t.Errorf(s4t.Unavailable, "begin TLS", "", "too many boards are on their way").After(after)
+}
+
+// sentAway is how many boards were ever sent away with a turn.
+func (g *gate) sentAway() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return float64(g.away)
 }
 
 // enter returns when a board may begin its handshake, and an error where it is

@@ -108,6 +108,9 @@ func (a *Agent) Handler() http.Handler { return a.router }
 // took that got there lately.
 func (a *Agent) Beginning() (n int, pace time.Duration) { return a.router.Beginning() }
 
+// Sessions is how many boards have a session here.
+func (a *Agent) Sessions() int { return len(a.sessions.all()) }
+
 // Ready is closed when the conductor knows the agent and boards may come.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 

@@ -33,6 +33,7 @@ type config struct {
 	PublicPorts  string    `toml:"public_ports"`  // FROM-TO; default 50000-60000
 	Place        string    `toml:"place"`         // where this process is; boards with this label "place" prefer its agents
 	PublicListen string    `toml:"public_listen"` // ADDR that public ports bind to; default that of listen
+	Metrics      string    `toml:"metrics"`       // ADDR:PORT of the operator's own port; default none
 	LogLevel     string    `toml:"log_level"`     // debug, info (default), warn or error
 	TLS          tlsConfig `toml:"tls"`
 }
@@ -121,6 +122,12 @@ func (c config) cloud() (cloud.Config, error) {
 			return cfg, bad("public_listen", "use an address of this machine, or 0.0.0.0 for all", "%q is not one", c.PublicListen)
 		}
 		cfg.PublicListen = ip.String()
+	}
+	if c.Metrics != "" {
+		if _, port, err := net.SplitHostPort(c.Metrics); err != nil || port == "" {
+			return cfg, bad("metrics", "use ADDR:PORT, like 127.0.0.1:9812", "%q is not an address and a port", c.Metrics)
+		}
+		cfg.MetricsListen = c.Metrics
 	}
 	if c.Place != "" {
 		if err := s4t.ValidName("place", c.Place); err != nil {

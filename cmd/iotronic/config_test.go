@@ -71,6 +71,7 @@ func TestCheckSaysWhichKeyIsWrongAndWhatToDo(t *testing.T) {
 		{"a conductor and nowhere for users", "role = \"conductor\"\nqueue = \"amqps://h/\"", "--url"},
 		{"a conductor and where boards go", "role = \"api,conductor\"\nqueue = \"amqps://h/\"\nboard_urls = [\"https://a:1\"]", ""},
 		{"no URL for boards", `board_urls = ["a:1"]`, "url: "},
+		{"no port for the operator", `metrics = "9812"`, "metrics: "},
 		{"a bad URL of agents", `advertise = "ftp://a"`, "url: "},
 		{"a range the wrong way round", `public_ports = "60000-50000"`, "public_ports: "},
 		{"a range out of range", `public_ports = "1-65536"`, "public_ports: "},
