@@ -23,7 +23,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale lint cross deps golden clean help
+.PHONY: build demo demo-cluster test unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -35,6 +35,12 @@ demo:
 	@scripts/deps demo
 	@$(MAKE) --no-print-directory build
 	bin/s4t demo $(DEMO)
+
+## demo-cluster: a cloud of six processes on three machines (namespaces here) with RabbitMQ and PostgreSQL; one of each role is killed, and all heals (needs root)
+demo-cluster:
+	@scripts/deps cluster
+	@$(MAKE) --no-print-directory build
+	@cd e2e && S4T_NO_SKIPS=1 S4T_DEMO_CLUSTER=1 S4T_BIN=$(CURDIR)/bin $(GO) test -count 1 -timeout 10m -run '^TestDemoCluster$$'
 
 ## test: every test; installs what it needs (without PostgreSQL and RabbitMQ it fails)
 test:

@@ -58,7 +58,7 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 		p.front = append(p.front, task{name: "operator's port", run: l.run})
 	}
 	if c.listens() {
-		c.metrics.counter("s4t_turned_away_total", "Boards that found no room and were told when to come back.", func() float64 { return float64(c.gate.away.Load()) })
+		c.metrics.counter("s4t_turned_away_total", "Boards that found no room and were told when to come back.", c.gate.sentAway)
 		a := newAdmission(c.gate)
 		a.max = guests
 		srv := newHTTPServer(tellSource(c.cfg.TLS.proxies(), p.handlers.routes()), a, c.cfg.Log)
@@ -87,7 +87,7 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 		}
 	}
 	urls := c.cfg.BoardURLs
-	if len(urls) == 0 {
+	if len(urls) == 0 && (c.has(WAMPAgent) || c.cfg.QueueURL == "") {
 		urls = []string{c.at.url}
 	}
 	apiURL := c.cfg.APIURL

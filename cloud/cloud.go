@@ -48,8 +48,9 @@ type Config struct {
 	Store    *store.DB // conductor: the database; the caller closes it
 	Database string    // conductor: URL of the database, opened by Run where Store is nil
 
-	// BoardURLs are the URLs of WAMP agents that boards are told, in order of
-	// preference. Conductor; default: the URL of this port.
+	// BoardURLs are the URLs of WAMP agents that boards are told while fewer than two
+	// have said hello, in order of preference. Conductor; default: the URL of this port
+	// where it is a WAMP agent's, else those of the agents that have.
 	BoardURLs []string
 	// APIURL is the URL of the API that plugins on boards are told. Conductor;
 	// default: the URL of this port where the API is behind it, else plugins ask
@@ -136,8 +137,8 @@ func New(cfg Config) (*Cloud, error) {
 		return nil, missing("Data, where the CA is")
 	case c.has(Conductor) && cfg.Store == nil && cfg.Database == "":
 		return nil, missing("Store or Database")
-	case c.has(Conductor) && !c.listens() && len(cfg.BoardURLs) == 0:
-		return nil, missing("BoardURLs, where boards are to go,")
+	case c.has(Conductor) && !c.listens() && cfg.URL == "" && len(cfg.BoardURLs) == 0:
+		return nil, missing("URL, where users find the API,")
 	}
 	if c.cfg.WAMPAgent == "" {
 		c.cfg.WAMPAgent = "wamp-agent-1"
@@ -200,8 +201,11 @@ func (c *Cloud) Run(ctx context.Context, ready func()) error {
 		defer disconnect()
 	}
 	if c.has(Conductor) && c.cfg.Store == nil {
-		db, err := store.Open(ctx, store.Config{URL: c.cfg.Database, Log: c.cfg.Log})
+		db, err := c.openDatabase(ctx)
 		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			return err
 		}
 		defer db.Close()

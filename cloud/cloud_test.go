@@ -51,7 +51,7 @@ func TestNewSaysWhatIsMissing(t *testing.T) {
 		{Config{Roles: []Role{API, Conductor}, Queue: q, Listen: "x", Database: "x"}, "Data"},
 		{Config{Roles: []Role{API}, QueueURL: "amqp://", Listen: "x"}, "no host"},
 		{Config{Roles: AllRoles(), Listen: "x", TLS: off}, "Store or Database"},
-		{Config{Roles: []Role{Conductor}, Queue: q, Database: "x", TLS: off}, "BoardURLs"},
+		{Config{Roles: []Role{Conductor}, Queue: q, Database: "x", TLS: off}, "URL"},
 		{Config{Roles: []Role{API}, Queue: q, Listen: "x", TLS: off}, ""},
 		{Config{Roles: []Role{WAMPAgent, TunnelAgent}, Queue: q, Listen: "x", TLS: off}, ""},
 	} {

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -52,8 +51,7 @@ type gate struct {
 	// session, and how long those took that got there lately; nil: none are.
 	beginning func() (n int, pace time.Duration)
 	now       func() time.Time
-	away      atomic.Uint64 // how many boards were sent away
-	unread    sync.Map      // accepted connections that said nothing yet, and what to call when they do
+	unread    sync.Map // accepted connections that said nothing yet, and what to call when they do
 
 	mu      sync.Mutex // guards the fields below
 	limit   int        // of those on their way, between minBeginning and maxBeginning
@@ -63,6 +61,7 @@ type gate struct {
 	waiting []*waiter                 // who came first comes first
 	waits   map[netip.Prefix]int      // how many of each source those are
 	looking bool                      // look is to be called
+	away    int64                     // how many were ever sent away
 	turns   turns                     // of those that are sent away
 }
 
@@ -83,10 +82,17 @@ func newGate() *gate {
 func (g *gate) busy(c net.Conn, source netip.Prefix) error {
 	g.mu.Lock()
 	after := g.turns.give(g.now(), source)
+	g.away++
 	g.mu.Unlock()
-	g.away.Add(1)
 	sendAway(c, after)
 	return s4t.Errorf(s4t.Unavailable, "begin TLS", "", "too many boards are on their way").After(after)
+}
+
+// sentAway is how many boards were ever sent away with a turn.
+func (g *gate) sentAway() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return float64(g.away)
 }
 
 // enter returns when a board may begin its handshake, and an error where it is

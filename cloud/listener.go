@@ -32,7 +32,7 @@ type listener struct {
 func (c *Cloud) listen(ctx context.Context) (*listener, error) {
 	l := &listener{}
 	if !c.listens() {
-		l.url = cmp.Or(c.cfg.URL, c.cfg.BoardURLs[0])
+		l.url = cmp.Or(append([]string{c.cfg.URL}, c.cfg.BoardURLs...)...)
 		return l, c.secure(ctx, l, nil)
 	}
 	var err error

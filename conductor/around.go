@@ -110,11 +110,11 @@ func (r *around) ranked(b store.Board) []store.Agent {
 }
 
 // urls are where a board finds the cloud: the agent that has its session, then
-// others. With one agent it is what the operator says.
+// others. With one agent it is what the operator says, where they do.
 func (r *around) urls(b store.Board, otherwise []string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.agents) < 2 {
+	if len(r.agents) < 2 && len(otherwise) > 0 {
 		return otherwise
 	}
 	ranked := r.ranked(b)
@@ -122,14 +122,36 @@ func (r *around) urls(b store.Board, otherwise []string) []string {
 		own := ranked[i]
 		ranked = slices.Insert(slices.Delete(ranked, i, i+1), 0, own)
 	}
-	if len(ranked) == 0 {
+	if len(ranked) == 0 && len(otherwise) > 0 {
 		return otherwise
+	}
+	if len(ranked) == 0 {
+		ranked = r.agents // all are drained: they serve, nevertheless
 	}
 	urls := make([]string, 0, maxURLs)
 	for _, a := range ranked[:min(len(ranked), maxURLs)] {
 		urls = append(urls, a.URL)
 	}
 	return urls
+}
+
+// joinURLs are those of a join string: what the operator says, else the agents that
+// there are.
+func (c *Conductor) joinURLs(ctx context.Context, op string, b store.Board) ([]string, error) {
+	if len(c.cfg.URLs) > 0 {
+		return c.cfg.URLs, nil
+	}
+	urls := c.around.urls(b, nil)
+	if len(urls) == 0 { // one may have said hello since
+		if err := c.look(ctx); err != nil {
+			return nil, err
+		}
+		urls = c.around.urls(b, nil)
+	}
+	if len(urls) == 0 {
+		return nil, s4t.Errorf(s4t.Unavailable, op, "start `iotronic serve --role wamp-agent`, or say with --board-url where one will be", "no WAMP agent is online: there is nowhere to send a board")
+	}
+	return urls, nil
 }
 
 // better is where a board should rather be than at its agent: empty where it is

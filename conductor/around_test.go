@@ -71,6 +71,36 @@ func TestBoardsAreToldTheirOwnAgentFirstAndOthersEvenly(t *testing.T) {
 	}
 }
 
+func TestWithoutOperatorsURLsBoardsAreToldTheAgentsThatThereAre(t *testing.T) {
+	for _, tt := range []struct {
+		agents  int
+		drained bool
+	}{{0, false}, {1, false}, {1, true}, {2, true}, {2, false}} {
+		r := agentsAround(make([]int, tt.agents)...)
+		for i := range r.agents {
+			if tt.drained {
+				r.agents[i].Drain = store.DrainBegun
+			}
+		}
+		if urls := r.urls(boardAt("b", "", ""), nil); len(urls) != tt.agents {
+			t.Errorf("with %d agents (drained: %v) boards are told %v", tt.agents, tt.drained, urls)
+		}
+	}
+}
+
+func TestAJoinStringNamesAgentsThatSaidHello(t *testing.T) {
+	l := newLab(t)
+	l.c.cfg.URLs = nil
+	b, err := l.c.boardCreate(t.Context(), wire.BoardCreate{Caller: l.member, Name: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := s4t.ParseJoin(b.Join)
+	if err != nil || !slices.Equal(j.URLs, []string{cloudURL}) { // the lab's agent is there
+		t.Errorf("it names %v, %v", j.URLs, err)
+	}
+}
+
 func TestABoardMovesWhereItsAgentHasTooMuchOrIsNotTheRightOne(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

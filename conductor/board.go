@@ -24,9 +24,9 @@ func newCode() string {
 
 // withCode adds the code and the join string to a board that is shown to who
 // made the code; nobody sees them again.
-func (c *Conductor) withCode(b s4t.Board, code string) s4t.Board {
+func (c *Conductor) withCode(b s4t.Board, urls []string, code string) s4t.Board {
 	b.Code = code
-	b.Join = s4t.JoinString{URLs: c.cfg.URLs, Code: code, Fingerprint: c.cfg.CAFingerprint(), Name: b.Name}.String()
+	b.Join = s4t.JoinString{URLs: urls, Code: code, Fingerprint: c.cfg.CAFingerprint(), Name: b.Name}.String()
 	return b
 }
 
@@ -77,7 +77,11 @@ func (c *Conductor) boardCreate(ctx context.Context, req wire.BoardCreate) (s4t.
 	op := fmt.Sprintf("create board %q", req.Name)
 	var made store.Board
 	code := newCode()
-	err := c.request(ctx, req.Caller, "board.create", req.Name, func(ch *change, rec *s4t.AuditRecord) error {
+	urls, err := c.joinURLs(ctx, op, store.Board{Board: s4t.Board{ID: s4t.BoardID(code), Labels: req.Labels}}) // not its id yet: by chance
+	if err != nil {
+		return s4t.Board{}, err
+	}
+	err = c.request(ctx, req.Caller, "board.create", req.Name, func(ch *change, rec *s4t.AuditRecord) error {
 		if err := s4t.ValidName("board", req.Name); err != nil {
 			return err
 		}
@@ -111,7 +115,7 @@ func (c *Conductor) boardCreate(ctx context.Context, req wire.BoardCreate) (s4t.
 	if err != nil {
 		return s4t.Board{}, err
 	}
-	return c.withCode(made.Board, code), nil
+	return c.withCode(made.Board, urls, code), nil
 }
 
 // boardList returns the boards that the caller sees, by name.
@@ -144,6 +148,13 @@ func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.
 		return s4t.Board{}, s4t.Errorf(s4t.Invalid, op, "add --new-code", "--replace is for a new code")
 	}
 	var b store.Board
+	var urls []string
+	if req.NewCode {
+		var err error
+		if urls, err = c.joinURLs(ctx, op, store.Board{Board: s4t.Board{ID: s4t.BoardID(req.Ref), Labels: req.Labels}}); err != nil {
+			return s4t.Board{}, err
+		}
+	}
 	code := ""
 	err := c.request(ctx, req.Caller, "board.update", req.Ref, func(ch *change, rec *s4t.AuditRecord) (err error) {
 		code = ""
@@ -198,7 +209,7 @@ func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.
 		return s4t.Board{}, err
 	}
 	if code != "" {
-		return c.withCode(c.shown(b), code), nil
+		return c.withCode(c.shown(b), urls, code), nil
 	}
 	return c.shown(b), nil
 }

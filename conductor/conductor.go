@@ -30,7 +30,7 @@ type Config struct {
 	Store         *store.DB          // required; the caller closes it
 	Queue         Queue              // required
 	TicketKey     ed25519.PrivateKey // required: signs tickets; several conductors share it
-	URLs          []string           // required: of the cloud, https://host:port, in order of preference; boards are told them
+	URLs          []string           // optional: where boards are sent while fewer than two WAMP agents are known, https://host:port, in order of preference; default: to the agents that are online
 	APIURL        string             // optional: of the API, https://host:port, that plugins call; empty: it is at URLs
 	CAFingerprint func() string      // optional: SHA-256 of the CA certificate's DER, hex; empty: boards trust their system's roots
 	Trust         func() wire.Trust  // optional: what boards are told to trust as the cloud's certificate, now
@@ -89,8 +89,6 @@ func New(cfg Config) (*Conductor, error) {
 		return nil, s4t.Errorf(s4t.Internal, op, "", "Store and Queue are required")
 	case len(cfg.TicketKey) != ed25519.PrivateKeySize:
 		return nil, s4t.Errorf(s4t.Internal, op, "", "TicketKey has %d bytes, %d are needed", len(cfg.TicketKey), ed25519.PrivateKeySize)
-	case len(cfg.URLs) == 0:
-		return nil, s4t.Errorf(s4t.Internal, op, "", "URLs is empty")
 	}
 	if cfg.Mux == nil {
 		cfg.Mux = queue.Mux{}

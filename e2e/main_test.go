@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -165,9 +166,12 @@ func ping(ctx context.Context, from *netlab.Host, to string) error {
 // pinger pings every 20 ms until stopped, then says how many were lost.
 type pinger struct{ p *netlab.Process }
 
+// pingers numbers them: each has a log of its own.
+var pingers atomic.Int32
+
 func startPinger(t *testing.T, from *netlab.Host, to string) pinger {
 	t.Helper()
-	p, err := from.Start("pinger", nil, "ping", "-n", "-i", "0.02", "-W", "1", to)
+	p, err := from.Start(fmt.Sprintf("pinger%d", pingers.Add(1)), nil, "ping", "-n", "-i", "0.02", "-W", "1", to)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,13 +23,17 @@ import (
 // brokerPatience bounds what several processes do, on a machine however busy.
 const brokerPatience = time.Minute
 
-// carryTo has an address of a host lead to a port of this machine's loopback,
-// where the tests' brokers listen.
+// carryTo has an address of a host lead to a socket of this machine's, where the
+// tests' brokers and databases listen: a TCP port or the path of a Unix socket.
 func carryTo(t *testing.T, h *netlab.Host, addr, to string) {
 	t.Helper()
 	l, err := h.Listen(addr)
 	if err != nil {
 		t.Fatal(err)
+	}
+	network := "tcp"
+	if filepath.IsAbs(to) {
+		network = "unix"
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var carrying sync.WaitGroup
@@ -39,7 +43,7 @@ func carryTo(t *testing.T, h *netlab.Host, addr, to string) {
 			if err != nil {
 				return
 			}
-			c, err := net.Dial("tcp", to)
+			c, err := net.Dial(network, to)
 			if err != nil {
 				from.Close()
 				continue

@@ -97,6 +97,9 @@ func (db *DB) pending(ctx context.Context) (bool, error) {
 	steps := p.ListSources()
 	var at int64
 	if err := db.read.QueryRowContext(ctx, `SELECT MAX(version_id) FROM goose_db_version`).Scan(&at); err != nil {
+		if err = mapError("read the database", err); s4t.KindOf(err) == s4t.Unavailable {
+			return false, err
+		}
 		return true, nil // no migration was ever made
 	}
 	return at < steps[len(steps)-1].Version, nil

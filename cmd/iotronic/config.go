@@ -27,7 +27,7 @@ type config struct {
 	Role         string    `toml:"role"`          // all (default), or roles with commas between them
 	Name         string    `toml:"name"`          // of this process; default with a queue the host's name
 	Advertise    string    `toml:"advertise"`     // what boards are told of this process's agents; default URL
-	BoardURLs    []string  `toml:"board_urls"`    // of WAMP agents, that boards are told; default URL
+	BoardURLs    []string  `toml:"board_urls"`    // of WAMP agents, that boards are told while fewer than two are known; default: those that are
 	Database     string    `toml:"database"`      // default SQLite in Data
 	Queue        string    `toml:"queue"`         // default in-process
 	PublicPorts  string    `toml:"public_ports"`  // FROM-TO; default 50000-60000
@@ -123,6 +123,12 @@ func (c config) cloud() (cloud.Config, error) {
 		}
 		cfg.PublicListen = ip.String()
 	}
+	if c.Metrics != "" {
+		if _, port, err := net.SplitHostPort(c.Metrics); err != nil || port == "" {
+			return cfg, bad("metrics", "use ADDR:PORT, like 127.0.0.1:9812", "%q is not an address and a port", c.Metrics)
+		}
+		cfg.MetricsListen = c.Metrics
+	}
 	if c.Place != "" {
 		if err := s4t.ValidName("place", c.Place); err != nil {
 			return cfg, bad("place", "use letters, digits, dots and dashes", "%w", err)
@@ -131,12 +137,6 @@ func (c config) cloud() (cloud.Config, error) {
 	}
 	if err := c.processes(&cfg); err != nil {
 		return cfg, err
-	}
-	if c.Metrics != "" {
-		if _, err := netip.ParseAddrPort(c.Metrics); err != nil {
-			return cfg, bad("metrics", "use ADDR:PORT, like 127.0.0.1:9812", "%q is not an address and a port", c.Metrics)
-		}
-		cfg.MetricsListen = c.Metrics
 	}
 	cfg.TLS, err = c.TLS.cloud(host, c.Listen)
 	return cfg, err
@@ -186,8 +186,8 @@ func (c config) processes(cfg *cloud.Config) (err error) {
 	if cfg.Name != "" {
 		cfg.WAMPAgent, cfg.TunnelAgent = s4t.AgentID(string(cloud.WAMPAgent)+"-"+cfg.Name), s4t.AgentID(string(cloud.TunnelAgent)+"-"+cfg.Name)
 	}
-	if has(cloud.Conductor) && !has(cloud.WAMPAgent) && len(c.BoardURLs) == 0 && c.Queue != "" {
-		return bad("board_urls", "name the URLs of WAMP agents with --board-url", "boards have no session with this process, and need to be told where")
+	if len(cfg.Roles) == 1 && has(cloud.Conductor) && c.URL == "" && len(c.BoardURLs) == 0 {
+		return bad("url", "say with --url where the API is", "this process has no port, and users need to be told where to go")
 	}
 	if !has(cloud.Conductor) {
 		if c.Database != "" {

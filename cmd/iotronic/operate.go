@@ -63,6 +63,9 @@ func newStatusCommand() *cobra.Command {
 				return usage(s4t.Errorf(s4t.Invalid, "print the status", "use table or json", "there is no format %q", output))
 			}
 			settings, err := at.settings(cmd)
+			if err == nil && settings.Database == "" {
+				err = s4t.Errorf(s4t.Invalid, "say how the cloud is", "ask a process with the role conductor, or give its --database; `s4t agent list` works from everywhere", "this process has no database: its roles are those of agents")
+			}
 			if err != nil {
 				return err
 			}

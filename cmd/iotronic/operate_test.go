@@ -48,6 +48,19 @@ func TestStatusAndSwitchOfAnEmptyCloud(t *testing.T) {
 	}
 }
 
+func TestStatusSaysWhyThereIsNone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "agent.toml")
+	if err := os.WriteFile(file, []byte("role = \"wamp-agent\"\nqueue = \"amqps://h/\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, errs := say(t, "status", "--config", file); status == 0 || !strings.Contains(errs, "has no database") {
+		t.Errorf("of an agent: %d, %s", status, errs)
+	}
+	if status, _, errs := say(t, "status", "--database", "postgres://u@127.0.0.1:1/x"); status == 0 || !strings.Contains(errs, "cannot be reached") {
+		t.Errorf("of a database that is away: %d, %s", status, errs)
+	}
+}
+
 func TestInstallWritesAUnitForThisConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "iotronic.toml")

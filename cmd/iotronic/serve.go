@@ -96,7 +96,7 @@ func newServeCommand() *cobra.Command {
 	f.StringVar(&flags.Role, "role", def.Role, "`ROLES` of this process: all, or some of api, conductor, wamp-agent and tunnel-agent with commas between them")
 	f.StringVar(&flags.Name, "name", "", "`NAME` of this process, which no other with the same role has (default with --queue: the host's)")
 	f.StringVar(&flags.Advertise, "advertise", "", "`URL` that boards reach the agents of this process at (default: --url)")
-	f.StringArrayVar(&flags.BoardURLs, "board-url", nil, "`URL` of a WAMP agent that boards are told; repeatable, of a conductor (default: --url)")
+	f.StringArrayVar(&flags.BoardURLs, "board-url", nil, "`URL` of a WAMP agent that boards are told while no two are known; repeatable, of a conductor (default: those that are online)")
 	f.StringVar(&flags.Database, "database", "", "`URL` of the database, of a conductor (default: SQLite in the data directory)")
 	f.StringVar(&flags.Queue, "queue", "", "`URL` of RabbitMQ, amqps://USER:PASSWORD@HOST/VHOST?cacertfile=FILE, that all processes share (default: inside the process)")
 	f.StringVar(&flags.PublicPorts, "public-ports", def.PublicPorts, "`FROM-TO` for exposed services")
@@ -174,7 +174,7 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger, r *
 	defer func() { cancel(); <-ended }()
 	return c.Run(ctx, func() {
 		fmt.Fprintln(out, "ready", c.URL())
-		log.Info("ready", "url", c.URL(), "data", cfg.Data, "version", version)
+		log.Info("ready", "url", c.URL(), "data", settings.Data, "version", version)
 		ended = make(chan struct{})
 		go func() {
 			defer close(ended)

@@ -52,9 +52,10 @@ type Lab struct {
 	User  *Host  // a host beside the cloud, without NAT
 	Dir   string // scratch directory for logs; removed by Close
 
-	inet   *Host
-	name   string
-	boards []*Board
+	inet     *Host
+	name     string
+	boards   []*Board
+	machines int // of AddMachine
 
 	mu    sync.Mutex // guards procs
 	procs []*Process
@@ -219,6 +220,15 @@ func (l *Lab) outside(name, addr, addr6 string) (*Host, error) {
 		return nil, err
 	}
 	return h, h.run("ip", "addr", "add", addr6+"/64", "dev", "eth0", "nodad")
+}
+
+// AddMachine adds a host of the cloud's beside [Lab.Cloud], up to eight, and returns
+// its address with it.
+func (l *Lab) AddMachine(name string) (*Host, string, error) {
+	l.machines++
+	addr := fmt.Sprintf("203.0.113.%d", 11+l.machines)
+	h, err := l.outside(name, addr, fmt.Sprintf("2001:db8::%d", 11+l.machines))
+	return h, addr, err
 }
 
 // AddBoard adds a board behind a NAT of its own.

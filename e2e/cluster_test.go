@@ -1,0 +1,316 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/internal/cloudlab"
+	"github.com/stack4things/s4t/internal/netlab"
+	"github.com/stack4things/s4t/internal/pgtest"
+	"github.com/stack4things/s4t/internal/rabbittest"
+)
+
+// clusterBound is within what a bridge, a session and a public port are back after
+// their tunnel agent was killed.
+const clusterBound = 15 * time.Second
+
+// machine is one of the cluster's.
+type machine struct {
+	*netlab.Host
+	addr string
+}
+
+// cluster is the cloud of `make demo-cluster`.
+type cluster struct {
+	*cloudlab.Cloud
+	t         *testing.T
+	queue     string
+	database  string
+	machines  []machine
+	processes map[string]*netlab.Process
+	rows      []string // of the table at the end
+}
+
+// TestDemoCluster is `make demo-cluster`: three namespaces are three machines, with
+// two of each role, and RabbitMQ and PostgreSQL at the first. Three boards are bridged, pinged,
+// reached by SSH and at a public port, while a tunnel agent, a WAMP agent and a conductor are killed.
+func TestDemoCluster(t *testing.T) {
+	if os.Getenv("S4T_DEMO_CLUSTER") == "" {
+		t.Skip("a drill of some minutes: make demo-cluster")
+	}
+	c := newCluster(t)
+	c.stage()
+	to, b := c.bridging()
+	c.killings(to, b)
+	fmt.Println("\nWhat took how long")
+	for _, r := range c.rows {
+		fmt.Println("  ", r)
+	}
+}
+
+func newCluster(t *testing.T) *cluster {
+	lab := newLab(t, 3)
+	c := &cluster{t: t, machines: []machine{{lab.Cloud, netlab.CloudAddr}}, processes: map[string]*netlab.Process{}}
+	for _, name := range []string{"machine2", "machine3"} {
+		h, addr, err := lab.AddMachine(name)
+		must(t, err)
+		c.machines = append(c.machines, machine{h, addr})
+	}
+	node := rabbittest.Own(t)
+	carryTo(t, lab.Cloud, netlab.CloudAddr+":5672", node.Addr())
+	q, err := url.Parse(node.URL(t))
+	must(t, err)
+	q.Host = netlab.CloudAddr + ":5672"
+	db, err := url.Parse(pgtest.URL(t))
+	must(t, err)
+	if dir := db.Query().Get("host"); dir != "" { // of the socket
+		carryTo(t, lab.Cloud, netlab.CloudAddr+":5432", filepath.Join(dir, ".s.PGSQL.5432"))
+		db.Host, db.RawQuery = netlab.CloudAddr+":5432", "sslmode=disable"
+	}
+	c.queue, c.database = q.String(), db.String()
+	c.Cloud = &cloudlab.Cloud{Lab: lab, Bin: bin, Data: filepath.Join(lab.Dir, "c1"), Listen: netlab.CloudAddr + ":8812"}
+	showLogs(t, c.Cloud)
+	return c
+}
+
+// start starts `iotronic serve` at a machine, and names its agent.
+func (c *cluster) start(at machine, port int, role, name string, args ...string) {
+	c.t.Helper()
+	p, err := at.Start(name, nil, append([]string{filepath.Join(bin, "iotronic"), "serve", "--role", role, "--name", name, "--queue", c.queue,
+		"--listen", fmt.Sprintf("%s:%d", at.addr, port)}, args...)...)
+	must(c.t, err)
+	c.processes[name] = p
+}
+
+// took prints what was done, and keeps it for the table.
+func (c *cluster) took(since time.Time, bound time.Duration, format string, args ...any) {
+	c.t.Helper()
+	took := time.Since(since)
+	c.row(took, bound, fmt.Sprintf(format, args...))
+}
+
+func (c *cluster) row(took, bound time.Duration, what string) {
+	c.t.Helper()
+	limit := ""
+	if bound > 0 {
+		limit = fmt.Sprintf("of %v", bound)
+	}
+	c.rows = append(c.rows, fmt.Sprintf("%-72s %8s  %s", what, took.Round(time.Millisecond), limit))
+	fmt.Printf("   ok  %s  %v\n", what, took.Round(time.Millisecond))
+	if bound > 0 && took > bound {
+		c.t.Errorf("%s: %v, allowed are %v", what, took, bound)
+	}
+}
+
+// stage starts the cloud and enrols the boards.
+func (c *cluster) stage() {
+	fmt.Println("\nThe stage: three machines, RabbitMQ and PostgreSQL at the first")
+	began := time.Now()
+	conductor := []string{"--database", c.database, "--data"}
+	m := c.machines
+	c.start(m[0], 8812, "api,conductor", "c1", append(conductor, filepath.Join(c.Lab.Dir, "c1"))...)
+	c.start(m[1], 8812, "api,conductor", "c2", append(conductor, filepath.Join(c.Lab.Dir, "c2"))...)
+	c.start(m[1], 8813, "wamp-agent", "w1")
+	c.start(m[2], 8813, "wamp-agent", "w2")
+	c.start(m[0], 8814, "tunnel-agent", "t1")
+	c.start(m[2], 8814, "tunnel-agent", "t2")
+	for _, p := range c.processes {
+		_, err := p.WaitLine("ready ", 0, brokerPatience)
+		must(c.t, err)
+	}
+	c.took(began, 0, "six processes, two of each role, are ready")
+	for i := range c.Lab.Boards() {
+		began := time.Now()
+		b, err := c.AddBoard(c.t.Context(), fmt.Sprintf("board%d", i+1))
+		must(c.t, err)
+		c.took(began, 0, "%s joined, from behind a NAT of its own", b.Name)
+	}
+	fmt.Println(c.s4t("agent", "list"))
+}
+
+func (c *cluster) s4t(args ...string) string { c.t.Helper(); return runS4T(c.t, c.Cloud, args...) }
+
+func (c *cluster) within(what string, try func() error) {
+	c.t.Helper()
+	within(c.t, brokerPatience, what, try)
+}
+
+// bridging makes a bridge of all boards and pings across it.
+func (c *cluster) bridging() (to string, b s4t.Bridge) {
+	c.t.Helper()
+	began := time.Now()
+	name := fmt.Sprintf("bridge%d", len(c.rows))
+	s4tJSON(c.t, c.Cloud, &b, "bridge", "create", name, "--board", "board1", "--board", "board2", "--board", "board3")
+	for _, board := range []string{"board3", "board2"} {
+		to = addressOf(c.t, b, board, false)
+		c.within("first ping to "+board, func() error { return ping(c.t.Context(), c.Boards[0].Host, to) })
+	}
+	c.took(began, 0, "bridge of three boards, from the request to pings across it")
+	return to, b
+}
+
+// carrier is the tunnel agent of a bridge, by the name of its process, and a board
+// whose streams go through it.
+func (c *cluster) carrier(b s4t.Bridge) (string, *cloudlab.Board) {
+	c.t.Helper()
+	var n s4t.Network
+	s4tJSON(c.t, c.Cloud, &n, "network", "show", string(b.Network))
+	for _, b := range c.Boards {
+		var now s4t.Board
+		if s4tJSON(c.t, c.Cloud, &now, "board", "show", b.Name); now.TunnelAgent == n.TunnelAgent {
+			return strings.TrimPrefix(string(n.TunnelAgent), "tunnel-agent-"), b
+		}
+	}
+	c.t.Fatalf("no board's streams go through %s", n.TunnelAgent)
+	return "", nil
+}
+
+// killings kills one process of each role, one after the other.
+func (c *cluster) killings(to string, b s4t.Bridge) {
+	t := c.t
+	victim, carried := c.carrier(b)
+	d := sshd(t, carried)
+	began := time.Now()
+	s := c.session(carried.Name, d.Key)
+	s.say(t)
+	c.took(began, 0, "an `s4t ssh` session to %s", carried.Name)
+	began = time.Now()
+	var service s4t.Service
+	s4tJSON(t, c.Cloud, &service, "service", "expose", carried.Name, "ssh")
+	banner := func() error {
+		var services []s4t.Service
+		if s4tJSON(t, c.Cloud, &services, "service", "list"); len(services) != 1 {
+			return fmt.Errorf("there are %d services", len(services))
+		}
+		service = services[0]
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		conn, err := c.Lab.User.DialContext(ctx, "tcp", fmt.Sprintf("%s:%d", service.Host, service.PublicPort))
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(2 * time.Second))
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if err == nil && !strings.HasPrefix(line, "SSH-") {
+			err = fmt.Errorf("it says %q", line)
+		}
+		return err
+	}
+	c.within("the public port", banner)
+	c.took(began, 0, "%s's sshd exposed at %s:%d", carried.Name, service.Host, service.PublicPort)
+
+	fmt.Printf("\nkill -9 of tunnel-agent-%s, which has the bridge, the session and the public port\n", victim)
+	pings := startPinger(t, c.Boards[0].Host, to)
+	kill := func(name string) time.Time { c.processes[name].Kill(); return time.Now() }
+	began = kill(victim)
+	pinged := make(chan time.Time, 1)
+	go func() {
+		for ping(t.Context(), c.Boards[0].Host, to) != nil && t.Context().Err() == nil {
+			time.Sleep(50 * time.Millisecond) // between two that are tried
+		}
+		pinged <- time.Now()
+	}()
+	s.say(t)
+	c.took(began, clusterBound, "the session of `s4t ssh` goes on")
+	c.within("the public port", banner)
+	c.took(began, clusterBound, "the public port is back at %s:%d", service.Host, service.PublicPort)
+	at := <-pinged
+	sent, gone := pings.stop(t)
+	c.row(at.Sub(began), clusterBound, fmt.Sprintf("pings cross the bridge again (%d of %d were lost)", gone, sent))
+
+	var board s4t.Board
+	s4tJSON(t, c.Cloud, &board, "board", "show", "board1")
+	lost := string(board.WAMPAgent)
+	fmt.Printf("\nkill -9 of %s, which has board1's control session\n", lost)
+	pings = startPinger(t, c.Boards[0].Host, to)
+	began = kill(strings.TrimPrefix(lost, "wamp-agent-"))
+	c.within("all boards at the other", func() error {
+		for _, b := range c.Boards {
+			var now s4t.Board
+			if s4tJSON(t, c.Cloud, &now, "board", "show", b.Name); now.Status != s4t.BoardOnline || string(now.WAMPAgent) == lost {
+				return fmt.Errorf("%s is %s at %s", b.Name, now.Status, now.WAMPAgent)
+			}
+		}
+		return nil
+	})
+	c.took(began, clusterBound, "all boards have sessions at the other")
+	if sent, gone = pings.stop(t); gone > 0 {
+		t.Errorf("%d of %d pings were lost with a WAMP agent", gone, sent)
+	}
+	fmt.Printf("       none of %d pings was lost\n", sent)
+	s.say(t)
+
+	fmt.Println("\nkill -9 of conductor c2")
+	began = kill("c2")
+	c.within("a request", func() error { _, err := c.S4T(t.Context(), "board", "list"); return err })
+	c.took(began, clusterBound, "requests are answered by the other")
+	to, _ = c.bridging()
+	s.say(t)
+	fmt.Println()
+	fmt.Println(c.s4t("agent", "list"))
+	s.end(t)
+}
+
+// session is an `s4t ssh` to `cat`: it says what it hears.
+type session struct {
+	in    io.WriteCloser
+	lines chan string
+	said  int
+	wait  func() error
+}
+
+func (c *cluster) session(board, key string) *session {
+	cmd := c.Lab.User.Command(c.t.Context(), filepath.Join(bin, "s4t"), "ssh", board, "--user", "root", "--identity", key, "--ssh-option", "BatchMode=yes", "--", "cat")
+	cmd.Env = append(os.Environ(), c.Env()...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	must(c.t, err)
+	out, err := cmd.StdoutPipe()
+	must(c.t, err)
+	must(c.t, cmd.Start())
+	s := &session{in: in, lines: make(chan string), wait: cmd.Wait}
+	go func() {
+		defer close(s.lines)
+		for scan := bufio.NewScanner(out); scan.Scan(); {
+			s.lines <- scan.Text()
+		}
+	}()
+	return s
+}
+
+// say says a line and waits until it is back.
+func (s *session) say(t *testing.T) {
+	t.Helper()
+	s.said++
+	line := "line " + strconv.Itoa(s.said)
+	_, err := io.WriteString(s.in, line+"\n")
+	must(t, err)
+	select {
+	case got, open := <-s.lines:
+		if !open || got != line {
+			t.Fatalf("the session says %q, not %q", got, line)
+		}
+	case <-time.After(brokerPatience):
+		t.Fatalf("%q does not come back", line)
+	}
+}
+
+func (s *session) end(t *testing.T) {
+	t.Helper()
+	must(t, s.in.Close())
+	for line := range s.lines {
+		t.Errorf("%q came", line)
+	}
+	must(t, s.wait())
+}
