@@ -52,9 +52,13 @@ func (p *Process) Start() error {
 	if err != nil {
 		return err
 	}
+	dir := "" // one without the conductor asks for its certificate
+	if slices.Contains(p.Roles, cloud.Conductor) {
+		dir = c.Dir
+	}
 	alive, kill := context.WithCancel(context.Background())
 	proc, err := cloud.New(cloud.Config{
-		Roles: p.Roles, Name: p.Name, Data: c.Dir, Listen: net.JoinHostPort(p.IP, "0"), URL: url(p.Host),
+		Roles: p.Roles, Name: p.Name, Data: dir, Listen: net.JoinHostPort(p.IP, "0"), URL: url(p.Host),
 		Queue: mortal{c.Queue, alive}, Store: db, Database: c.cfg.Database, BoardURLs: c.boardURLs, APIURL: url(Name),
 		Place: p.Place, WAMPAgent: p.agent("wamp-agent-1"), TunnelAgent: p.agent("tunnel-agent-1"), PublicPorts: c.cfg.PublicPorts,
 		Bootstrap: func(ctx context.Context, id *identity.Identity, _ string, trust wire.Trust) error {
