@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -33,12 +34,13 @@ type machine struct {
 // cluster is the cloud of `make demo-cluster`.
 type cluster struct {
 	*cloudlab.Cloud
-	t         *testing.T
-	queue     string
-	database  string
-	machines  []machine
-	processes map[string]*netlab.Process
-	rows      []string // of the table at the end
+	t            *testing.T
+	queue        string
+	database     string
+	openDatabase func() // until then nobody reaches it; nil: it is another server, which all reach
+	machines     []machine
+	processes    map[string]*netlab.Process
+	rows         []string // of the table at the end
 }
 
 // TestDemoCluster is `make demo-cluster`: three namespaces are three machines, with
@@ -74,7 +76,7 @@ func newCluster(t *testing.T) *cluster {
 	db, err := url.Parse(pgtest.URL(t))
 	must(t, err)
 	if dir := db.Query().Get("host"); dir != "" { // of the socket
-		carryTo(t, lab.Cloud, netlab.CloudAddr+":5432", filepath.Join(dir, ".s.PGSQL.5432"))
+		c.openDatabase = func() { carryTo(t, lab.Cloud, netlab.CloudAddr+":5432", filepath.Join(dir, ".s.PGSQL.5432")) }
 		db.Host, db.RawQuery = netlab.CloudAddr+":5432", "sslmode=disable"
 	}
 	c.queue, c.database = q.String(), db.String()
@@ -124,11 +126,24 @@ func (c *cluster) stage() {
 	c.start(m[2], 8813, "wamp-agent", "w2")
 	c.start(m[0], 8814, "tunnel-agent", "t1")
 	c.start(m[2], 8814, "tunnel-agent", "t2")
+	if c.openDatabase != nil {
+		for _, name := range []string{"c1", "c2"} {
+			c.within(name+" waits for its database", func() error {
+				if log := c.processes[name].Tail(9); !strings.Contains(log, "waits_for=\"the database\"") {
+					return errors.New(log)
+				}
+				return nil
+			})
+		}
+		c.took(began, 0, "six processes, of which the conductors say that they wait for PostgreSQL")
+		began = time.Now()
+		c.openDatabase()
+	}
 	for _, p := range c.processes {
 		_, err := p.WaitLine("ready ", 0, brokerPatience)
 		must(c.t, err)
 	}
-	c.took(began, 0, "six processes, two of each role, are ready")
+	c.took(began, 0, "PostgreSQL is there, and two of each role are ready")
 	for i := range c.Lab.Boards() {
 		began := time.Now()
 		b, err := c.AddBoard(c.t.Context(), fmt.Sprintf("board%d", i+1))

@@ -84,7 +84,7 @@ func TestProcessesOverRabbitMQ(t *testing.T) {
 		}
 		return p
 	}
-	conductor := []string{"--role", "api,conductor", "--database", db, "--board-url", cloudURL(8813), "--board-url", cloudURL(8814)}
+	conductor := []string{"--role", "api,conductor", "--database", db}
 	agents := []*netlab.Process{
 		start("w1", 8813, "--role", "wamp-agent"),
 		start("w2", 8814, "--role", "wamp-agent", "--advertise", cloudURL(8814)),

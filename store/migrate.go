@@ -44,7 +44,7 @@ func (db *DB) migrations() (*goose.Provider, error) {
 	if db.engine == sqlite {
 		return goose.NewProvider(goose.DialectSQLite3, db.write, without{dir, ".postgres.sql"}, opts...)
 	}
-	locker, err := lock.NewPostgresSessionLocker()
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // seconds, times: others that start wait no longer than they have to
 	if err != nil {
 		return nil, err
 	}
