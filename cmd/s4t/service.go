@@ -65,6 +65,20 @@ func (a *app) serviceCommand() *cobra.Command {
 				column[s4t.Service]{"PROBLEM", func(s s4t.Service) string { return s.Problem }})
 		})})
 
+	show := &cobra.Command{Use: "show BOARD (NAME | PORT)", Short: "Show an exposed service, and where its public port is now", Example: "  s4t service show kitchen ssh\n  s4t service show kitchen 8080 -o json", Args: exactly(2), ValidArgsFunction: a.completeServices,
+		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+			all, err := c.Services(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			for _, s := range all {
+				if s.Name == args[1] || string(s.ID) == args[1] || strconv.Itoa(s.TCPPort) == args[1] {
+					return a.printService(s)
+				}
+			}
+			return s4t.Errorf(s4t.NotFound, "show service "+args[1], "see `s4t service list "+args[0]+"`", "board %s does not expose it", args[0])
+		})}
+
 	hide := &cobra.Command{Use: "hide BOARD (NAME | PORT)", Short: "Close the public port of a service", Example: "  s4t service hide kitchen ssh", Args: exactly(2), ValidArgsFunction: a.completeServices,
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
 			was, err := c.Services(ctx, args[0])
@@ -85,7 +99,7 @@ func (a *app) serviceCommand() *cobra.Command {
 			}
 			return nil
 		})}
-	return newGroup("service", "Services of boards with a public port", "  s4t service expose kitchen ssh\n  s4t service list", expose, list, hide)
+	return newGroup("service", "Services of boards with a public port", "  s4t service expose kitchen ssh\n  s4t service list", expose, list, show, hide)
 }
 
 func (a *app) printService(s s4t.Service) error {
