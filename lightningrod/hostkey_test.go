@@ -157,7 +157,7 @@ func TestUsersAreToldApartBySource(t *testing.T) {
 				far.Close()
 			}
 		}
-		return c.(net.Conn).LocalAddr().(*net.TCPAddr).IP.String()
+		return c.LocalAddr().(*net.TCPAddr).IP.String()
 	}
 	maria, own := s4t.LoopbackFor("maria").String(), "127.0.0.1"
 	for _, tt := range []struct {
