@@ -95,7 +95,9 @@ func (b *bundles) transfer(ctx context.Context, t wire.Ticket, conn *rtunnel.Con
 	defer conn.Close()
 	defer cancel()
 	running.Go(func() { conn.Keepalive(ctx, userPing, bundleSilence) })
+	ended := make(chan struct{})
 	running.Go(func() { // pongs, and its end
+		defer close(ended)
 		for {
 			if _, _, err := conn.ReadMessage(); err != nil {
 				cancel()
@@ -104,8 +106,10 @@ func (b *bundles) transfer(ctx context.Context, t wire.Ticket, conn *rtunnel.Con
 		}
 	})
 	err = b.send(ctx, t.Bundle, from.Offset, conn)
-	if err == nil {
-		conn.CloseWithStatus(rtunnel.StatusNormal, "")
+	if err == nil && conn.SayClose(rtunnel.StatusNormal, "") == nil {
+		// The board closes when it has all. Who closed before, with a pong unread, would
+		// reset the connection, and what is on its way would be lost.
+		<-ended
 	}
 	return err
 }
