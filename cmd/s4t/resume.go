@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -58,6 +61,7 @@ func (l *lifeline) carry(ctx context.Context, conn *stream.Stream) error {
 	s := resume.New(local, resume.Window, true)
 	local.stream = s
 	defer context.AfterFunc(ctx, func() { s.Abort(s4t.Errorf(s4t.Timeout, "connect", "", "interrupted")) })()
+	defer onHangup(func() { s.Abort(errHungUp) })()
 	for {
 		lost := s.Carry(abrupt{conn})
 		select {
@@ -65,7 +69,7 @@ func (l *lifeline) carry(ctx context.Context, conn *stream.Stream) error {
 			if err := local.out.refusal(); err != nil {
 				return err
 			}
-			if err := s.Err(); err != nil {
+			if err := s.Err(); err != nil && err != errHungUp {
 				return streamEnd(err)
 			}
 			return nil
@@ -74,8 +78,37 @@ func (l *lifeline) carry(ctx context.Context, conn *stream.Stream) error {
 		var err error
 		if conn, err = l.resume(ctx, s, lost); err != nil {
 			s.Abort(err)
+			if err == errHungUp {
+				return nil
+			}
 			return err
 		}
+	}
+}
+
+// errHungUp ends a stream whose user has gone.
+var errHungUp = errors.New("the user hung up")
+
+// onHangup calls f at a SIGHUP, which ssh sends its ProxyCommand at its own end:
+// who died of it, or of writing to nobody, could not tell the board, which would keep
+// the stream for a while.
+func onHangup(f func()) (stop func()) {
+	signal.Ignore(syscall.SIGPIPE) // writing fails instead
+	if signal.Ignored(syscall.SIGHUP) { // as under nohup
+		return func() {}
+	}
+	hup, over := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hup, syscall.SIGHUP)
+	go func() {
+		select {
+		case <-hup:
+			f()
+		case <-over:
+		}
+	}()
+	return func() {
+		signal.Stop(hup)
+		close(over)
 	}
 }
 
@@ -119,6 +152,8 @@ func (l *lifeline) resume(ctx context.Context, s *resume.Stream, lost error) (*s
 		}
 		select {
 		case <-ctx.Done():
+		case <-s.Done():
+			return nil, s.Err()
 		case <-time.After(wait):
 		}
 	}
@@ -152,8 +187,14 @@ type console struct {
 // Read implements io.Reader.
 func (c *console) Read(p []byte) (int, error) { return c.in.Read(p) }
 
-// Write implements io.Writer.
-func (c *console) Write(p []byte) (int, error) { return c.out.Write(p) }
+// Write implements io.Writer. A reader that has gone is the user who hung up.
+func (c *console) Write(p []byte) (int, error) {
+	n, err := c.out.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		err = errHungUp
+	}
+	return n, err
+}
 
 // CloseWrite is the end of the board's bytes, for whoever reads ours. On a terminal,
 // nobody is there to answer after it: it is over then.
