@@ -61,6 +61,7 @@ func carryTo(t *testing.T, h *netlab.Host, addr, to string) {
 // PostgreSQL: two of conductors, WAMP agents and tunnel agents each. Boards join, are
 // bridged and reached by SSH; the broker is killed under a ping, comes back, and all goes on.
 func TestProcessesOverRabbitMQ(t *testing.T) {
+	t.Parallel()
 	lab := newLab(t, 2)
 	node := rabbittest.Own(t)
 	const port = "127.0.0.1:5672"

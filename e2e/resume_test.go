@@ -13,6 +13,7 @@ import (
 // TestSSHOutlivesItsTunnelAgent: a session goes on where the cloud is killed, and where
 // the board's network is away and its NAT has forgotten everything.
 func TestSSHOutlivesItsTunnelAgent(t *testing.T) {
+	t.Parallel()
 	c := newCloud(t, 1)
 	d := sshd(t, c.Boards[0])
 	cmd := c.Lab.User.Command(t.Context(), filepath.Join(bin, "s4t"), "ssh", "board1", "--user", "root", "--identity", d.Key, "--ssh-option", "BatchMode=yes", "--", "cat")
