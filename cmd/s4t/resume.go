@@ -93,7 +93,7 @@ var errHungUp = errors.New("the user hung up")
 // who died of it, or of writing to nobody, could not tell the board, which would keep
 // the stream for a while.
 func onHangup(f func()) (stop func()) {
-	signal.Ignore(syscall.SIGPIPE) // writing fails instead
+	signal.Ignore(syscall.SIGPIPE)      // writing fails instead
 	if signal.Ignored(syscall.SIGHUP) { // as under nohup
 		return func() {}
 	}
