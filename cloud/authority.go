@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -38,7 +37,7 @@ func authorityOf(ctx context.Context, cfg Config, db *store.DB) (authority, erro
 		return nil, nil
 	case db == nil:
 		return dir, nil
-	case strings.HasPrefix(cfg.Database, "postgres:") || strings.HasPrefix(cfg.Database, "postgresql:"):
+	case store.IsPostgreSQL(cfg.Database):
 		return caTable{db, dir}, nil
 	}
 	err := db.View(ctx, func(tx *store.Tx) error {

@@ -108,7 +108,11 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 }
 
 func (c *Cloud) addAPI(_ context.Context, p *parts) error {
-	rest, err := api.New(api.Config{Queue: c.cfg.Queue, Observe: c.metrics.observe, Version: c.cfg.Version, URL: c.at.url, Trust: c.at.certs.trust, Log: c.cfg.Log})
+	cfg := api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, URL: c.at.url, Trust: c.at.certs.trust, Log: c.cfg.Log}
+	if c.cfg.MetricsListen != "" {
+		cfg.Observe = c.metrics.observe
+	}
+	rest, err := api.New(cfg)
 	if err != nil {
 		return err
 	}

@@ -128,7 +128,9 @@ func New(cfg Config) (*Cloud, error) {
 		cfg.Queue = queue.New(queue.WithLog(cfg.Log))
 	}
 	c.metrics = newMetrics(cfg)
-	cfg.Queue = measuredQueue{cfg.Queue, c.metrics}
+	if cfg.MetricsListen != "" { // who shows nothing measures nothing
+		cfg.Queue = measuredQueue{cfg.Queue, c.metrics}
+	}
 	c.cfg = cfg
 	switch {
 	case c.listens() && cfg.Listen == "":

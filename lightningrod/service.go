@@ -121,12 +121,12 @@ func (p *streamPolicy) connect(ctx context.Context, ticket, source string) (stre
 	if t.Purpose == wire.PurposeService {
 		who = source
 	}
-	dial := func() (resume.HalfCloser, error) {
+	dial := func() (stream.HalfCloser, error) {
 		conn, err := p.dial(ctx, t.Target, who)
 		if err != nil {
 			return nil, err
 		}
-		half, ok := conn.(resume.HalfCloser)
+		half, ok := conn.(stream.HalfCloser)
 		if !ok {
 			conn.Close()
 			return nil, s4t.Errorf(s4t.Internal, "reach "+t.Target, "", "a %T cannot be closed half", conn)

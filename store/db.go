@@ -84,12 +84,17 @@ func newDB(cfg Config) *DB {
 	return db
 }
 
+// IsPostgreSQL reports whether a URL is of the engine that several processes share.
+func IsPostgreSQL(url string) bool {
+	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
+}
+
 // open opens the database as it is.
 func (db *DB) open(url string) error {
 	if path, isFile := strings.CutPrefix(url, "sqlite:"); isFile {
 		return db.openSQLite(path)
 	}
-	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
+	if IsPostgreSQL(url) {
 		return db.openPostgres(url)
 	}
 	return s4t.Errorf(s4t.Invalid, "open the database", "use sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", "its URL is neither sqlite: nor postgres:")

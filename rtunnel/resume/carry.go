@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/stream"
 )
 
 const (
@@ -69,7 +70,7 @@ func (s *Stream) Attach() *Carrier {
 // stream has ended or conn has, and closes it. It returns nil when the stream has
 // ended and the other end was told: see Err. Only the end that opens connections
 // calls it.
-func (s *Stream) Carry(conn HalfCloser) error {
+func (s *Stream) Carry(conn stream.HalfCloser) error {
 	c := s.Attach()
 	var both sync.WaitGroup
 	both.Go(func() {

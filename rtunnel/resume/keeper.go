@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/stream"
 )
 
 const (
@@ -48,7 +49,7 @@ func NewKeeper(hold time.Duration) *Keeper {
 
 // Open returns the local end of a connection to a stream: of the one that has that
 // id where again is set, else of a new one to what dial connects to.
-func (k *Keeper) Open(id ID, again bool, dial func() (HalfCloser, error)) (HalfCloser, error) {
+func (k *Keeper) Open(id ID, again bool, dial func() (stream.HalfCloser, error)) (stream.HalfCloser, error) {
 	if again {
 		return k.resume(id)
 	}
@@ -128,7 +129,7 @@ func (k *Keeper) taken(id ID) error {
 }
 
 // resume is Open for a stream that is there.
-func (k *Keeper) resume(id ID) (HalfCloser, error) {
+func (k *Keeper) resume(id ID) (stream.HalfCloser, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.streams[id]
@@ -140,7 +141,7 @@ func (k *Keeper) resume(id ID) (HalfCloser, error) {
 }
 
 // carry returns a connection of a stream. k.mu is held.
-func (k *Keeper) carry(id ID, s *kept) HalfCloser {
+func (k *Keeper) carry(id ID, s *kept) stream.HalfCloser {
 	if s.forget != nil {
 		s.forget.Stop()
 		s.forget = nil

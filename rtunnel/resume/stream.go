@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/rtunnel/stream"
 )
 
 // HoldTime is how long a stream without a connection is kept, and tried for.
@@ -20,12 +21,6 @@ const (
 	SmallWindow = 64 << 10 // and what may be sent before the other end said more
 )
 
-// HalfCloser is a byte stream whose directions end one by one.
-type HalfCloser interface {
-	io.ReadWriteCloser
-	CloseWrite() error
-}
-
 // ErrReset is why a stream ended whose other end is broken.
 var ErrReset = s4t.Errorf(s4t.Unavailable, "carry a stream", "", "%w", os.NewSyscallError("read", syscall.ECONNRESET))
 
@@ -35,7 +30,7 @@ var ErrReset = s4t.Errorf(s4t.Unavailable, "carry a stream", "", "%w", os.NewSys
 // gives it those that came, and Carry, of which only the last one counts, moves
 // both over a connection. All wait on changed.
 type Stream struct {
-	local  HalfCloser
+	local  stream.HalfCloser
 	window int
 	opener bool // this end opens connections, and looks whether they are alive
 
@@ -64,7 +59,7 @@ type Stream struct {
 
 // New returns the stream between local and whatever connections carry it. It owns
 // local. opener is set at the end that opens connections.
-func New(local HalfCloser, window int, opener bool) *Stream {
+func New(local stream.HalfCloser, window int, opener bool) *Stream {
 	s := &Stream{local: local, window: window, opener: opener, done: make(chan struct{}), fresh: true, limit: SmallWindow}
 	s.changed.L = &s.mu
 	go s.fill()

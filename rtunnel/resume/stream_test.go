@@ -17,6 +17,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel/resume"
+	"github.com/stack4things/s4t/rtunnel/stream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -205,14 +206,14 @@ func TestABoardThatSaysNonsense(t *testing.T) {
 }
 
 // service is a TCP service of a board, of which each connection comes on a channel.
-func service(t *testing.T) (dial func() (resume.HalfCloser, error), served chan *net.TCPConn) {
+func service(t *testing.T) (dial func() (stream.HalfCloser, error), served chan *net.TCPConn) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
 	served = make(chan *net.TCPConn, 300)
-	return func() (resume.HalfCloser, error) {
+	return func() (stream.HalfCloser, error) {
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			return nil, err
@@ -286,7 +287,7 @@ func TestKeeper(t *testing.T) {
 func TestWhoTakesAllStreams(t *testing.T) {
 	k := resume.NewKeeper(time.Hour)
 	dial, served := service(t)
-	var open []resume.HalfCloser
+	var open []stream.HalfCloser
 	id := func(i int) resume.ID { return resume.ID{Name: string(rune('A' + i)), User: "u", Target: "x:1"} }
 	for i := range 64 {
 		c, err := k.Open(id(i), false, dial)
