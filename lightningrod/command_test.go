@@ -294,6 +294,7 @@ func TestWaitingAndCancelling(t *testing.T) {
 			if st := runs(t, c, of, order(n, "wait"), 0); st.Status != s4t.OperationAccepted {
 				t.Fatalf("%d: %+v", n, st)
 			}
+			synctest.Wait() // it stands in line before the next comes
 		}
 		one := order(1000, "echo")
 		if _, err := asked(t, c, of, wire.CodeAsk{Do: wire.CodeRun, Run: &one}); s4t.KindOf(err) != s4t.TooMany {
