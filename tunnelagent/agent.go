@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -85,7 +86,8 @@ type Agent struct {
 	order []wire.Kind // in which kinds are applied
 	kind  map[wire.Kind]reconciler
 
-	wake   chan struct{} // desired state may be newer, or something has ended; capacity 1
+	wake   chan struct{}                // desired state may be newer, or something has ended; capacity 1
+	cause  atomic.Pointer[queue.Origin] // of the last wake-up
 	events chan vswitch.Event
 	ready  chan struct{}
 
@@ -254,7 +256,9 @@ func (a *Agent) sweep(ctx context.Context) {
 }
 
 // agentWake is the conductor's wake-up.
-func (a *Agent) agentWake(context.Context, wire.AgentWake) (wire.Empty, error) {
+func (a *Agent) agentWake(ctx context.Context, _ wire.AgentWake) (wire.Empty, error) {
+	cause := queue.OriginOf(ctx)
+	a.cause.Store(&cause)
 	poke(a.wake)
 	return wire.Empty{}, nil
 }
