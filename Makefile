@@ -23,7 +23,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-cluster test unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale lint cross deps golden clean help
+.PHONY: build demo demo-cluster test test-cluster unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -41,6 +41,12 @@ demo-cluster:
 	@scripts/deps cluster
 	@$(MAKE) --no-print-directory build
 	@cd e2e && S4T_NO_SKIPS=1 S4T_DEMO_CLUSTER=1 S4T_BIN=$(CURDIR)/bin $(GO) test -count 1 -timeout 10m -run '^TestDemoCluster$$'
+
+## test-cluster: a day of faults in a quarter of an hour: each process, the broker and the database of a cloud are killed, halted and cut off in random order under load; DURATION=90s for less, SEED=N for the same order (needs root)
+test-cluster:
+	@scripts/deps cluster
+	@$(MAKE) --no-print-directory build
+	@cd e2e && S4T_NO_SKIPS=1 S4T_DRILL=$(or $(DURATION),15m) S4T_SEED=$(SEED) S4T_BIN=$(CURDIR)/bin $(GO) test -count 1 -timeout 2h -run '^TestCluster$$'
 
 ## test: every test; installs what it needs (without PostgreSQL and RabbitMQ it fails)
 test:
