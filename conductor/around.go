@@ -29,7 +29,7 @@ const (
 
 // around are the WAMP agents as they were a moment ago.
 type around struct {
-	mu     sync.Mutex // guards the fields below
+	mu     sync.Mutex          // guards the fields below
 	agents []store.Agent       // that are online
 	away   []store.Agent       // that are not, who was heard last first: they may be back before a board needs them
 	boards map[s4t.AgentID]int // and those that were sent there since
