@@ -160,13 +160,20 @@ func (l *ledger) talk() {
 // look asks for what there is, at both APIs by turns.
 func (l *ledger) look() {
 	for n := 0; l.load.sleep(200 * time.Millisecond); n++ {
-		ctx, cancel := context.WithTimeout(l.load.ctx, 15*time.Second)
-		_, err := l.users[n%2].Boards(ctx, nil, "")
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.load.ctx), 15*time.Second)
+		l.ask(n, "list boards", func(c *apiclient.Client) error { _, err := c.Boards(ctx, nil, ""); return err })
 		cancel()
-		if l.load.ctx.Err() == nil {
-			l.d.answered("list boards", err)
-		}
 	}
+}
+
+// ask asks one API and, in a strict drill, the other one where the first does not take
+// it, as a load balancer or a user does. It reports whether it was carried out.
+func (l *ledger) ask(n int, what string, request func(*apiclient.Client) error) bool {
+	err := request(l.users[n%2])
+	if l.d.strict && s4t.KindOf(err) == s4t.Unavailable {
+		err = request(l.users[(n+1)%2])
+	}
+	return l.d.answered(what, err)
 }
 
 // run has a board mark that a command ran.
@@ -178,9 +185,13 @@ func (l *ledger) run() {
 		l.mu.Unlock()
 		params, _ := json.Marshal(map[string]string{"id": id})
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.load.ctx), 40*time.Second)
-		r, err := l.users[n%2].RunCommand(ctx, l.d.Boards[n%3].Name, "mark", apiclient.RunOptions{Params: params})
+		var r apiclient.Run
+		done := l.ask(n, "run a command", func(c *apiclient.Client) (err error) {
+			r, err = c.RunCommand(ctx, l.d.Boards[n%3].Name, "mark", apiclient.RunOptions{Params: params, Key: id})
+			return err
+		})
 		cancel()
-		if !l.d.answered("run a command", err) {
+		if !done {
 			continue
 		}
 		l.mu.Lock()
@@ -208,7 +219,7 @@ func (l *ledger) book() {
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.load.ctx), 3*time.Minute)
 		if l.resolve(ctx) == nil {
-			l.bookOne(ctx, rnd, l.users[n%2])
+			l.bookOne(ctx, rnd, n)
 		}
 		cancel()
 		l.mu.Lock()
@@ -217,7 +228,7 @@ func (l *ledger) book() {
 	}
 }
 
-func (l *ledger) bookOne(ctx context.Context, rnd *rand.Rand, c *apiclient.Client) {
+func (l *ledger) bookOne(ctx context.Context, rnd *rand.Rand, n int) {
 	board := l.d.Boards[rnd.IntN(len(l.d.Boards))].Name
 	name := []string{"red", "blue"}[rnd.IntN(2)]
 	l.mu.Lock()
@@ -225,43 +236,44 @@ func (l *ledger) bookOne(ctx context.Context, rnd *rand.Rand, c *apiclient.Clien
 	after := before.clone()
 	l.mu.Unlock()
 	var what string
-	var ask func() (s4t.Operation, error)
+	var ask func(c *apiclient.Client) (s4t.Operation, error)
 	on := after.bridges[name]
 	change := apiclient.BridgeChange{Boards: []string{board}}
 	switch pick := rnd.IntN(3); {
 	case pick == 0 && after.exposed[board]:
 		delete(after.exposed, board)
-		what, ask = "hide "+board, func() (s4t.Operation, error) { return c.HideService(ctx, board, "ssh") }
+		what, ask = "hide "+board, func(c *apiclient.Client) (s4t.Operation, error) { return c.HideService(ctx, board, "ssh") }
 	case pick == 0:
 		after.exposed[board] = true
-		what, ask = "expose "+board, func() (s4t.Operation, error) {
+		what, ask = "expose "+board, func(c *apiclient.Client) (s4t.Operation, error) {
 			return c.ExposeService(ctx, board, apiclient.ServiceExpose{Service: "ssh"})
 		}
 	case on == nil:
 		after.bridges[name] = map[string]bool{board: true}
-		what, ask = "create "+name+" with "+board, func() (s4t.Operation, error) {
+		what, ask = "create "+name+" with "+board, func(c *apiclient.Client) (s4t.Operation, error) {
 			return c.CreateBridge(ctx, apiclient.BridgeCreate{Name: name, Boards: []string{board}})
 		}
 	case !on[board]:
 		on[board] = true
-		what, ask = "add "+board+" to "+name, func() (s4t.Operation, error) { return c.AddToBridge(ctx, name, change) }
+		what, ask = "add "+board+" to "+name, func(c *apiclient.Client) (s4t.Operation, error) { return c.AddToBridge(ctx, name, change) }
 	case len(on) > 1:
 		delete(on, board)
-		what, ask = "remove "+board+" from "+name, func() (s4t.Operation, error) { return c.RemoveFromBridge(ctx, name, change) }
+		what, ask = "remove "+board+" from "+name, func(c *apiclient.Client) (s4t.Operation, error) { return c.RemoveFromBridge(ctx, name, change) }
 	default:
 		delete(after.bridges, name)
-		what, ask = "delete "+name, func() (s4t.Operation, error) { return c.DeleteBridge(ctx, name) }
+		what, ask = "delete "+name, func(c *apiclient.Client) (s4t.Operation, error) { return c.DeleteBridge(ctx, name) }
 	}
 	l.mu.Lock()
 	l.busy = what
 	l.mu.Unlock()
-	op, err := ask()
-	sure := l.d.answered(what, err)
+	var op s4t.Operation
+	sure := l.ask(n, what, func(c *apiclient.Client) (err error) { op, err = ask(c); return err })
 	if sure {
+		var err error
 		l.mu.Lock()
 		l.operations[op.ID] = what
 		l.mu.Unlock()
-		if op, err = c.WaitOperation(ctx, op.ID, nil); err != nil {
+		if op, err = l.users[n%2].WaitOperation(ctx, op.ID, nil); err != nil {
 			l.d.isWrong("%s, which was acknowledged: %v", what, err)
 			return
 		}

@@ -45,6 +45,7 @@ func (f fault) String() string { return f.kind + " of " + f.part }
 type drill struct {
 	*cluster
 	rnd    *rand.Rand
+	strict bool // no request may be refused
 	node   *rabbittest.Node
 	db     *pgtest.Node
 	ledger *ledger
@@ -290,7 +291,7 @@ func (d *drill) answered(what string, err error) bool {
 	switch {
 	case err == nil:
 		return true
-	case kind != s4t.Unavailable && kind != s4t.Timeout && kind != s4t.TooMany && kind != s4t.Offline:
+	case d.strict || kind != s4t.Unavailable && kind != s4t.Timeout && kind != s4t.TooMany && kind != s4t.Offline:
 		d.isWrong("%s: %v (%s)", what, err, kind)
 	}
 	return false
