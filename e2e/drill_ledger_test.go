@@ -339,13 +339,19 @@ func (l *ledger) finish() {
 	}
 }
 
+func endOfOperation(e s4t.Event) bool {
+	return e.Kind == "operation.succeeded" || e.Kind == "operation.failed"
+}
+
 // finishEvents: each who followed them all the time has heard what the log of events
 // has, in its order; and each operation's end was told once.
 func (l *ledger) finishEvents() {
-	var last int64
 	for _, r := range l.load.readers {
-		last = max(last, r.last())
+		for id := range l.ended {
+			<-r.reached(func(e s4t.Event) bool { return e.Object == string(id) && endOfOperation(e) })
+		}
 	}
+	last := l.load.readers[0].last()
 	ctx, cancel := context.WithTimeout(l.d.t.Context(), time.Minute)
 	defer cancel()
 	first := min(l.load.readers[0].heard[0].ID, l.load.readers[1].heard[0].ID)
@@ -356,7 +362,7 @@ func (l *ledger) finishEvents() {
 	ends := map[string]int{}
 	for e := range s.All() {
 		kept = append(kept, e)
-		if e.Kind == "operation.succeeded" || e.Kind == "operation.failed" {
+		if endOfOperation(e) {
 			ends[e.Object]++
 		}
 		if e.ID >= last {
@@ -369,7 +375,7 @@ func (l *ledger) finishEvents() {
 		}
 	}
 	for n, r := range l.load.readers {
-		<-r.reached(last)
+		<-r.reached(func(e s4t.Event) bool { return e.ID == last })
 		var text strings.Builder
 		for _, e := range r.heard {
 			fmt.Fprintln(&text, e.At.Format(time.RFC3339Nano), e.ID, e.Kind, e.Object, e.Name, e.Board, e.Detail)

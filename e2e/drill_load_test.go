@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -390,15 +391,19 @@ func (r *reader) last() int64 {
 }
 
 // reached is closed once the reader has heard of an event, or after a minute.
-func (r *reader) reached(id int64) <-chan struct{} {
+func (r *reader) reached(event func(s4t.Event) bool) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		end := time.After(time.Minute)
-		for r.last() < id {
+		for from := 0; ; {
 			r.mu.Lock()
-			grown := r.grown
+			grown, news := r.grown, r.heard[from:]
+			from = len(r.heard)
 			r.mu.Unlock()
+			if slices.ContainsFunc(news, event) {
+				return
+			}
 			select {
 			case <-grown:
 			case <-end:
