@@ -82,15 +82,15 @@ func TestCluster(t *testing.T) {
 	var rounds []round
 	deck := d.shuffled()
 	for end := time.Now().Add(length); time.Now().Before(end); {
-		n := 1
-		if len(rounds)%4 == 3 {
-			n = 2 // at once
-		}
-		if len(deck) < n {
+		if len(deck) == 0 {
 			deck = d.shuffled()
 		}
-		rounds = append(rounds, d.round(deck[:n]))
-		deck = deck[n:]
+		faults := deck[:1]
+		if len(rounds)%4 == 3 && len(deck) > 1 && deck[0].part != deck[1].part {
+			faults = deck[:2] // at once
+		}
+		rounds = append(rounds, d.round(faults))
+		deck = deck[len(faults):]
 	}
 	d.settled("after all", drillGivesUp)
 	d.calm(before)
