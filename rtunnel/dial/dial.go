@@ -283,12 +283,13 @@ func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host s
 		watched.quiet.Store(true)
 		return tc, nil
 	}
-	if errors.Is(context.Cause(ctx), errStalled) {
-		return nil, errStalled
-	}
-	if after, ok := turnedAway(err, watched); ok {
+	if after, ok := turnedAway(err, watched); ok && !errors.Is(context.Cause(ctx), errStalled) {
 		e := s4t.Errorf(s4t.Unavailable, op, "it is tried again then", "the cloud takes no more boards at this moment").After(after)
 		return nil, diagnose(wire.CloudDown, e)
+	}
+	forget(cfg)
+	if errors.Is(context.Cause(ctx), errStalled) {
+		return nil, errStalled
 	}
 	return nil, tlsError(op, host, err)
 }
