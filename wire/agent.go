@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"strings"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -133,11 +134,14 @@ type TunnelPeer struct {
 // PeeringID is the id of a network's peering of two tunnel agents. Whose id is lower
 // dials.
 func PeeringID(network s4t.NetworkID, a, b s4t.AgentID) string {
-	return string(network) + PeeringSeparator + string(min(a, b)) + PeeringSeparator + string(max(a, b))
+	return string(network) + "/" + string(min(a, b)) + "/" + string(max(a, b))
 }
 
-// PeeringSeparator is behind the network in the id of a peering.
-const PeeringSeparator = "/"
+// PeeringNetwork is the network of an id of [PeeringID].
+func PeeringNetwork(id string) s4t.NetworkID {
+	network, _, _ := strings.Cut(id, "/")
+	return s4t.NetworkID(network)
+}
 
 // TunnelTicketAsk asks for a ticket for a peering of which the agent is the end that
 // dials.
