@@ -49,8 +49,13 @@ type Config struct {
 	// of which a cloud has many. Who records them now and has a quantum computer one
 	// day reads them then.
 	Classical bool
-	Now       func() time.Time
-	Log       *slog.Logger // default discards
+	// Protocol is what is offered (ALPN) before http/1.1, and Certificate what is
+	// shown to a server that then asks for one: by processes of the cloud that dial
+	// each other.
+	Protocol    string
+	Certificate func() *tls.Certificate
+	Now         func() time.Time
+	Log         *slog.Logger // default discards
 }
 
 // Dialer opens connections to the cloud: name to addresses, addresses to TCP

@@ -54,10 +54,15 @@ func (d *Dialer) tlsFor(op string, t target, u use) *tls.Config {
 		cfg = d.tlsConfig(op, t.host)
 		cfg.ClientSessionCache = &lastSession{}
 		switch {
+		case d.cfg.Protocol != "":
+			cfg.NextProtos = []string{d.cfg.Protocol, "http/1.1"}
 		case u == tunnel:
 			cfg.NextProtos = nil
 		case u == control && d.cfg.Classical:
 			cfg.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256}
+		}
+		if show := d.cfg.Certificate; show != nil {
+			cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return show(), nil }
 		}
 		d.tls[key] = cfg
 	}
