@@ -11,9 +11,11 @@ import (
 )
 
 const (
-	// turnsPerCore is how many boards a second a core takes in, before any were
-	// counted.
-	turnsPerCore = 150
+	// turnsPerCore is how many turns a second are given for each core, before any
+	// boards were counted: more than a core takes in. A turn that comes too soon
+	// costs both ends a dial that is sent away, a tenth of one that is taken in; turns
+	// that come too late leave the cloud idle.
+	turnsPerCore = 300
 	// maxTurn is the latest turn that is given. Who is behind it asks again.
 	maxTurn = 2 * time.Minute
 	// maxTurnsOfOne is how many turns that are to come one source may hold: more
@@ -65,9 +67,8 @@ func (t *turns) came(now time.Time) {
 }
 
 // count looks at the rate: where boards have to be sent away, as many come in as
-// can, and the rate follows. It is never below the first: turns that come too
-// soon cost boards another one, turns that come too late leave the cloud idle,
-// and what is seen in a rush, when the time goes into sending away, is little.
+// can, and the rate follows. It is never below the first: what is seen in a rush,
+// when the time goes into sending away, is little.
 func (t *turns) count(now time.Time) {
 	passed := now.Sub(t.since)
 	if passed < countFor {
