@@ -146,6 +146,7 @@ bench-scale:
 	$(GO) run ./bench/scale -base '$(BASE)' $(BENCH)
 
 ## test-scale: BOARDS boards come at once to one process and to three WAMP agents, an agent is killed, then all; fails where boards stay away, sessions end, or a user is not answered
+test-scale: BOARDS = 2000
 test-scale:
 	@scripts/deps state
 	@scripts/deps cluster

@@ -29,6 +29,7 @@ type result struct {
 	MemoryKiB float64 // resident, a board, at rest, beyond an empty cloud's
 	FleetKiB  float64 // resident, a board, of the boards' processes
 	RestCPU   float64 // CPU of the cloud a board at rest, microseconds a second
+	FleetRest float64 // the boards' own
 	Elsewhere float64 // from the kill of one of the agents until all boards are online at the others; 0: not tried
 	Ready     float64 // from the start of all after their kill until all say ready; 0: not tried
 	Back      float64 // from then until all are online again
@@ -124,11 +125,12 @@ func measure(ctx context.Context, o options, b build, dir string, n int) (r resu
 	}
 	if r.Online >= 0 {
 		time.Sleep(o.rest / 2)
-		cpu, began = c.cpu(), time.Now()
+		cpu, own, began = c.cpu(), f.cpu(), time.Now()
 		time.Sleep(o.rest)
-		r.RestCPU = 1e6 * (c.cpu() - cpu) / time.Since(began).Seconds() / float64(n)
+		each := 1e6 / time.Since(began).Seconds() / float64(n)
+		r.RestCPU, r.FleetRest = (c.cpu()-cpu)*each, (f.cpu()-own)*each
 		r.MemoryKiB, r.FleetKiB = 1024*(c.rss()-empty)/float64(n), 1024*f.rss()/float64(n)
-		say("at rest %.0f µs/s, %.1f KiB a board (boards %.1f)", r.RestCPU, r.MemoryKiB, r.FleetKiB)
+		say("at rest %.0f µs/s (boards %.0f), %.1f KiB a board (boards %.1f)", r.RestCPU, r.FleetRest, r.MemoryKiB, r.FleetKiB)
 	}
 	if o.quick {
 		return r
