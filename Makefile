@@ -26,7 +26,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-cluster test test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale lint cross deps golden clean help
+.PHONY: build demo demo-cluster test test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale test-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -159,9 +159,17 @@ bench-state:
 bench-connects:
 	$(GO) test -run '^$$' -bench Connects -benchtime 20x ./conductor
 
-## bench-scale: how many boards one cloud takes, beside the build of the commit BASE; writes docs/performance-scale.md
+## bench-scale: how many boards a cloud takes, beside the build of the commit BASE; BENCH='-agents 7 -sizes 84000': of eight processes with RabbitMQ and PostgreSQL
 bench-scale:
 	$(GO) run ./bench/scale -base '$(BASE)' $(BENCH)
+
+## test-scale: BOARDS boards come at once to one process and to three WAMP agents, an agent is killed, then all; fails where boards stay away, sessions end, or a user is not answered
+test-scale: BOARDS = 2000
+test-scale:
+	@scripts/deps state
+	@scripts/deps cluster
+	$(GO) run ./bench/scale -contract -limit 5m -rest 5s -sizes $(BOARDS)
+	$(GO) run ./bench/scale -contract -limit 5m -rest 5s -sizes $(BOARDS) -agents 3
 
 ## lint: vet, staticcheck, govulncheck (versions pinned)
 lint:

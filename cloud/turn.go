@@ -11,9 +11,18 @@ import (
 )
 
 const (
-	// turnsPerCore is how many boards a second a core takes in, before any were
-	// counted.
-	turnsPerCore = 150
+	// turnsPerCore is how many turns a second are given for each core, before any
+	// boards were counted: as many as a core takes in where all goes well.
+	turnsPerCore = 300
+	// minTurns is the fewest that are given a second.
+	minTurns = 10
+	// tooSoon is by how much turns are given faster than boards come in: one that
+	// comes too soon costs both ends a dial that is sent away, turns that come too
+	// late leave the cloud idle.
+	tooSoon = 1.25
+	// awayPerBegin is how many boards that are sent away cost as much as one that is
+	// taken in.
+	awayPerBegin = 8
 	// maxTurn is the latest turn that is given. Who is behind it asks again.
 	maxTurn = 2 * time.Minute
 	// maxTurnsOfOne is how many turns that are to come one source may hold: more
@@ -21,7 +30,10 @@ const (
 	// that wants to keep the others out has not.
 	maxTurnsOfOne = 512
 	// countFor is how long boards are counted for the rate to be looked at.
-	countFor = 2 * time.Second
+	countFor = time.Second
+	// forgetAfter is how long after the last turn what was counted is forgotten: the
+	// next crowd may find the machine less busy.
+	forgetAfter = time.Minute
 )
 
 // turns say when a board that was sent away is to come back: each at a moment of
@@ -46,6 +58,9 @@ func (t *turns) give(now time.Time, source netip.Prefix) time.Duration {
 	t.count(now)
 	t.sent++
 	if t.next.Before(now) {
+		if now.Sub(t.next) > forgetAfter {
+			t.rate = t.first
+		}
 		t.next = now
 		clear(t.holding)
 	}
@@ -65,17 +80,16 @@ func (t *turns) came(now time.Time) {
 }
 
 // count looks at the rate: where boards have to be sent away, as many come in as
-// can, and the rate follows. It is never below the first: turns that come too
-// soon cost boards another one, turns that come too late leave the cloud idle,
-// and what is seen in a rush, when the time goes into sending away, is little.
+// can, and the rate follows. In a rush much of the time goes into sending away:
+// what could have come in instead counts, too.
 func (t *turns) count(now time.Time) {
 	passed := now.Sub(t.since)
 	if passed < countFor {
 		return
 	}
 	if t.sent > 0 && passed < 2*countFor {
-		seen := float64(t.admitted) / passed.Seconds()
-		t.rate = max(t.rate+(seen-t.rate)/4, t.first)
+		able := (float64(t.admitted) + float64(t.sent)/awayPerBegin) / passed.Seconds()
+		t.rate = max(t.rate+(tooSoon*able-t.rate)/4, minTurns)
 	}
 	t.since, t.admitted, t.sent = now, 0, 0
 }

@@ -30,9 +30,10 @@ import (
 // in the form of a benchmark, so that an earlier build's fleet is that build's
 // own code.
 type fleet struct {
-	URL    string // of the cloud
-	CA     string // PEM
-	First  int    // number of the first board; its key and id follow from it
+	URL    string   // of the cloud
+	URLs   []string // optional: of each of its WAMP agents; the boards begin at each in turn
+	CA     string   // PEM
+	First  int      // number of the first board; its key and id follow from it
 	Boards int
 	Dir    string // for their state
 	Rate   int    // boards that come a second; 0: all at once
@@ -65,6 +66,7 @@ func BenchmarkFleet(b *testing.B) {
 			if f.Rate > 0 {
 				time.Sleep(time.Until(begin.Add(time.Duration(i) * time.Second / time.Duration(f.Rate))))
 			}
+			running.Go(func() { engines[i].tellHealth(ctx) })
 			running.Go(func() { engines[i].keepSession(ctx) })
 		}
 	})
@@ -74,8 +76,7 @@ func BenchmarkFleet(b *testing.B) {
 		}
 	})
 	in.ReadString('\n')
-	cancel()
-	os.Exit(0)
+	cancel() // and nobody is waited for: the process ends
 }
 
 // board makes one.
@@ -90,10 +91,15 @@ func (f *fleet) board(i int) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.health = newHealth(filepath.Join(dir, "none"), dir, "v0") // to read this machine's for each board would cost more than to tell it
+	urls := []string{f.URL}
+	for k := range min(len(f.URLs), maxKnown) {
+		urls = append(urls[:k], f.URLs[(i+k)%len(f.URLs)])
+	}
 	e.id = Identity{Board: s4t.BoardID(fmt.Sprintf("%08x-0000-4000-8000-000000000000", i)), Name: "fleet" + strconv.Itoa(i), Key: seed[:],
-		URLs: []string{f.URL}, CA: f.CA, TicketKey: key.Public().(ed25519.PublicKey)}
+		URLs: urls, CA: f.CA, TicketKey: key.Public().(ed25519.PublicKey)}
 	e.caps = link.Capabilities{}
-	from := netip.AddrFrom4([4]byte{127, 1, byte(i >> 6), byte(i&63) + 1})
+	from := netip.AddrFrom4([4]byte{127, 1 + byte(i>>14), byte(i >> 6), byte(i&63) + 1})
 	cfg := dial.Config{Control: func(_ context.Context, _, _ string, c syscall.RawConn) (err error) {
 		cerr := c.Control(func(fd uintptr) {
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
@@ -122,21 +128,55 @@ func (f *fleet) board(i int) (*Engine, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.sessions.Add(1)
-		return counted{s, m}, nil
+		return m.open(s), nil
 	})
 }
 
-// member is a board as it is counted. Its session's goroutine alone uses it.
+// maxKnown is how many WAMP agents a board is told.
+const maxKnown = 3
+
+// member is a board as it is counted.
 type member struct {
 	*fleet
-	online bool
+
+	mu     sync.Mutex // guards the fields below
+	opened *counted   // the session that came about last
+	live   *counted   // the session that it is online by; nil: it is not
 }
 
+// open notes a session.
+func (m *member) open(c cloud) cloud {
+	m.sessions.Add(1)
+	s := &counted{c, m}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.opened = s
+	return s
+}
+
+// ready notes that the cloud knows what the board has, by the session that came
+// about last.
 func (m *member) ready() {
-	if !m.online {
-		m.online = true
-		m.fleet.online.Add(1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.live == nil {
+		m.online.Add(1)
+	}
+	m.live = m.opened
+}
+
+// closed notes the end of a session: one that the board has moved from is no
+// loss.
+func (m *member) closed(c *counted) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.live == c {
+		m.live = nil
+		m.online.Add(-1)
+		m.lost.Add(1)
+	}
+	if m.opened == c {
+		m.opened = m.live
 	}
 }
 
@@ -147,11 +187,7 @@ type counted struct {
 }
 
 // Close implements cloud.
-func (c counted) Close() {
-	if c.member.online {
-		c.member.online = false
-		c.member.fleet.online.Add(-1)
-		c.member.lost.Add(1)
-	}
+func (c *counted) Close() {
+	c.member.closed(c)
 	c.cloud.Close()
 }

@@ -1,8 +1,9 @@
-// Command scale measures how many boards a cloud of one process takes, in this
-// build and in an earlier one: boards that all come at once, what they cost, and
-// how they come back after the cloud was killed. It writes
-// docs/performance-scale.md, and the figures as JSON beside it. It needs git and
-// no privilege; the boards share the machine with the cloud.
+// Command scale measures how many boards a cloud takes, in this build and in an
+// earlier one: boards that all come at once, what they cost, what a user notices of
+// them, and how they come back after one WAMP agent, or all of the cloud, was killed. It
+// writes a page, and the figures as JSON beside it. It needs git, for a cloud of several
+// processes RabbitMQ and PostgreSQL, which it starts, and no privilege; the
+// boards share the machine with the cloud.
 //
 // The boards are those of the build that is measured (lightningrod's
 // BenchmarkFleet): an earlier one that has no such benchmark is given this
@@ -32,8 +33,11 @@ type options struct {
 	rate  int           // boards that come a second; 0: all at once
 	rest  time.Duration // how long the cloud is watched at rest
 	limit time.Duration // after which what has not come about never does
-	quick bool          // the kill is left out
-	log   string        // level of the cloud's log, which is kept then
+	quick bool          // the kills are left out
+
+	agents   int    // processes of WAMP agents; 0: one process is everything
+	contract bool   // it fails where the contract of a storm is broken
+	log      string // level of the cloud's log, which is kept then
 }
 
 func main() {
@@ -43,9 +47,11 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 0, "boards that come a second; 0: all at once")
 	flag.DurationVar(&o.rest, "rest", 20*time.Second, "how long it is watched at rest")
 	flag.DurationVar(&o.limit, "limit", 3*time.Minute, "after which what has not come about is called never")
-	flag.BoolVar(&o.quick, "quick", false, "leave the kill out")
+	flag.BoolVar(&o.quick, "quick", false, "leave the kills out")
+	flag.IntVar(&o.agents, "agents", 0, "processes of WAMP agents, with RabbitMQ and PostgreSQL; 0: one process is everything, with SQLite")
+	flag.BoolVar(&o.contract, "contract", false, "fail where boards stay away, sessions end, or a user's request fails")
 	flag.StringVar(&o.log, "log", "", "level of the cloud's log, on stderr; empty: none")
-	out := flag.String("out", "docs/performance-scale", "page to write, without .md and .json; empty: only print")
+	out := flag.String("out", "", "page to write, without .md and .json; empty: only print")
 	flag.Parse()
 	for _, s := range strings.Split(*sizes, ",") {
 		n, err := strconv.Atoi(s)
@@ -108,6 +114,11 @@ func run(ctx context.Context, o options, out string) error {
 			fmt.Println(r)
 			if r.Error != "" || ctx.Err() != nil {
 				return errors.Join(ctx.Err(), errors.New(r.Error))
+			}
+			if o.contract {
+				if err := r.broken(); err != nil {
+					return err
+				}
 			}
 			all = append(all, r)
 		}

@@ -1,43 +1,37 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"crypto/ed25519"
-	"crypto/sha256"
-	"database/sql"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"sync"
 	"time"
-
-	"github.com/stack4things/s4t/bench/proc"
-	_ "modernc.org/sqlite" // the cloud's database, into which the boards are written
 )
 
 // result of one build with one size of fleet. Times are in seconds, -1: never.
 type result struct {
 	Build     string
 	Boards    int
+	Agents    int     // processes of WAMP agents; 0: one process is everything
 	Online    float64 // from the first dial until all are online
 	Half      float64 // half of them
 	Tries     float64 // dials a board, until then
 	Sessions  float64 // sessions a board, until then
+	Lost      int     // sessions that ended, until then
 	Peak      float64 // boards that came online a second, in the best 5 s
 	Goodput   float64 // the same between 5 and 95 % of the boards, as a part of the peak
+	UserP50   float64 // a user's requests until then, ms
+	UserP99   float64
+	Failed    int     // of these, and of those while one agent of several was lost
 	Connect   float64 // CPU of the cloud a board until then, ms
 	FleetCPU  float64 // the boards' own, ms
 	MemoryKiB float64 // resident, a board, at rest, beyond an empty cloud's
+	FleetKiB  float64 // resident, a board, of the boards' processes
 	RestCPU   float64 // CPU of the cloud a board at rest, microseconds a second
-	Ready     float64 // from its start after the kill until it says ready
+	FleetRest float64 // the boards' own
+	Elsewhere float64 // from the kill of one of the agents until all boards are online at the others; 0: not tried
+	Ready     float64 // from the start of all after their kill until all say ready; 0: not tried
 	Back      float64 // from then until all are online again
 	BackTries float64 // dials a board for it
 	Error     string  `json:",omitempty"`
@@ -45,321 +39,138 @@ type result struct {
 
 func (r result) String() string { b, _ := json.Marshal(r); return string(b) }
 
-// measure has a fleet come to a cloud, rest, lose it and come back.
+// broken says what of the contract of a storm did not hold; nil: all of it did.
+// Whatever comes, all come online in the end, sessions that began go on, and users
+// are answered.
+func (r result) broken() error {
+	var broken []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			broken = append(broken, fmt.Errorf("%d boards: "+format, append([]any{r.Boards}, args...)...))
+		}
+	}
+	check(r.Online >= 0, "they do not all come online")
+	check(r.Lost == 0, "%d sessions ended while others began", r.Lost)
+	check(r.Tries <= 5, "each dials %.1f times", r.Tries)
+	check(r.Failed == 0, "%d requests of a user failed", r.Failed)
+	check(r.Elsewhere >= 0, "those of an agent that was killed do not all come to the others")
+	check(r.Ready >= 0, "a cloud that was killed does not start")
+	check(r.Back >= 0, "they do not all come back to a cloud that was killed")
+	return errors.Join(broken...)
+}
+
+// measure has a fleet come to a cloud, rest, lose an agent, lose it all and come
+// back.
 func measure(ctx context.Context, o options, b build, dir string, n int) (r result) {
-	r = result{Build: b.name, Boards: n, Online: -1, Half: -1, Ready: -1, Back: -1}
+	r = result{Build: b.name, Boards: n, Agents: o.agents, Online: -1, Half: -1}
 	fail := func(err error) result { r.Error = fmt.Sprintf("%s, %d boards: %v", b.name, n, err); return r }
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fail(err)
 	}
 	defer os.RemoveAll(dir)
-	c := &iotronic{program: b.iotronic, data: filepath.Join(dir, "data"), log: o.log}
+	c, err := newCluster(ctx, o, b.iotronic, dir)
+	if err != nil {
+		return fail(err)
+	}
 	defer c.kill()
-	if _, err := c.start(ctx, o.limit); err != nil {
+	if err := c.main.start(ctx, o.limit); err != nil { // it makes the tables
 		return fail(err)
 	}
 	c.kill()
-	if err := enrol(filepath.Join(c.data, "iotronic.db"), n); err != nil {
+	if err := enrol(c.driver, c.source, n); err != nil {
 		return fail(err)
 	}
 	if _, err := c.start(ctx, o.limit); err != nil {
 		return fail(err)
 	}
 	time.Sleep(2 * time.Second)
-	empty := proc.RSS(c.pid())
+	empty := c.rss()
 	f, err := startFleet(ctx, b, c, dir, n, o.rate)
+	if f != nil {
+		defer f.stop()
+	}
 	if err != nil {
 		return fail(err)
 	}
-	defer f.stop()
+	say := func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, "%s %d: "+format+"\n", append([]any{b.name, n}, args...)...)
+	}
 
-	cpu, own := proc.CPU(c.pid()), proc.CPU(f.pid())
+	cpu, own := c.cpu(), f.cpu()
 	began := time.Now()
-	f.release()
-	all := f.wait(ctx, began, o.limit, n)
-	r.Online, r.Half = all, since(f.samples(began), n/2)
-	last := f.last()
-	r.Tries, r.Sessions = float64(last.tries)/float64(n), float64(last.sessions)/float64(n)
+	var failed []error
+	r.UserP50, r.UserP99, failed, err = c.during(n, func() {
+		f.release()
+		r.Online = f.wait(ctx, began, o.limit, n)
+	})
+	if err != nil {
+		return fail(err)
+	}
+	tell := func(failed []error) {
+		r.Failed += len(failed)
+		for _, err := range failed[:min(3, len(failed))] {
+			say("a user: %v", err)
+		}
+	}
+	tell(failed)
+	now := f.now()
+	r.Half, r.Lost = since(f.samples(began), n/2), now.lost
+	r.Tries, r.Sessions = float64(now.tries)/float64(n), float64(now.sessions)/float64(n)
 	r.Peak, r.Goodput = rates(f.samples(began), n)
-	r.Connect, r.FleetCPU = 1000*(proc.CPU(c.pid())-cpu)/float64(n), 1000*(proc.CPU(f.pid())-own)/float64(n)
-	fmt.Fprintf(os.Stderr, "%s %d: online after %.1f s, %.2f tries, %.2f ms CPU (boards %.2f), goodput %.2f of %.0f/s\n", b.name, n, r.Online, r.Tries, r.Connect, r.FleetCPU, r.Goodput, r.Peak)
-	if all >= 0 {
+	r.Connect, r.FleetCPU = 1000*(c.cpu()-cpu)/float64(n), 1000*(f.cpu()-own)/float64(n)
+	say("online after %.1f s, %.2f tries, %.2f ms CPU (boards %.2f), goodput %.2f of %.0f/s, a user p50 %.0f ms, p99 %.0f ms, %d failed",
+		r.Online, r.Tries, r.Connect, r.FleetCPU, r.Goodput, r.Peak, r.UserP50, r.UserP99, r.Failed)
+	if r.Online < 0 && (o.quick || o.contract) {
+		return r
+	}
+	if r.Online >= 0 {
 		time.Sleep(o.rest / 2)
-		cpu, began = proc.CPU(c.pid()), time.Now()
+		cpu, own, began = c.cpu(), f.cpu(), time.Now()
 		time.Sleep(o.rest)
-		r.RestCPU = 1e6 * (proc.CPU(c.pid()) - cpu) / time.Since(began).Seconds() / float64(n)
-		r.MemoryKiB = 1024 * (proc.RSS(c.pid()) - empty) / float64(n)
+		each := 1e6 / time.Since(began).Seconds() / float64(n)
+		r.RestCPU, r.FleetRest = (c.cpu()-cpu)*each, (f.cpu()-own)*each
+		r.MemoryKiB, r.FleetKiB = 1024*(c.rss()-empty)/float64(n), 1024*f.rss()/float64(n)
+		say("at rest %.0f µs/s (boards %.0f), %.1f KiB a board (boards %.1f)", r.RestCPU, r.FleetRest, r.MemoryKiB, r.FleetKiB)
 	}
 	if o.quick {
 		return r
 	}
+	if len(c.agents) > 1 {
+		_, p99, failed, err := c.during(n, func() {
+			c.agents[0].kill()
+			r.Elsewhere = f.settle(ctx, time.Now(), o.limit, n)
+		})
+		if err != nil {
+			return fail(err)
+		}
+		tell(failed)
+		say("an agent killed: all elsewhere after %.1f s, a user's p99 %.0f ms, %d failed", r.Elsewhere, p99, len(failed))
+	}
 	// The last killed cloud's boards come back to it. One whose boards never
 	// were online is killed all the same.
-	before := f.last()
+	r.Back = -1
+	before := f.now()
 	c.kill()
-	ready, err := c.start(ctx, o.limit)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, b.name, n, "after kill -9:", err)
-		return r // it never is
+	if r.Ready, err = c.start(ctx, o.limit); err != nil {
+		say("after kill -9: %v", err)
+		r.Ready = -1 // it never is
+		return r
 	}
-	r.Ready = ready
-	r.Back = f.wait(ctx, time.Now(), o.limit, n)
-	r.BackTries = float64(f.last().tries-before.tries) / float64(n)
+	r.Back = f.settle(ctx, time.Now(), o.limit, n)
+	r.BackTries = float64(f.now().tries-before.tries) / float64(n)
+	say("all killed: ready after %.1f s, all back %.1f s later, %.2f tries", r.Ready, r.Back, r.BackTries)
 	return r
 }
 
-// iotronic is a cloud of one process.
-type iotronic struct {
-	program, data, log string
-	url                string
-	cmd                *exec.Cmd
-	ended              chan struct{}
+// settle waits until all are online after some have lost their sessions: which they
+// notice within noticed.
+func (f *fleet) settle(ctx context.Context, began time.Time, limit time.Duration, n int) float64 {
+	for f.now().online == n && time.Since(began) < noticed {
+		time.Sleep(20 * time.Millisecond)
+	}
+	return f.wait(ctx, began, limit, n)
 }
 
-func (c *iotronic) pid() int { return c.cmd.Process.Pid }
-
-// start returns how long it took until it said that it is ready, in seconds.
-func (c *iotronic) start(ctx context.Context, limit time.Duration) (float64, error) {
-	listen := "127.0.0.1:0"
-	if c.url != "" {
-		listen = strings.TrimPrefix(c.url, "https://")
-	}
-	level := c.log
-	if level == "" {
-		level = "error"
-	}
-	cmd := exec.CommandContext(ctx, c.program, "serve", "--data", c.data, "--listen", listen, "--log-level", level)
-	if c.log != "" {
-		cmd.Stderr = os.Stderr
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return 0, err
-	}
-	began := time.Now()
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	c.cmd, c.ended = cmd, make(chan struct{})
-	ready := make(chan string, 1)
-	go func() {
-		defer close(c.ended)
-		defer close(ready)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if url, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
-				ready <- url
-			}
-		}
-		cmd.Wait()
-	}()
-	select {
-	case url, ok := <-ready:
-		if !ok {
-			return 0, errors.New("iotronic ended")
-		}
-		c.url = url
-		return time.Since(began).Seconds(), nil
-	case <-time.After(limit):
-		return 0, errors.New("iotronic is not ready")
-	}
-}
-
-// kill ends it as kill -9 does.
-func (c *iotronic) kill() {
-	if c.cmd == nil {
-		return
-	}
-	c.cmd.Process.Kill()
-	<-c.ended
-	c.cmd = nil
-}
-
-// enrol writes boards into the database as if they had joined; their keys are
-// those of lightningrod's fleet.
-func enrol(file string, n int) error {
-	db, err := sql.Open("sqlite", "file:"+file)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	var project string
-	if err := db.QueryRow(`SELECT id FROM projects LIMIT 1`).Scan(&project); err != nil {
-		return err
-	}
-	tx, err := db.Begin()
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	for i := range n {
-		seed := sha256.Sum256([]byte("fleet " + strconv.Itoa(i)))
-		key := ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey)
-		id := fmt.Sprintf("%08x-0000-4000-8000-000000000000", i)
-		if _, err := tx.Exec(`INSERT INTO boards (name, type, labels, location, code_used, public_key, tunnel_agent, streams_until, cloned_at, info, problems, id, project, created_at)
-			VALUES (?, '', '{}', '', 1, ?, '', 0, 0, '', '', ?, ?, ?)`, "fleet"+strconv.Itoa(i), base64.StdEncoding.EncodeToString(key), id, project, time.Now().UnixMicro()); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(`INSERT INTO presence (board, status, epoch, generation, applied, report_seq, wamp_agent, incarnation, instance) VALUES (?, 'registered', 0, 1, 0, 0, '', '', '')`, id); err != nil {
-			return err
-		}
-	}
-	return tx.Commit()
-}
-
-// fleet is the process of the boards.
-type fleet struct {
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	made  chan struct{}
-	ended chan struct{}
-
-	mu   sync.Mutex // guards said
-	said []sample
-}
-
-// sample is what a fleet said.
-type sample struct {
-	at                            time.Time
-	online, tries, sessions, lost int
-}
-
-func startFleet(ctx context.Context, b build, c *iotronic, dir string, n, rate int) (*fleet, error) {
-	ca, err := os.ReadFile(filepath.Join(c.data, "ca.pem"))
-	if err != nil {
-		return nil, err
-	}
-	state := filepath.Join(dir, "boards")
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() { // the boards' disks are not this machine's
-		if state, err = os.MkdirTemp("/dev/shm", "s4t-bench-scale-"); err != nil {
-			return nil, err
-		}
-	}
-	what, _ := json.Marshal(map[string]any{"URL": c.url, "CA": string(ca), "Boards": n, "Dir": state, "Rate": rate})
-	cmd := exec.CommandContext(ctx, b.fleet, "-test.run=^$", "-test.bench=BenchmarkFleet", "-test.benchtime=1x", "-test.timeout=0")
-	cmd.Env, cmd.Stderr = append(os.Environ(), "S4T_FLEET="+string(what)), os.Stderr
-	f := &fleet{cmd: cmd, made: make(chan struct{}), ended: make(chan struct{})}
-	if f.in, err = cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		defer os.RemoveAll(state)
-		defer close(f.ended)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			var s sample
-			var ms int64
-			if strings.Contains(lines.Text(), "fleet made") {
-				close(f.made)
-			} else if got, _ := fmt.Sscanf(lines.Text(), "fleet %d %d %d %d %d", &ms, &s.online, &s.tries, &s.sessions, &s.lost); got == 5 {
-				s.at = time.UnixMilli(ms)
-				f.mu.Lock()
-				f.said = append(f.said, s)
-				f.mu.Unlock()
-			}
-		}
-		cmd.Wait()
-	}()
-	select {
-	case <-f.made:
-		return f, nil
-	case <-f.ended:
-		return nil, errors.New("the fleet ended")
-	}
-}
-
-func (f *fleet) pid() int { return f.cmd.Process.Pid }
-
-// release lets the boards go.
-func (f *fleet) release() { io.WriteString(f.in, "go\n") }
-
-// stop ends it.
-func (f *fleet) stop() {
-	f.in.Close()
-	select {
-	case <-f.ended:
-	case <-time.After(10 * time.Second):
-		f.cmd.Process.Kill()
-		<-f.ended
-	}
-}
-
-func (f *fleet) last() (s sample) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.said) > 0 {
-		s = f.said[len(f.said)-1]
-	}
-	return s
-}
-
-// samples are those since a time.
-func (f *fleet) samples(from time.Time) (all []sample) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, s := range f.said {
-		if s.at.After(from) {
-			s.at = time.Unix(0, int64(s.at.Sub(from))) // since then
-			all = append(all, s)
-		}
-	}
-	return all
-}
-
-// wait waits until all are online, and returns after how many seconds since
-// began that was; -1 where it is not so within the limit.
-func (f *fleet) wait(ctx context.Context, began time.Time, limit time.Duration, n int) float64 {
-	shown := 0
-	for time.Since(began) < limit && ctx.Err() == nil {
-		time.Sleep(100 * time.Millisecond)
-		s := f.last()
-		if s.at.After(began) && s.online == n {
-			return s.at.Sub(began).Seconds()
-		}
-		if t := int(time.Since(began).Seconds()) / 10; t > shown {
-			shown = t
-			fmt.Fprintf(os.Stderr, "  %d s: %d online, %d tries, %d sessions, %d lost\n", 10*t, s.online, s.tries, s.sessions, s.lost)
-		}
-	}
-	return -1
-}
-
-// since is when so many were online first.
-func since(all []sample, n int) float64 {
-	for _, s := range all {
-		if s.online >= n {
-			return seconds(s)
-		}
-	}
-	return -1
-}
-
-func seconds(s sample) float64 { return float64(s.at.UnixNano()) / 1e9 }
-
-// rates finds how many came online a second in the best 5 s, and what part of
-// it they did from 5 to 95 % of all, or to the end.
-func rates(all []sample, n int) (peak, goodput float64) {
-	for i, s := range all {
-		for _, e := range all[i:] {
-			if d := seconds(e) - seconds(s); d >= 5 || e.online == n && d >= 1 {
-				peak = max(peak, float64(e.online-s.online)/d)
-				break
-			}
-		}
-	}
-	from, to := since(all, n/20), since(all, n*95/100)
-	if len(all) == 0 || peak == 0 || from < 0 {
-		return peak, 0
-	}
-	last := all[len(all)-1]
-	came := 0.9 * float64(n)
-	if to < 0 {
-		to, came = seconds(last), float64(last.online)-0.05*float64(n)
-	}
-	return peak, min(1, max(0, came/max(to-from, 0.25)/peak))
-}
+// noticed is within which time a board on this machine has noticed that a process
+// was killed: its connection is reset.
+const noticed = 10 * time.Second

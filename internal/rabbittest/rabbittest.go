@@ -49,6 +49,19 @@ func URL(t testing.TB) string {
 	return withPrefix(t, n.url())
 }
 
+// Server is the URL of the broker of this process, for a program that is no test and
+// runs processes of a cloud.
+func Server() (string, error) {
+	if text := os.Getenv(serverVariable); text != "" {
+		return text, nil
+	}
+	n, err := shared()
+	if err != nil {
+		return "", err
+	}
+	return n.url(), nil
+}
+
 func withPrefix(t testing.TB, text string) string {
 	u, err := url.Parse(text)
 	if err != nil {

@@ -242,9 +242,13 @@ func (d *Dialer) dialOnce(ctx context.Context, r route, mss int) (net.Conn, erro
 	return tc, nil
 }
 
-// pollInterval is how often a handshake is looked at for bytes of ours that do
-// not get through: it is known sooner than that nothing comes.
-const pollInterval = 100 * time.Millisecond
+// A handshake is looked at for bytes of ours that do not get through: it is known
+// sooner than that nothing comes, but not before the kernel sent them again twice,
+// after 200 and 400 ms at the soonest.
+const (
+	pollAfter    = 550 * time.Millisecond
+	pollInterval = 100 * time.Millisecond
+)
 
 // errStalled marks a handshake that made no progress after TCP connected.
 var errStalled = errors.New("no progress")
@@ -262,7 +266,7 @@ func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host s
 	watch.Go(func() {
 		t := time.NewTimer(patience)
 		defer t.Stop()
-		poll := time.NewTicker(pollInterval)
+		poll := time.NewTimer(pollAfter)
 		defer poll.Stop()
 		for {
 			select {
@@ -273,6 +277,7 @@ func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host s
 				continue
 			case <-poll.C:
 				if !sockopt.Unheard(c) {
+					poll.Reset(pollInterval)
 					continue
 				}
 			case <-t.C:
