@@ -19,11 +19,14 @@ INLINED := runtime internal/runtime/... crypto/internal/fips140deps/... vendor/g
 	$(addprefix github.com/stack4things/s4t/,rtunnel vswitch rawio)
 SMALL   := -gcflags 'all=-dwarf=false -l' $(foreach p,$(INLINED),-gcflags $(p)=-dwarf=false)
 
+# The commit whose programs `make test-upgrade` begins with, unless BASE says another.
+UPGRADED := 117a7a1
+
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-cluster test unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale test-scale lint cross deps golden clean help
+.PHONY: build demo demo-cluster test test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale test-scale lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -41,6 +44,21 @@ demo-cluster:
 	@scripts/deps cluster
 	@$(MAKE) --no-print-directory build
 	@cd e2e && S4T_NO_SKIPS=1 S4T_DEMO_CLUSTER=1 S4T_BIN=$(CURDIR)/bin $(GO) test -count 1 -timeout 10m -run '^TestDemoCluster$$'
+
+## test-cluster: a day of faults in a quarter of an hour: each process, the broker and the database of a cloud are killed, halted and cut off in random order under load; DURATION=90s for less, SEED=N for the same order (needs root)
+test-cluster:
+	@scripts/deps cluster
+	@$(MAKE) --no-print-directory build
+	@cd e2e && S4T_NO_SKIPS=1 S4T_DRILL=$(or $(DURATION),15m) S4T_SEED=$(SEED) S4T_BIN=$(CURDIR)/bin $(GO) test -count 1 -timeout 2h -run '^TestCluster$$'
+
+## test-upgrade: a cloud of the programs of the commit BASE becomes one of today's, process by process, under load (needs root)
+test-upgrade:
+	@scripts/deps cluster
+	@$(MAKE) --no-print-directory build
+	@rm -rf bin/base && mkdir -p bin/base && git archive $(or $(BASE),$(UPGRADED)) | tar -x -C bin/base
+	@$(MAKE) --no-print-directory -C bin/base build VERSION=$(or $(BASE),$(UPGRADED))
+	@find bin/base -mindepth 1 -maxdepth 1 ! -name bin -exec rm -rf {} + # the sources are no part of this tree
+	@cd e2e && S4T_NO_SKIPS=1 S4T_UPGRADE_FROM=$(CURDIR)/bin/base/bin S4T_BIN=$(CURDIR)/bin $(GO) test -count 1 -timeout 15m -run '^TestUpgrade$$'
 
 ## test: every test; installs what it needs (without PostgreSQL and RabbitMQ it fails)
 test:

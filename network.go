@@ -19,6 +19,11 @@ type Network struct {
 	AttachGRE     []GREEndpoint `json:"attach_gre,omitempty"` // of the data centre
 	Uplink        *Uplink       `json:"uplink,omitempty"`     // to a Linux bridge of the cloud host
 	CreatedAt     time.Time     `json:"created_at"`
+
+	// Where one network is shown: all tunnel agents that it is at, where these are
+	// several, and which of them do not reach each other, for people.
+	TunnelAgents []AgentID `json:"tunnel_agents,omitempty"`
+	Problems     []string  `json:"problems,omitempty"`
 }
 
 // Encapsulation says how frames travel inside a data rtunnel.

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -26,11 +25,11 @@ type Config struct {
 	Queue   Queue
 	Version string // of iotronic; "dev" by default
 	URL     string // what others are told of the API, for Thing Descriptions; https://127.0.0.1:8812 by default
-	// Observe is told of each request that was answered: of which operation, with what
-	// status, after how long. It must not block. Optional.
-	Observe func(operation string, status int, took time.Duration)
-	Trust   func() wire.Trust // optional: what users are told to trust as the cloud's certificate, now
-	Log     *slog.Logger      // discards by default
+	// Around is called as a request for an operation begins, and gives the context that it is
+	// done under; done is told the status of the answer. They must not block. Optional.
+	Around func(ctx context.Context, operation string) (_ context.Context, done func(status int))
+	Trust  func() wire.Trust // optional: what users are told to trust as the cloud's certificate, now
+	Log    *slog.Logger      // discards by default
 }
 
 // API serves the REST API of a cloud.
@@ -85,11 +84,11 @@ func New(c Config) (*API, error) {
 	}
 	a.gate.init()
 	a.huma = humago.New(a.mux, openAPIConfig(c.Version))
-	if c.Observe != nil {
+	if c.Around != nil {
 		a.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
-			began := time.Now()
-			next(ctx)
-			c.Observe(ctx.Operation().OperationID, ctx.Status(), time.Since(began))
+			around, done := c.Around(ctx.Context(), ctx.Operation().OperationID)
+			next(huma.WithContext(ctx, around))
+			done(ctx.Status())
 		})
 	}
 	a.huma.UseMiddleware(speakProblem, a.authenticate, a.admitBody)

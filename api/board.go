@@ -68,7 +68,7 @@ func (a *API) boardRoutes() {
 func (a *API) listBoards(ctx context.Context, in *boardFilter) (*listed[s4t.Board], error) {
 	labels, possible, err := parseLabels("list boards", in.Label)
 	if err != nil {
-		return nil, a.answer("board.list", err)
+		return nil, a.answer(ctx, "board.list", err)
 	}
 	if !possible {
 		return &listed[s4t.Board]{Body: []s4t.Board{}}, nil

@@ -70,7 +70,7 @@ func (a *API) describeCommands(ctx context.Context, ref, match string) (*boardDo
 	}
 	text, err := json.MarshalIndent(a.boardAPI(board, commands), "", "  ")
 	if err != nil {
-		return nil, a.answer("board.openapi", err)
+		return nil, a.answer(ctx, "board.openapi", err)
 	}
 	sum := sha256.Sum256(text)
 	out := &boardDocument{Status: http.StatusOK, ETag: `"` + hex.EncodeToString(sum[:16]) + `"`, ContentType: openAPIType, Body: text}

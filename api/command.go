@@ -194,7 +194,7 @@ func (a *API) ran(result *huma.Schema, stream bool) func(*huma.Operation) {
 func (a *API) runCommand(ctx context.Context, in *commandAsk) (*huma.StreamResponse, error) {
 	req, err := in.request(ctx, in.Command, in.Body)
 	if err != nil {
-		return nil, a.answer("command.run", err)
+		return nil, a.answer(ctx, "command.run", err)
 	}
 	req.Board = in.Board
 	if in.stream {

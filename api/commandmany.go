@@ -43,7 +43,7 @@ func (a *API) commandManyRoutes() {
 func (a *API) runMany(ctx context.Context, in *CommandQuery, command string, params *commandParams, fleet string, boards []string) (*huma.StreamResponse, error) {
 	req, err := in.request(ctx, command, params)
 	if err != nil {
-		return nil, a.answer("command.fleet", err)
+		return nil, a.answer(ctx, "command.fleet", err)
 	}
 	wait, applied := in.wait()
 	req.Async = wait == 0

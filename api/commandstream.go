@@ -21,7 +21,7 @@ const lastLines = 5 * time.Second
 func (a *API) streamRun(ctx context.Context, req wire.CommandRun, secret string) (*huma.StreamResponse, error) {
 	place, err := a.watch(ctx)
 	if err != nil {
-		return nil, a.answer("command.run", err)
+		return nil, a.answer(ctx, "command.run", err)
 	}
 	feed := a.feeds.open("")
 	req.Feed, req.Async = &feed.Feed, true

@@ -67,7 +67,7 @@ func (a *API) watchEvents(ctx context.Context, in *eventAsk) (*huma.StreamRespon
 		}
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || n < 0 {
-			return nil, a.answer("event.watch", s4t.Errorf(s4t.Invalid, "watch events", "give the id of an event", "%q is not one", text))
+			return nil, a.answer(ctx, "event.watch", s4t.Errorf(s4t.Invalid, "watch events", "give the id of an event", "%q is not one", text))
 		}
 		after = n
 	}
@@ -75,17 +75,17 @@ func (a *API) watchEvents(ctx context.Context, in *eventAsk) (*huma.StreamRespon
 		return a.listEvents(ctx, in, max(after, 0))
 	}
 	if a.stopped() {
-		return nil, a.answer("event.watch", s4t.Errorf(s4t.Unavailable, "watch events", "try again", "the API is stopping"))
+		return nil, a.answer(ctx, "event.watch", s4t.Errorf(s4t.Unavailable, "watch events", "try again", "the API is stopping"))
 	}
 	if after < 0 {
 		var err error
 		if after, err = a.newestEvent(ctx); err != nil {
-			return nil, a.answer("event.watch", err)
+			return nil, a.answer(ctx, "event.watch", err)
 		}
 	}
 	place, err := a.watch(ctx)
 	if err != nil {
-		return nil, a.answer("event.watch", err)
+		return nil, a.answer(ctx, "event.watch", err)
 	}
 	caller := callerOf(ctx)
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {

@@ -113,7 +113,7 @@ func (a *API) admitBody(ctx huma.Context, next func(huma.Context)) {
 
 // refuse answers a request before its route does.
 func (a *API) refuse(ctx huma.Context, op string, err error) {
-	p := a.answer(op, err).(*problem)
+	p := a.answer(ctx.Context(), op, err).(*problem)
 	if p.Kind == s4t.Unauthenticated {
 		ctx.SetHeader("WWW-Authenticate", `Bearer realm="s4t"`)
 	}

@@ -174,7 +174,7 @@ func bearer(ctx huma.Context) string {
 func call[Reply any](ctx context.Context, a *API, method string, req any) (Reply, error) {
 	var reply Reply
 	err := a.ask(ctx, method, req, &reply)
-	return reply, a.answer(method, err)
+	return reply, a.answer(ctx, method, err)
 }
 
 // output of a route: the body, a status where it is not 200, and where the

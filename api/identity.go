@@ -38,7 +38,7 @@ func (a *API) identityRoutes() {
 		func(ctx context.Context, in *bodyOf[apiclient.Login]) (*answered[s4t.Token], error) {
 			expires, err := lifetime(in.Body.Expires)
 			if err != nil {
-				return nil, a.answer("login", err)
+				return nil, a.answer(ctx, "login", err)
 			}
 			return get[s4t.Token](ctx, a, wire.MethodLogin, wire.LoginRequest{User: in.Body.User, Password: in.Body.Password, Project: in.Body.Project, Expires: expires, Source: sourceOf(ctx)})
 		}, func(op *huma.Operation) { op.MaxBodyBytes = loginBody })
@@ -119,7 +119,7 @@ func (a *API) createToken(ctx context.Context, in *bodyOf[apiclient.TokenCreate]
 	b := in.Body
 	expires, err := lifetime(b.Expires)
 	if err != nil {
-		return nil, a.answer("token.create", err)
+		return nil, a.answer(ctx, "token.create", err)
 	}
 	return created(ctx, a, wire.MethodTokenCreate, wire.TokenCreate{Caller: callerOf(ctx), User: b.User, Project: b.Project, Role: b.Role, Expires: expires},
 		func(t s4t.Token) string { return "/v1/tokens/" + string(t.ID) })

@@ -27,7 +27,7 @@ func (a *API) metricsRoutes() {
 		func(ctx context.Context, in *metricsQuery) (*metricsAnswer, error) {
 			labels, possible, err := parseLabels("read metrics", in.Label)
 			if err != nil {
-				return nil, a.answer("metrics", err)
+				return nil, a.answer(ctx, "metrics", err)
 			}
 			var all wire.Metrics
 			if in.After == "" && in.Project == "" && len(in.Label) == 0 {

@@ -98,7 +98,7 @@ func (a *API) showOperation(ctx context.Context, in *operationAsk) (*answered[s4
 	}
 	wait, err := duration("wait", in.Wait, 0, maxWait)
 	if err != nil {
-		return nil, a.answer("operation.show", err)
+		return nil, a.answer(ctx, "operation.show", err)
 	}
 	out, err := a.follow(ctx, req, wait, func(op s4t.Operation) bool { return len(op.Steps) > in.Steps })
 	if err == nil && out.Body.Status.Ended() && out.Body.Run == nil {

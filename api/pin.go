@@ -130,7 +130,7 @@ func (a *API) pinRoutes() {
 		}) (*answered[s4t.Pin], error) {
 			term, err := actuation(in.Body.For)
 			if err != nil {
-				return nil, a.answer("pin.claim", err)
+				return nil, a.answer(ctx, "pin.claim", err)
 			}
 			return a.changePin(ctx, in.PinRef, wire.PinAsk{Do: wire.PinClaim, For: term, Priority: in.Body.Priority})
 		})
@@ -150,9 +150,9 @@ func (a *API) askPins(ctx context.Context, board string, ask wire.PinAsk) (wire.
 }
 
 // onePin is the pin of an answer about one.
-func (a *API) onePin(ref PinRef, pins []s4t.Pin) (s4t.Pin, error) {
+func (a *API) onePin(ctx context.Context, ref PinRef, pins []s4t.Pin) (s4t.Pin, error) {
 	if len(pins) == 0 {
-		return s4t.Pin{}, a.answer("pin.show", s4t.Errorf(s4t.NotFound, "find pin "+strconv.Quote(ref.Pin)+" of board "+strconv.Quote(ref.Board), "see `s4t pin list "+ref.Board+"`", "there is no such pin"))
+		return s4t.Pin{}, a.answer(ctx, "pin.show", s4t.Errorf(s4t.NotFound, "find pin "+strconv.Quote(ref.Pin)+" of board "+strconv.Quote(ref.Board), "see `s4t pin list "+ref.Board+"`", "there is no such pin"))
 	}
 	return pins[0], nil
 }
@@ -224,7 +224,7 @@ func (a *API) showPin(ctx context.Context, in *PinRef) (*answered[s4t.Pin], erro
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.onePin(*in, pins)
+	p, err := a.onePin(ctx, *in, pins)
 	if err != nil {
 		return nil, err
 	}
@@ -244,7 +244,7 @@ func actuation(text string) (time.Duration, error) {
 func (a *API) order(ctx context.Context, board string, w apiclient.PinsWrite, period string, body func([]s4t.Pin) (any, error)) (*pinWritten, error) {
 	term, err := actuation(period)
 	if err != nil {
-		return nil, a.answer("pin.write", err)
+		return nil, a.answer(ctx, "pin.write", err)
 	}
 	got, err := a.askPins(ctx, board, wire.PinAsk{Do: wire.PinWrite, Values: w.Values, For: term, Priority: w.Priority, Fence: w.Fence})
 	if err != nil {
@@ -266,7 +266,7 @@ func (a *API) writePin(ctx context.Context, in *struct {
 }) (*pinWritten, error) {
 	w := in.Body
 	return a.order(ctx, in.Board, apiclient.PinsWrite{Values: map[string]float64{in.Pin: w.Value}, Priority: w.Priority, Fence: w.Fence}, w.For,
-		func(pins []s4t.Pin) (any, error) { return a.onePin(in.PinRef, pins) })
+		func(pins []s4t.Pin) (any, error) { return a.onePin(ctx, in.PinRef, pins) })
 }
 
 func (a *API) writePins(ctx context.Context, in *struct {
@@ -288,7 +288,7 @@ func (a *API) changePin(ctx context.Context, ref PinRef, ask wire.PinAsk) (*answ
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.onePin(ref, got.Pins)
+	p, err := a.onePin(ctx, ref, got.Pins)
 	if err != nil {
 		return nil, err
 	}
@@ -310,12 +310,12 @@ func (a *API) pinHistory(ctx context.Context, in *historyAsk) (*listed[s4t.Sampl
 	}
 	var err error
 	if ask.Since, err = sinceTime(in.Since); err != nil {
-		return nil, a.answer("pin.history", err)
+		return nil, a.answer(ctx, "pin.history", err)
 	}
 	if in.After != "" {
 		seq, err := strconv.ParseUint(in.After, 10, 64)
 		if err != nil {
-			return nil, a.answer("pin.history", s4t.Errorf(s4t.Invalid, "list the history of a pin", "give the seq of a sample", "%q is not one", s4t.Line(in.After, 64)))
+			return nil, a.answer(ctx, "pin.history", s4t.Errorf(s4t.Invalid, "list the history of a pin", "give the seq of a sample", "%q is not one", s4t.Line(in.After, 64)))
 		}
 		ask.After = map[string]uint64{in.Pin: seq}
 	}

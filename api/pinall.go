@@ -78,7 +78,7 @@ func (a *API) listAllPins(ctx context.Context, in *allPins) (*huma.StreamRespons
 			}
 		}
 		if body, err = json.Marshal(l.Items); err != nil {
-			return nil, a.answer("pin.list-all", s4t.Errorf(s4t.Internal, "list pins", "", "%w", err))
+			return nil, a.answer(ctx, "pin.list-all", s4t.Errorf(s4t.Internal, "list pins", "", "%w", err))
 		}
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {

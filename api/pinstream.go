@@ -65,7 +65,7 @@ func (a *API) watchPins(ctx context.Context, ref string, pins []string, in Strea
 	past := wire.PinAsk{Do: wire.PinHistory, Limit: wire.MaxSamples}
 	var err error
 	if past.Since, err = sinceTime(in.Since); err != nil {
-		return nil, a.answer("pin.watch", err)
+		return nil, a.answer(ctx, "pin.watch", err)
 	}
 	board, err := call[s4t.Board](ctx, a, wire.MethodBoardGet, wire.RefRequest{Caller: callerOf(ctx), Ref: ref})
 	if err != nil {
@@ -85,7 +85,7 @@ func (a *API) watchPins(ctx context.Context, ref string, pins []string, in Strea
 		if len(pins) == 0 {
 			names = nil // also those that come
 		} else if len(names) == 0 {
-			_, err := a.onePin(PinRef{Board: ref, Pin: pins[0]}, nil)
+			_, err := a.onePin(ctx, PinRef{Board: ref, Pin: pins[0]}, nil)
 			return nil, err
 		}
 	}
@@ -94,12 +94,12 @@ func (a *API) watchPins(ctx context.Context, ref string, pins []string, in Strea
 	}
 	place, err := a.watch(ctx)
 	if err != nil {
-		return nil, a.answer("pin.watch", err)
+		return nil, a.answer(ctx, "pin.watch", err)
 	}
 	client := newPinClient(callerOf(ctx), names)
 	if err := a.pins.join(board, client); err != nil {
 		a.watchers.leave(place)
-		return nil, a.answer("pin.watch", err)
+		return nil, a.answer(ctx, "pin.watch", err)
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		defer a.watchers.leave(place)

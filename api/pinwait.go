@@ -50,12 +50,12 @@ func (a *API) pinValue(ctx context.Context, in *valueAsk) (*pinValue, error) {
 	var err error
 	if in.Wait != "" {
 		if wait, err = duration("wait", in.Wait, 0, maxPinWait); err != nil {
-			return nil, a.answer("pin.value", err)
+			return nil, a.answer(ctx, "pin.value", err)
 		}
 	}
 	if in.After != "" {
 		if known, err = strconv.ParseUint(in.After, 10, 64); err != nil {
-			return nil, a.answer("pin.value", s4t.Errorf(s4t.Invalid, "read a pin", "give the X-Sample-Seq of an answer", "after %q is not one", s4t.Line(in.After, 64)))
+			return nil, a.answer(ctx, "pin.value", s4t.Errorf(s4t.Invalid, "read a pin", "give the X-Sample-Seq of an answer", "after %q is not one", s4t.Line(in.After, 64)))
 		}
 	}
 	newest, err := a.readPin(ctx, in.PinRef)
@@ -79,7 +79,7 @@ func (a *API) readPin(ctx context.Context, ref PinRef) (s4t.Sample, error) {
 		return s4t.Sample{}, err
 	}
 	if len(got.Samples) == 0 {
-		return s4t.Sample{}, a.answer("pin.value", s4t.Errorf(s4t.NotFound, "read pin "+strconv.Quote(ref.Pin)+" of board "+strconv.Quote(ref.Board), "", "it has no value yet"))
+		return s4t.Sample{}, a.answer(ctx, "pin.value", s4t.Errorf(s4t.NotFound, "read pin "+strconv.Quote(ref.Pin)+" of board "+strconv.Quote(ref.Board), "", "it has no value yet"))
 	}
 	return got.Samples[0], nil
 }
@@ -87,7 +87,7 @@ func (a *API) readPin(ctx context.Context, ref PinRef) (s4t.Sample, error) {
 // waitPin waits for a sample after one, and reads the pin again where none came.
 func (a *API) waitPin(ctx context.Context, ref PinRef, known s4t.Sample, wait time.Duration) (s4t.Sample, error) {
 	const op = "wait for a pin"
-	fail := func(err error) (s4t.Sample, error) { return s4t.Sample{}, a.answer("pin.value", err) }
+	fail := func(err error) (s4t.Sample, error) { return s4t.Sample{}, a.answer(ctx, "pin.value", err) }
 	over := time.NewTimer(wait)
 	defer over.Stop()
 	board, err := call[s4t.Board](ctx, a, wire.MethodBoardGet, wire.RefRequest{Caller: callerOf(ctx), Ref: ref.Board})

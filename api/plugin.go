@@ -151,7 +151,7 @@ func (a *API) pluginLogs(ctx context.Context, in *logsAsk) (*logLines, error) {
 	if in.Since != "" {
 		d, err := duration("since", in.Since, time.Millisecond, 100*365*24*time.Hour)
 		if err != nil {
-			return nil, a.answer("plugin.logs", err)
+			return nil, a.answer(ctx, "plugin.logs", err)
 		}
 		ask.Since = time.Now().Add(-d).UTC()
 	}

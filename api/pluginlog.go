@@ -34,7 +34,7 @@ type logAsk struct {
 func (a *API) followLog(ctx context.Context, in *logAsk) (*huma.StreamResponse, error) {
 	since, err := sinceTime(in.Since)
 	if err != nil {
-		return nil, a.answer("plugin.follow", err)
+		return nil, a.answer(ctx, "plugin.follow", err)
 	}
 	board, err := call[s4t.Board](ctx, a, wire.MethodBoardGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Board})
 	if err != nil {
@@ -42,7 +42,7 @@ func (a *API) followLog(ctx context.Context, in *logAsk) (*huma.StreamResponse, 
 	}
 	place, err := a.watch(ctx)
 	if err != nil {
-		return nil, a.answer("plugin.follow", err)
+		return nil, a.answer(ctx, "plugin.follow", err)
 	}
 	s := &logStream{api: a, board: board, plugin: in.Plugin, since: since, secret: in.secret, feed: a.feeds.open(board.ID), gone: place.gone}
 	s.order.last, _ = strconv.ParseUint(in.LastEventID, 10, 64) // anything else is none
@@ -52,7 +52,7 @@ func (a *API) followLog(ctx context.Context, in *logAsk) (*huma.StreamResponse, 
 	}
 	if err := s.follow(ctx, false); err != nil {
 		leave()
-		return nil, a.answer("plugin.follow", err)
+		return nil, a.answer(ctx, "plugin.follow", err)
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		defer leave()

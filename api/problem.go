@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -66,12 +67,12 @@ func newProblem(status int, kind s4t.Kind, detail, hint string) *problem {
 }
 
 // answer converts an error of a route for huma, and logs what is ours.
-func (a *API) answer(op string, err error) error {
+func (a *API) answer(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if s4t.KindOf(err) == s4t.Internal {
-		a.log.Error("a request failed", "op", op, "err", err)
+		a.log.ErrorContext(ctx, "a request failed", "op", op, "err", err)
 	}
 	return problemOf(err)
 }

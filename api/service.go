@@ -53,7 +53,7 @@ func (a *API) serviceRoutes() {
 			if in.Since != "" {
 				var err error
 				if req.Since, err = duration("since", in.Since, time.Millisecond, 100*365*24*time.Hour); err != nil {
-					return nil, a.answer("audit.list", err)
+					return nil, a.answer(ctx, "audit.list", err)
 				}
 			}
 			return list[s4t.AuditRecord](ctx, a, &in.PageQuery, wire.MethodAuditList, req)

@@ -120,7 +120,7 @@ func (a *API) describeThing(ctx context.Context, ref string) (*description, erro
 		return nil, err
 	}
 	if len(l.Items) != 1 {
-		return nil, a.answer("td.show", s4t.Errorf(s4t.NotFound, "describe a board", "", "board %q does not exist", ref))
+		return nil, a.answer(ctx, "td.show", s4t.Errorf(s4t.NotFound, "describe a board", "", "board %q does not exist", ref))
 	}
 	commands, err := a.commandsOf(ctx, string(l.Items[0].ID))
 	if err != nil {
@@ -128,7 +128,7 @@ func (a *API) describeThing(ctx context.Context, ref string) (*description, erro
 	}
 	text, err := json.Marshal(a.describe(l.Items[0], commands))
 	if err != nil {
-		return nil, a.answer("td.show", err)
+		return nil, a.answer(ctx, "td.show", err)
 	}
 	return &description{td.MediaType, text}, nil
 }
@@ -136,7 +136,7 @@ func (a *API) describeThing(ctx context.Context, ref string) (*description, erro
 func (a *API) listThings(ctx context.Context, in *thingFilter) (*descriptions, error) {
 	keep, err := in.filter()
 	if err != nil {
-		return nil, a.answer("td.list", err)
+		return nil, a.answer(ctx, "td.list", err)
 	}
 	page := in.page()
 	things := []td.Thing{}
@@ -154,7 +154,7 @@ func (a *API) listThings(ctx context.Context, in *thingFilter) (*descriptions, e
 		if len(things) > 0 || l.Next == "" || reads >= maxDirectoryReads {
 			text, err := json.Marshal(things)
 			if err != nil {
-				return nil, a.answer("td.list", err)
+				return nil, a.answer(ctx, "td.list", err)
 			}
 			return &descriptions{in.link(l.Next), l.EventID, "application/json", text}, nil
 		}

@@ -109,8 +109,8 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 
 func (c *Cloud) addAPI(_ context.Context, p *parts) error {
 	cfg := api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, URL: c.at.url, Trust: c.at.certs.trust, Log: c.cfg.Log}
-	if c.cfg.MetricsListen != "" {
-		cfg.Observe = c.metrics.observe
+	if c.cfg.MetricsListen != "" || c.tracing != nil {
+		cfg.Around = c.around
 	}
 	rest, err := api.New(cfg)
 	if err != nil {

@@ -298,11 +298,13 @@ func (c *certs) fingerprint() string {
 // tlsConfig of the listener. Clients that offer HTTP/1.1 only get it: WAMP and
 // rtunnels need its upgrade.
 func (c *certs) tlsConfig() *tls.Config {
-	return &tls.Config{
+	conf := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.leaf.Load(), nil },
 	}
+	(&resumption{now: c.now, leaf: &c.leaf}).use(conf)
+	return conf
 }
 
 // Run renews our certificate before it expires, takes the operator's new one when

@@ -73,6 +73,10 @@ type Config struct {
 	// and /readyz. Optional: none.
 	MetricsListen string
 
+	// Traces is the URL of an OTLP receiver that is told, over HTTP, what becomes of users'
+	// requests. Optional: none is.
+	Traces string
+
 	Version string       // optional: of iotronic
 	Log     *slog.Logger // optional: default discards
 }
@@ -100,6 +104,7 @@ type Cloud struct {
 	driver *amqp.Driver // of the queue, where Run connects to a broker
 
 	metrics   *metrics
+	tracing   *tracing // of Run; nil: nothing is traced
 	readiness readiness
 }
 
@@ -114,6 +119,7 @@ func New(cfg Config) (*Cloud, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	cfg.Log = slog.New(originLog{cfg.Log.Handler()})
 	if cfg.Queue == nil && cfg.QueueURL != "" {
 		var err error
 		if c.driver, err = amqp.New(amqp.Config{URL: cfg.QueueURL, Name: cfg.Name, Log: cfg.Log}); err != nil {
@@ -212,6 +218,14 @@ func (c *Cloud) Run(ctx context.Context, ready func()) error {
 		}
 		defer db.Close()
 		c.cfg.Store = db
+	}
+	if c.cfg.Traces != "" {
+		t, err := newTracing(ctx, c.cfg)
+		if err != nil {
+			return err
+		}
+		defer t.close()
+		c.tracing, c.cfg.Queue = t, tracedQueue{c.cfg.Queue, t}
 	}
 	at, err := c.listen(ctx)
 	if err != nil {

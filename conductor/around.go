@@ -29,8 +29,9 @@ const (
 
 // around are the WAMP agents as they were a moment ago.
 type around struct {
-	mu     sync.Mutex // guards the fields below
-	agents []store.Agent
+	mu     sync.Mutex          // guards the fields below
+	agents []store.Agent       // that are online
+	away   []store.Agent       // that are not, who was heard last first: they may be back before a board needs them
 	boards map[s4t.AgentID]int // and those that were sent there since
 }
 
@@ -57,8 +58,10 @@ func (c *Conductor) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookInterval)
 	defer cancel()
 	boards := map[s4t.AgentID]int{}
+	var away []store.Agent
 	agents, err := view(ctx, c, func(tx *store.Tx) ([]store.Agent, error) {
 		agents, err := tx.Agents()
+		away = slices.DeleteFunc(slices.Clone(agents), func(a store.Agent) bool { return a.Kind != wire.AgentWAMP || a.Online })
 		agents = slices.DeleteFunc(agents, func(a store.Agent) bool { return a.Kind != wire.AgentWAMP || !a.Online })
 		if err != nil || len(agents) < 2 {
 			return agents, err
@@ -72,9 +75,10 @@ func (c *Conductor) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	slices.SortFunc(away, func(a, b store.Agent) int { return b.SeenAt.Compare(a.SeenAt) })
 	c.around.mu.Lock()
 	defer c.around.mu.Unlock()
-	c.around.agents, c.around.boards = agents, boards
+	c.around.agents, c.around.away, c.around.boards = agents, away, boards
 	return nil
 }
 
@@ -110,7 +114,8 @@ func (r *around) ranked(b store.Board) []store.Agent {
 }
 
 // urls are where a board finds the cloud: the agent that has its session, then
-// others. With one agent it is what the operator says, where they do.
+// others, and where there is room those that are silent now: a board may read the list when they are back
+// and the others are not. With one agent it is what the operator says, where they do.
 func (r *around) urls(b store.Board, otherwise []string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -128,9 +133,14 @@ func (r *around) urls(b store.Board, otherwise []string) []string {
 	if len(ranked) == 0 {
 		ranked = r.agents // all are drained: they serve, nevertheless
 	}
+	if len(ranked) > 0 {
+		ranked = append(slices.Clip(ranked), r.away...)
+	}
 	urls := make([]string, 0, maxURLs)
-	for _, a := range ranked[:min(len(ranked), maxURLs)] {
-		urls = append(urls, a.URL)
+	for _, a := range ranked {
+		if len(urls) < maxURLs && !slices.Contains(urls, a.URL) {
+			urls = append(urls, a.URL)
+		}
 	}
 	return urls
 }

@@ -88,6 +88,19 @@ func TestWithoutOperatorsURLsBoardsAreToldTheAgentsThatThereAre(t *testing.T) {
 	}
 }
 
+func TestBoardsAreToldSilentAgentsLast(t *testing.T) {
+	r := agentsAround(0)
+	r.away = []store.Agent{{ID: "w2", URL: "https://w2"}, {ID: "w3", URL: "https://w3"}, {ID: "w4", URL: "https://w4"}}
+	want := []string{"https://w1", "https://w2", "https://w3"}
+	if urls := r.urls(boardAt("b", "w2", ""), nil); !slices.Equal(urls, want) {
+		t.Errorf("boards are told %v, want %v", urls, want)
+	}
+	r.agents = nil
+	if urls := r.urls(boardAt("b", "w2", ""), nil); len(urls) > 0 {
+		t.Errorf("where no agent is online boards are told %v", urls)
+	}
+}
+
 func TestAJoinStringNamesAgentsThatSaidHello(t *testing.T) {
 	l := newLab(t)
 	l.c.cfg.URLs = nil

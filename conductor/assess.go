@@ -216,7 +216,12 @@ func (ch *change) end(op store.Operation, v assessment, kind s4t.Kind, msg strin
 	return nil
 }
 
+// operationEvent tells of an operation, in an event and, but for runs and writes, of which boards
+// have thousands, in the log.
 func (ch *change) operationEvent(kind string, op store.Operation, detail string) {
+	if op.Kind != store.KindRun && op.Kind != opPinWrite {
+		ch.logged = append(ch.logged, logged{msg: kind, op: op, detail: detail})
+	}
 	if detail == "" {
 		detail = op.Kind
 	} else {

@@ -1,7 +1,6 @@
 package conductor
 
 import (
-	"slices"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -69,16 +68,6 @@ func (ch *change) detach(b store.Board) error {
 		ch.unwant(agentOf(b.TunnelAgent), wire.KindStreams, string(b.ID))
 	}
 	return nil
-}
-
-// carried reports whether a tunnel agent is to have a network: a board on it is
-// attached, or an admin has joined machines of the data centre to it.
-func (ch *change) carried(n s4t.Network) (bool, error) {
-	if n.Uplink != nil || len(n.AttachGRE) > 0 {
-		return true, nil
-	}
-	statuses, err := ch.BoardStatusesOn(n.ID)
-	return slices.ContainsFunc(statuses, attached), err
 }
 
 // replaceBoard ends the session of a board whose place another takes: its key

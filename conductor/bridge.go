@@ -243,7 +243,9 @@ func (c *Conductor) bridgeDelete(ctx context.Context, req wire.RefRequest) (s4t.
 				return nil, err
 			}
 		}
-		ch.removeNetwork(n)
+		if err := ch.removeNetwork(n); err != nil {
+			return nil, err
+		}
 		ch.event(s4t.Event{Kind: "bridge.deleted", Project: b.Project, Object: string(b.ID), Name: b.Name})
 		return ch.begin(kindBridgeDelete, b.Project, string(b.ID), b.Name, received), nil
 	})

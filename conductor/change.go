@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
@@ -36,6 +37,14 @@ type change struct {
 	events []s4t.Event
 	casts  []cast
 	moved  []s4t.OperationID // operations with something new to show
+	logged []logged          // of operations
+}
+
+// logged is what the log says of an operation after the commit.
+type logged struct {
+	msg    string
+	op     store.Operation
+	detail string
 }
 
 // cast is a message to send after the commit.
@@ -117,9 +126,16 @@ func (ch *change) settle() error {
 // committed tells, after the commit, everybody who should know. What is lost
 // here, with the process, is told again by upkeep.
 func (ch *change) committed(ctx context.Context) {
+	for _, l := range ch.logged {
+		ctx := queue.WithOrigin(ctx, queue.Origin{Trace: queue.OriginOf(ctx).Trace, Operation: l.op.ID})
+		ch.c.cfg.Log.InfoContext(ctx, l.msg, "kind", l.op.Kind, "name", l.op.Name, "project", l.op.Project, "detail", l.detail)
+	}
+	if ch.start != nil { // whoever hears of it knows what it is for
+		ctx = queue.WithOrigin(ctx, queue.Origin{Trace: queue.OriginOf(ctx).Trace, Operation: ch.start.op.ID})
+	}
 	for _, m := range ch.casts {
 		if err := ch.c.cfg.Queue.Cast(ctx, m.topic, m.method, m.req); err != nil {
-			ch.c.cfg.Log.Info("a wake-up was not taken; it is told again", "topic", m.topic, "method", m.method, "err", err)
+			ch.c.cfg.Log.InfoContext(ctx, "a wake-up was not taken; it is told again", "topic", m.topic, "method", m.method, "err", err)
 		}
 	}
 	last := int64(0)

@@ -134,6 +134,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodAgentsDrain:  queue.Handle(c.agentsDrain),
 		wire.MethodTunnelAsk:    queue.Handle(c.tunnelDesired),
 		wire.MethodTunnelReport: queue.Handle(c.tunnelReport),
+		wire.MethodTunnelTicket: queue.Handle(c.tunnelTicket),
 		wire.MethodTunnelEvent:  queue.Handle(c.tunnelEvent),
 
 		wire.MethodBoardAuthenticate: queue.Handle(c.boardAuthenticate),

@@ -184,6 +184,7 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 			b.Generation = g
 		}
 		w.Desired, w.Move = ch.c.desiredOf(*b, wanted[id], ch.now), ch.c.around.better(*b)
+		w.Heard = began[id].report != nil
 		w.ReturnWithin, w.Refresh = returnWithin(n), time.Duration(n)*time.Second/refreshRate
 	}
 	return err
@@ -234,6 +235,8 @@ type began struct {
 	first bool // it never had one
 	anew  bool // what it had is gone
 	says  bool // it says something else of itself than before
+
+	report *wire.BoardReport // the first of the session; nil: it comes by itself
 }
 
 // beginSession makes a new session of a board; was is what follows from one that
@@ -253,6 +256,9 @@ func (ch *change) beginSession(b *store.Board, req wire.BoardConnected, was bega
 	b.Status, b.WAMPAgent, b.Incarnation, b.Instance, b.ReportSeq = s4t.BoardOnline, req.Agent, req.Incarnation, req.Instance, 0
 	b.LastSeen = &ch.now
 	ch.heard[string(b.ID)] = true
+	if was.report = req.Report; was.report != nil && len(was.report.Resources) > 0 {
+		was.report = nil
+	}
 	if info := req.Info.Clamp(); !reflect.DeepEqual(info, b.Info) {
 		b.Info, was.says = info, true
 	}
@@ -262,12 +268,13 @@ func (ch *change) beginSession(b *store.Board, req wire.BoardConnected, was bega
 // writeSessions writes the sessions that boards began, whose ids are sorted: as many
 // at once as can be. What is left to do for one is done for few.
 func (ch *change) writeSessions(begun []s4t.BoardID, at map[s4t.BoardID]*store.Board, began map[s4t.BoardID]began) error {
-	boards := make([]store.Board, len(begun))
-	var anew []s4t.BoardID
-	for i, id := range begun {
-		boards[i] = *at[id]
+	var anew, report []s4t.BoardID
+	for _, id := range begun {
 		if began[id].anew {
 			anew = append(anew, id)
+		}
+		if began[id].report != nil {
+			report = append(report, id)
 		}
 	}
 	said, err := ch.SaidByHolders(anew)
@@ -279,11 +286,40 @@ func (ch *change) writeSessions(begun []s4t.BoardID, at map[s4t.BoardID]*store.B
 			return err
 		}
 	}
+	if err := ch.takeFirst(report, at, began); err != nil {
+		return err
+	}
+	boards := make([]store.Board, len(begun))
+	for i, id := range begun {
+		boards[i] = *at[id]
+	}
 	if err := ch.SetPresences(boards); err != nil {
 		return err
 	}
 	for _, id := range begun {
 		if err := ch.arrive(at[id], began[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeFirst takes the reports that some boards begin their sessions with.
+func (ch *change) takeFirst(of []s4t.BoardID, at map[s4t.BoardID]*store.Board, began map[s4t.BoardID]began) error {
+	if len(of) == 0 {
+		return nil
+	}
+	rows, err := ch.RealizationsOfHolders(of)
+	if err != nil {
+		return err
+	}
+	for _, id := range of {
+		r := *began[id].report
+		r.Epoch = at[id].Epoch
+		if min(r.Generation, at[id].Generation) == at[id].AppliedGeneration { // no step of an operation
+			r.Received = time.Time{}
+		}
+		if _, err := ch.takeReport(at[id], rows[id], r); err != nil {
 			return err
 		}
 	}

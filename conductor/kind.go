@@ -36,6 +36,7 @@ var kinds = map[wire.Kind]kind{
 	wire.KindPlugin:  pluginKind,
 	wire.KindGRE:     greKind,
 	wire.KindUplink:  uplinkKind,
+	wire.KindPeer:    peerKind,
 }
 
 // holder is who has a part of an object: a board or a tunnel agent.

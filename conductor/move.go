@@ -1,9 +1,11 @@
 package conductor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -117,54 +119,114 @@ func moveEach[ID ~string](ctx context.Context, c *Conductor, limit int, list fun
 	return nil
 }
 
-// moveNetwork gives a network to another tunnel agent, if it is still at from. The
-// one that it leaves goes on for a while where it is alive.
+// moveNetwork gives what a tunnel agent has of a network to others, if it is still at
+// from: the network itself, with the ports that are at its own, and the ports of
+// another's. The one that they leave goes on for a while where it is alive.
 func (ch *change) moveNetwork(id s4t.NetworkID, from store.Agent, p *placing) error {
-	bare, err := ch.LockNetwork(id)
-	if s4t.KindOf(err) == s4t.NotFound || err == nil && bare.TunnelAgent != from.ID {
-		return nil // another was faster
+	_, err := ch.LockNetwork(id)
+	if s4t.KindOf(err) == s4t.NotFound {
+		return nil
 	}
 	if err != nil {
 		return err
 	}
 	n, err := ch.Network(id)
-	if err != nil || n.Uplink != nil || len(n.AttachGRE) > 0 {
-		return err
-	}
-	ports, err := ch.PortsOfNetwork(id)
 	if err != nil {
 		return err
 	}
-	place, err := ch.placeOf(ports)
+	all, err := ch.PortsOfNetwork(id)
 	if err != nil {
 		return err
 	}
-	to, ok := p.take(place)
-	if !ok || to.ID == from.ID {
-		return nil
+	own := n.TunnelAgent == from.ID && n.Uplink == nil && len(n.AttachGRE) == 0
+	ports := slices.DeleteFunc(all, func(port store.Port) bool {
+		return port.TunnelAgent != from.ID || port.OwnAgent == "" && !own
+	})
+	if !own && len(ports) == 0 {
+		return nil // another was faster, or its other end is that machine
+	}
+	was, err := ch.Peerings(id)
+	if err != nil {
+		return err
+	}
+	home, err := ch.Agent(n.TunnelAgent)
+	if err != nil {
+		return err
+	}
+	if own {
+		place, err := ch.placeOf(ports)
+		if err != nil {
+			return err
+		}
+		to, ok := p.take(place)
+		if !ok || to.ID == from.ID {
+			return nil
+		}
+		home = to
 	}
 	leaving := time.Time{}
 	if from.Online {
 		leaving = ch.Now().Add(moveLinger)
 	} else {
-		ch.unwant(agentOf(from.ID), wire.KindNetwork, string(id))
 		for _, port := range ports {
 			ch.unwant(agentOf(from.ID), wire.KindPort, string(port.ID))
 		}
 	}
-	if err := ch.MoveNetwork(id, from.ID, to.ID, leaving); err != nil {
+	if own {
+		if !from.Online {
+			ch.unwant(agentOf(from.ID), wire.KindNetwork, string(id))
+		}
+		if err := ch.MoveNetwork(id, from.ID, home.ID, leaving); err != nil {
+			return err
+		}
+		n.TunnelAgent = home.ID
+	}
+	if own && len(was) == 0 && !slices.ContainsFunc(ports, func(port store.Port) bool { return port.OwnAgent != "" }) { // it moves as a whole
+		for i := range ports {
+			ports[i].TunnelAgent = home.ID
+		}
+	} else if err := ch.movePorts(home, from, ports, leaving, p); err != nil {
 		return err
 	}
-	n.TunnelAgent = to.ID
 	if err := ch.wantNetwork(n); err != nil {
 		return err
 	}
 	for _, port := range ports {
-		port.TunnelAgent = to.ID
-		ch.wantPortAt(port, to)
+		if err := ch.wantPort(port); err != nil {
+			return err
+		}
 	}
-	ch.event(s4t.Event{Kind: "network.moved", Project: n.Project, Object: string(n.ID), Name: n.Name, Detail: fmt.Sprintf("from %s to %s", from.ID, to.ID)})
+	if own {
+		ch.event(s4t.Event{Kind: "network.moved", Project: n.Project, Object: string(n.ID), Name: n.Name, Detail: fmt.Sprintf("from %s to %s", from.ID, home.ID)})
+	}
 	return nil
+}
+
+// movePorts gives ports of a network that is at several tunnel agents to others: to
+// home, its own, or one of their board's place.
+func (ch *change) movePorts(home, from store.Agent, ports []store.Port, leaving time.Time, p *placing) error {
+	if len(ports) == 0 {
+		return nil
+	}
+	members, err := ch.agentsOf(ports[0].Network)
+	if err != nil {
+		return err
+	}
+	moved := make(map[s4t.PortID]s4t.AgentID, len(ports))
+	for i := range ports {
+		port := &ports[i]
+		b, err := ch.Board(port.BoardID)
+		if err != nil {
+			return err
+		}
+		port.OwnAgent = p.beside(home, b.Labels[placeLabel], members)
+		port.TunnelAgent = cmp.Or(port.OwnAgent, home.ID)
+		if !leaving.IsZero() {
+			port.Leaving = from.ID
+		}
+		moved[port.ID] = port.OwnAgent
+	}
+	return ch.MovePorts(moved, from.ID, leaving)
 }
 
 // placeOf is the place of the first board of ports that says one.
@@ -297,7 +359,8 @@ func (c *Conductor) emptyNow(ctx context.Context, a store.Agent) error {
 	})
 }
 
-// takeLeft takes from an agent what it has of networks that are another's.
+// takeLeft takes from an agent what it has of networks that are others', and of ports
+// that have moved.
 func (c *Conductor) takeLeft(ctx context.Context, a store.Agent) error {
 	return c.change(ctx, func(ch *change) error {
 		now := ch.Now()
@@ -305,23 +368,15 @@ func (c *Conductor) takeLeft(ctx context.Context, a store.Agent) error {
 		if err != nil {
 			return err
 		}
+		moved, err := ch.PortsLeaving(a.ID)
+		if err != nil {
+			return err
+		}
 		rows, err := ch.RealizationsOfHolder(string(a.ID))
 		if err != nil {
 			return err
 		}
-		at := map[s4t.NetworkID]bool{} // whether it carries it
-		carries := func(id s4t.NetworkID) (bool, error) {
-			carried, known := at[id]
-			if known {
-				return carried, nil
-			}
-			n, err := ch.Network(id)
-			if err != nil && s4t.KindOf(err) != s4t.NotFound {
-				return false, err
-			}
-			at[id] = err == nil && (n.TunnelAgent == a.ID || leaving[id].After(now))
-			return at[id], nil
-		}
+		at := map[s4t.NetworkID]carried{}
 		for _, r := range rows {
 			id := s4t.NetworkID(r.Object)
 			switch r.Kind {
@@ -335,12 +390,83 @@ func (c *Conductor) takeLeft(ctx context.Context, a store.Agent) error {
 			default:
 				continue
 			}
-			if stays, err := carries(id); err != nil {
-				return err
-			} else if !stays {
+			has, known := at[id]
+			if !known {
+				if has, err = ch.carriedOf(a.ID, id, leaving[id].After(now), now, moved); err != nil {
+					return err
+				}
+				at[id] = has
+			}
+			if !has.all && (r.Kind == wire.KindNetwork && len(has.ports) == 0 || r.Kind == wire.KindPort && !has.ports[s4t.PortID(r.Object)]) {
 				ch.unwant(agentOf(a.ID), r.Kind, r.Object)
 			}
 		}
-		return ch.NetworksLeft(a.ID, now)
+		if err := ch.NetworksLeft(a.ID, now); err != nil {
+			return err
+		}
+		return ch.settled(moved, now)
 	})
+}
+
+// carried is what an agent goes on to have of a network.
+type carried struct {
+	all   bool
+	ports map[s4t.PortID]bool
+}
+
+// carriedOf says what that is of agent. lingers says that it was the agent's own a
+// moment ago; moved are ports that were.
+func (ch *change) carriedOf(agent s4t.AgentID, id s4t.NetworkID, lingers bool, now time.Time, moved []store.PortLeaving) (carried, error) {
+	has := carried{ports: map[s4t.PortID]bool{}}
+	n, err := ch.Network(id)
+	if s4t.KindOf(err) == s4t.NotFound {
+		return has, nil
+	}
+	if err != nil {
+		return has, err
+	}
+	if has.all = n.TunnelAgent == agent || lingers; has.all {
+		return has, nil
+	}
+	ports, err := ch.PortsOfNetwork(id)
+	for _, p := range ports {
+		if p.TunnelAgent == agent {
+			has.ports[p.ID] = true
+		}
+	}
+	for _, p := range moved {
+		if p.Network == id && p.Until.After(now) {
+			has.ports[p.Port] = true
+		}
+	}
+	return has, err
+}
+
+// settled tells the tunnel agents of ports that have moved, and of their networks,
+// that the one before is not there any more.
+func (ch *change) settled(moved []store.PortLeaving, now time.Time) error {
+	networks := map[s4t.NetworkID]bool{}
+	for _, m := range moved {
+		if m.Until.After(now) {
+			continue
+		}
+		p, err := ch.Port(m.Port)
+		if err != nil {
+			return err
+		}
+		if err := ch.wantPort(p); err != nil {
+			return err
+		}
+		networks[m.Network] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(networks)) {
+		n, err := ch.Network(id)
+		if err != nil {
+			return err
+		}
+		if err := ch.wantNetwork(n); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -3,27 +3,52 @@ package conductor
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
 
-// wantNetwork wants of its tunnel agent the switch of a network, and what is on
-// it besides ports; of one that carries nobody yet, nothing.
+// wantNetwork wants of its tunnel agents the switch of a network, and of its own what
+// is on it besides ports; where it carries nobody yet, nothing.
 func (ch *change) wantNetwork(n s4t.Network) error {
 	p, err := ch.Project(string(n.Project))
 	if err != nil {
 		return err
 	}
 	agent := agentOf(n.TunnelAgent)
-	if carried, err := ch.carried(n); err != nil || !carried {
-		ch.unwant(agent, wire.KindNetwork, string(n.ID))
+	stay, leave, attachedOnes, err := ch.membersOf(n)
+	if err != nil {
 		return err
 	}
-	ch.want(agent, wire.KindNetwork, string(n.ID), wire.TunnelNetwork{
-		Layer: n.Layer, Encapsulation: n.Encapsulation, MTU: n.MTU, Key: n.Key, Project: n.Project, Weight: p.Weight,
-	})
+	was, err := ch.Peerings(n.ID)
+	if err != nil {
+		return err
+	}
+	outward := n.Uplink != nil || len(n.AttachGRE) > 0 // an admin has joined machines of the data centre to it
+	if !attachedOnes && !outward {
+		ch.unwant(agent, wire.KindNetwork, string(n.ID))
+		if len(was) > 0 {
+			err = ch.wantPeers(n, wire.TunnelNetwork{}, nil, was)
+		}
+		return err
+	}
+	spec := wire.TunnelNetwork{Layer: n.Layer, Encapsulation: n.Encapsulation, MTU: n.MTU, Key: n.Key, Project: n.Project, Weight: p.Weight}
+	switch {
+	case len(stay) == 1 && (len(leave) == 0 || len(was) == 0): // one that moves as a whole has no peerings
+		ch.want(agent, wire.KindNetwork, string(n.ID), spec)
+		if len(was) > 0 {
+			err = ch.wantPeers(n, spec, stay, was)
+		}
+	default:
+		spec.Outward = outward
+		maps.Copy(stay, leave)
+		err = ch.wantPeers(n, spec, stay, was)
+	}
+	if err != nil {
+		return err
+	}
 	for _, e := range n.AttachGRE {
 		ch.want(agent, wire.KindGRE, string(e.ID), wire.GREAttachment{Network: n.ID, Remote: e.Remote, Local: e.Local, Key: e.Key, Guards: e.Guards})
 	}
@@ -34,8 +59,13 @@ func (ch *change) wantNetwork(n s4t.Network) error {
 }
 
 // removeNetwork takes a network back, with all that is on it but its ports.
-func (ch *change) removeNetwork(n s4t.Network) {
+func (ch *change) removeNetwork(n s4t.Network) error {
 	agent := agentOf(n.TunnelAgent)
+	was, err := ch.Peerings(n.ID)
+	if err != nil {
+		return err
+	}
+	ch.dropPeers(n.ID, was, nil)
 	ch.unwant(agent, wire.KindNetwork, string(n.ID))
 	for _, e := range n.AttachGRE {
 		ch.unwant(agent, wire.KindGRE, string(e.ID))
@@ -44,6 +74,7 @@ func (ch *change) removeNetwork(n s4t.Network) {
 		ch.unwant(agent, wire.KindUplink, string(n.ID))
 	}
 	ch.later(func() error { return ch.DeleteNetwork(n.ID) })
+	return nil
 }
 
 // networkList returns the networks that the caller sees.
@@ -60,7 +91,11 @@ func (c *Conductor) networkGet(ctx context.Context, req wire.RefRequest) (s4t.Ne
 		return s4t.Network{}, err
 	}
 	n, err := view(ctx, c, func(tx *store.Tx) (s4t.Network, error) {
-		return findNetwork(tx, req.Caller, op, req.Ref)
+		n, err := findNetwork(tx, req.Caller, op, req.Ref)
+		if err == nil {
+			n.TunnelAgents, n.Problems, err = problemsOf(tx, n.ID)
+		}
+		return n, err
 	})
 	if err == nil && n.Uplink != nil {
 		n.Uplink.Counters = c.countersOf(ctx, n.TunnelAgent, s4t.PortID(n.ID))

@@ -71,7 +71,8 @@ func (ch *change) wantPort(p store.Port) error {
 	return err
 }
 
-// wantPortAt does it where the tunnel agent of its network is known.
+// wantPortAt does it where its tunnel agent is known. The one that it leaves has it,
+// too.
 func (ch *change) wantPortAt(p store.Port, agent store.Agent) {
 	ch.want(boardOf(p.BoardID), wire.KindPort, string(p.ID), wire.DesiredPort{
 		Network: p.Network, Layer: p.Layer, Encapsulation: p.Encap, Interface: p.Interface, MAC: p.MAC,
@@ -81,9 +82,14 @@ func (ch *change) wantPortAt(p store.Port, agent store.Agent) {
 		ch.unwant(agentOf(agent.ID), wire.KindPort, string(p.ID))
 		return
 	}
-	ch.want(agentOf(agent.ID), wire.KindPort, string(p.ID), wire.TunnelPort{
-		Network: p.Network, Board: p.BoardID, Project: p.Project, MAC: p.MAC, Addresses: p.Addresses, Guards: p.Guards, GRE: outer(p),
-	}).whileOnline = p.BoardID
+	at := wire.TunnelPort{
+		Network: p.Network, Board: p.BoardID, Project: p.Project, MAC: p.MAC, Addresses: p.Addresses, Guards: p.Guards, GRE: outer(p), Twin: p.Leaving,
+	}
+	ch.want(agentOf(agent.ID), wire.KindPort, string(p.ID), at).whileOnline = p.BoardID
+	if p.Leaving != "" {
+		at.Twin, at.Leaving = "", true
+		ch.want(agentOf(p.Leaving), wire.KindPort, string(p.ID), at).whileOnline = p.BoardID
+	}
 }
 
 // agentOuter is the outer address of every tunnel agent for GRE: an address of
@@ -146,9 +152,19 @@ func (c *Conductor) countersOf(ctx context.Context, agent s4t.AgentID, port s4t.
 func (ch *change) removePort(p store.Port) error {
 	ch.unwant(boardOf(p.BoardID), wire.KindPort, string(p.ID))
 	ch.unwant(agentOf(p.TunnelAgent), wire.KindPort, string(p.ID))
+	if p.Leaving != "" {
+		ch.unwant(agentOf(p.Leaving), wire.KindPort, string(p.ID))
+	}
 	ch.networks[p.Network] = true
 	if p.Status == s4t.PortUp {
 		ch.event(s4t.Event{Kind: "port.down", Project: p.Project, Object: string(p.ID), Name: p.Interface, Board: p.Board, Detail: "removed"})
 	}
-	return ch.DeletePort(p.ID)
+	if err := ch.DeletePort(p.ID); err != nil || p.OwnAgent == "" {
+		return err
+	}
+	n, err := ch.Network(p.Network)
+	if err != nil {
+		return err
+	}
+	return ch.wantNetwork(n) // it may have been the last there
 }

@@ -210,6 +210,10 @@ func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards [
 	if err != nil {
 		return nil, err
 	}
+	at, err := ch.agentsFor(n, agent, boards)
+	if err != nil {
+		return nil, err
+	}
 	guards.AllowAnySource = guards.AllowAnySource || guards.BridgeTo != "" // what is behind that interface speaks for itself
 	var keys []wire.ResourceKey
 	for i, b := range boards {
@@ -224,8 +228,11 @@ func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards [
 			Port: s4t.Port{
 				ID: s4t.PortID(s4t.NewID()), Network: n.ID, Project: n.Project, Board: b.Name, BoardID: b.ID, Addresses: []string{}, Guards: guards, Status: s4t.PortPending,
 			},
-			BoardStatus: b.Status, TunnelAgent: n.TunnelAgent, Layer: n.Layer, Encap: n.Encapsulation,
+			BoardStatus: b.Status, TunnelAgent: at[i].ID, Layer: n.Layer, Encap: n.Encapsulation,
 			CreatedAt: ch.now.Add(time.Duration(i) * time.Microsecond), // lists keep the order of the request
+		}
+		if p.TunnelAgent != n.TunnelAgent {
+			p.OwnAgent = p.TunnelAgent
 		}
 		p.MTU = n.MTU
 		p.Interface = vnet.InterfaceName(p.ID)
@@ -253,7 +260,7 @@ func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards [
 			}
 			return nil, err
 		}
-		ch.wantPortAt(p, agent)
+		ch.wantPortAt(p, at[i])
 		keys = append(keys, wire.ResourceKey{Kind: wire.KindPort, ID: string(p.ID)})
 	}
 	ch.networks[n.ID] = true

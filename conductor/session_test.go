@@ -221,6 +221,29 @@ func TestAReportOfAnOldSessionIsNotTaken(t *testing.T) {
 	}
 }
 
+// TestASessionBeginsWithAReport: of a board that has nothing. What has something
+// reports as ever.
+func TestASessionBeginsWithAReport(t *testing.T) {
+	l := newLab(t)
+	f := l.online("one")
+	connect := func(r wire.BoardReport) wire.BoardWelcome {
+		return call[wire.BoardWelcome](l, wire.MethodBoardConnected, wire.BoardConnected{Board: f.id, Agent: wampID, Incarnation: "w1", Instance: "i1", Report: &r})
+	}
+	w := connect(wire.BoardReport{Seq: 1, Generation: 1 << 40, Problems: []string{"no disk"}})
+	b := l.boardNow("one")
+	if !w.Heard || b.AppliedGeneration != b.Generation || len(b.Problems) != 1 {
+		t.Errorf("heard %t: it has applied %d of %d, problems %q", w.Heard, b.AppliedGeneration, b.Generation, b.Problems)
+	}
+	call[wire.Empty](l, wire.MethodBoardReport, wire.BoardReport{Board: f.id, Epoch: w.Epoch, Seq: 2, Generation: b.Generation})
+	if b := l.boardNow("one"); len(b.Problems) != 0 {
+		t.Errorf("problems %q after a later report", b.Problems)
+	}
+	w = connect(wire.BoardReport{Seq: 1, Resources: []wire.ResourceState{{Kind: "port", ID: "x"}}, Problems: []string{"no disk"}})
+	if b := l.boardNow("one"); w.Heard || len(b.Problems) != 0 {
+		t.Errorf("one with resources: heard %t, problems %q", w.Heard, b.Problems)
+	}
+}
+
 func TestWhatSaysTheSameIsNotWritten(t *testing.T) {
 	l := newLab(t)
 	f := l.online("one")

@@ -31,7 +31,15 @@ type machine struct {
 	addr string
 }
 
-// cluster is the cloud of `make demo-cluster`.
+// placed is a process of a cluster: where it is, and how it is started.
+type placed struct {
+	role, name string
+	at         machine
+	port       int
+	args       []string
+}
+
+// cluster is a cloud of processes on machines, which are namespaces here.
 type cluster struct {
 	*cloudlab.Cloud
 	t            *testing.T
@@ -39,6 +47,7 @@ type cluster struct {
 	database     string
 	openDatabase func() // until then nobody reaches it; nil: it is another server, which all reach
 	machines     []machine
+	roster       []placed
 	processes    map[string]*netlab.Process
 	rows         []string // of the table at the end
 }
@@ -50,8 +59,27 @@ func TestDemoCluster(t *testing.T) {
 	if os.Getenv("S4T_DEMO_CLUSTER") == "" {
 		t.Skip("a drill of some minutes: make demo-cluster")
 	}
-	c := newCluster(t)
+	c := newCluster(t, 3, 3)
+	db, err := url.Parse(pgtest.URL(t))
+	must(t, err)
+	if dir := db.Query().Get("host"); dir != "" { // of the socket
+		c.openDatabase = func() { carryTo(t, c.Lab.Cloud, netlab.CloudAddr+":5432", filepath.Join(dir, ".s.PGSQL.5432")) }
+		db.Host, db.RawQuery = netlab.CloudAddr+":5432", "sslmode=disable"
+	}
+	c.database = db.String()
+	c.broker(rabbittest.Own(t), c.machines[0])
+	m := c.machines
+	c.roster = []placed{
+		{"api,conductor", "c1", m[0], 8812, c.conductor("c1")},
+		{"api,conductor", "c2", m[1], 8812, c.conductor("c2")},
+		{"wamp-agent", "w1", m[1], 8813, nil},
+		{"wamp-agent", "w2", m[2], 8813, nil},
+		{"tunnel-agent", "t1", m[0], 8814, nil},
+		{"tunnel-agent", "t2", m[2], 8814, nil},
+	}
+	fmt.Println("\nThe stage: three machines, RabbitMQ and PostgreSQL at the first")
 	c.stage()
+	c.enrol()
 	to, b := c.bridging()
 	c.killings(to, b)
 	fmt.Println("\nWhat took how long")
@@ -60,38 +88,44 @@ func TestDemoCluster(t *testing.T) {
 	}
 }
 
-func newCluster(t *testing.T) *cluster {
-	lab := newLab(t, 3)
+// newCluster makes the machines, and hosts for boards.
+func newCluster(t *testing.T, machines, boards int) *cluster {
+	t.Helper()
+	lab := newLab(t, boards)
 	c := &cluster{t: t, machines: []machine{{lab.Cloud, netlab.CloudAddr}}, processes: map[string]*netlab.Process{}}
-	for _, name := range []string{"machine2", "machine3"} {
-		h, addr, err := lab.AddMachine(name)
+	for i := range machines - 1 {
+		h, addr, err := lab.AddMachine("machine" + strconv.Itoa(i+2))
 		must(t, err)
 		c.machines = append(c.machines, machine{h, addr})
 	}
-	node := rabbittest.Own(t)
-	carryTo(t, lab.Cloud, netlab.CloudAddr+":5672", node.Addr())
-	q, err := url.Parse(node.URL(t))
-	must(t, err)
-	q.Host = netlab.CloudAddr + ":5672"
-	db, err := url.Parse(pgtest.URL(t))
-	must(t, err)
-	if dir := db.Query().Get("host"); dir != "" { // of the socket
-		c.openDatabase = func() { carryTo(t, lab.Cloud, netlab.CloudAddr+":5432", filepath.Join(dir, ".s.PGSQL.5432")) }
-		db.Host, db.RawQuery = netlab.CloudAddr+":5432", "sslmode=disable"
-	}
-	c.queue, c.database = q.String(), db.String()
 	c.Cloud = &cloudlab.Cloud{Lab: lab, Bin: bin, Data: filepath.Join(lab.Dir, "c1"), Listen: netlab.CloudAddr + ":8812"}
 	showLogs(t, c.Cloud)
 	return c
 }
 
-// start starts `iotronic serve` at a machine, and names its agent.
-func (c *cluster) start(at machine, port int, role, name string, args ...string) {
+// broker has the processes find a RabbitMQ at a machine.
+func (c *cluster) broker(node *rabbittest.Node, at machine) {
 	c.t.Helper()
-	p, err := at.Start(name, nil, append([]string{filepath.Join(bin, "iotronic"), "serve", "--role", role, "--name", name, "--queue", c.queue,
-		"--listen", fmt.Sprintf("%s:%d", at.addr, port)}, args...)...)
+	addr := at.addr + ":5672"
+	carryTo(c.t, at.Host, addr, node.Addr())
+	q, err := url.Parse(node.URL(c.t))
 	must(c.t, err)
-	c.processes[name] = p
+	q.Host = addr
+	c.queue = q.String()
+}
+
+// conductor is what the start of one says besides.
+func (c *cluster) conductor(name string) []string {
+	return []string{"--database", c.database, "--data", filepath.Join(c.Lab.Dir, name)}
+}
+
+// start starts `iotronic serve` at a machine.
+func (c *cluster) start(p placed) {
+	c.t.Helper()
+	running, err := p.at.Start(p.name, nil, append([]string{filepath.Join(c.Bin, "iotronic"), "serve", "--role", p.role, "--name", p.name, "--queue", c.queue,
+		"--listen", fmt.Sprintf("%s:%d", p.at.addr, p.port)}, p.args...)...)
+	must(c.t, err)
+	c.processes[p.name] = running
 }
 
 // took prints what was done, and keeps it for the table.
@@ -114,18 +148,12 @@ func (c *cluster) row(took, bound time.Duration, what string) {
 	}
 }
 
-// stage starts the cloud and enrols the boards.
+// stage starts the cloud.
 func (c *cluster) stage() {
-	fmt.Println("\nThe stage: three machines, RabbitMQ and PostgreSQL at the first")
 	began := time.Now()
-	conductor := []string{"--database", c.database, "--data"}
-	m := c.machines
-	c.start(m[0], 8812, "api,conductor", "c1", append(conductor, filepath.Join(c.Lab.Dir, "c1"))...)
-	c.start(m[1], 8812, "api,conductor", "c2", append(conductor, filepath.Join(c.Lab.Dir, "c2"))...)
-	c.start(m[1], 8813, "wamp-agent", "w1")
-	c.start(m[2], 8813, "wamp-agent", "w2")
-	c.start(m[0], 8814, "tunnel-agent", "t1")
-	c.start(m[2], 8814, "tunnel-agent", "t2")
+	for _, p := range c.roster {
+		c.start(p)
+	}
 	if c.openDatabase != nil {
 		for _, name := range []string{"c1", "c2"} {
 			c.within(name+" waits for its database", func() error {
@@ -144,6 +172,10 @@ func (c *cluster) stage() {
 		must(c.t, err)
 	}
 	c.took(began, 0, "PostgreSQL is there, and two of each role are ready")
+}
+
+// enrol joins the boards.
+func (c *cluster) enrol() {
 	for i := range c.Lab.Boards() {
 		began := time.Now()
 		b, err := c.AddBoard(c.t.Context(), fmt.Sprintf("board%d", i+1))

@@ -92,13 +92,22 @@ func newLab(t *testing.T, boards int) *netlab.Lab {
 	return lab
 }
 
-// showLogs prints the end of every program's log when the test has failed.
+// showLogs prints the end of every program's log when the test has failed. The
+// directory S4T_LOGS gets all of them, as they are, also of a test that has not.
 func showLogs(t *testing.T, c *cloudlab.Cloud) {
 	t.Cleanup(func() {
+		logs, _ := filepath.Glob(filepath.Join(c.Lab.Dir, "*.log"))
+		if dir := os.Getenv("S4T_LOGS"); dir != "" {
+			must(t, os.MkdirAll(dir, 0o755))
+			for _, f := range logs {
+				b, err := os.ReadFile(f)
+				must(t, err)
+				must(t, os.WriteFile(filepath.Join(dir, t.Name()+"-"+filepath.Base(f)), b, 0o644))
+			}
+		}
 		if !t.Failed() {
 			return
 		}
-		logs, _ := filepath.Glob(filepath.Join(c.Lab.Dir, "*.log"))
 		for _, f := range logs {
 			if b, err := os.ReadFile(f); err == nil {
 				lines := strings.Split(strings.TrimSpace(string(b)), "\n")
@@ -175,7 +184,7 @@ func startPinger(t *testing.T, from *netlab.Host, to string) pinger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.WaitLine("64 bytes", 0, 5*time.Second); err != nil {
+	if _, err := p.WaitLine("64 bytes", 0, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	return pinger{p}

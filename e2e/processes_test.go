@@ -57,6 +57,24 @@ func carryTo(t *testing.T, h *netlab.Host, addr, to string) {
 	t.Cleanup(func() { l.Close(); cancel(); carrying.Wait() })
 }
 
+// heard fails unless so many agents are there, and online.
+func heard(t *testing.T, c *cloudlab.Cloud, want int) error {
+	t.Helper()
+	var agents []s4t.Agent
+	if err := c.JSON(t.Context(), &agents, "agent", "list"); err != nil {
+		return err
+	}
+	for _, a := range agents {
+		if a.Status != s4t.AgentOnline {
+			return fmt.Errorf("%s is %s", a.ID, a.Status)
+		}
+	}
+	if len(agents) != want {
+		return fmt.Errorf("there are %d agents, want %d", len(agents), want)
+	}
+	return nil
+}
+
 // TestProcessesOverRabbitMQ runs a cloud of six processes over RabbitMQ and
 // PostgreSQL: two of conductors, WAMP agents and tunnel agents each. Boards join, are
 // bridged and reached by SSH; the broker is killed under a ping, comes back, and all goes on.
@@ -159,17 +177,11 @@ func TestProcessesOverRabbitMQ(t *testing.T) {
 		return err
 	})
 	t.Logf("requests are answered %v after the broker listens again", time.Since(began).Round(time.Millisecond))
+	// A broker that was away for long has made all agents silent: what is asked for
+	// before they are heard again is refused, and says so.
+	within(t, brokerPatience, "all agents are heard", func() error { return heard(t, c, 4) })
 	for _, b := range c.Boards {
-		within(t, brokerPatience, b.Name+" is online", func() error {
-			var board s4t.Board
-			if err := c.JSON(t.Context(), &board, "board", "show", b.Name); err != nil {
-				return err
-			}
-			if board.Status != s4t.BoardOnline {
-				return fmt.Errorf("it is %s", board.Status)
-			}
-			return nil
-		})
+		within(t, brokerPatience, b.Name+" is online", func() error { return status(t, c, b.Name, s4t.BoardOnline) })
 	}
 	sent, lost := pinging.stop(t)
 	t.Logf("%d pings, %d lost while the broker was away", sent, lost)

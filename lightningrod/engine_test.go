@@ -31,6 +31,7 @@ type fakeCloud struct {
 	calls   []string
 	reports []wire.BoardReport
 	info    s4t.BoardInfo // of connected
+	older   bool          // it does not know of reports that a session begins with
 
 	wake chan int64
 	move chan string
@@ -58,7 +59,11 @@ func (c *fakeCloud) Call(_ context.Context, procedure string, arg, reply any) er
 			return c.refuse
 		}
 		c.info = arg.(wire.BoardConnected).Info
-		answer = wire.BoardWelcome{Epoch: c.epoch, Desired: c.desired, Refresh: c.refresh}
+		first := arg.(wire.BoardConnected).Report
+		if first != nil && !c.older {
+			c.reports = append(c.reports, *first)
+		}
+		answer = wire.BoardWelcome{Epoch: c.epoch, Desired: c.desired, Refresh: c.refresh, Heard: first != nil && !c.older}
 	case wamp.Desired:
 		answer = c.desired
 	case wamp.Report:
@@ -181,6 +186,59 @@ func TestSessionAppliesReportsAndSaysReady(t *testing.T) {
 			t.Errorf("on disk: %+v, %v", d, found)
 		}
 	})
+}
+
+// TestABoardThatComesBackReportsAsItConnects: it has what it should have, and one call
+// says so. An older cloud gets a call of its own for it.
+func TestABoardThatComesBackReportsAsItConnects(t *testing.T) {
+	for _, older := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			idle := testDesired(4)
+			idle.Resources = nil
+			c := newFakeCloud(idle)
+			c.older = older
+			again := newFakeCloud(idle)
+			again.older, again.epoch = older, 2
+			sessions := make(chan *fakeCloud, 2)
+			sessions <- c
+			sessions <- again
+			e, ready := engineFor(t, noDialer{}, func(context.Context, []string) (cloud, error) { return <-sessions, nil })
+			stop := run(t, e)
+			synctest.Wait()
+			c.end(nil)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			want := []string{wamp.Connected}
+			if older {
+				want = append(want, wamp.Report)
+			}
+			again.mu.Lock()
+			var got []string
+			for _, call := range again.calls {
+				if call != wamp.Desired {
+					got = append(got, call)
+				}
+			}
+			again.mu.Unlock()
+			if !slices.Equal(got, want) {
+				t.Errorf("older cloud %t: calls %v, want %v", older, got, want)
+			}
+			if r := again.reported(); len(r) != 1 || r[0].Generation != 4 || len(r[0].Problems) > 0 || r[0].Seq != 1 {
+				t.Errorf("older cloud %t: reports %+v", older, r)
+			}
+			if want := []int64{4, 4}; !slices.Equal(ready(), want) {
+				t.Errorf("ready lines %v, want %v", ready(), want)
+			}
+			next := testDesired(5)
+			next.Resources = nil
+			again.tell(next)
+			synctest.Wait()
+			if r := again.reported(); len(r) != 2 || r[1].Generation != 5 || r[1].Seq != 2 || r[1].Epoch != 2 {
+				t.Errorf("older cloud %t: after a wake-up reports %+v", older, r)
+			}
+			stop()
+		})
+	}
 }
 
 func TestLostWakeUpCostsADelayOnly(t *testing.T) {

@@ -26,6 +26,26 @@ func (e *Engine) report(epoch int64) (r wire.BoardReport, settled bool) {
 	}, settled
 }
 
+// first is the report that a session can begin with: of a board that knows that it is
+// to have nothing, and has nothing; nil: there is none. That it had no session is no
+// problem any more.
+func (e *Engine) first() *wire.BoardReport {
+	r, settled := e.report(0)
+	e.mu.Lock()
+	trouble, wanted := s4t.Line(e.trouble, wire.MaxProblem), len(e.desired.Resources)
+	e.mu.Unlock()
+	if !settled || r.Generation == 0 || wanted+len(r.Resources) > 0 || r.Recovered != "" || e.guests != nil { // guests tell of themselves before
+		return nil
+	}
+	if trouble != "" && len(r.Problems) > 0 && r.Problems[0] == trouble {
+		r.Problems = r.Problems[1:]
+	}
+	if len(r.Problems) == 0 {
+		r.Problems = nil // as a report without any has it
+	}
+	return &r
+}
+
 // steps are when the board was told of the desired state that it has applied,
 // and when it was given it (steps 5 and 6 of Fig. 3), by the cloud's clock.
 func (e *Engine) steps() (told, received time.Time) {

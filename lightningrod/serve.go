@@ -106,14 +106,21 @@ func (e *Engine) oneSession(ctx context.Context) (lived time.Duration, cut bool,
 type begun struct {
 	cloud   cloud
 	welcome wire.BoardWelcome
-	info    s4t.BoardInfo // what the cloud was told of the board
+	info    s4t.BoardInfo     // what the cloud was told of the board
+	report  *wire.BoardReport // and of what it has; nil: nothing
 }
 
 // begin has the cloud take a session in. moved: another one goes on until then.
 func (e *Engine) begin(ctx context.Context, c cloud, moved bool) (*begun, error) {
 	b := &begun{cloud: c, info: e.info(boardInfo(e.cfg.Version, e.caps))}
 	req := e.connecting(b.info)
-	req.Moved = moved
+	req.Moved, b.report = moved, e.first()
+	if b.report != nil {
+		numbered := *b.report
+		numbered.Seq = 1
+		numbered.Told, numbered.Received = e.steps()
+		req.Report = &numbered
+	}
 	if err := c.Call(ctx, wamp.Connected, req, &b.welcome); err != nil {
 		return nil, firstOf(c, err)
 	}
@@ -144,6 +151,10 @@ func (e *Engine) serve(ctx context.Context, b *begun) (next *begun, err error) {
 	}
 	c := b.cloud
 	s := serving{engine: e, cloud: c, epoch: b.welcome.Epoch, info: b.info}
+	if b.report != nil && b.welcome.Heard {
+		b.report.Epoch = s.epoch
+		s.seq, s.told = 1, b.report
+	}
 	var try move
 	defer try.stop()
 	try.to(ctx, e, b.welcome.Move)

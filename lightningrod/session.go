@@ -122,7 +122,8 @@ func (c *connector) connectTo(ctx context.Context, url string) (*session, error)
 		return nil, err
 	}
 	id := c.cfg.Identity
-	cfg := wamp.JoinConfig{Board: id.Board, Key: id.PrivateKey()}
+	s := &session{board: id.Board, url: url, conn: conn, wake: make(chan int64, 1), move: make(chan string, 1), done: make(chan struct{})}
+	cfg := wamp.JoinConfig{Board: id.Board, Key: id.PrivateKey(), Procedures: s.procedures(c.cfg), Topics: map[string]func(string){wamp.Wake: s.woken, wamp.Move: s.moves}}
 	if c.dialer.Direct(url) && sockopt.Watch(conn.NetConn()) == nil {
 		cfg.Path = conn.NetConn().LocalAddr().String()
 	}
@@ -130,11 +131,11 @@ func (c *connector) connectTo(ctx context.Context, url string) (*session, error)
 	if err != nil {
 		return nil, err
 	}
-	ping, silence := s4t.PresenceInterval, s4t.PresenceTimeout
+	ping := s4t.PresenceInterval
+	s.ws, s.silence = ws, s4t.PresenceTimeout
 	if welcome.Ping > 0 {
-		ping, silence = welcome.Ping, 2*welcome.Ping+s4t.PresenceTimeout
+		ping, s.silence = welcome.Ping, 2*welcome.Ping+s4t.PresenceTimeout
 	}
-	s := &session{silence: silence, board: id.Board, url: url, ws: ws, conn: conn, wake: make(chan int64, 1), move: make(chan string, 1), done: make(chan struct{})}
 	alive, dead := context.WithCancel(context.Background())
 	s.running.Go(func() {
 		s.err = ws.Run(context.Background()) // ends by Close
@@ -143,10 +144,12 @@ func (c *connector) connectTo(ctx context.Context, url string) (*session, error)
 	})
 	// The cloud pings too, or its kernel does; ours go outward, and so make a NAT
 	// that has forgotten the connection learn it again.
-	s.running.Go(func() { conn.Keepalive(alive, ping, silence) })
-	if err := s.offer(ctx, c.cfg); err != nil {
-		s.Close()
-		return nil, err
+	s.running.Go(func() { conn.Keepalive(alive, ping, s.silence) })
+	if !welcome.Offered {
+		if err := s.offer(ctx, cfg); err != nil {
+			s.Close()
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -165,9 +168,8 @@ type session struct {
 	err     error // valid when done is closed
 }
 
-// offer subscribes and registers what the cloud may use of the board, in one round
-// trip.
-func (s *session) offer(ctx context.Context, cfg connectorConfig) error {
+// procedures are what the cloud may call of the board.
+func (s *session) procedures(cfg connectorConfig) map[string]wamp.Handler {
 	procedures := map[string]wamp.Handler{
 		wamp.Ping: func(context.Context, string) (string, error) { return "{}", nil },
 	}
@@ -185,10 +187,17 @@ func (s *session) offer(ctx context.Context, cfg connectorConfig) error {
 			return string(wire.Encode(cfg.Doctor(ctx))), nil
 		}
 	}
-	errs := make(chan error, 2+len(procedures))
-	go func() { errs <- s.Follow(ctx, wamp.Wake, s.woken) }()
-	go func() { errs <- s.Follow(ctx, wamp.Move, s.moves) }()
-	for name, h := range procedures {
+	return procedures
+}
+
+// offer subscribes and registers what the cloud may use of the board, in one round
+// trip: the cloud is an older one, that has not done so with its welcome.
+func (s *session) offer(ctx context.Context, cfg wamp.JoinConfig) error {
+	errs := make(chan error, len(cfg.Topics)+len(cfg.Procedures))
+	for name, h := range cfg.Topics {
+		go func() { errs <- s.Follow(ctx, name, h) }()
+	}
+	for name, h := range cfg.Procedures {
 		go func() { errs <- s.Serve(ctx, name, h) }()
 	}
 	var failed error

@@ -58,6 +58,7 @@ type server struct {
 type letter struct {
 	method string
 	body   []byte
+	origin Origin
 	ctx    context.Context // the caller's; nil for a cast
 	answer chan answer     // room for one; nil for a cast
 }
@@ -85,7 +86,7 @@ func (m *Mem) Call(ctx context.Context, topic, method string, req, reply any) er
 	if err != nil {
 		return err
 	}
-	msg := &letter{method: method, body: body, ctx: ctx, answer: make(chan answer, 1)}
+	msg := &letter{method: method, body: body, origin: OriginOf(ctx), ctx: ctx, answer: make(chan answer, 1)}
 	s.load.Add(1)
 	select {
 	case s.inbox <- msg:
@@ -117,6 +118,8 @@ func (m *Mem) Call(ctx context.Context, topic, method string, req, reply any) er
 	switch {
 	case m.unanswered():
 		return message.Lost(topic, method)
+	case a.err != nil && a.err.Kind == s4t.Timeout && ctx.Err() != nil: // the handler ended with its caller's context
+		return message.GaveUp(ctx, topic, method)
 	case a.err != nil:
 		return a.err.Err()
 	}
@@ -124,7 +127,7 @@ func (m *Mem) Call(ctx context.Context, topic, method string, req, reply any) er
 }
 
 // Cast tells one server of the topic, and does not wait for it.
-func (m *Mem) Cast(_ context.Context, topic, method string, req any) error {
+func (m *Mem) Cast(ctx context.Context, topic, method string, req any) error {
 	body, err := message.Encode(topic, method, req)
 	if err != nil {
 		return err
@@ -133,7 +136,7 @@ func (m *Mem) Cast(_ context.Context, topic, method string, req any) error {
 	if err != nil {
 		return err
 	}
-	msg := &letter{method: method, body: body}
+	msg := &letter{method: method, body: body, origin: OriginOf(ctx)}
 	if m.delay(s, msg) {
 		return nil
 	}
@@ -145,7 +148,7 @@ func (m *Mem) Cast(_ context.Context, topic, method string, req any) error {
 }
 
 // Fanout tells every server of the topic that has room.
-func (m *Mem) Fanout(_ context.Context, topic, method string, req any) error {
+func (m *Mem) Fanout(ctx context.Context, topic, method string, req any) error {
 	body, err := message.Encode(topic, method, req)
 	if err != nil {
 		return err
@@ -157,7 +160,7 @@ func (m *Mem) Fanout(_ context.Context, topic, method string, req any) error {
 		return message.Away(topic, method)
 	}
 	for _, s := range all {
-		msg := &letter{method: method, body: bytes.Clone(body)}
+		msg := &letter{method: method, body: bytes.Clone(body), origin: OriginOf(ctx)}
 		if m.drop() || m.delay(s, msg) {
 			continue
 		}
@@ -238,6 +241,7 @@ func (s *server) work(ctx context.Context, log *slog.Logger, h Handler, msg *let
 // caller's.
 func (s *server) handle(ctx context.Context, log *slog.Logger, h Handler, msg *letter) {
 	defer s.load.Add(-1)
+	ctx = WithOrigin(ctx, msg.origin)
 	if msg.answer == nil {
 		message.Invoke(ctx, log, h, s.topic, msg.method, msg.body)
 		return

@@ -12,6 +12,7 @@
 //	s4t.streams.1   board       bytes of the stream now open           control: {"open":...}
 //	s4t.stream.1    user        bytes of the stream                    control
 //	s4t.bundle.1    board       bytes of a bundle                      wire.BundleFrom, wire.BundleHead
+//	s4t.peer.1      agent       origin, offload header and one frame   ignored
 //
 // The offload header is the virtio_net_hdr of 10 bytes, little endian, that
 // the kernel puts before a frame of a TAP or a packet of a TUN (Linux

@@ -12,6 +12,7 @@ const (
 	SubprotocolStreams = "s4t.streams.1"
 	SubprotocolStream  = "s4t.stream.1"
 	SubprotocolBundle  = "s4t.bundle.1"
+	SubprotocolPeer    = "s4t.peer.1"
 )
 
 // AcceptKey is the answer to a Sec-WebSocket-Key (RFC 6455 section 4.2.2).

@@ -163,5 +163,5 @@ func (tx *Tx) SetAgentDrain(id s4t.AgentID, drain Drain) (bool, error) {
 func (tx *Tx) AgentLoads() (map[s4t.AgentID]int, error) {
 	loads := map[s4t.AgentID]int{}
 	return loads, count(tx, "count what agents carry", loads, `SELECT a.id, (SELECT COUNT(*) FROM boards b WHERE b.tunnel_agent = a.id) + (SELECT COUNT(*) FROM services s WHERE s.agent = a.id)
-		+ (SELECT COUNT(*) FROM networks n WHERE n.tunnel_agent = a.id) FROM agents a`)
+		+ (SELECT COUNT(*) FROM networks n WHERE n.tunnel_agent = a.id) + `+networksBeside+` FROM agents a`)
 }

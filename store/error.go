@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"io"
+	"net"
 	"slices"
 	"strings"
 
@@ -84,6 +86,8 @@ func mapError(op string, err error) error {
 		case "57P01", "57P02", "57P03", "53300": // shut down, crashed, starting, too many connections
 			return &s4t.Error{Op: op, Kind: s4t.Unavailable, Msg: "the database does not answer now", Hint: "try again in a moment", Err: err}
 		}
+	case isLost(err): // whether it was committed is not known where it was about to be
+		return &s4t.Error{Op: op, Kind: s4t.Unavailable, Msg: "the connection to the database was lost", Hint: "try again", Err: err}
 	case isConnect(err):
 		return &s4t.Error{Op: op, Kind: s4t.Unavailable, Msg: "the database cannot be reached", Hint: "the operator must check --database and that PostgreSQL runs", Err: err}
 	}
@@ -116,6 +120,12 @@ func asPostgres(err error) *pgconn.PgError {
 func isConnect(err error) bool {
 	_, ok := errors.AsType[*pgconn.ConnectError](err)
 	return ok
+}
+
+// isLost reports whether the connection to PostgreSQL ended in the midst of something.
+func isLost(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return !isConnect(err) && (network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed))
 }
 
 // sqliteColumns reads "... UNIQUE constraint failed: boards.project, boards.name (2067)".

@@ -27,6 +27,34 @@ func TestWhatIsWhere(t *testing.T) {
 			same(t, "networks to move", networks, err, []s4t.NetworkID{w.network.ID})
 			networks, err = tx.NetworksToMove("t1", w.network.ID, 10)
 			same(t, "networks to move after it", networks, err, []s4t.NetworkID{})
+			if err := tx.InsertPeering(w.network.ID, Peering{"t1", "t2"}); err != nil {
+				return err
+			}
+			peerings, err := tx.Peerings(w.network.ID)
+			same(t, "peerings", peerings, err, []Peering{{"t1", "t2"}})
+			if err := tx.DeletePeering(w.network.ID, peerings[0]); err != nil {
+				return err
+			}
+			ports, err := tx.PortsOfNetwork(w.network.ID)
+			if err != nil {
+				return err
+			}
+			if err := tx.MovePorts(map[s4t.PortID]s4t.AgentID{ports[0].ID: "t2"}, "t1", at); err != nil {
+				return err
+			}
+			p, err := tx.Port(ports[0].ID)
+			same(t, "the port's agents", []s4t.AgentID{p.TunnelAgent, p.OwnAgent, p.Leaving}, err, []s4t.AgentID{"t2", "t2", "t1"})
+			away, err := tx.PortsLeaving("t1")
+			same(t, "ports that leave", away, err, []PortLeaving{{p.ID, w.network.ID, at}})
+			left, err := tx.AgentsLeft()
+			same(t, "agents that ports leave", left, err, map[s4t.AgentID]time.Time{"t1": at})
+			carried, err = tx.Carried()
+			same(t, "carried beside", carried["t2"], err, Carried{Networks: 1})
+			networks, err = tx.NetworksToMove("t2", "", 10)
+			same(t, "networks of others to move", networks, err, []s4t.NetworkID{w.network.ID})
+			if err := tx.MovePorts(map[s4t.PortID]s4t.AgentID{p.ID: ""}, "t2", time.Time{}); err != nil {
+				return err
+			}
 			boards, err := tx.BoardsToMove("t1", true, "", 10)
 			same(t, "boards with services to move", boards, err, []s4t.BoardID{w.one.ID})
 			boards, err = tx.BoardsToMove("t1", false, "", 10)

@@ -19,6 +19,8 @@ var smallTables = []string{"agents", "certificate", "events_trimmed", "realizati
 // mayScan are statements that may read a table that grows from end to end, and
 // why: parts of their texts, with single spaces.
 var mayScan = []struct{ text, why string }{
+	{"UNION SELECT p.network AS id FROM ports p", "puts two lists in order, each along an index"},
+	{"SELECT leaving, MIN(leaving_until) FROM (", "what is on its way, along two indexes"},
 	{"LIMIT 1 OFFSET ?", "trimming walks the ids that it keeps, once an hour"},
 	{"ra.object = u.network ORDER BY u.network", "every uplink, which are few"},
 	{"FROM audit GROUP BY project", "counts every record, along an index, some times an hour"},

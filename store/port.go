@@ -13,18 +13,23 @@ import (
 // Port is a port with what only the conductor needs.
 type Port struct {
 	s4t.Port
-	TunnelAgent s4t.AgentID       // of its network
+	TunnelAgent s4t.AgentID       // where its board has its data rtunnel: OwnAgent, or that of its network
+	OwnAgent    s4t.AgentID       // another than its network's; empty: none
+	Leaving     s4t.AgentID       // that has it, too, as it moves away from there; empty: none
 	Layer       int               // of its network
 	Encap       s4t.Encapsulation // of its network
 	BoardStatus s4t.BoardStatus
 	CreatedAt   time.Time
 }
 
-var portSelect = `SELECT p.id, p.network, p.project, b.name, p.board, p.mac, p.interface, p.guards, p.gre_local, p.created_at, n.mtu, n.gre_key, n.tunnel_agent, n.layer, n.encapsulation,
+// agentOfPort is the tunnel agent of a port p on a network n.
+const agentOfPort = `CASE WHEN p.tunnel_agent <> '' THEN p.tunnel_agent ELSE n.tunnel_agent END`
+
+var portSelect = `SELECT p.id, p.network, p.project, b.name, p.board, p.mac, p.interface, p.guards, p.gre_local, p.created_at, n.mtu, n.gre_key, ` + agentOfPort + `, p.tunnel_agent, p.leaving, n.layer, n.encapsulation,
 		` + statusOf("s") + `, ` + boardSays + `, ` + agentSays + `
 	FROM ports p JOIN networks n ON n.id = p.network JOIN boards b ON b.id = p.board JOIN presence s ON s.board = p.board `
 
-var portJoins = portSelect + onBoard(wire.KindPort, "p.id", "p.board") + atAgent(wire.KindPort, "p.id", "n.tunnel_agent")
+var portJoins = portSelect + onBoard(wire.KindPort, "p.id", "p.board") + atAgent(wire.KindPort, "p.id", agentOfPort)
 
 func scanPort(s scanner) (Port, error) {
 	var p Port
@@ -33,7 +38,7 @@ func scanPort(s scanner) (Port, error) {
 	var boardUp, agentUp, wasUp bool
 	var key uint32
 	var created int64
-	if err := s.Scan(&p.ID, &p.Network, &p.Project, &p.Board, &p.BoardID, &mac, &p.Interface, &guards, &gre, &created, &p.MTU, &key, &p.TunnelAgent, &p.Layer, &p.Encap,
+	if err := s.Scan(&p.ID, &p.Network, &p.Project, &p.Board, &p.BoardID, &mac, &p.Interface, &guards, &gre, &created, &p.MTU, &key, &p.TunnelAgent, &p.OwnAgent, &p.Leaving, &p.Layer, &p.Encap,
 		&p.BoardStatus, flag(&boardUp), &p.Problem, flag(&agentUp), flag(&wasUp), &agentProblem); err != nil {
 		return p, err
 	}
@@ -59,8 +64,8 @@ func (tx *Tx) InsertPort(p Port) error {
 		gre = p.GRE.Local
 	}
 	if _, err := tx.exec(op,
-		`INSERT INTO ports (id, network, project, board, mac, interface, guards, gre_local, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		p.ID, p.Network, p.Project, p.BoardID, textOrNull(p.MAC), p.Interface, jsonText(p.Guards), textOrNull(gre), micros(p.CreatedAt)); err != nil {
+		`INSERT INTO ports (id, network, project, board, mac, interface, guards, gre_local, created_at, tunnel_agent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		p.ID, p.Network, p.Project, p.BoardID, textOrNull(p.MAC), p.Interface, jsonText(p.Guards), textOrNull(gre), micros(p.CreatedAt), p.OwnAgent); err != nil {
 		return err
 	}
 	for i, a := range p.Addresses {
@@ -137,9 +142,20 @@ func (tx *Tx) ports(where string, args ...any) ([]Port, error) {
 	return ports, err
 }
 
-// BoardStatusesOn returns the statuses that the boards on a network have.
-func (tx *Tx) BoardStatusesOn(id s4t.NetworkID) ([]s4t.BoardStatus, error) {
-	return many(tx, "list the boards on a network", value[s4t.BoardStatus], `SELECT DISTINCT s.status FROM ports p JOIN presence s ON s.board = p.board WHERE p.network = ?`, id)
+// Member says that boards of a status are on a network at a tunnel agent.
+type Member struct {
+	Agent   s4t.AgentID // empty: the network's own
+	Leaving s4t.AgentID // that has their ports, too; empty: none
+	Status  s4t.BoardStatus
+}
+
+// MembersOf returns where the boards on a network are, and the statuses that they
+// have, each once.
+func (tx *Tx) MembersOf(id s4t.NetworkID) ([]Member, error) {
+	return many(tx, "list the boards on a network", func(s scanner) (m Member, err error) {
+		err = s.Scan(&m.Agent, &m.Leaving, &m.Status)
+		return
+	}, `SELECT DISTINCT p.tunnel_agent, p.leaving, s.status FROM ports p JOIN presence s ON s.board = p.board WHERE p.network = ?`, id)
 }
 
 // withAddresses gives ports their addresses.
@@ -169,7 +185,7 @@ func (tx *Tx) PortStatuses(id s4t.NetworkID) ([]s4t.Port, error) {
 		p.Status = standing(up, wasUp)
 		return
 	}, `SELECT p.id, CASE WHEN rb.up = 1 AND ra.up = 1 THEN 1 ELSE 0 END, COALESCE(ra.was_up, 0) FROM ports p JOIN networks n ON n.id = p.network `+
-		onBoard(wire.KindPort, "p.id", "p.board")+atAgent(wire.KindPort, "p.id", "n.tunnel_agent")+`WHERE p.network = ?`, id)
+		onBoard(wire.KindPort, "p.id", "p.board")+atAgent(wire.KindPort, "p.id", agentOfPort)+`WHERE p.network = ?`, id)
 }
 
 // TakenAddresses returns the addresses of a network that ports have.

@@ -1,7 +1,11 @@
 package store
 
 import (
+	"fmt"
+	"io"
+	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -231,4 +235,18 @@ func TestATransactionThatStandsStillIsEndedAndRunAgain(t *testing.T) {
 		same(t, "weight", w, err, 8)
 		return nil
 	})
+}
+
+// TestALostConnectionIsNoInternalError: who asked is told to try again, also where the
+// database ended in the midst of a statement.
+func TestALostConnectionIsNoInternalError(t *testing.T) {
+	for _, cause := range []error{
+		io.ErrUnexpectedEOF, io.EOF, net.ErrClosed,
+		&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET},
+	} {
+		err := mapError("write the audit", fmt.Errorf("receive: %w", cause))
+		if s4t.KindOf(err) != s4t.Unavailable || retryable(err) {
+			t.Errorf("%v is %v (%s), retryable %v", cause, err, s4t.KindOf(err), retryable(err))
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +17,7 @@ import (
 	"github.com/stack4things/s4t/lograte"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/registration"
+	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/vswitch"
@@ -31,20 +33,21 @@ type Queue interface {
 
 // Config configures an [Agent].
 type Config struct {
-	ID          s4t.AgentID                                       // required: "tunnel-agent-1"
-	URL         string                                            // required: that boards and users reach it at: https://host:port
-	Queue       Queue                                             // required
-	Validate    func(pkt []byte, layer int) error                 // required: checks an offload header against its frame (link.Validate)
-	Host        string                                            // optional: host of public ports, as users are told it; default the URL's
-	ListenHost  string                                            // optional: address that public ports bind to; default all
-	PublicPorts s4t.PortRange                                     // optional: public ports; default 50000-60000
-	OpenGRE     func(local, remote netip.Addr) (greSocket, error) // optional: makes the socket of a GRE endpoint; default link.OpenGRE
-	Open        func(link.Config) (device, error)                 // optional: makes the TAP of an uplink; default link.Open
-	Apply       func([]vnet.Op) error                             // optional: default link.Apply
-	Descriptors *descriptors.Pool                                 // optional: of public ports and rtunnels; default: no bound
-	Place       string                                            // optional: where it is; boards with this label "place" prefer it
-	Version     string                                            // optional: of iotronic, as operators are shown it
-	Log         *slog.Logger                                      // optional: default discards
+	ID          s4t.AgentID                                                          // required: "tunnel-agent-1"
+	URL         string                                                               // required: that boards and users reach it at: https://host:port
+	Queue       Queue                                                                // required
+	Validate    func(pkt []byte, layer int) error                                    // required: checks an offload header against its frame (link.Validate)
+	Host        string                                                               // optional: host of public ports, as users are told it; default the URL's
+	ListenHost  string                                                               // optional: address that public ports bind to; default all
+	PublicPorts s4t.PortRange                                                        // optional: public ports; default 50000-60000
+	OpenGRE     func(local, remote netip.Addr) (greSocket, error)                    // optional: makes the socket of a GRE endpoint; default link.OpenGRE
+	Open        func(link.Config) (device, error)                                    // optional: makes the TAP of an uplink; default link.Open
+	Apply       func([]vnet.Op) error                                                // optional: default link.Apply
+	DialPeer    func(ctx context.Context, url, ticket string) (*rtunnel.Conn, error) // optional: dials another tunnel agent, with the certificate of this one and [PeerProtocol]; default: none is reached
+	Descriptors *descriptors.Pool                                                    // optional: of public ports and rtunnels; default: no bound
+	Place       string                                                               // optional: where it is; boards with this label "place" prefer it
+	Version     string                                                               // optional: of iotronic, as operators are shown it
+	Log         *slog.Logger                                                         // optional: default discards
 }
 
 // Times of an agent.
@@ -65,8 +68,8 @@ const (
 // Agent is a tunnel agent. It serves [rtunnel.Path] with ServeHTTP, once
 // [Agent.Ready] is closed.
 //
-// Lock order: applyMu before the mu of a kind, port.attachMu before ports.mu;
-// ports.mu -> Switch.mu -> loops.mu -> queue.mu. Agent.mu and reports.mu are
+// Lock order: applyMu before the mu of a kind, port.attachMu before ports.mu, and so of a peer;
+// ports.mu, peers.mu -> Switch.mu -> loops.mu -> queue.mu. Agent.mu and reports.mu are
 // taken last, and nothing is called with them held.
 type Agent struct {
 	cfg          Config
@@ -85,7 +88,8 @@ type Agent struct {
 	order []wire.Kind // in which kinds are applied
 	kind  map[wire.Kind]reconciler
 
-	wake   chan struct{} // desired state may be newer, or something has ended; capacity 1
+	wake   chan struct{}                // desired state may be newer, or something has ended; capacity 1
+	cause  atomic.Pointer[queue.Origin] // of the last wake-up
 	events chan vswitch.Event
 	ready  chan struct{}
 
@@ -100,7 +104,7 @@ type Agent struct {
 }
 
 // strangers are the lines of the log that anybody may cause.
-type strangers struct{ refused, broken, crowded, accept lograte.Line }
+type strangers struct{ refused, broken, crowded, accept, apart lograte.Line }
 
 // New returns an Agent that does nothing until Run.
 func New(cfg Config) (*Agent, error) {
@@ -254,7 +258,9 @@ func (a *Agent) sweep(ctx context.Context) {
 }
 
 // agentWake is the conductor's wake-up.
-func (a *Agent) agentWake(context.Context, wire.AgentWake) (wire.Empty, error) {
+func (a *Agent) agentWake(ctx context.Context, _ wire.AgentWake) (wire.Empty, error) {
+	cause := queue.OriginOf(ctx)
+	a.cause.Store(&cause)
 	poke(a.wake)
 	return wire.Empty{}, nil
 }

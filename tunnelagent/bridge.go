@@ -50,6 +50,7 @@ func (ns *networks) apply(rd *round, changed []wire.Resource) {
 			n.again(rd)
 		}
 		n.want = want
+		n.sw.SetOutward(want.Outward)
 		ns.agent.cpu.weigh(want.Project, want.Weight)
 		return nil
 	})

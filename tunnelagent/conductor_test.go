@@ -29,6 +29,7 @@ type fakeConductor struct {
 	refuse     func(method string) error // before anything else; nil: nothing is refused
 	generation int64
 	resources  map[wire.ResourceKey]wire.Resource // the gone ones too
+	tickets    func(peering string) string        // to other agents
 	changed    map[wire.ResourceKey]int64         // in which generation
 	spoilt     bool                               // the next answer with differences lacks one
 
@@ -73,9 +74,19 @@ func (c *fakeConductor) mux() queue.Mux {
 			return wire.AgentLease{Lease: c.lease}, c.refused(wire.MethodAgentBeat)
 		}),
 		wire.MethodTunnelAsk:    queue.Handle(c.desired),
+		wire.MethodTunnelTicket: queue.Handle(c.ticket),
 		wire.MethodTunnelReport: queue.Handle(c.report),
 		wire.MethodTunnelEvent:  queue.Handle(func(context.Context, wire.TunnelEvent) (wire.Empty, error) { return wire.Empty{}, nil }),
 	}
+}
+
+func (c *fakeConductor) ticket(_ context.Context, req wire.TunnelTicketAsk) (wire.TunnelTicket, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tickets == nil {
+		return wire.TunnelTicket{}, s4t.Errorf(s4t.Forbidden, "give a ticket", "", "there is no other agent")
+	}
+	return wire.TunnelTicket{Ticket: c.tickets(req.Peering)}, nil
 }
 
 // refused is the error that the test wants. mu is held.

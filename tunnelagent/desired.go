@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -96,10 +97,14 @@ func (a *Agent) fetch(lease context.Context) error {
 	a.desired.begun++
 	number, since := a.desired.begun, a.desired.since
 	a.mu.Unlock()
-	d, err := a.ask(lease, since)
+	asking := lease
+	if cause := a.cause.Swap(nil); cause != nil {
+		asking = queue.WithOrigin(lease, *cause)
+	}
+	d, err := a.ask(asking, since)
 	if err == nil && !a.apply(lease, d, number) {
 		a.cfg.Log.Info("the desired state is not the conductor's; all of it is asked for", "since", since, "generation", d.generation)
-		if d, err = a.ask(lease, 0); err == nil {
+		if d, err = a.ask(asking, 0); err == nil {
 			a.apply(lease, d, number)
 		}
 	}

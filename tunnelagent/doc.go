@@ -19,6 +19,7 @@
 //
 //	kinds.go      which there are, and in which order they are applied
 //	bridge.go     network: a switch
+//	peer.go       peer: the switch of a network at another tunnel agent
 //	port.go       port: the cloud half of a port; gre.go: in GRE
 //	endpoint.go   gre: a GRE endpoint of the data centre
 //	uplink.go     uplink: a TAP in a Linux bridge of this host

@@ -20,6 +20,7 @@ var purposeOf = map[string]string{
 	rtunnel.SubprotocolStreams: wire.PurposeStreams,
 	rtunnel.SubprotocolStream:  wire.PurposeStream,
 	rtunnel.SubprotocolBundle:  wire.PurposeBundle,
+	rtunnel.SubprotocolPeer:    wire.PurposePeer,
 }
 
 // ServeHTTP serves [rtunnel.Path]. Who comes is told why not in the HTTP
@@ -32,7 +33,7 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		accept.Refuse(w, s4t.Errorf(s4t.Unavailable, "open an rtunnel", "try again in a moment", "the tunnel agent is starting or stopping"))
 		return
 	}
-	proto, err := accept.Subprotocol(r, []string{rtunnel.SubprotocolPort, rtunnel.SubprotocolStreams, rtunnel.SubprotocolStream, rtunnel.SubprotocolBundle})
+	proto, err := accept.Subprotocol(r, []string{rtunnel.SubprotocolPort, rtunnel.SubprotocolStreams, rtunnel.SubprotocolStream, rtunnel.SubprotocolBundle, rtunnel.SubprotocolPeer})
 	if err != nil {
 		a.handlers.Done()
 		accept.Refuse(w, err)
@@ -40,6 +41,9 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	text := strings.Clone(accept.Bearer(r))
 	t, err := a.admit(ctx, text, purposeOf[proto])
+	if err == nil && t.Purpose == wire.PurposePeer {
+		err = a.peers.vouch(r, t.Peering)
+	}
 	if err != nil {
 		a.handlers.Done()
 		a.strangers.refused.Info(a.cfg.Log, "an rtunnel was refused", "peer", r.RemoteAddr, "board", t.Board, "err", err)
@@ -84,6 +88,8 @@ func (a *Agent) serve(ctx context.Context, t wire.Ticket, text string, conn *rtu
 		a.serveStream(ctx, t, text, conn)
 	case wire.PurposeBundle:
 		a.bundles.serve(ctx, t, conn)
+	case wire.PurposePeer:
+		a.peers.serve(ctx, t.Peering, conn)
 	}
 }
 
@@ -102,6 +108,8 @@ func (a *Agent) admit(ctx context.Context, text, purpose string) (wire.Ticket, e
 	case wire.PurposeStreams:
 		err = a.await(ctx, t, "wait for streams of board "+string(t.Board), "the board's streams are not here (any more)",
 			func() bool { return a.streams.wanted(t.Board) })
+	case wire.PurposePeer:
+		err = a.await(ctx, t, "open peering "+t.Peering, "the peering is not here (any more)", func() bool { return a.peers.wanted(t.Peering) })
 	}
 	if err != nil {
 		return t, err
@@ -138,17 +146,26 @@ func (a *Agent) ticket(text, purpose string, now time.Time) (wire.Ticket, error)
 // asked for.
 const maxAwaits = 8
 
+// maxPeerAwaits is the same of all other tunnel agents: there may be a peering of
+// each network.
+const maxPeerAwaits = 256
+
 // awaits are the tickets of each board for which desired state is asked for.
 type awaits struct {
 	mu     sync.Mutex // guards boards
 	boards map[s4t.BoardID]int
 }
 
-// enter counts one more, and reports whether there is room for it.
+// enter counts one more, and reports whether there is room for it. Other tunnel
+// agents, who are no board, share one place of maxPeerAwaits.
 func (w *awaits) enter(board s4t.BoardID) bool {
+	most := maxAwaits
+	if board == "" {
+		most = maxPeerAwaits
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.boards[board] >= maxAwaits {
+	if w.boards[board] >= most {
 		return false
 	}
 	if w.boards == nil {

@@ -11,13 +11,15 @@ type kinds struct {
 	uplinks   *uplinks
 	exposures *exposures
 	streams   *streams
+	peers     *peers
 }
 
 // newKinds registers them in the order in which they are applied: what is on a
 // switch comes after it.
 func newKinds(a *Agent) kinds {
-	k := kinds{newNetworks(a), newPorts(a), newEndpoints(a), newUplinks(a), newExposures(a), newStreams(a)}
+	k := kinds{newNetworks(a), newPorts(a), newEndpoints(a), newUplinks(a), newExposures(a), newStreams(a), newPeers(a)}
 	a.register(wire.KindNetwork, k.networks)
+	a.register(wire.KindPeer, k.peers)
 	a.register(wire.KindPort, k.ports)
 	a.register(wire.KindGRE, k.endpoints)
 	a.register(wire.KindUplink, k.uplinks)

@@ -161,7 +161,7 @@ func (ps *ports) counters(id s4t.PortID) (s4t.PortCounters, bool) {
 
 // portConfig is what the switch is told of a port.
 func portConfig(id s4t.PortID, w wire.TunnelPort) (vswitch.PortConfig, error) {
-	cfg := vswitch.PortConfig{ID: string(id), Guards: w.Guards}
+	cfg := vswitch.PortConfig{ID: string(id), Guards: w.Guards, Leaving: w.Leaving, Twin: string(w.Twin)}
 	if w.MAC != "" {
 		mac, err := net.ParseMAC(w.MAC)
 		if err != nil {
@@ -182,8 +182,6 @@ func portConfig(id s4t.PortID, w wire.TunnelPort) (vswitch.PortConfig, error) {
 // serve keeps conn as the data rtunnel of a port until it ends. It takes the
 // place of an older one, for the board knows best which of them lives.
 func (ps *ports) serve(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn) {
-	sockopt.SetUserTimeout(conn.NetConn(), portUnacked)
-	conn.CarryFrames()
 	a := ps.agent
 	p, at, err := ps.attach(id, conn)
 	if err != nil {
@@ -194,6 +192,29 @@ func (ps *ports) serve(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn) {
 	a.changed(portKey(id))
 	a.cfg.Log.Debug("port attached", "port", id)
 
+	err = a.carry(ctx, at, 0, func(pkt []byte) {
+		if at.tunnel != nil {
+			pkt, _ = at.tunnel.Unwrap(pkt) // nil is counted as an invalid frame
+		}
+		at.port.Input(pkt)
+	})
+	ps.mu.Lock()
+	if p.attached == at {
+		p.attached = nil
+	}
+	ps.mu.Unlock()
+	close(at.done)
+	a.changed(portKey(id))
+	a.cfg.Log.Debug("port detached", "port", id, "err", err)
+}
+
+// carry lets the frames of an rtunnel flow from and to its port of a switch until
+// either ends. Before each frame may be so many bytes more; input takes it from
+// there.
+func (a *Agent) carry(ctx context.Context, at *attachment, before int, input func(pkt []byte)) error {
+	conn := at.conn
+	sockopt.SetUserTimeout(conn.NetConn(), portUnacked)
+	conn.CarryFrames()
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -210,7 +231,7 @@ func (ps *ports) serve(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn) {
 			brought, looked = 0, 0
 		}
 	}
-	err = conn.ReadFrames(offloadHeader+s4t.MaxFrame,
+	err := conn.ReadFrames(before+offloadHeader+s4t.MaxFrame,
 		func(pkt []byte) error {
 			if brought-looked >= shareStep {
 				if looked = brought; a.cpu.over(at.project, brought) {
@@ -221,10 +242,7 @@ func (ps *ports) serve(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn) {
 				a.cpu.take(at.project)
 			}
 			brought += len(pkt) + 1
-			if at.tunnel != nil {
-				pkt, _ = at.tunnel.Unwrap(pkt) // nil is counted as an invalid frame
-			}
-			at.port.Input(pkt)
+			input(pkt)
 			return nil
 		},
 		func() error {
@@ -236,15 +254,7 @@ func (ps *ports) serve(ctx context.Context, id s4t.PortID, conn *rtunnel.Conn) {
 	at.port.Close()
 	conn.Close()
 	running.Wait()
-
-	ps.mu.Lock()
-	if p.attached == at {
-		p.attached = nil
-	}
-	ps.mu.Unlock()
-	close(at.done)
-	a.changed(portKey(id))
-	a.cfg.Log.Debug("port detached", "port", id, "err", err)
+	return err
 }
 
 // attach puts conn on the switch of a port.

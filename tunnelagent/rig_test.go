@@ -32,6 +32,7 @@ const (
 // wants.
 type rig struct {
 	t         *testing.T
+	id        s4t.AgentID
 	agent     *Agent
 	queue     *queue.Mem
 	server    *httptest.Server
@@ -43,7 +44,13 @@ type rig struct {
 
 func newRig(t *testing.T, kinds ...func(*Agent)) *rig {
 	t.Helper()
-	r := &rig{t: t, queue: queue.New(), ended: make(chan error, 1)}
+	return newRigOf(t, agentID, kinds...)
+}
+
+// newRigOf is newRig of an agent of another id.
+func newRigOf(t *testing.T, id s4t.AgentID, kinds ...func(*Agent)) *rig {
+	t.Helper()
+	r := &rig{t: t, id: id, queue: queue.New(), ended: make(chan error, 1)}
 	pub, key, _ := ed25519.GenerateKey(nil)
 	r.key = key
 	r.conductor = newFakeConductor(t, pub)
@@ -52,7 +59,7 @@ func newRig(t *testing.T, kinds ...func(*Agent)) *rig {
 	running.Go(func() { r.queue.Serve(ctx, wire.TopicAgents, "", 4, r.conductor.mux().Serve) })
 
 	r.server = httptest.NewUnstartedServer(nil)
-	agent, err := New(Config{ID: agentID, URL: "https://" + r.server.Listener.Addr().String(), ListenHost: "127.0.0.1",
+	agent, err := New(Config{ID: id, DialPeer: r.dialPeer, URL: "https://" + r.server.Listener.Addr().String(), ListenHost: "127.0.0.1",
 		PublicPorts: s4t.PortRange{First: 1024, Last: 65535}, Queue: r.queue, Validate: link.Validate})
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +69,7 @@ func newRig(t *testing.T, kinds ...func(*Agent)) *rig {
 	}
 	r.agent = agent
 	r.server.Config.Handler = agent
-	r.server.TLS = &tls.Config{}
+	r.server.TLS = &tls.Config{GetConfigForClient: r.configForPeers}
 	r.server.StartTLS()
 	running.Go(func() { r.ended <- agent.Run(ctx) })
 	<-agent.Ready()
@@ -101,7 +108,7 @@ func (r *rig) wake(generation int64) {
 	r.t.Helper()
 	// A wake-up that nobody hears yet costs a delay only; here it is repeated.
 	for try := 0; ; try++ {
-		err := r.queue.Cast(r.t.Context(), wire.TopicTunnelAgent+"."+string(agentID), wire.MethodAgentWake, wire.AgentWake{Generation: generation})
+		err := r.queue.Cast(r.t.Context(), wire.TopicTunnelAgent+"."+string(r.id), wire.MethodAgentWake, wire.AgentWake{Generation: generation})
 		if err == nil {
 			return
 		}
@@ -132,7 +139,7 @@ func (r *rig) await(what string, ok func(view) bool) view {
 // sign makes a ticket for this agent that is good for a minute, changed by
 // change.
 func (r *rig) sign(t wire.Ticket, change func(*wire.Ticket)) string {
-	t.ID, t.Agent, t.Expires = s4t.NewID(), agentID, time.Now().Add(time.Minute).Unix()
+	t.ID, t.Agent, t.Expires = s4t.NewID(), r.id, time.Now().Add(time.Minute).Unix()
 	if change != nil {
 		change(&t)
 	}

@@ -43,7 +43,7 @@ func (p *Port) answerARP(f *frame) bool {
 // address belongs to. The data centre is told of those only that were given.
 func (s *Switch) guardedOwner(p *Port, a address) (mac address, ok bool) {
 	e := s.owners.find(a)
-	if e == nil || e.port == p || !e.given && p.outward.Load() {
+	if e == nil || e.port == p || !e.given && p.outside() || e.port.peer != nil {
 		return mac, false
 	}
 	r := e.port.rules.Load()

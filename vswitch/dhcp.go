@@ -91,6 +91,6 @@ func eachOption(b []byte, each func(code uint16, body []byte)) {
 // lease gives an address to the port that has a MAC.
 func (p *Port) lease(mac, ip address) {
 	if e := p.sw.table.lookup(p, mac); e != nil && e.fixed {
-		p.sw.owners.lease(e.port, ip, p.rules.Load().outward, p.now)
+		p.sw.owners.lease(e.port, ip, p.outside(), p.now)
 	}
 }

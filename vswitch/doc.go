@@ -13,6 +13,7 @@
 //	                guards: is the source the port's own?     guard.go, owners.go, prefix.go, dhcp.go
 //	                answer ARP and ND for known ports         arp.go, nd.go
 //	                storm limit, groups, loops                storm.go, snoop.go, loop.go
+//	                other switches of the network             peer.go
 //	                table: address -> port                    table.go, entries.go
 //	                copy into the queue of the destination    queue.go
 //	Port.Flush      write what the paths take at once         egress_direct.go

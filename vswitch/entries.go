@@ -47,7 +47,7 @@ func (c *cached) valid(a address) *entry {
 // entries are the addresses that ports have, with what each port has in a list
 // of its own: nothing here costs more where other ports have many.
 type entries struct {
-	limit int                        // addresses of one port that are not fixed
+	limit int                        // addresses of one port that are not fixed; of a peer: maxPeerAddresses
 	of    func(p *Port) *portEntries // the port's lists
 	mu    sync.RWMutex               // guards m, the lists, nextLook and entry.index
 	m     map[address]*entry
@@ -131,7 +131,11 @@ func (t *entries) list(e *entry) *[]*entry {
 // can have aged, nor within a second. The caller holds mu.
 func (t *entries) makeRoom(p *Port, now int64, all bool) bool {
 	l := t.of(p)
-	if len(l.dynamic) < t.limit {
+	limit := t.limit
+	if p.peer != nil {
+		limit = maxPeerAddresses
+	}
+	if len(l.dynamic) < limit {
 		return true
 	}
 	if all && now < l.nextLook {
@@ -152,7 +156,7 @@ func (t *entries) makeRoom(p *Port, now int64, all bool) bool {
 	if !all && now-oldest.seen.Load() > int64(ageing) {
 		t.drop(oldest)
 	}
-	if len(l.dynamic) < t.limit {
+	if len(l.dynamic) < limit {
 		return true
 	}
 	l.fullUntil.Store(max(oldest.seen.Load()+int64(ageing), l.nextLook))

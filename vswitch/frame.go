@@ -44,6 +44,8 @@ type frame struct {
 	l4       []byte // nil: not there, because this is a later fragment
 	fragment bool   // any piece of a fragmented packet
 	hash     uint32 // of the flow
+	origin   Origin // that a peer is told, once told is set
+	told     bool
 }
 
 // parse fills f. It reports false for what is no frame: too short, an IP or ARP

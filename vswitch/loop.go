@@ -47,6 +47,7 @@ type loops struct {
 	probed int64  // when they were sent
 	serial uint64 // of the port added last
 	ports  []*Port
+	lans   int // how many of ports are no peers
 }
 
 // sight is a frame to a group that was seen.
@@ -73,6 +74,9 @@ func (s *Switch) begin(p *Port, r *rules) {
 		s.loops.serial++
 		p.loop.serial = s.loops.serial
 		s.loops.ports = append(s.loops.ports, p)
+		if p.peer == nil {
+			s.loops.lans++
+		}
 		return
 	}
 	p.attached.Store(s.now())
@@ -97,7 +101,7 @@ func (l *loops) watch(p *Port, f *frame) reason {
 	}
 	hash := maphash.Bytes(p.sw.seed, f.eth[:min(len(f.eth), 512)])
 	l.mu.Lock()
-	if len(l.ports) < 2 {
+	if l.none() {
 		l.mu.Unlock()
 		return pass
 	}
@@ -119,12 +123,15 @@ func (l *loops) watch(p *Port, f *frame) reason {
 	return pass
 }
 
+// none reports whether there can be no loop. The caller holds mu.
+func (l *loops) none() bool { return l.lans == 0 || len(l.ports) < 2 }
+
 // suspect sends probes, unless some were sent just now. Only p's reader calls
 // it, or Add before there is one.
 func (l *loops) suspect(p *Port) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.ports) < 2 || l.probed != 0 && p.now-l.probed < int64(probeEvery) {
+	if l.none() || l.probed != 0 && p.now-l.probed < int64(probeEvery) {
 		return
 	}
 	if l.probed == 0 || p.now-l.probed > int64(probeLife) {
@@ -171,6 +178,9 @@ func (l *loops) probe(p *Port, f *frame) {
 	if from.loop.since != 0 {
 		return // the loop is open already
 	}
+	if p, from = ends(p, from); p == nil {
+		return
+	}
 	p.loop.since, p.loop.tested = p.now, 0
 	p.cut.Store(true)
 	l.schedule()
@@ -178,6 +188,19 @@ func (l *loops) probe(p *Port, f *frame) {
 	detail := fmt.Sprintf("what leaves by port %s comes back by port %s: both are on one LAN; port %s is cut until the loop is gone", from.id, p.id, p.id)
 	p.sw.log.Warn("a loop was cut: take one of the ports off the LAN", "port", p.id, "peer", from.id)
 	p.sw.onEvent(Event{EventLoop, p.id, detail})
+}
+
+// ends returns the port that is cut where what leaves by from comes back by p, and
+// the other. A loop that leads through another switch is cut by one of the two; one
+// that leads through two others is for them to cut.
+func ends(p, from *Port) (cut, other *Port) {
+	if p.peer != nil {
+		p, from = from, p
+	}
+	if p.peer != nil || from.peer != nil && !from.peer.CutsLoops {
+		return nil, nil
+	}
+	return p, from
 }
 
 // retest looks whether the loops of cut ports are still there, and takes the
@@ -237,6 +260,9 @@ func (l *loops) schedule() {
 func (l *loops) forget(p *Port) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if slices.Contains(l.ports, p) && p.peer == nil {
+		l.lans--
+	}
 	l.ports = slices.DeleteFunc(l.ports, func(o *Port) bool { return o == p })
 	l.restore(p)
 	for i := range l.sights {

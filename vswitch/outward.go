@@ -2,6 +2,8 @@ package vswitch
 
 import (
 	"slices"
+
+	"github.com/stack4things/s4t"
 )
 
 // Behind an uplink or a GRE endpoint are machines that are not the project's,
@@ -16,10 +18,31 @@ import (
 // d, behind which are others' machines. What comes from another such port, or
 // from the switch itself, may.
 func (p *Port) mayLeave(d *Port, f *frame) reason {
-	if f.src == (address{}) || p.outward.Load() {
+	if f.src == (address{}) || p.outside() {
 		return pass
 	}
-	r, out := p.rules.Load(), d.rules.Load().guards.Outward
+	out := d.rules.Load().guards.Outward
+	if p.peer == nil {
+		return p.mayLeaveBy(out, f)
+	}
+	if f.ip != 0 {
+		if why := p.mayLeaveIP(f, out.AllowDHCP, out.AllowRA); why != pass {
+			return why
+		}
+	}
+	switch {
+	case out.AllowAnySource || p.from&Own != 0: // the first switch knows it
+		return pass
+	case f.typ == typeARP:
+		return spoofedARP
+	}
+	return spoofedMAC
+}
+
+// mayLeaveBy is mayLeave for what comes from a host of this switch, and out as what
+// may go there.
+func (p *Port) mayLeaveBy(out s4t.OutwardGuards, f *frame) reason {
+	r := p.rules.Load()
 	if r.storm > defaultStorm && (f.dst.groupMAC() || p.sw.table.lookup(p, f.dst) == nil) && !p.outStorm.take(p.now, defaultStorm, f.segments()) {
 		return storm
 	}

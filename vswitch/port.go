@@ -20,6 +20,16 @@ type PortConfig struct {
 	Out       Writer           // an rtunnel
 	Device    FrameWriter      // anything else
 	Wrap      *Wrapper         // optional, with Out: an encapsulation
+
+	// Peer: behind the port is another switch of the network. Needs Out, and no
+	// MAC, addresses, guards or Wrap.
+	Peer *PeerConfig
+	// Leaving and Twin are of a host that is at two switches while it moves, so that
+	// it gets once what goes to all: at the one that it leaves, what a peer floods
+	// does not go to it; at the one that it comes to, not what the peer with the ID
+	// Twin floods, which is the other.
+	Leaving bool
+	Twin    string
 }
 
 // Port is one port of a switch. Its goroutines are the caller's: one calls Input
@@ -28,6 +38,7 @@ type Port struct {
 	sw    *Switch
 	id    string
 	out   *Egress
+	peer  *PeerConfig // nil: behind it is a host, or a LAN
 	rules atomic.Pointer[rules]
 
 	counts   *counters // of out, too
@@ -39,6 +50,7 @@ type Port struct {
 	// Of the goroutine that calls Input.
 	now          int64 // of this batch
 	inBatch      bool
+	from         Origin // of a peer's frame
 	frame        frame
 	wakes        []*Port // to wake at Flush
 	destinations [cacheSize]cached
@@ -67,6 +79,8 @@ type rules struct {
 	storm    int      // frames/s
 	rate     int64    // bytes/s each way; 0: no limit
 	outward  bool
+	leaving  bool
+	twin     string
 }
 
 // learnsLike reports whether a port may learn and claim the same with both.
@@ -81,7 +95,15 @@ func newRules(layer int, cfg PortConfig) (*rules, error) {
 	if cfg.Outward && layer != 2 {
 		return nil, s4t.Errorf(s4t.Invalid, op, "", "layer 3 leads to no others' machines")
 	}
-	r := &rules{guards: cfg.Guards, storm: cfg.Guards.StormLimit, rate: cfg.Guards.RateLimit, outward: cfg.Outward}
+	if cfg.Peer != nil {
+		if cfg.Out == nil || cfg.Peer.Layout == nil || cfg.Wrap != nil || cfg.Outward || len(cfg.MAC) > 0 || len(cfg.Addresses) > 0 {
+			return nil, s4t.Errorf(s4t.Invalid, op, "", "a peer has a Writer and a Layout, and nothing of its own")
+		}
+		cfg.Guards = peerGuards()
+	}
+	r := &rules{
+		guards: cfg.Guards, storm: cfg.Guards.StormLimit, rate: cfg.Guards.RateLimit, outward: cfg.Outward, leaving: cfg.Leaving, twin: cfg.Twin,
+	}
 	if r.storm == 0 {
 		r.storm = defaultStorm
 	}
@@ -139,6 +161,7 @@ func (p *Port) Update(cfg PortConfig) error {
 	p.rules.Store(r)
 	p.outward.Store(r.outward)
 	p.out.rate.Store(r.rate)
+	p.sw.announce(p)
 	if p.sw.layer == 2 && r.guards.AllowAnySource != old.guards.AllowAnySource {
 		p.sw.loops.forget(p)
 		p.sw.begin(p, r)

@@ -22,6 +22,7 @@ type prefix struct {
 	port       *Port // the router's
 	heard      int64 // when it was advertised last, of Switch.now
 	until      int64 // end of its valid lifetime
+	outside    bool  // the router is one of the data centre
 }
 
 func (x *prefix) contains(a address) bool {
@@ -33,7 +34,7 @@ func (x *prefix) contains(a address) bool {
 func (o *owners) advertised(a address, now int64) (is, given bool) {
 	for i := range o.prefixes {
 		if x := &o.prefixes[i]; x.contains(a) && now < x.until {
-			is, given = true, given || x.port.outward.Load()
+			is, given = true, given || x.outside
 		}
 	}
 	return is, given
@@ -65,7 +66,7 @@ func (o *owners) advertise(p *Port, addr, mask address, seconds uint32) {
 		i := o.leastPrefix()
 		o.prefixes = slices.Delete(o.prefixes, i, i+1)
 	}
-	o.prefixes = append(o.prefixes, prefix{addr, mask, p, now, until})
+	o.prefixes = append(o.prefixes, prefix{addr, mask, p, now, until, p.outside()})
 }
 
 // leastPrefix returns the index of the prefix that makes room for another. The

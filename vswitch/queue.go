@@ -114,7 +114,8 @@ type queue struct {
 	sleeping bool       // the writer waits for wake
 	closed   bool
 	flows    [flowCount]flow
-	wrap     *Wrapper // nil: none
+	wrap     *Wrapper                                      // nil: none
+	layout   func(dst []byte, from Origin, pkt []byte) int // of a peer; nil: none
 
 	wake chan struct{} // capacity 1
 }
@@ -142,9 +143,12 @@ func (q *queue) put(f *frame, putHeader func(dst []byte, payload int) int) (drop
 	c := q.lane(f, size)
 	at := c.end()
 	n := 0
-	if q.wrap != nil {
+	switch {
+	case q.layout != nil:
+		n = q.layout(c.b[at:], f.origin, f.pkt)
+	case q.wrap != nil:
 		n = q.wrap.Put(c.b[at:], f.pkt)
-	} else {
+	default:
 		if putHeader != nil {
 			n = putHeader(c.b[at:], len(f.pkt))
 		}

@@ -50,6 +50,8 @@ func (p *Port) wantsAll(now int64) bool {
 // group forwards a frame to a broadcast or multicast MAC.
 func (p *Port) group(f *frame, r *rules) reason {
 	switch {
+	case f.typ == typeProbe && p.peer != nil: // of another switch, which looks for loops
+		return p.flood(f, (*Port).mayHaveOthers)
 	case f.typ == typeARP && f.dst == broadcast && p.answerARP(f):
 		return answered
 	case f.proto == protoIGMP && f.ip == 4 && f.l4 != nil:
@@ -94,7 +96,7 @@ func (p *Port) toMembers(f *frame) (why reason, ok bool) {
 	}
 	if valid {
 		for _, d := range *p.sw.ports.Load() {
-			if d == p {
+			if d == p || p.spares(d) {
 				continue
 			}
 			if seen, member := members[d]; member && g.valid(seen, p.now) || d.wantsAll(p.now) {
@@ -116,6 +118,10 @@ func (g *groups) valid(seen, now int64) bool {
 	return seen >= g.askedThen || now-g.asked < int64(answerTime)
 }
 
+// hasHosts reports whether the port has hosts behind it, and not another switch,
+// which asks its hosts itself.
+func (p *Port) hasHosts() bool { return p.peer == nil }
+
 // askAll asks all ports for their groups.
 func (p *Port) askAll() {
 	g := &p.sw.groups
@@ -128,8 +134,10 @@ func (p *Port) askAll() {
 	g.mu.Unlock()
 	for _, q := range p.sw.queries() {
 		f := frame{pkt: q, eth: q[offloadLen:]}
-		p.send(p, &f)
-		p.flood(&f, nil)
+		if p.peer == nil {
+			p.send(p, &f)
+		}
+		p.flood(&f, (*Port).hasHosts)
 	}
 }
 
@@ -190,7 +198,7 @@ func (p *Port) toRouters(f *frame, r *rules) reason {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	for _, d := range *p.sw.ports.Load() {
-		if d == p {
+		if d == p || p.spares(d) {
 			continue
 		}
 		rd := d.rules.Load()

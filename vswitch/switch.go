@@ -60,7 +60,8 @@ type Switch struct {
 	log      *slog.Logger
 	start    time.Time
 	seed     maphash.Seed
-	mac      address // that the switch itself speaks with
+	mac      address     // that the switch itself speaks with
+	leads    atomic.Bool // the network has an outward port, here or at a peer
 
 	mu     sync.Mutex // guards the adding, changing and removing of ports
 	ports  atomic.Pointer[[]*Port]
@@ -111,7 +112,10 @@ func (s *Switch) Add(cfg PortConfig) (*Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Port{sw: s, id: cfg.ID, out: newEgress(s.layer, cfg.Out, cfg.Device, s.header, cfg.Wrap)}
+	p := &Port{sw: s, id: cfg.ID, peer: cfg.Peer, out: newEgress(s.layer, cfg.Out, cfg.Device, s.header, cfg.Wrap)}
+	if cfg.Peer != nil {
+		p.out.q.layout = cfg.Peer.Layout
+	}
 	p.counts = p.out.counts
 	p.now = s.now()
 	p.attached.Store(p.now)
@@ -144,6 +148,7 @@ func (s *Switch) add(p *Port, r *rules) error {
 		s.begin(p, r)
 		s.loops.suspect(p)
 	}
+	s.announce(p)
 	return nil
 }
 
@@ -233,6 +238,7 @@ func (p *Port) Flush() {
 // forward does with a frame what is to be done.
 func (p *Port) forward(pkt []byte) reason {
 	s, f, r := p.sw, &p.frame, p.rules.Load()
+	f.told = false
 	if p.closed.Load() {
 		return noDestination
 	}
@@ -251,7 +257,11 @@ func (p *Port) forward(pkt []byte) reason {
 	if at := s.loops.nextTest.Load(); at != 0 && p.now >= at {
 		s.loops.retest(p)
 	}
-	if r.guards.AllowAnySource {
+	if p.peer != nil {
+		if why := p.learnFrom(f); why != pass {
+			return why
+		}
+	} else if r.guards.AllowAnySource {
 		if why := s.loops.watch(p, f); why != pass {
 			return why
 		}
@@ -291,7 +301,14 @@ func (p *Port) forwardPacket(f *frame, r *rules) reason {
 	if why := p.guardIP(f, r); why != pass {
 		return why
 	}
-	if r.guards.AllowAnySource && !f.src.multicast() {
+	if p.peer != nil {
+		if f.src.multicast() {
+			return invalid
+		}
+		if why := p.learnFrom(f); why != pass {
+			return why
+		}
+	} else if r.guards.AllowAnySource && !f.src.multicast() {
 		switch s.table.learn(p, f.src) {
 		case refused:
 			return spoofedIP
@@ -311,12 +328,21 @@ func (p *Port) forwardPacket(f *frame, r *rules) reason {
 		if !p.storm.take(p.now, r.storm, f.segments()) {
 			return storm
 		}
+		if p.peer != nil && s.directed(f) {
+			return p.flood(f, nil)
+		}
 		return p.flood(f, (*Port).mayHaveOthers)
 	}
 	if e.port != p {
 		p.send(e.port, f)
 	}
 	return pass
+}
+
+// directed reports whether a packet is for the broadcast address of a subnet that a
+// port of this switch is in.
+func (s *Switch) directed(f *frame) bool {
+	return f.ip == 4 && slices.ContainsFunc(*s.ports.Load(), func(d *Port) bool { return slices.Contains(d.rules.Load().directed, uint32(f.dst.lo)) })
 }
 
 // mayHaveOthers reports whether behind the port may be addresses that are not
@@ -327,7 +353,7 @@ func (p *Port) mayHaveOthers() bool { return p.rules.Load().guards.AllowAnySourc
 func (p *Port) flood(f *frame, to func(*Port) bool) reason {
 	why := noDestination
 	for _, d := range *p.sw.ports.Load() {
-		if d != p && (to == nil || to(d)) {
+		if d != p && !p.spares(d) && (to == nil || to(d)) {
 			p.send(d, f)
 			why = pass
 		}
@@ -335,10 +361,14 @@ func (p *Port) flood(f *frame, to func(*Port) bool) reason {
 	return why
 }
 
-// send puts a frame into the queue of a port.
+// send puts a frame into the queue of a port. What comes from a peer goes to no
+// other one.
 func (p *Port) send(d *Port, f *frame) {
-	if d.cut.Load() {
+	if d.cut.Load() || p.peer != nil && d.peer != nil && p != d && f.src != (address{}) {
 		return
+	}
+	if d.peer != nil && !f.told {
+		f.origin, f.told = p.originOf(f), true
 	}
 	if d.outward.Load() {
 		if why := p.mayLeave(d, f); why != pass {

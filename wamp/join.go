@@ -22,6 +22,13 @@ type JoinConfig struct {
 	Realm string             // optional: [s4t.Realm]
 	Path  string             // optional: the address dialled from, where the kernel watches the path (sockopt.Watch)
 
+	// Procedures and Topics of the board, by their names under its prefix, that the
+	// session has from its begin where [Welcome.Offered] says so: with one answer in
+	// the place of one each. They are used as those of [Session.Register] and
+	// [Session.Subscribe] are. Optional: at most [MaxJoined] each.
+	Procedures map[string]Handler
+	Topics     map[string]func(arg string)
+
 	check bool // [CheckCode]
 }
 
@@ -30,6 +37,7 @@ type Welcome struct {
 	Session uint64            // WAMP session id
 	Board   s4t.BoardID       // who the cloud says we are
 	Joined  *wire.BoardJoined // with Code: the identity to keep for ever after
+	Offered bool              // the session has JoinConfig's Procedures and Topics; an older cloud gives none
 	Ping    time.Duration     // how often the board is to ping, which the cloud does not then; 0: both ping every s4t.PresenceInterval
 }
 
@@ -53,7 +61,8 @@ func Join(ctx context.Context, t Messages, cfg JoinConfig) (*Session, *Welcome, 
 	defer cancel()
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { t.Close(); close(closed) })
-	w, err := cfg.handshake(t)
+	offers := offersOf(cfg)
+	w, err := cfg.handshake(t, offers)
 	if !stop() {
 		<-closed
 		if err == nil || ctx.Err() != nil {
@@ -65,6 +74,9 @@ func Join(ctx context.Context, t Messages, cfg JoinConfig) (*Session, *Welcome, 
 		return nil, nil, err
 	}
 	s := newSession(t, w.Session)
+	if w.Offered {
+		offers.give(s, cfg)
+	}
 	if w.Ping > 0 {
 		s.maxIdle = 2*w.Ping + s4t.PresenceTimeout
 	}
@@ -100,7 +112,7 @@ func (c JoinConfig) op() string {
 	return "open the control session of board " + string(c.Board)
 }
 
-func (c JoinConfig) handshake(t Messages) (*Welcome, error) {
+func (c JoinConfig) handshake(t Messages, offers *offers) (*Welcome, error) {
 	if len(c.Key) != ed25519.PrivateKeySize || c.Code == "" && c.Board == "" {
 		return nil, s4t.Errorf(s4t.Invalid, c.op(), "", "a key and a board or a code are required")
 	}
@@ -121,6 +133,7 @@ func (c JoinConfig) handshake(t Messages) (*Welcome, error) {
 	if c.Path != "" {
 		hello[DetailPath] = c.Path
 	}
+	offers.say(hello)
 	extra := dict{}
 	if c.Code != "" {
 		hello["authmethods"] = list{MethodJoin}
@@ -157,7 +170,11 @@ func (c JoinConfig) handshake(t Messages) (*Welcome, error) {
 	if m.kind != MsgWelcome {
 		return nil, s4t.Errorf(s4t.Invalid, c.op(), "", "the cloud answered with a message of type %d, not with a welcome", m.kind)
 	}
-	return c.welcome(m)
+	w, err := c.welcome(m)
+	if err == nil {
+		w.Offered = offers.heard(m.details)
+	}
+	return w, err
 }
 
 // read returns the next message; an ABORT is an error.

@@ -56,10 +56,20 @@ const (
 // board says that its kernel watches the path; a cloud whose kernel does too answers
 // with [DetailPing] in its WELCOME, in seconds: so often the board pings, and the
 // cloud does not. Without either both ping every s4t.PresenceInterval.
+//
+// With [DetailProcedures] and [DetailTopics] in its HELLO, lists of names under its
+// prefix, a board registers and subscribes as it joins; a cloud that has done so
+// answers with the same keys in its WELCOME, lists of the ids in the same order.
+// Without them the board does it by messages, a pair for each.
 const (
-	DetailPath = "s4t_path"
-	DetailPing = "s4t_ping"
+	DetailPath       = "s4t_path"
+	DetailPing       = "s4t_ping"
+	DetailProcedures = "s4t_procedures"
+	DetailTopics     = "s4t_topics"
 )
+
+// MaxJoined is how many names [DetailProcedures] and [DetailTopics] may have.
+const MaxJoined = 32
 
 // Reasons for which the cloud ends a session, besides WAMP's own. See
 // [ReasonOf].

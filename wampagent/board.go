@@ -126,7 +126,7 @@ func (a *Agent) connected(ctx context.Context, op string, from router.Session, r
 	var w wire.BoardWelcome
 	err := a.conduct(ctx, callTimeout, wire.MethodBoardConnected, wire.BoardConnected{
 		Board: from.Board, Agent: a.cfg.ID, Incarnation: a.incarnation, Session: from.ID,
-		Instance: req.Instance, Info: req.Info.Clamp(), Moved: req.Moved, Uptime: max(req.Uptime, 0),
+		Instance: req.Instance, Info: req.Info.Clamp(), Moved: req.Moved, Uptime: max(req.Uptime, 0), Report: req.Report,
 	}, &w)
 	switch s4t.KindOf(err) {
 	case "":

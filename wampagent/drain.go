@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -18,7 +17,7 @@ import (
 
 const (
 	moveRate  = 500              // boards that are told a second
-	moveAgain = 30 * time.Second // after that a board that is still here is told again
+	moveAgain = 30 * time.Second // after that a session that is still here is told again
 )
 
 // leased is told what the conductor answered to a beat.
@@ -35,7 +34,7 @@ func (a *Agent) leased(lease wire.AgentLease) {
 // empty tells boards to move, as long as the conductor says that they should.
 func (a *Agent) empty(ctx context.Context) {
 	pace := rate.NewLimiter(moveRate, 1)
-	told := map[s4t.BoardID]time.Time{}
+	told := sessionsTold{}
 	for {
 		var to []wire.Elsewhere
 		select {
@@ -43,23 +42,37 @@ func (a *Agent) empty(ctx context.Context) {
 			return
 		case to = <-a.leaving:
 		}
-		here := map[s4t.BoardID]time.Time{}
-		for _, s := range a.sessions.begun() {
-			if at, ok := told[s.Board]; ok && time.Since(at) < moveAgain {
-				here[s.Board] = at
-				continue
-			}
+		var due []session
+		due, told = told.due(a.sessions.begun(), time.Now())
+		for _, s := range due {
 			if pace.Wait(ctx) != nil {
 				return
 			}
-			here[s.Board] = time.Now()
+			told[s.ID] = time.Now()
 			move := string(wire.Encode(wire.BoardMove{URL: oneOf(to)}))
 			if err := a.router.Publish(ctx, wamp.BoardURI(s.Board, wamp.Move), move); err != nil && ctx.Err() == nil {
 				a.cfg.Log.Info("a board was not told to move; it is told again", "board", s.Board, "err", err)
 			}
 		}
-		told = here
 	}
+}
+
+// sessionsTold is when a session, by its number, was told to go elsewhere. It is the
+// session's, not the board's: one that went, and was sent back by a conductor that did not
+// know yet, is told again with the next beat.
+type sessionsTold map[uint64]time.Time
+
+// due are the sessions that are to be told now; of those that are gone nothing is kept.
+func (told sessionsTold) due(here []session, now time.Time) (due []session, kept sessionsTold) {
+	kept = make(sessionsTold, len(here))
+	for _, s := range here {
+		if at, ok := told[s.ID]; ok && now.Sub(at) < moveAgain {
+			kept[s.ID] = at
+			continue
+		}
+		due = append(due, s)
+	}
+	return due, kept
 }
 
 // oneOf chooses one by the weights.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"strings"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -12,6 +13,7 @@ const (
 	MethodAgentBeat    = "agent.beat"     // AgentBeat -> AgentLease, every 5 s
 	MethodTunnelAsk    = "tunnel.desired" // TunnelAsk -> TunnelDesired
 	MethodTunnelReport = "tunnel.report"  // TunnelReport -> TunnelReported: what the tunnel agent has
+	MethodTunnelTicket = "tunnel.ticket"  // TunnelTicketAsk -> TunnelTicket: to dial another tunnel agent
 	MethodTunnelEvent  = "tunnel.event"   // TunnelEvent (cast): "port.loop" and the like
 )
 
@@ -117,6 +119,41 @@ type TunnelNetwork struct {
 	Key           uint32            `json:"key"`
 	Project       s4t.ProjectID     `json:"project"`
 	Weight        int               `json:"weight"` // of the project, beside others on a busy agent
+
+	Outward bool `json:"outward,omitempty"` // others' machines are on it, at this tunnel agent or another
+}
+
+// TunnelPeer is the other end of a peering: a tunnel agent where the network is, too.
+type TunnelPeer struct {
+	Network s4t.NetworkID `json:"network"`
+	Agent   s4t.AgentID   `json:"agent"`
+	URL     string        `json:"url"`
+	Dial    bool          `json:"dial,omitempty"` // this end dials
+}
+
+// PeeringID is the id of a network's peering of two tunnel agents. Whose id is lower
+// dials.
+func PeeringID(network s4t.NetworkID, a, b s4t.AgentID) string {
+	return string(network) + "/" + string(min(a, b)) + "/" + string(max(a, b))
+}
+
+// PeeringNetwork is the network of an id of [PeeringID].
+func PeeringNetwork(id string) s4t.NetworkID {
+	network, _, _ := strings.Cut(id, "/")
+	return s4t.NetworkID(network)
+}
+
+// TunnelTicketAsk asks for a ticket for a peering of which the agent is the end that
+// dials.
+type TunnelTicketAsk struct {
+	Agent       s4t.AgentID `json:"agent"`
+	Incarnation string      `json:"incarnation"`
+	Peering     string      `json:"peering"`
+}
+
+// TunnelTicket answers it.
+type TunnelTicket struct {
+	Ticket string `json:"ticket"`
 }
 
 // TunnelStreams says whose streams those of a board are, and how many the
@@ -135,6 +172,12 @@ type TunnelPort struct {
 	Addresses []string       `json:"addresses"`
 	Guards    s4t.PortGuards `json:"guards"`
 	GRE       *s4t.PortGRE   `json:"gre,omitempty"`
+
+	// While the board moves from one tunnel agent to another, both have its port: so
+	// that it gets once what goes to all, the one knows that it leaves, the other
+	// whom it leaves.
+	Leaving bool        `json:"leaving,omitempty"`
+	Twin    s4t.AgentID `json:"twin,omitempty"`
 }
 
 // GREAttachment is a GRE endpoint of the data centre on a network.

@@ -130,6 +130,11 @@ type BoardConnected struct {
 	// Uptime is how long the board runs: that tells why it was away, also where its clock
 	// is wrong. 0: it does not say.
 	Uptime time.Duration `json:"uptime,omitempty"`
+
+	// Report is what a board has that has nothing: its first report of the session,
+	// which begins with it. Board and Epoch in it are not heeded, nor is it where it
+	// speaks of resources. Optional.
+	Report *BoardReport `json:"report,omitempty"`
 }
 
 // BoardWelcome answers it: the epoch of the session and the state to have.
@@ -144,6 +149,10 @@ type BoardWelcome struct {
 	Desired      BoardDesired  `json:"desired"`
 	ReturnWithin time.Duration `json:"return_within,omitempty"`
 	Refresh      time.Duration `json:"refresh,omitempty"`
+
+	// Heard says that the report of [BoardConnected] was taken. A cloud that does not
+	// know of it is told by a report of its own.
+	Heard bool `json:"heard,omitempty"`
 
 	// Move is where the board should rather be: see [BoardMove]. Empty: it is right
 	// where it is.

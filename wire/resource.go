@@ -23,6 +23,7 @@ const (
 	KindNetwork Kind = "network" // of a tunnel agent: TunnelNetwork. ID: a network
 	KindGRE     Kind = "gre"     // of a tunnel agent: GREAttachment. ID: an endpoint
 	KindPlugin  Kind = "plugin"  // of a board: DesiredPlugin. ID: a plugin on a board
+	KindPeer    Kind = "peer"    // of two tunnel agents: TunnelPeer, the network is at both and one is reached by the other. ID: [PeeringID]
 	KindUplink  Kind = "uplink"  // of a tunnel agent: TunnelUplink. ID: a network
 )
 

@@ -16,6 +16,7 @@ const (
 	PurposeStreams = "streams" // a board opens an idle data rtunnel that waits for a stream
 	PurposeStream  = "stream"  // a user opens one stream to a target of a board
 	PurposeBundle  = "bundle"  // a board fetches a bundle
+	PurposePeer    = "peer"    // a tunnel agent opens the rtunnel of a peering to another
 	PurposeService = "service" // a tunnel agent opens streams of an exposed service; valid while the service is desired, any number of times
 )
 
@@ -30,6 +31,7 @@ type Ticket struct {
 	Service s4t.ServiceID `json:"s,omitempty"` // PurposeService
 	Bundle  string        `json:"d,omitempty"` // PurposeBundle: its digest
 	Project s4t.ProjectID `json:"j,omitempty"` // PurposeBundle: whose plugin it is
+	Peering string        `json:"m,omitempty"` // PurposePeer: its id, see [PeeringID]
 	Target  string        `json:"t,omitempty"` // PurposeStream, PurposeService: "host:port" on the board's side
 	Expires int64         `json:"e,omitempty"` // Unix seconds, the cloud's clock; 0 with PurposeService only
 	User    string        `json:"u,omitempty"` // who asked, for the board's log

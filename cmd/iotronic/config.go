@@ -34,6 +34,7 @@ type config struct {
 	Place        string    `toml:"place"`         // where this process is; boards with this label "place" prefer its agents
 	PublicListen string    `toml:"public_listen"` // ADDR that public ports bind to; default that of listen
 	Metrics      string    `toml:"metrics"`       // ADDR:PORT of the operator's port; default none
+	Traces       string    `toml:"traces"`        // URL of an OTLP receiver; default none
 	LogLevel     string    `toml:"log_level"`     // debug, info (default), warn or error
 	TLS          tlsConfig `toml:"tls"`
 }
@@ -128,6 +129,13 @@ func (c config) cloud() (cloud.Config, error) {
 			return cfg, bad("metrics", "use ADDR:PORT, like 127.0.0.1:9812", "%q is not an address and a port", c.Metrics)
 		}
 		cfg.MetricsListen = c.Metrics
+	}
+	if c.Traces != "" {
+		u, err := url.Parse(c.Traces)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil {
+			return cfg, bad("traces", "use the URL of an OTLP receiver, like http://127.0.0.1:4318/v1/traces", "%q is not one", c.Traces)
+		}
+		cfg.Traces = c.Traces
 	}
 	if c.Place != "" {
 		if err := s4t.ValidName("place", c.Place); err != nil {

@@ -70,6 +70,7 @@ func newServeCommand() *cobra.Command {
 				set("place", &cfg.Place, flags.Place)
 				set("tls", &cfg.TLS.Mode, flags.TLS.Mode)
 				set("metrics", &cfg.Metrics, flags.Metrics)
+				set("traces", &cfg.Traces, flags.Traces)
 				set("log-level", &cfg.LogLevel, flags.LogLevel)
 				if cmd.Flags().Changed("trusted-proxy") {
 					cfg.TLS.TrustedProxy = flags.TLS.TrustedProxy
@@ -106,6 +107,7 @@ func newServeCommand() *cobra.Command {
 	f.StringArrayVar(&flags.TLS.TrustedProxy, "trusted-proxy", nil, "`CIDR` of a reverse proxy whose X-Forwarded-For is believed; repeatable; with --tls off others are refused")
 	f.IntVar(&flags.TLS.CutOffBoards, "cut-off-boards", 0, "show a certificate although up to `N` boards do not trust it, and will have to be joined again")
 	f.StringVar(&flags.Metrics, "metrics", "", "`ADDR:PORT` for the operator, in plain HTTP: /metrics for Prometheus, /healthz and /readyz (default: none)")
+	f.StringVar(&flags.Traces, "traces", "", "`URL` of an OpenTelemetry collector, http://HOST:4318/v1/traces, that is told what became of users' requests (default: none is)")
 	f.StringVar(&flags.LogLevel, "log-level", def.LogLevel, "`LEVEL`: debug, info, warn or error")
 	return c
 }

@@ -17,6 +17,10 @@ import (
 	"github.com/stack4things/s4t/internal/netlab"
 )
 
+// patience bounds the start of a program, on a machine however busy. How soon it should
+// be there is for tests of that to say.
+const patience = time.Minute
+
 // URL of the cloud in a lab.
 const URL = "https://" + netlab.CloudAddr + ":8812"
 
@@ -57,7 +61,7 @@ func (c *Cloud) Run() error {
 		return err
 	}
 	c.Process = p
-	_, err = p.WaitLine("ready ", 0, 20*time.Second)
+	_, err = p.WaitLine("ready ", 0, patience)
 	return err
 }
 
@@ -113,7 +117,7 @@ func (c *Cloud) AddBoard(ctx context.Context, name string) (*Board, error) {
 	if err := b.Join(made.Join); err != nil {
 		return nil, err
 	}
-	return b, b.WaitReady(0, 15*time.Second)
+	return b, b.WaitReady(0, patience)
 }
 
 // Adopt takes a board that is joined by hand into the cloud's list.

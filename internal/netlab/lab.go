@@ -231,6 +231,13 @@ func (l *Lab) AddMachine(name string) (*Host, string, error) {
 	return h, addr, err
 }
 
+// Unplug takes a host of the internet side off it: its link stays up, packets
+// vanish. A board is cut by [Board.Cut].
+func (h *Host) Unplug() error { return h.lab.inet.run("ip", "link", "set", h.Name, "nomaster") }
+
+// Plug gives it back.
+func (h *Host) Plug() error { return h.lab.inet.run("ip", "link", "set", h.Name, "master", "br0") }
+
 // AddBoard adds a board behind a NAT of its own.
 func (l *Lab) AddBoard() (*Board, error) {
 	n := len(l.boards) + 1

@@ -157,21 +157,31 @@ var tests *os.File
 // start starts a cluster: as another user when we are root, whom PostgreSQL
 // refuses to run as.
 func start() (string, error) {
-	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
-	if len(bins) == 0 {
-		return "", errors.New("it is not installed; on Debian: apt install postgresql")
+	bin, err := programs()
+	if err != nil {
+		return "", err
 	}
-	bin := slices.MaxFunc(bins, func(a, b string) int { return version(a) - version(b) })
 	dir, err := os.MkdirTemp("", "s4t-pg-")
 	if err != nil {
 		return "", err
 	}
-	url, err := startIn(dir, bin)
-	if err != nil {
+	if tests, err = startIn(dir, bin, keep); err != nil {
 		os.RemoveAll(dir)
 		return "", err
 	}
-	return url, nil
+	return in(dir), nil
+}
+
+// in is the URL of the cluster in a directory.
+func in(dir string) string { return "postgres://postgres@/postgres?host=" + url.QueryEscape(dir) }
+
+// programs is PostgreSQL's directory of programs, of the newest version.
+func programs() (string, error) {
+	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if len(bins) == 0 {
+		return "", errors.New("it is not installed; on Debian: apt install postgresql")
+	}
+	return slices.MaxFunc(bins, func(a, b string) int { return version(a) - version(b) }), nil
 }
 
 // version is the 15 of /usr/lib/postgresql/15/bin.
@@ -180,27 +190,29 @@ func version(bin string) int {
 	return n
 }
 
-func startIn(dir, bin string) (string, error) {
+// startIn runs a keeper of a cluster, and returns our end of the pipe to it once it
+// is ready.
+func startIn(dir, bin, keep string) (*os.File, error) {
 	attr := &syscall.SysProcAttr{Setsid: true} // what is typed at the terminal is not for the keeper
 	if os.Getuid() == 0 {
 		uid, gid, err := unprivileged()
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		attr.Credential = &syscall.Credential{Uid: uid, Gid: gid}
 		if err := os.Chown(dir, int(uid), int(gid)); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
 	stdin, w, err := os.Pipe()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer stdin.Close()
 	r, stdout, err := os.Pipe()
 	if err != nil {
 		w.Close()
-		return "", err
+		return nil, err
 	}
 	defer r.Close()
 	cmd := exec.Command("/bin/sh", "-c", keep, "keep", bin, dir)
@@ -211,17 +223,16 @@ func startIn(dir, bin string) (string, error) {
 	stdout.Close()
 	if err != nil {
 		w.Close()
-		return "", err
+		return nil, err
 	}
 	if line, _ := bufio.NewReader(r).ReadString('\n'); line != "ready\n" {
 		w.Close()
 		cmd.Wait()
 		log, _ := os.ReadFile(filepath.Join(dir, "log"))
-		return "", fmt.Errorf("a cluster in %s does not start: %s", dir, log)
+		return nil, fmt.Errorf("a cluster in %s does not start: %s", dir, log)
 	}
-	tests = w
 	cmd.Process.Release() // it outlives us
-	return "postgres://postgres@/postgres?host=" + url.QueryEscape(dir), nil
+	return w, nil
 }
 
 // unprivileged is who runs the cluster.

@@ -136,6 +136,12 @@ func (n *Node) Restart(t testing.TB) {
 	}
 }
 
+// Pause has the node stand still, as a machine that is out of memory does, until Resume.
+func (n *Node) Pause(t testing.TB) { t.Helper(); n.say(t, "pause") }
+
+// Resume has it go on.
+func (n *Node) Resume(t testing.TB) { t.Helper(); n.say(t, "resume") }
+
 func (n *Node) say(t testing.TB, command string) {
 	t.Helper()
 	if _, err := n.keeper.WriteString(command + "\n"); err != nil {
@@ -184,6 +190,8 @@ while read -r command words; do
 	case $command in
 	kill) stop ;;
 	start) start ;;
+	pause) kill -STOP "-$node" ;;
+	resume) kill -CONT "-$node" ;;
 	ctl) $in "$SBIN/rabbitmqctl" $words >"$DIR/ctl" 2>&1 </dev/null; echo $? >"$DIR/status" ;;
 	esac
 done

@@ -23,17 +23,28 @@ const (
 	typeError  = "error"
 )
 
-// headerMethod names the method.
-const headerMethod = "method"
+// Headers of a message.
+const (
+	headerMethod    = "method"
+	headerTrace     = "traceparent" // see queue.Origin, as the next
+	headerOperation = "operation"
+)
 
 // keep is how long a message waits that nobody waits for: what it tells is
 // looked for by a timer before.
 const keep = 60 * time.Second
 
 // newMessage makes a message that the broker drops after a time.
-func newMessage(typ, method string, body []byte, within time.Duration) amqp091.Publishing {
+func newMessage(origin queue.Origin, typ, method string, body []byte, within time.Duration) amqp091.Publishing {
+	headers := amqp091.Table{headerMethod: method}
+	if origin.Trace != "" {
+		headers[headerTrace] = origin.Trace
+	}
+	if origin.Operation != "" {
+		headers[headerOperation] = string(origin.Operation)
+	}
 	return amqp091.Publishing{
-		Type: typ, Headers: amqp091.Table{headerMethod: method}, ContentType: "application/json", Body: body,
+		Type: typ, Headers: headers, ContentType: "application/json", Body: body,
 		DeliveryMode: amqp091.Transient, Expiration: milliseconds(within),
 	}
 }
@@ -93,7 +104,7 @@ func (d *Driver) Call(ctx context.Context, topic, method string, req, reply any)
 // sent again.
 func (d *Driver) ask(ctx context.Context, l *link, topic, method string, body []byte, reply any) (full bool, err error) {
 	deadline, _ := ctx.Deadline()
-	msg := newMessage(typeCall, method, body, time.Until(deadline))
+	msg := newMessage(queue.OriginOf(ctx), typeCall, method, body, time.Until(deadline))
 	var answered <-chan amqp091.Delivery
 	var forget func()
 	msg.ReplyTo = l.replyTo
@@ -184,7 +195,7 @@ func (d *Driver) tell(ctx context.Context, exchange, topic, key, method string, 
 	if err != nil {
 		return err
 	}
-	told, err := l.requests.publish(ctx, exchange, key, typ == typeCast, newMessage(typ, method, body, keep))
+	told, err := l.requests.publish(ctx, exchange, key, typ == typeCast, newMessage(queue.OriginOf(ctx), typ, method, body, keep))
 	if err != nil {
 		if ctx.Err() != nil {
 			return message.GaveUp(ctx, topic, method)

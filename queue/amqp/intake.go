@@ -171,6 +171,9 @@ func (in *intake) accept(ctx context.Context, l *link, m amqp091.Delivery) {
 func (d *Driver) read(l *link, m amqp091.Delivery) (*request, error) {
 	r := &request{Delivery: m, link: l}
 	r.method, _ = m.Headers[headerMethod].(string)
+	r.origin.Trace, _ = m.Headers[headerTrace].(string)
+	operation, _ := m.Headers[headerOperation].(string)
+	r.origin.Operation = s4t.OperationID(operation)
 	switch {
 	case r.method == "":
 		return nil, errors.New("it has no header " + headerMethod)

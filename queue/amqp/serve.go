@@ -28,6 +28,7 @@ type request struct {
 	amqp091.Delivery
 	link   *link
 	method string
+	origin queue.Origin
 	until  time.Time // when its caller gives up, at the latest; zero: never
 }
 
@@ -108,6 +109,7 @@ func (s *serving) dispatch(ctx context.Context) {
 // handle runs the handler for one message, and acknowledges it.
 func (s *serving) handle(ctx context.Context, r *request) {
 	defer r.Ack(false) // where it fails, the broker delivers it again
+	ctx = queue.WithOrigin(ctx, r.origin)
 	switch {
 	case ctx.Err() != nil:
 		s.handBack(r)
@@ -167,7 +169,7 @@ func (s *serving) handBack(r *request) {
 		left = keep
 	}
 	if !r.Redelivered && r.RoutingKey == s.d.queueOf(s.topic) {
-		msg := newMessage(r.Type, r.method, r.Body, left)
+		msg := newMessage(r.origin, r.Type, r.method, r.Body, left)
 		msg.ReplyTo, msg.CorrelationId = r.ReplyTo, r.CorrelationId
 		if o := s.send(r, r.RoutingKey, msg); o == routed || o == unknown {
 			return

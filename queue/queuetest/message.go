@@ -3,9 +3,14 @@ package queuetest
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/stack4things/s4t/queue"
 )
 
 // What a Cast and a Fanout promise, and which server hears them.
@@ -117,5 +122,37 @@ func testFanout(t *testing.T, d Driver) {
 	})
 	if err := d.Fanout(t.Context(), "never", "m", 7); err != nil {
 		t.Errorf("to nobody: %v", err)
+	}
+}
+
+// testOrigin holds that a handler learns what its message is sent for, and that one who says
+// nothing of it, or too much, says nothing.
+func testOrigin(t *testing.T, d Driver) {
+	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	tests := []struct{ says, hears queue.Origin }{
+		{queue.Origin{Trace: trace, Operation: "op-1"}, queue.Origin{Trace: trace, Operation: "op-1"}},
+		{queue.Origin{Operation: "op-2"}, queue.Origin{Operation: "op-2"}},
+		{queue.Origin{Trace: strings.Repeat("x", 100), Operation: "op-3"}, queue.Origin{Operation: "op-3"}},
+		{},
+	}
+	got := make(chan string, 100) // which messages came
+	serve(t, d, "a", "1", 1, func(ctx context.Context, method string, body []byte) ([]byte, error) {
+		var n int
+		err := json.Unmarshal(body, &n)
+		if o := queue.OriginOf(ctx); o != tests[n].hears {
+			t.Errorf("%s: %+v was heard as %+v", method, tests[n].says, o)
+		}
+		got <- fmt.Sprint(method, n)
+		return []byte("1"), err
+	})
+	for n, tt := range tests {
+		ctx := queue.WithOrigin(t.Context(), tt.says)
+		missing := map[string]bool{fmt.Sprint("call", n): true, fmt.Sprint("cast", n): true}
+		if err := errors.Join(d.Call(ctx, "a", "call", n, nil), d.Cast(ctx, "a", "cast", n), d.Fanout(ctx, "a", "fanout", n)); err != nil {
+			t.Fatal(err)
+		}
+		for len(missing) > 0 {
+			delete(missing, receive(t, got))
+		}
 	}
 }

@@ -38,6 +38,7 @@ func Run(t *testing.T, newDriver func(t *testing.T) Driver) {
 		{"a panic is an internal error and the server goes on", testPanic},
 		{"an unknown method is not found, a bad body invalid", testMux},
 		{"messages are copies", testCopies},
+		{"what a message is sent for goes with it", testOrigin},
 		{"what is cast arrives, in any order", testCast},
 		{"servers of one topic share its messages", testShare},
 		{"a server is reached by its name", testServerName},

@@ -49,8 +49,13 @@ type Config struct {
 	// of which a cloud has many. Who records them now and has a quantum computer one
 	// day reads them then.
 	Classical bool
-	Now       func() time.Time
-	Log       *slog.Logger // default discards
+	// Protocol is what is offered (ALPN) before http/1.1, and Certificate what is
+	// shown to a server that then asks for one: by processes of the cloud that dial
+	// each other.
+	Protocol    string
+	Certificate func() *tls.Certificate
+	Now         func() time.Time
+	Log         *slog.Logger // default discards
 }
 
 // Dialer opens connections to the cloud: name to addresses, addresses to TCP
@@ -288,12 +293,13 @@ func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host s
 		watched.quiet.Store(true)
 		return tc, nil
 	}
-	if errors.Is(context.Cause(ctx), errStalled) {
-		return nil, errStalled
-	}
-	if after, ok := turnedAway(err, watched); ok {
+	if after, ok := turnedAway(err, watched); ok && !errors.Is(context.Cause(ctx), errStalled) {
 		e := s4t.Errorf(s4t.Unavailable, op, "it is tried again then", "the cloud takes no more boards at this moment").After(after)
 		return nil, diagnose(wire.CloudDown, e)
+	}
+	forget(cfg)
+	if errors.Is(context.Cause(ctx), errStalled) {
+		return nil, errStalled
 	}
 	return nil, tlsError(op, host, err)
 }

@@ -6,11 +6,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -21,11 +23,10 @@ import (
 // crypto/tls verifies as usual; with a pinned CA verify does. d.mu is held.
 func (d *Dialer) tlsConfig(op, host string) *tls.Config {
 	cfg := &tls.Config{
-		ServerName:         host,
-		MinVersion:         tls.VersionTLS12,
-		NextProtos:         []string{"http/1.1"}, // the upgrade is an HTTP/1.1 affair
-		ClientSessionCache: nil,                  // resumption would skip VerifyConnection's chain on some servers
-		Time:               d.cfg.Now,
+		ServerName: host,
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"http/1.1"}, // the upgrade is an HTTP/1.1 affair
+		Time:       d.cfg.Now,
 	}
 	if !d.trusted.pins(d.cfg.Fingerprint) {
 		cfg.RootCAs = d.extra
@@ -38,7 +39,9 @@ func (d *Dialer) tlsConfig(op, host string) *tls.Config {
 
 // tlsFor returns the tlsConfig for t. All connections to it share one, but that
 // those with a ticket offer no protocol: so the cloud tells an rtunnel, which it
-// lets in at once, from a board that wants a session.
+// lets in at once, from a board that wants a session. What the last handshake left
+// to resume with is kept with it, in memory: what is verified is verified again of
+// the certificates of then, and whom to trust anew forgets it (see [Dialer.Trust]).
 func (d *Dialer) tlsFor(op string, t target, u use) *tls.Config {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -49,11 +52,17 @@ func (d *Dialer) tlsFor(op string, t target, u use) *tls.Config {
 			clear(d.tls)
 		}
 		cfg = d.tlsConfig(op, t.host)
+		cfg.ClientSessionCache = &lastSession{}
 		switch {
+		case d.cfg.Protocol != "":
+			cfg.NextProtos = []string{d.cfg.Protocol, "http/1.1"}
 		case u == tunnel:
 			cfg.NextProtos = nil
 		case u == control && d.cfg.Classical:
 			cfg.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256}
+		}
+		if show := d.cfg.Certificate; show != nil {
+			cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return show(), nil }
 		}
 		d.tls[key] = cfg
 	}
@@ -64,6 +73,48 @@ func (d *Dialer) tlsFor(op string, t target, u use) *tls.Config {
 type tlsKey struct {
 	url string
 	use use
+}
+
+// lastSession keeps the newest ticket of one server. Those of TLS 1.2 are not kept:
+// they resume without an exchange of keys, so that who has the server's key later
+// can read what was said.
+type lastSession struct {
+	last atomic.Pointer[tls.ClientSessionState]
+}
+
+// Get implements [tls.ClientSessionCache].
+func (l *lastSession) Get(string) (*tls.ClientSessionState, bool) {
+	s := l.last.Load()
+	return s, s != nil
+}
+
+// Put implements [tls.ClientSessionCache]; nil takes away.
+func (l *lastSession) Put(_ string, s *tls.ClientSessionState) {
+	if s != nil && versionOf(s) != tls.VersionTLS13 {
+		s = nil
+	}
+	l.last.Store(s)
+}
+
+// versionOf is the version of TLS that a session can be resumed in; 0: it cannot be told.
+func versionOf(s *tls.ClientSessionState) uint16 {
+	_, state, err := s.ResumptionState()
+	if err != nil || state == nil {
+		return 0
+	}
+	text, err := state.Bytes() // begins with it
+	if err != nil || len(text) < 2 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(text)
+}
+
+// forget has the next handshake be a full one: this one failed, which may be for
+// what it resumed.
+func forget(cfg *tls.Config) {
+	if cfg.ClientSessionCache != nil {
+		cfg.ClientSessionCache.Put("", nil)
+	}
 }
 
 // use is what a connection is for.

@@ -33,6 +33,7 @@ type exchange struct {
 	method    string
 	board     s4t.BoardID // of cryptosign
 	challenge []byte
+	joined    [2]list // names of procedures and topics that the session is to have from its begin
 }
 
 // methods are those of authentication.
@@ -86,6 +87,8 @@ func (p *peer) hello(m *message) {
 		return
 	}
 	x := &exchange{method: offered[i].(string), challenge: make([]byte, challengeSize)}
+	x.joined[0], _ = m.options[wamp.DetailProcedures].(list)
+	x.joined[1], _ = m.options[wamp.DetailTopics].(list)
 	if x.method == wamp.MethodCryptosign {
 		authid, _ := m.options["authid"].(string)
 		if !s4t.IsID(authid) {
@@ -203,7 +206,16 @@ func (p *peer) welcome(x *exchange, board s4t.BoardID, extra dict) {
 	if extra != nil {
 		details["authextra"] = extra
 	}
+	registrations, topics, all := p.joins(board, x.joined)
+	if all {
+		details[wamp.DetailProcedures], details[wamp.DetailTopics] = idsOf(registrations), idsOf(topics)
+	}
 	p.queue(encode(wamp.MsgWelcome, id, details))
+	if all { // behind the welcome: the board reads nothing before it
+		p.mu.Lock()
+		p.registrations, p.subscriptions = registrations, topics
+		p.mu.Unlock()
+	}
 }
 
 // signed reports whether signature is hex of key's signature over the

@@ -201,6 +201,37 @@ func (p *peer) subscribe(m *message) {
 	p.queue(encode(wamp.MsgSubscribed, m.request, id))
 }
 
+// joins are the registrations and subscriptions that a session has from its begin.
+// Where one of them cannot be there are none: the board asks for each then, and is
+// told.
+func (p *peer) joins(board s4t.BoardID, names [2]list) (registrations, topics []offer, all bool) {
+	var made [2][]offer
+	for i, of := range names {
+		if len(of) > wamp.MaxJoined {
+			return nil, nil, false
+		}
+		for _, v := range of {
+			text, _ := v.(string)
+			_, name, ok := wamp.ParseBoardURI(wamp.BoardURI(board, text))
+			if !ok || strings.HasPrefix(name+".", wamp.CloudPrefix) || find(made[i], name) != 0 {
+				return nil, nil, false
+			}
+			p.offered++
+			made[i] = append(made[i], offer{unique.Make(name).Value(), p.offered})
+		}
+	}
+	return made[0], made[1], len(made[0])+len(made[1]) > 0
+}
+
+// idsOf lists the ids, for a WELCOME.
+func idsOf(offers []offer) list {
+	ids := make(list, len(offers))
+	for i, o := range offers {
+		ids[i] = o.id
+	}
+	return ids
+}
+
 // find returns the id of what is offered under a name, 0 if nothing is.
 func find(offers []offer, name string) uint64 {
 	for _, o := range offers {

@@ -38,7 +38,7 @@ func Encode(topic, method string, req any) ([]byte, error) {
 func Invoke(ctx context.Context, log *slog.Logger, h func(ctx context.Context, method string, body []byte) ([]byte, error), topic, method string, body []byte) (reply []byte, werr *wire.Error) {
 	defer func() {
 		if p := recover(); p != nil {
-			log.Error("a handler panicked", "topic", topic, "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			log.ErrorContext(ctx, "a handler panicked", "topic", topic, "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			reply, werr = nil, wire.FromError(s4t.Errorf(s4t.Internal, "", "", "panic"))
 		}
 	}()
@@ -53,7 +53,7 @@ func Invoke(ctx context.Context, log *slog.Logger, h func(ctx context.Context, m
 		err = s4t.Errorf(s4t.Timeout, "answer "+method, "", "it was not done in the time given")
 	}
 	if s4t.KindOf(err) == s4t.Internal {
-		log.Error("a request met an internal error", "topic", topic, "method", method, "err", detail(err))
+		log.ErrorContext(ctx, "a request met an internal error", "topic", topic, "method", method, "err", detail(err))
 	}
 	return nil, wire.FromError(err)
 }
