@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -32,12 +31,6 @@ const (
 	// again in vain. Who finds no room is sent away, for almost nothing.
 	maxWaiting = 256
 	waitTime   = 600 * time.Millisecond
-	// maxUnread is how many accepted connections may be there of which nothing was
-	// read yet, each for unreadTime at most: more stay in the kernel, at most
-	// backlog, where they cost nothing and grow no older than they are read.
-	maxUnread  = 128
-	unreadTime = 100 * time.Millisecond
-	backlog    = 512
 	// lookAgain is how often it is looked whether there is room.
 	lookAgain = 5 * time.Millisecond
 )
@@ -51,7 +44,7 @@ type gate struct {
 	// session, and how long those took that got there lately; nil: none are.
 	beginning func() (n int, pace time.Duration)
 	now       func() time.Time
-	unread    sync.Map // accepted connections that said nothing yet, and what to call when they do
+	unread    unread
 
 	mu      sync.Mutex // guards the fields below
 	limit   int        // of those on their way, between minBeginning and maxBeginning
@@ -100,7 +93,7 @@ func (g *gate) sentAway() float64 {
 func (g *gate) enter(ctx context.Context, c net.Conn, source netip.Prefix) error {
 	w := &waiter{conn: c, source: source, since: g.now(), enter: make(chan bool, 1)}
 	g.mu.Lock()
-	if len(g.waiting) >= maxWaiting && !g.makeRoom(source) {
+	if !g.room(source, 0) {
 		g.mu.Unlock()
 		return g.busy(c, source)
 	}
@@ -124,6 +117,12 @@ func (g *gate) enter(ctx context.Context, c net.Conn, source netip.Prefix) error
 		g.leave(c)
 		return ctx.Err()
 	}
+}
+
+// room reports whether a board of a source may wait, when so many come before it. g.mu
+// is held.
+func (g *gate) room(source netip.Prefix, coming int) bool {
+	return len(g.waiting)+coming < maxWaiting || g.makeRoom(source)
 }
 
 // makeRoom sends the last of the source away that has the most who wait, where
@@ -208,52 +207,6 @@ func (g *gate) adapt(n int, pace time.Duration) {
 		g.limit = max(minBeginning, g.limit*7/8)
 	case pace < goodPace && n >= g.limit:
 		g.limit = min(maxBeginning, g.limit+minBeginning/2)
-	}
-}
-
-// crowdListener accepts no more than are read soon, and drops connections whose
-// peers have left while they waited: in a crowd those are many, and each would
-// cost a handshake.
-type crowdListener struct {
-	net.Listener
-	gate   *gate
-	unread chan struct{} // has a token for each
-}
-
-func newCrowdListener(l net.Listener, g *gate) crowdListener {
-	if c, ok := l.(syscall.Conn); ok {
-		_ = sockopt.SetBacklog(c, backlog) // where it fails, more wait
-	}
-	return crowdListener{l, g, make(chan struct{}, maxUnread)}
-}
-
-// Accept implements net.Listener.
-func (l crowdListener) Accept() (net.Conn, error) {
-	l.unread <- struct{}{}
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			<-l.unread
-			return c, err
-		}
-		if sockopt.Left(c) {
-			c.Close()
-			continue
-		}
-		read := sync.OnceFunc(func() { <-l.unread })
-		l.gate.unread.Store(c, read)
-		time.AfterFunc(unreadTime, func() { l.gate.read(c) })
-		return c, nil
-	}
-}
-
-// read notes that a connection says something.
-func (g *gate) read(c net.Conn) {
-	if u, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = u.NetConn()
-	}
-	if read, ok := g.unread.LoadAndDelete(c); ok {
-		read.(func())()
 	}
 }
 

@@ -47,7 +47,7 @@ func newHandshakes(g *gate) *handshakes {
 // session. Who says something else than he is comes under the bounds of his
 // source, as before.
 func (h *handshakes) admit(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-	h.gate.read(hello.Conn)
+	h.gate.unread.read(hello.Conn)
 	source := sourceOf(hello.Conn.RemoteAddr())
 	if err := h.wait(hello.Context(), source); err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (h *handshakes) admit(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if h.peer != nil && slices.Contains(hello.SupportedProtos, tunnelagent.PeerProtocol) {
 		return h.peer(), nil
 	}
-	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == "http/1.1" {
+	if wantsSession(hello.SupportedProtos) {
 		return nil, h.gate.enter(hello.Context(), hello.Conn, source)
 	}
 	return nil, nil

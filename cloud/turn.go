@@ -14,8 +14,8 @@ const (
 	// turnsPerCore is how many turns a second are given for each core, before any
 	// boards were counted: as many as a core takes in where all goes well.
 	turnsPerCore = 300
-	// minTurns is the fewest that are given a second.
-	minTurns = 10
+	// minTurnsPerCore is the fewest that are given.
+	minTurnsPerCore = 50
 	// tooSoon is by how much turns are given faster than boards come in: one that
 	// comes too soon costs both ends a dial that is sent away, turns that come too
 	// late leave the cloud idle.
@@ -40,6 +40,7 @@ const (
 // its own, so many a second as come in.
 type turns struct {
 	first   float64              // rate before any were counted
+	least   float64              // that the rate may become
 	rate    float64              // boards a second
 	next    time.Time            // the first turn that nobody has
 	holding map[netip.Prefix]int // turns that a source has, since there were none
@@ -49,8 +50,8 @@ type turns struct {
 }
 
 func newTurns() turns {
-	first := float64(turnsPerCore * runtime.GOMAXPROCS(0))
-	return turns{first: first, rate: first, holding: map[netip.Prefix]int{}}
+	cores := float64(runtime.GOMAXPROCS(0))
+	return turns{first: turnsPerCore * cores, least: minTurnsPerCore * cores, rate: turnsPerCore * cores, holding: map[netip.Prefix]int{}}
 }
 
 // give gives the next turn to a board of a source: how long it is to stay away.
@@ -81,15 +82,19 @@ func (t *turns) came(now time.Time) {
 
 // count looks at the rate: where boards have to be sent away, as many come in as
 // can, and the rate follows. In a rush much of the time goes into sending away:
-// what could have come in instead counts, too.
+// what could have come in instead counts, too. It follows sooner upward: see tooSoon.
 func (t *turns) count(now time.Time) {
 	passed := now.Sub(t.since)
 	if passed < countFor {
 		return
 	}
 	if t.sent > 0 && passed < 2*countFor {
-		able := (float64(t.admitted) + float64(t.sent)/awayPerBegin) / passed.Seconds()
-		t.rate = max(t.rate+(tooSoon*able-t.rate)/4, minTurns)
+		able := tooSoon * (float64(t.admitted) + float64(t.sent)/awayPerBegin) / passed.Seconds()
+		follow := 8.0
+		if able > t.rate {
+			follow = 2
+		}
+		t.rate = max(t.rate+(able-t.rate)/follow, t.least)
 	}
 	t.since, t.admitted, t.sent = now, 0, 0
 }

@@ -10,7 +10,7 @@ import (
 // than its share of them, and their rate follows what comes in.
 func TestTurns(t *testing.T) {
 	ts := newTurns()
-	ts.first, ts.rate = 100, 100
+	ts.first, ts.least, ts.rate = 100, 40, 100
 	now := time.Unix(1000, 0)
 	source := func(i int) netip.Prefix {
 		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
@@ -36,14 +36,31 @@ func TestTurns(t *testing.T) {
 	if got := ts.give(now, source(9999)); got != 0 || len(ts.holding) != 1 {
 		t.Errorf("after all turns: %v, %d sources are remembered", got, len(ts.holding))
 	}
-	for range 100 { // twice as many come in, and few are sent away
-		for range 20 {
-			ts.came(now)
+	crowd := func(in, sent int) {
+		for range 200 {
+			for range in {
+				ts.came(now)
+			}
+			for range sent {
+				ts.give(now, source(1))
+			}
+			now = now.Add(100 * time.Millisecond)
 		}
-		ts.give(now, source(1))
-		now = now.Add(100 * time.Millisecond)
 	}
-	if ts.rate < 150 || ts.rate > 250 {
-		t.Errorf("the rate is %v", ts.rate)
+	crowd(20, 1)
+	if ts.rate < 225 || ts.rate > 275 {
+		t.Errorf("where 200 a second come in, the rate is %v", ts.rate)
+	}
+	crowd(1, 200) // a rush
+	if ts.rate < 275 || ts.rate > 350 {
+		t.Errorf("where 2,000 a second are sent away, the rate is %v", ts.rate)
+	}
+	crowd(1, 1)
+	if ts.rate != 40 {
+		t.Errorf("where 10 a second come in, the rate is %v", ts.rate)
+	}
+	now = now.Add(maxTurn + forgetAfter + time.Second)
+	if ts.give(now, source(1)); ts.rate != 100 {
+		t.Errorf("a next crowd finds the rate %v", ts.rate)
 	}
 }

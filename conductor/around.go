@@ -82,6 +82,13 @@ func (c *Conductor) look(ctx context.Context) error {
 	return nil
 }
 
+// online is how many agents there are.
+func (r *around) online() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.agents)
+}
+
 // open are the agents that take boards. mu is held.
 func (r *around) open() []store.Agent {
 	return slices.DeleteFunc(slices.Clone(r.agents), func(a store.Agent) bool { return !a.Takes(wire.AgentWAMP) })

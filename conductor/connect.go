@@ -20,9 +20,9 @@ const (
 
 	// maxReturn is the longest that boards which lose their sessions at one
 	// moment are asked to spread their return over, and returnRate how many are
-	// to come a second; few come at once.
+	// to come a second to each WAMP agent; few come at once.
 	maxReturn  = time.Minute
-	returnRate = 250
+	returnRate = 400
 
 	// refreshRate is how many boards a second ask for their desired state though nobody
 	// woke them. A wake-up that was lost is not what they look for: who lags is woken again.
@@ -185,7 +185,7 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 		}
 		w.Desired, w.Move = ch.c.desiredOf(*b, wanted[id], ch.now), ch.c.around.better(*b)
 		w.Heard = began[id].report != nil
-		w.ReturnWithin, w.Refresh = returnWithin(n), time.Duration(n)*time.Second/refreshRate
+		w.ReturnWithin, w.Refresh = returnWithin(n, ch.c.around.online()), time.Duration(n)*time.Second/refreshRate
 	}
 	return err
 }
@@ -221,10 +221,10 @@ func (f *fleet) boards(tx *store.Tx, now time.Time) (int, error) {
 	return n, err
 }
 
-// returnWithin is what n boards are told of how to come back: so many that they
-// would meet are asked to spread their return.
-func returnWithin(n int) time.Duration {
-	if n < returnRate {
+// returnWithin is what each of n boards that so many agents have is told of how to
+// come back: so many that they would meet are asked to spread their return.
+func returnWithin(n, agents int) time.Duration {
+	if n /= max(agents, 1); n < returnRate {
 		return 0
 	}
 	return min(time.Duration(n)*time.Second/returnRate, maxReturn)

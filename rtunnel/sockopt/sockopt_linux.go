@@ -144,6 +144,20 @@ func Left(c net.Conn) bool {
 
 const tcpEstablished = 1
 
+// Peek copies what came on c and was not read yet, as far as it fits, and leaves it
+// there to be read (recv(2), MSG_PEEK). It does not wait; 0: nothing came, or it
+// cannot be had.
+func Peek(c net.Conn, p []byte) (n int) {
+	withSocket(c, func(rc syscall.RawConn) error {
+		return rc.Control(func(fd uintptr) {
+			if got, _, err := unix.Recvfrom(int(fd), p, unix.MSG_PEEK|unix.MSG_DONTWAIT); err == nil {
+				n = got
+			}
+		})
+	})
+	return n
+}
+
 // tcpInfo is what the kernel knows of c (TCP_INFO), zero if it cannot
 // be had.
 func tcpInfo(c net.Conn) (info unix.TCPInfo) {

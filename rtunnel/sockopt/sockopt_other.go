@@ -36,5 +36,8 @@ func SetBacklog(syscall.Conn, int) error { return nil }
 // Left knows nothing on this system.
 func Left(net.Conn) bool { return false }
 
+// Peek sees nothing on this system.
+func Peek(net.Conn, []byte) int { return 0 }
+
 // Unheard knows nothing on this system.
 func Unheard(net.Conn) bool { return false }
