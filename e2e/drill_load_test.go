@@ -41,7 +41,7 @@ func (l *ledger) begin() {
 	ctx, cancel := context.WithCancel(d.t.Context())
 	l.load = &load{ctx: ctx, cancel: cancel}
 	for _, c := range l.admin {
-		s, err := c.Events(ctx, apiclient.EventsOptions{})
+		s, err := c.Events(d.t.Context(), apiclient.EventsOptions{}) // it hears of what ends after the load, too
 		must(d.t, err)
 		r := &reader{stream: s, grown: make(chan struct{})}
 		l.load.readers = append(l.load.readers, r)
