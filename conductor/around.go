@@ -173,7 +173,8 @@ func (c *Conductor) joinURLs(ctx context.Context, op string, b store.Board) ([]s
 
 // better is where a board should rather be than at its agent: empty where it is
 // right there.
-func (r *around) better(b store.Board) string {
+// now is its agent as it is: where that takes boards again, which is not known here yet, it stays.
+func (r *around) better(b store.Board, now store.Agent) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := slices.IndexFunc(r.agents, func(a store.Agent) bool { return a.ID == b.WAMPAgent })
@@ -183,6 +184,9 @@ func (r *around) better(b store.Board) string {
 	}
 	own, place := r.agents[at], b.Labels[placeLabel]
 	stays := own.Takes(wire.AgentWAMP)
+	if !stays && now.Takes(wire.AgentWAMP) {
+		return ""
+	}
 	if stays && place != "" && own.Place != place && ranked[0].Place == place {
 		stays = false
 	} else if stays {

@@ -88,6 +88,16 @@ func TestWithoutOperatorsURLsBoardsAreToldTheAgentsThatThereAre(t *testing.T) {
 	}
 }
 
+func TestABoardStaysWhereItsAgentTakesBoardsAgain(t *testing.T) {
+	r := agentsAround(1, 1)
+	r.agents[0].Drain = store.DrainDone // as it was a moment ago
+	now := r.agents[0]
+	now.Drain = store.DrainNot
+	if to := r.better(boardAt("b", "w1", ""), now); to != "" {
+		t.Errorf("it is sent to %s", to)
+	}
+}
+
 func TestBoardsAreToldSilentAgentsLast(t *testing.T) {
 	r := agentsAround(0)
 	r.away = []store.Agent{{ID: "w2", URL: "https://w2"}, {ID: "w3", URL: "https://w3"}, {ID: "w4", URL: "https://w4"}}
@@ -137,7 +147,7 @@ func TestABoardMovesWhereItsAgentHasTooMuchOrIsNotTheRightOne(t *testing.T) {
 			if tt.change != nil {
 				tt.change(r)
 			}
-			if got := r.better(boardAt("b", "w1", tt.place)); got != tt.want {
+			if got := r.better(boardAt("b", "w1", tt.place), r.agents[0]); got != tt.want {
 				t.Errorf("it goes to %q, want %q", got, tt.want)
 			}
 		})
@@ -145,7 +155,7 @@ func TestABoardMovesWhereItsAgentHasTooMuchOrIsNotTheRightOne(t *testing.T) {
 	r := agentsAround(1000, 0)
 	moved := 0
 	for i := range 1000 { // what is sent away counts before anybody looks again
-		if r.better(boardAt(fmt.Sprint(i), "w1", "")) != "" {
+		if r.better(boardAt(fmt.Sprint(i), "w1", ""), r.agents[0]) != "" {
 			moved++
 		}
 	}

@@ -183,7 +183,7 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 		if g, grew := ch.generations[boardOf(id)]; grew {
 			b.Generation = g
 		}
-		w.Desired, w.Move = ch.c.desiredOf(*b, wanted[id], ch.now), ch.c.around.better(*b)
+		w.Desired, w.Move = ch.c.desiredOf(*b, wanted[id], ch.now), ch.c.around.better(*b, agents[b.WAMPAgent])
 		w.Heard = began[id].report != nil
 		w.ReturnWithin, w.Refresh = returnWithin(n, ch.c.around.online()), time.Duration(n)*time.Second/refreshRate
 	}

@@ -350,6 +350,9 @@ func (c *Conductor) letGo(ctx context.Context, a store.Agent, leaving, now time.
 			return err
 		}
 	}
+	if a.Kind == wire.AgentWAMP {
+		empty = c.upkept.stayedEmpty(a.ID, empty, now)
+	}
 	if !due && !empty {
 		return nil
 	}
@@ -357,6 +360,28 @@ func (c *Conductor) letGo(ctx context.Context, a store.Agent, leaving, now time.
 		return err
 	}
 	return c.emptyNow(ctx, a)
+}
+
+// lingering is how long boards keep the session that they have left, for the questions that
+// are on their way through it, and a bit.
+const lingering = 4 * time.Second
+
+// stayedEmpty reports whether a WAMP agent has had no boards for so long that nobody asks
+// anything through it any more. A session that was left is not counted.
+func (u *upkept) stayedEmpty(agent s4t.AgentID, empty bool, now time.Time) bool {
+	if !empty {
+		delete(u.empty, agent)
+		return false
+	}
+	since, known := u.empty[agent]
+	if !known {
+		if u.empty == nil {
+			u.empty = map[s4t.AgentID]time.Time{}
+		}
+		u.empty[agent] = now
+		return false
+	}
+	return now.Sub(since) >= lingering
 }
 
 // emptyNow tells that a drained agent has nothing any more.

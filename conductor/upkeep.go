@@ -28,13 +28,15 @@ const (
 type upkept struct {
 	mu sync.Mutex // held for a round; taken before any lock of the database
 
-	holder  string    // of the lease
-	renew   time.Time // when the lease is to be renewed; zero: it is not held
-	swept   time.Time // when the last round began
-	grace   time.Time // until when no agent is taken for silent
-	deaf    bool      // no agent at all was heard for a while
-	woke    time.Time // when who lags was last woken
-	trimmed time.Time // when old events were last forgotten
+	holder string    // of the lease
+	renew  time.Time // when the lease is to be renewed; zero: it is not held
+	swept  time.Time // when the last round began
+	grace  time.Time // until when no agent is taken for silent
+	deaf   bool      // no agent at all was heard for a while
+
+	empty   map[s4t.AgentID]time.Time // since when WAMP agents that are drained have no boards
+	woke    time.Time                 // when who lags was last woken
+	trimmed time.Time                 // when old events were last forgotten
 }
 
 // keepUp looks at deadlines until ctx ends.

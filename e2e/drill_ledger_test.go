@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -335,66 +334,6 @@ func (l *ledger) finish() {
 	for id, acknowledged := range l.runs {
 		if n := done[id]; n > 1 || acknowledged && n == 0 {
 			l.d.isWrong("the command %s ran %d times; acknowledged: %v", id, n, acknowledged)
-		}
-	}
-}
-
-func endOfOperation(e s4t.Event) bool {
-	return e.Kind == "operation.succeeded" || e.Kind == "operation.failed"
-}
-
-// finishEvents: each who followed them all the time has heard what the log of events
-// has, in its order; and each operation's end was told once.
-func (l *ledger) finishEvents() {
-	for _, r := range l.load.readers {
-		for id := range l.ended {
-			<-r.reached(func(e s4t.Event) bool { return e.Object == string(id) && endOfOperation(e) })
-		}
-	}
-	last := l.load.readers[0].last()
-	ctx, cancel := context.WithTimeout(l.d.t.Context(), time.Minute)
-	defer cancel()
-	first := min(l.load.readers[0].heard[0].ID, l.load.readers[1].heard[0].ID)
-	s, err := l.admin[0].Events(ctx, apiclient.EventsOptions{After: max(first-1, 1), Once: true})
-	must(l.d.t, err)
-	defer s.Close()
-	var kept []s4t.Event
-	ends := map[string]int{}
-	for e := range s.All() {
-		kept = append(kept, e)
-		if endOfOperation(e) {
-			ends[e.Object]++
-		}
-		if e.ID >= last {
-			break
-		}
-	}
-	for id, what := range l.ended {
-		if ends[string(id)] != 1 {
-			l.d.isWrong("the end of operation %s (%s) was told %d times", id, what, ends[string(id)])
-		}
-	}
-	for n, r := range l.load.readers {
-		<-r.reached(func(e s4t.Event) bool { return e.ID == last })
-		var text strings.Builder
-		for _, e := range r.heard {
-			fmt.Fprintln(&text, e.At.Format(time.RFC3339Nano), e.ID, e.Kind, e.Object, e.Name, e.Board, e.Detail)
-		}
-		must(l.d.t, os.WriteFile(filepath.Join(l.d.Lab.Dir, fmt.Sprintf("events%d.log", n)), []byte(text.String()), 0o600))
-		var was []s4t.Event
-		for _, e := range kept {
-			if e.ID >= r.heard[0].ID {
-				was = append(was, e)
-			}
-		}
-		for i := range min(len(was), len(r.heard)) {
-			if was[i].ID != r.heard[i].ID || was[i].Kind != r.heard[i].Kind {
-				l.d.isWrong("reader %d has heard %+v where the log has %+v", n, r.heard[i], was[i])
-				break
-			}
-		}
-		if len(r.heard) < len(was) {
-			l.d.isWrong("reader %d has heard %d of %d events", n, len(r.heard), len(was))
 		}
 	}
 }

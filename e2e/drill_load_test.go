@@ -3,13 +3,10 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,7 +41,7 @@ func (l *ledger) begin() {
 	ctx, cancel := context.WithCancel(d.t.Context())
 	l.load = &load{ctx: ctx, cancel: cancel}
 	for _, c := range l.admin {
-		s, err := c.Events(ctx, apiclient.EventsOptions{})
+		s, err := c.Events(d.t.Context(), apiclient.EventsOptions{}) // it hears of what ends after the load, too
 		must(d.t, err)
 		r := &reader{stream: s, grown: make(chan struct{})}
 		l.load.readers = append(l.load.readers, r)
@@ -354,113 +351,4 @@ func (l *ledger) enrol() <-chan struct{} {
 		p.Kill()
 	}()
 	return done
-}
-
-// reader follows events for the whole time.
-type reader struct {
-	stream *apiclient.EventStream
-
-	mu    sync.Mutex // guards the fields below
-	heard []s4t.Event
-	grown chan struct{}
-}
-
-func (r *reader) read(d *drill) {
-	for e := range r.stream.All() {
-		r.mu.Lock()
-		if n := len(r.heard); n > 0 && e.ID <= r.heard[n-1].ID || e.Kind == apiclient.EventReset {
-			d.isWrong("after event %+v comes %+v", r.heard[max(n-1, 0)], e)
-		}
-		r.heard = append(r.heard, e)
-		close(r.grown)
-		r.grown = make(chan struct{})
-		r.mu.Unlock()
-	}
-	if err := r.stream.Err(); err != nil {
-		d.isWrong("who follows events: %v", err)
-	}
-}
-
-func (r *reader) last() int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.heard) == 0 {
-		return 0
-	}
-	return r.heard[len(r.heard)-1].ID
-}
-
-// reached is closed once the reader has heard of an event, or after a minute.
-func (r *reader) reached(event func(s4t.Event) bool) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		end := time.After(time.Minute)
-		for from := 0; ; {
-			r.mu.Lock()
-			grown, news := r.grown, r.heard[from:]
-			from = len(r.heard)
-			r.mu.Unlock()
-			if slices.ContainsFunc(news, event) {
-				return
-			}
-			select {
-			case <-grown:
-			case <-end:
-				return
-			}
-		}
-	}()
-	return done
-}
-
-// figure of a process.
-type processFigures struct{ goroutines, resident float64 }
-
-// figures asks each process.
-func (d *drill) figures() map[string]processFigures {
-	all := map[string]processFigures{}
-	client := &http.Client{Transport: &http.Transport{DialContext: d.Lab.User.DialContext, DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	for _, p := range d.roster {
-		res, err := client.Get("http://" + p.at.addr + ":9812/metrics")
-		must(d.t, err)
-		text, err := io.ReadAll(res.Body)
-		res.Body.Close()
-		must(d.t, err)
-		var f processFigures
-		for line := range strings.Lines(string(text)) {
-			for name, to := range map[string]*float64{"go_goroutines ": &f.goroutines, "process_resident_memory_bytes ": &f.resident} {
-				if v, ok := strings.CutPrefix(line, name); ok {
-					*to, _ = strconv.ParseFloat(strings.TrimSpace(v), 64)
-				}
-			}
-		}
-		all[p.name] = f
-	}
-	return all
-}
-
-// calm fails unless each process has about as many goroutines and as much memory as
-// before all faults.
-func (d *drill) calm(before map[string]processFigures) {
-	var now map[string]processFigures
-	grown := ""
-	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Second) { // between two looks
-		now, grown = d.figures(), ""
-		for name, was := range before {
-			if f := now[name]; f.goroutines > 1.3*was.goroutines+50 || f.resident > 1.5*was.resident+64<<20 {
-				grown += fmt.Sprintf("%s has %.0f goroutines and %.0f MiB, before %.0f and %.0f; ", name, f.goroutines, f.resident/(1<<20), was.goroutines, was.resident/(1<<20))
-			}
-		}
-		if grown == "" || time.Now().After(end) {
-			break
-		}
-	}
-	if grown != "" {
-		d.isWrong("%s", grown)
-	}
-	for _, p := range d.roster {
-		f, was := now[p.name], before[p.name]
-		fmt.Printf("%s: %.0f goroutines (before: %.0f), %.0f MiB resident (%.0f)\n", p.name, f.goroutines, was.goroutines, f.resident/(1<<20), was.resident/(1<<20))
-	}
 }

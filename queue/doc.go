@@ -30,6 +30,9 @@
 //   - An error of kind K on the server's side is one of kind K on the
 //     caller's; a cause does not cross, and what is not an [s4t.Error] crosses
 //     as "internal error" and is logged where it happened.
+//   - A server that is told to end hands back what it has not begun, and its handlers of
+//     calls go on for up to 1.5 s: who asks while processes are restarted in order
+//     hears nothing of it.
 //   - Everything is bounded. A Cast that finds the server's queue full returns
 //     Unavailable. A Call may wait for room, within its deadline.
 //   - Serve goes on by itself when the broker was away.

@@ -250,7 +250,7 @@ func (s *server) handle(ctx context.Context, log *slog.Logger, h Handler, msg *l
 		return // the caller is gone
 	}
 	deadline, _ := msg.ctx.Deadline()
-	ctx, cancel := context.WithDeadline(ctx, deadline)
+	ctx, cancel := message.Within(ctx, deadline)
 	defer cancel()
 	defer context.AfterFunc(msg.ctx, cancel)()
 	body, err := message.Invoke(ctx, log, h, s.topic, msg.method, msg.body)

@@ -124,7 +124,7 @@ func (s *serving) handle(ctx context.Context, r *request) {
 	case !time.Now().Before(r.until):
 		return // the caller is gone
 	}
-	ctx, cancel := context.WithDeadline(ctx, r.until)
+	ctx, cancel := message.Within(ctx, r.until)
 	defer cancel()
 	body, werr := message.Invoke(ctx, s.d.log, s.handler, s.topic, r.method, r.Body)
 	s.answer(r, body, werr)

@@ -69,6 +69,30 @@ func testFull(t *testing.T, d Driver) {
 	}
 }
 
+// testOrder: what was begun as a server was told to end is done as if it were not.
+func testOrder(t *testing.T, d Driver) {
+	in, ending := make(chan struct{}, 1), make(chan struct{})
+	stop := serve(t, d, "a", "1", 1, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+		in <- struct{}{}
+		<-ending
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond): // of work
+			return body, nil
+		}
+	})
+	called := make(chan error, 1)
+	go func() { called <- d.Call(t.Context(), "a", "m", 1, nil) }()
+	receive(t, in)
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); close(ending); stop() }()
+	if err := receive(t, called); err != nil {
+		t.Errorf("a call that had begun: %v", err)
+	}
+	receive(t, stopped)
+}
+
 func testEnd(t *testing.T, d Driver) {
 	in, out := make(chan struct{}, 10), make(chan struct{})
 	stop := serve(t, d, "a", "1", 1, func(ctx context.Context, _ string, body []byte) ([]byte, error) {

@@ -47,6 +47,7 @@ func Run(t *testing.T, newDriver func(t *testing.T) Driver) {
 		{"a call ends with its context, and so does its handler", testDeadline},
 		{"a full server takes no more", testFull},
 		{"a server that ends answers what it began", testEnd},
+		{"what was begun goes on for a moment where its server ends", testOrder},
 		{"what is too long is refused", testTooLong},
 		{"many callers at the same time", testMany},
 		{"after a restart of the broker everything goes on", testRestart},

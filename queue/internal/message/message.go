@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wire"
@@ -30,6 +31,21 @@ func Encode(topic, method string, req any) ([]byte, error) {
 		return nil, s4t.Errorf(s4t.TooMany, "send "+method+" to "+topic, "split the request", "it has %d bytes, %d are allowed", len(b), s4t.MaxMessage)
 	}
 	return b, nil
+}
+
+// Grace is how long handlers of calls may go on after their server was told to end: what
+// a user asked for as a process is stopped in order is done, and answered.
+const Grace = 1500 * time.Millisecond
+
+// Within returns the context of the handler of a call: it ends with the caller's time, and
+// [Grace] after that of the server.
+func Within(server context.Context, until time.Time) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(server), until)
+	stop := context.AfterFunc(server, func() {
+		t := time.AfterFunc(Grace, cancel)
+		context.AfterFunc(ctx, func() { t.Stop() })
+	})
+	return ctx, func() { stop(); cancel() }
 }
 
 // Invoke runs h for one message and makes its outcome fit to cross: a panic
