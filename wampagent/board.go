@@ -66,7 +66,7 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 			return "", err
 		}
 		req.Board, req.Epoch = from.Board, epoch
-		if !now.tickets.AllowN(time.Now(), max(1, req.Count)) {
+		if !now.tickets().AllowN(time.Now(), max(1, req.Count)) {
 			return "", s4t.Errorf(s4t.TooMany, op, "try again in a moment", "it asks for more than %d tickets a second", ticketRate).After(time.Second)
 		}
 		var reply wire.BoardTickets
@@ -78,7 +78,7 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 			return "", err
 		}
 		req.Board, req.Epoch = from.Board, epoch
-		if err := now.pins.reports.Wait(ctx); err != nil {
+		if err := now.pins().reports.Wait(ctx); err != nil {
 			return "", s4t.Errorf(s4t.Unavailable, op, "", "the WAMP agent stops")
 		}
 		return a.pass(ctx, from, wire.MethodBoardPins, req)
@@ -87,17 +87,17 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 		if err := decode(op, arg, &req); err != nil {
 			return "", err
 		}
-		return a.takeSamples(ctx, from, now.pins, req)
+		return a.takeSamples(ctx, from, now.pins(), req)
 	case wamp.Remote:
 		var req wire.PinRemote
 		if err := decode(op, arg, &req); err != nil {
 			return "", err
 		}
 		req.Board, req.Epoch = from.Board, epoch
-		return a.remote(ctx, from, now.pins, req)
+		return a.remote(ctx, from, now.pins(), req)
 	case wamp.Health:
 		var req wire.HealthReport
-		if err := decodeHealth(op, arg, now.health, &req); err != nil {
+		if err := decodeHealth(op, arg, now.health(), &req); err != nil {
 			return "", err
 		}
 		req.Board, req.Epoch = from.Board, epoch

@@ -51,7 +51,7 @@ func (a *Agent) codeAsk(ctx context.Context, req wire.BoardCodeAsk) (json.RawMes
 		return nil, offline(req.Board)
 	}
 	op := fmt.Sprintf("ask board %s to %s code", req.Board, s4t.Line(req.Ask.Do, s4t.MaxName))
-	leave, err := s.code.enter(ctx, op)
+	leave, err := s.code().enter(ctx, op)
 	if err != nil && ctx.Err() != nil {
 		return nil, s4t.Errorf(s4t.TooMany, op, "try again in a moment", "the board is busy with what others asked").After(time.Second)
 	}
@@ -59,7 +59,7 @@ func (a *Agent) codeAsk(ctx context.Context, req wire.BoardCodeAsk) (json.RawMes
 		return nil, err
 	}
 	defer leave()
-	forget, err := s.code.feeds.put(op, req.Ask, time.Now())
+	forget, err := s.code().feeds.put(op, req.Ask, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (a *Agent) serveCode(ctx context.Context, op string, from router.Session, n
 			return "", err
 		}
 		req.Board, req.Epoch = from.Board, now.epoch
-		if err := wait(now.code.reports); err != nil {
+		if err := wait(now.code().reports); err != nil {
 			return "", err
 		}
 		return a.pass(ctx, from, wire.MethodBoardCode, req)
@@ -102,7 +102,7 @@ func (a *Agent) serveCode(ctx context.Context, op string, from router.Session, n
 			return "", err
 		}
 		req.Board, req.Epoch = from.Board, now.epoch
-		if err := wait(now.code.runs); err != nil {
+		if err := wait(now.code().runs); err != nil {
 			return "", err
 		}
 		return a.pass(ctx, from, wire.MethodBoardRuns, req)
@@ -112,7 +112,7 @@ func (a *Agent) serveCode(ctx context.Context, op string, from router.Session, n
 			return "", err
 		}
 		req.Board, req.Epoch = from.Board, now.epoch
-		if err := wait(now.code.tokens); err != nil {
+		if err := wait(now.code().tokens); err != nil {
 			return "", err
 		}
 		var reply json.RawMessage // its errors are about the plugin: none says that the session is over
@@ -123,5 +123,5 @@ func (a *Agent) serveCode(ctx context.Context, op string, from router.Session, n
 	if err := decode(op, arg, &req); err != nil {
 		return "", err
 	}
-	return encode(wire.Empty{}, a.takeLines(ctx, op, now.code, from.Board, req))
+	return encode(wire.Empty{}, a.takeLines(ctx, op, now.code(), from.Board, req))
 }

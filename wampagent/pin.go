@@ -73,7 +73,7 @@ func (a *Agent) pinsOfBoard(ctx context.Context, req wire.BoardPins) (json.RawMe
 // Offline.
 func (a *Agent) askPins(ctx context.Context, s session, ask wire.PinAsk) (json.RawMessage, error) {
 	op := fmt.Sprintf("%s pins of board %s", ask.Do, s.Board)
-	leave, err := s.pins.enter(ctx, op)
+	leave, err := s.pins().enter(ctx, op)
 	var reply string
 	if err == nil {
 		reply, err = a.router.Call(ctx, s.Session, wamp.PinsAsk, string(wire.Encode(ask)))
@@ -154,7 +154,7 @@ func (a *Agent) pinsWatch(ctx context.Context, req wire.BoardPinsWatch) (json.Ra
 	if !ok {
 		return nil, offline(req.Board)
 	}
-	p := s.pins
+	p := s.pins()
 	select { // of two unions the later one is told later
 	case p.telling <- struct{}{}:
 		defer func() { <-p.telling }()

@@ -50,7 +50,7 @@ func (a *Agent) pinsSamples(_ context.Context, req wire.PinSamples) (wire.Empty,
 	if err := json.Unmarshal(req.Samples, &list); err != nil || len(list) > wire.MaxSamples {
 		return wire.Empty{}, s4t.Errorf(s4t.Invalid, op, "", "these are no %d samples", wire.MaxSamples)
 	}
-	p := s.pins
+	p := s.pins()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	in := p.incoming[req.Board]
@@ -77,7 +77,7 @@ func (a *Agent) pinsSamples(_ context.Context, req wire.PinSamples) (wire.Empty,
 
 // sendSamples sends what waits for a board, until nothing does.
 func (a *Agent) sendSamples(s session, of s4t.BoardID, in *incoming) {
-	p := s.pins
+	p := s.pins()
 	for {
 		list := in.queue.Take(wire.MaxSamples)
 		if len(list) == 0 {

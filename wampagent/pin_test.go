@@ -270,10 +270,10 @@ func TestASinkThatIsSlowOrGoneIsDropped(t *testing.T) {
 		t.Errorf("a pin that is not there: %v", err)
 	}
 	s, _ := w.agent.sessions.of(w.board)
-	if n := len(s.pins.watching(time.Now())); n != 1 {
+	if n := len(s.pins().watching(time.Now())); n != 1 {
 		t.Errorf("%d are there still", n)
 	}
-	if n := len(s.pins.watching(time.Now().Add(wire.PinWatchTerm))); n != 0 {
+	if n := len(s.pins().watching(time.Now().Add(wire.PinWatchTerm))); n != 0 {
 		t.Errorf("%d are there after their term", n)
 	}
 	b.answer = func(context.Context, wire.PinAsk) (wire.PinAnswer, error) {

@@ -23,10 +23,37 @@ type session struct {
 	begun chan struct{} // closed when the conductor took it in
 	gone  chan struct{} // closed when it has ended
 
-	tickets *rate.Limiter // that the board may ask for
-	pins    *pinSession
-	code    *codeSession
-	health  *rate.Limiter // of reports of how the board is
+	*parts
+}
+
+// parts of a session are made when they are used first: most boards never use them.
+type parts struct {
+	ofPins    part[pinSession]
+	ofCode    part[codeSession]
+	ofTickets part[rate.Limiter] // that the board may ask for
+	ofHealth  part[rate.Limiter] // of reports of how the board is
+}
+
+// part is one of them.
+type part[T any] struct {
+	once sync.Once
+	made *T
+}
+
+func (p *part[T]) get(make func() *T) *T {
+	p.once.Do(func() { p.made = make() })
+	return p.made
+}
+
+func (p *parts) pins() *pinSession  { return p.ofPins.get(newPinSession) }
+func (p *parts) code() *codeSession { return p.ofCode.get(newCodeSession) }
+
+func (p *parts) tickets() *rate.Limiter {
+	return p.ofTickets.get(func() *rate.Limiter { return rate.NewLimiter(ticketRate, ticketBurst) })
+}
+
+func (p *parts) health() *rate.Limiter {
+	return p.ofHealth.get(func() *rate.Limiter { return rate.NewLimiter(healthRate, healthBurst) })
 }
 
 // Tickets of one session: at once, as many as a board may have ports and
@@ -70,7 +97,7 @@ func newSessions() sessions {
 func (s sessions) joined(who router.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := &session{Session: who, begun: make(chan struct{}), gone: make(chan struct{}), tickets: rate.NewLimiter(ticketRate, ticketBurst), pins: newPinSession(), code: newCodeSession(), health: rate.NewLimiter(healthRate, healthBurst)}
+	l := &session{Session: who, begun: make(chan struct{}), gone: make(chan struct{}), parts: &parts{}}
 	s.live[who.ID], s.coming[who.Board] = l, l
 }
 
