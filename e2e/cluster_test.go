@@ -124,8 +124,9 @@ func (c *cluster) stage() {
 	c.start(m[1], 8812, "api,conductor", "c2", append(conductor, filepath.Join(c.Lab.Dir, "c2"))...)
 	c.start(m[1], 8813, "wamp-agent", "w1")
 	c.start(m[2], 8813, "wamp-agent", "w2")
-	c.start(m[0], 8814, "tunnel-agent", "t1")
-	c.start(m[2], 8814, "tunnel-agent", "t2")
+	places := []string{"messina", "catania"}
+	c.start(m[0], 8814, "tunnel-agent", "t1", "--place", places[0])
+	c.start(m[2], 8814, "tunnel-agent", "t2", "--place", places[1])
 	if c.openDatabase != nil {
 		for _, name := range []string{"c1", "c2"} {
 			c.within(name+" waits for its database", func() error {
@@ -148,7 +149,8 @@ func (c *cluster) stage() {
 		began := time.Now()
 		b, err := c.AddBoard(c.t.Context(), fmt.Sprintf("board%d", i+1))
 		must(c.t, err)
-		c.took(began, 0, "%s joined, from behind a NAT of its own", b.Name)
+		c.s4t("board", "update", b.Name, "--label", "place="+places[i%2])
+		c.took(began, 0, "%s joined, from behind a NAT of its own; it is in %s", b.Name, places[i%2])
 	}
 	fmt.Println(c.s4t("agent", "list"))
 }
@@ -170,7 +172,13 @@ func (c *cluster) bridging() (to string, b s4t.Bridge) {
 		to = addressOf(c.t, b, board, false)
 		c.within("first ping to "+board, func() error { return ping(c.t.Context(), c.Boards[0].Host, to) })
 	}
-	c.took(began, 0, "bridge of three boards, from the request to pings across it")
+	var n s4t.Network
+	s4tJSON(c.t, c.Cloud, &n, "network", "show", string(b.Network))
+	where := "one tunnel agent"
+	if len(n.TunnelAgents) > 1 {
+		where = fmt.Sprintf("%d tunnel agents", len(n.TunnelAgents))
+	}
+	c.took(began, 0, "bridge of three boards at %s, from the request to pings across it", where)
 	return to, b
 }
 
@@ -193,6 +201,10 @@ func (c *cluster) carrier(b s4t.Bridge) (string, *cloudlab.Board) {
 // killings kills one process of each role, one after the other.
 func (c *cluster) killings(to string, b s4t.Bridge) {
 	t := c.t
+	var n s4t.Network
+	if s4tJSON(t, c.Cloud, &n, "network", "show", string(b.Network)); len(n.TunnelAgents) != 2 || len(n.Problems) > 0 {
+		t.Errorf("the network is at %v, problems %v", n.TunnelAgents, n.Problems)
+	}
 	victim, carried := c.carrier(b)
 	d := sshd(t, carried)
 	began := time.Now()
@@ -248,6 +260,7 @@ func (c *cluster) killings(to string, b s4t.Bridge) {
 	s4tJSON(t, c.Cloud, &board, "board", "show", "board1")
 	lost := string(board.WAMPAgent)
 	fmt.Printf("\nkill -9 of %s, which has board1's control session\n", lost)
+	within(t, 2*brokerPatience, "all boards know both WAMP agents", c.boardsKnow(c.machines[1].addr+":8813", c.machines[2].addr+":8813"))
 	pings = startPinger(t, c.Boards[0].Host, to)
 	began = kill(strings.TrimPrefix(lost, "wamp-agent-"))
 	c.within("all boards at the other", func() error {
@@ -275,6 +288,32 @@ func (c *cluster) killings(to string, b s4t.Bridge) {
 	fmt.Println()
 	fmt.Println(c.s4t("agent", "list"))
 	s.end(t)
+}
+
+// boardsKnow says which board has not kept all of these addresses: a conductor that has
+// just begun may not have heard of all WAMP agents when a board comes, which is told of them
+// with its next desired state, within a minute.
+func (c *cluster) boardsKnow(addrs ...string) func() error {
+	return func() error {
+		for _, b := range c.Boards {
+			var kept strings.Builder
+			files, err := filepath.Glob(filepath.Join(b.State, "*"))
+			for _, f := range files {
+				if text, err := os.ReadFile(f); err == nil {
+					kept.Write(text)
+				}
+			}
+			for _, addr := range addrs {
+				if err == nil && !strings.Contains(kept.String(), addr) {
+					err = fmt.Errorf("%s has not kept %s", b.Name, addr)
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // session is an `s4t ssh` to `cat`: it says what it hears.
