@@ -58,7 +58,7 @@ func (c *Conductor) agentHello(ctx context.Context, req wire.AgentHello) (wire.A
 		}
 		now := was
 		now.ID, now.Kind, now.Incarnation, now.URL, now.Host, now.PublicPorts = req.ID, req.Kind, req.Incarnation, req.URL, req.Host, req.PublicPorts
-		now.Place, now.Version = s4t.Line(req.Place, s4t.MaxName), s4t.Line(req.Version, s4t.MaxName)
+		now.Place, now.Version, now.Peers = s4t.Line(req.Place, s4t.MaxName), s4t.Line(req.Version, s4t.MaxName), req.Peers
 		fresh = was.Incarnation != req.Incarnation
 		moved = req.Kind == wire.AgentTunnel && was.ID != "" && (was.URL != req.URL)
 		if fresh {

@@ -511,7 +511,7 @@ func (l *lab) tunnelHello(incarnation string) {
 	l.tunnel.incarnation, l.tunnel.seq = incarnation, 0
 	l.mu.Unlock()
 	call[wire.AgentWelcome](l, wire.MethodAgentHello, wire.AgentHello{
-		ID: tunnelID, Kind: wire.AgentTunnel, Incarnation: incarnation, URL: tunnelURL, Host: "tunnel.example", PublicPorts: s4t.PortRange{First: 50000, Last: 50009},
+		ID: tunnelID, Kind: wire.AgentTunnel, Incarnation: incarnation, URL: tunnelURL, Host: "tunnel.example", PublicPorts: s4t.PortRange{First: 50000, Last: 50009}, Peers: true,
 	})
 	l.tunnelApply()
 }

@@ -44,14 +44,18 @@ func apart(halves []store.Realization) string {
 // at, where that is not the network's own, home: one of that place, rather one that
 // has the network already.
 func (p *placing) beside(home store.Agent, place string, members map[s4t.AgentID]bool) s4t.AgentID {
-	there := func(a store.Agent) bool { return a.Place == place }
-	if place == "" || there(home) || !slices.ContainsFunc(p.agents, there) {
+	there := func(a store.Agent) bool { return a.Place == place && a.Peers }
+	if place == "" || home.Place == place || !home.Peers || !slices.ContainsFunc(p.agents, there) {
 		return ""
 	}
 	if i := slices.IndexFunc(p.agents, func(a store.Agent) bool { return there(a) && members[a.ID] }); i >= 0 {
 		return p.agents[i].ID
 	}
-	a, _ := p.take(place)
+	a := slices.MinFunc(slices.DeleteFunc(slices.Clone(p.agents), func(a store.Agent) bool { return !there(a) }),
+		func(a, b store.Agent) int { return p.loads[a.ID] - p.loads[b.ID] })
+	if p.loads != nil {
+		p.loads[a.ID]++
+	}
 	members[a.ID] = true
 	return a.ID
 }

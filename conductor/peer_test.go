@@ -20,7 +20,7 @@ type second struct {
 func newSecond(l *lab, id s4t.AgentID, place string) *second {
 	l.t.Helper()
 	call[wire.AgentWelcome](l, wire.MethodAgentHello, wire.AgentHello{
-		ID: id, Kind: wire.AgentTunnel, Incarnation: "s1", URL: "https://" + string(id) + ":8812", Host: string(id), PublicPorts: s4t.PortRange{First: 50000, Last: 50009}, Place: place,
+		ID: id, Kind: wire.AgentTunnel, Incarnation: "s1", URL: "https://" + string(id) + ":8812", Host: string(id), PublicPorts: s4t.PortRange{First: 50000, Last: 50009}, Place: place, Peers: true,
 	})
 	return &second{l: l, id: id}
 }

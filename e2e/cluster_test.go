@@ -52,6 +52,9 @@ type cluster struct {
 	rows         []string // of the table at the end
 }
 
+// places are where the tunnel agents of the demonstration are, and its boards.
+var places = []string{"messina", "catania"}
+
 // TestDemoCluster is `make demo-cluster`: three namespaces are three machines, with
 // two of each role, and RabbitMQ and PostgreSQL at the first. Three boards are bridged, pinged,
 // reached by SSH and at a public port, while a tunnel agent, a WAMP agent and a conductor are killed.
@@ -74,8 +77,8 @@ func TestDemoCluster(t *testing.T) {
 		{"api,conductor", "c2", m[1], 8812, c.conductor("c2")},
 		{"wamp-agent", "w1", m[1], 8813, nil},
 		{"wamp-agent", "w2", m[2], 8813, nil},
-		{"tunnel-agent", "t1", m[0], 8814, nil},
-		{"tunnel-agent", "t2", m[2], 8814, nil},
+		{"tunnel-agent", "t1", m[0], 8814, []string{"--place", places[0]}},
+		{"tunnel-agent", "t2", m[2], 8814, []string{"--place", places[1]}},
 	}
 	fmt.Println("\nThe stage: three machines, RabbitMQ and PostgreSQL at the first")
 	c.stage()
@@ -181,7 +184,8 @@ func (c *cluster) enrol() {
 		began := time.Now()
 		b, err := c.AddBoard(c.t.Context(), fmt.Sprintf("board%d", i+1))
 		must(c.t, err)
-		c.took(began, 0, "%s joined, from behind a NAT of its own", b.Name)
+		c.s4t("board", "update", b.Name, "--label", "place="+places[i%2])
+		c.took(began, 0, "%s joined, from behind a NAT of its own; it is in %s", b.Name, places[i%2])
 	}
 	fmt.Println(c.s4t("agent", "list"))
 }
@@ -203,7 +207,13 @@ func (c *cluster) bridging() (to string, b s4t.Bridge) {
 		to = addressOf(c.t, b, board, false)
 		c.within("first ping to "+board, func() error { return ping(c.t.Context(), c.Boards[0].Host, to) })
 	}
-	c.took(began, 0, "bridge of three boards, from the request to pings across it")
+	var n s4t.Network
+	s4tJSON(c.t, c.Cloud, &n, "network", "show", string(b.Network))
+	where := "one tunnel agent"
+	if len(n.TunnelAgents) > 1 {
+		where = fmt.Sprintf("%d tunnel agents", len(n.TunnelAgents))
+	}
+	c.took(began, 0, "bridge of three boards at %s, from the request to pings across it", where)
 	return to, b
 }
 
@@ -226,6 +236,10 @@ func (c *cluster) carrier(b s4t.Bridge) (string, *cloudlab.Board) {
 // killings kills one process of each role, one after the other.
 func (c *cluster) killings(to string, b s4t.Bridge) {
 	t := c.t
+	var n s4t.Network
+	if s4tJSON(t, c.Cloud, &n, "network", "show", string(b.Network)); len(n.TunnelAgents) != 2 || len(n.Problems) > 0 {
+		t.Errorf("the network is at %v, problems %v", n.TunnelAgents, n.Problems)
+	}
 	victim, carried := c.carrier(b)
 	d := sshd(t, carried)
 	began := time.Now()
@@ -281,6 +295,7 @@ func (c *cluster) killings(to string, b s4t.Bridge) {
 	s4tJSON(t, c.Cloud, &board, "board", "show", "board1")
 	lost := string(board.WAMPAgent)
 	fmt.Printf("\nkill -9 of %s, which has board1's control session\n", lost)
+	within(t, 2*brokerPatience, "all boards know both WAMP agents", c.boardsKnow(c.machines[1].addr+":8813", c.machines[2].addr+":8813"))
 	pings = startPinger(t, c.Boards[0].Host, to)
 	began = kill(strings.TrimPrefix(lost, "wamp-agent-"))
 	c.within("all boards at the other", func() error {
@@ -308,6 +323,32 @@ func (c *cluster) killings(to string, b s4t.Bridge) {
 	fmt.Println()
 	fmt.Println(c.s4t("agent", "list"))
 	s.end(t)
+}
+
+// boardsKnow says which board has not kept all of these addresses: a conductor that has
+// just begun may not have heard of all WAMP agents when a board comes, which is told of them
+// with its next desired state, within a minute.
+func (c *cluster) boardsKnow(addrs ...string) func() error {
+	return func() error {
+		for _, b := range c.Boards {
+			var kept strings.Builder
+			files, err := filepath.Glob(filepath.Join(b.State, "*"))
+			for _, f := range files {
+				if text, err := os.ReadFile(f); err == nil {
+					kept.Write(text)
+				}
+			}
+			for _, addr := range addrs {
+				if err == nil && !strings.Contains(kept.String(), addr) {
+					err = fmt.Errorf("%s has not kept %s", b.Name, addr)
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // session is an `s4t ssh` to `cat`: it says what it hears.

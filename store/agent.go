@@ -51,6 +51,7 @@ type Agent struct {
 	Drain       Drain
 	Place       string // where it is, as its operator calls it; empty: nowhere in particular
 	Version     string // of iotronic
+	Peers       bool   // a tunnel agent that can be at a network together with others
 }
 
 // Status is whether the agent serves.
@@ -69,13 +70,13 @@ func (a Agent) Status() s4t.AgentStatus {
 // Takes reports whether what is new may be placed at an agent of a kind.
 func (a Agent) Takes(kind string) bool { return a.Kind == kind && a.Online && a.Drain == DrainNot }
 
-const agentColumns = `id, kind, incarnation, replaced, url, host, public_min, public_max, generation, applied, report_seq, desired_sum, said_sum, online, seen_at, lease_until, since, lost, drain, place, version`
+const agentColumns = `id, kind, incarnation, replaced, url, host, public_min, public_max, generation, applied, report_seq, desired_sum, said_sum, online, seen_at, lease_until, since, lost, drain, place, version, peers`
 
 func scanAgent(s scanner) (Agent, error) {
 	var a Agent
 	var seen, lease, since int64
 	err := s.Scan(&a.ID, &a.Kind, &a.Incarnation, &a.Replaced, &a.URL, &a.Host, &a.PublicPorts.First, &a.PublicPorts.Last,
-		&a.Generation, &a.Applied, &a.ReportSeq, &a.DesiredSum, &a.SaidSum, flag(&a.Online), &seen, &lease, &since, &a.Lost, &a.Drain, &a.Place, &a.Version)
+		&a.Generation, &a.Applied, &a.ReportSeq, &a.DesiredSum, &a.SaidSum, flag(&a.Online), &seen, &lease, &since, &a.Lost, &a.Drain, &a.Place, &a.Version, flag(&a.Peers))
 	a.SeenAt, a.LeaseUntil, a.Since = fromMicros(seen), fromMicros(lease), fromMicros(since)
 	return a, err
 }
@@ -84,12 +85,12 @@ func scanAgent(s scanner) (Agent, error) {
 // reports and its lease; see GrowAgent and SetAgentDrain for the rest.
 func (tx *Tx) PutAgent(a Agent) error {
 	_, err := tx.exec(fmt.Sprintf("record agent %q", a.ID),
-		`INSERT INTO agents (`+agentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, 0, 0, ?, ?, ?, ?, ?, 0, ?, ?)
+		`INSERT INTO agents (`+agentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, 0, 0, ?, ?, ?, ?, ?, 0, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, incarnation = excluded.incarnation, replaced = excluded.replaced, url = excluded.url, host = excluded.host,
 			public_min = excluded.public_min, public_max = excluded.public_max, applied = excluded.applied, report_seq = excluded.report_seq,
 			online = excluded.online, seen_at = excluded.seen_at, lease_until = excluded.lease_until, since = excluded.since, lost = excluded.lost,
-			place = excluded.place, version = excluded.version`,
-		a.ID, a.Kind, a.Incarnation, a.Replaced, a.URL, a.Host, a.PublicPorts.First, a.PublicPorts.Last, a.Applied, a.ReportSeq, bit(a.Online), micros(a.SeenAt), micros(a.LeaseUntil), micros(a.Since), a.Lost, a.Place, a.Version)
+			place = excluded.place, version = excluded.version, peers = excluded.peers`,
+		a.ID, a.Kind, a.Incarnation, a.Replaced, a.URL, a.Host, a.PublicPorts.First, a.PublicPorts.Last, a.Applied, a.ReportSeq, bit(a.Online), micros(a.SeenAt), micros(a.LeaseUntil), micros(a.Since), a.Lost, a.Place, a.Version, bit(a.Peers))
 	return err
 }
 

@@ -146,7 +146,7 @@ func New(cfg Config) (*Agent, error) {
 	var err error
 	a.registration, err = registration.New(registration.Config{
 		Hello: wire.AgentHello{
-			ID: cfg.ID, Kind: wire.AgentTunnel, Incarnation: a.incarnation, URL: cfg.URL, Host: cfg.Host, PublicPorts: cfg.PublicPorts, Place: cfg.Place, Version: cfg.Version,
+			ID: cfg.ID, Kind: wire.AgentTunnel, Incarnation: a.incarnation, URL: cfg.URL, Host: cfg.Host, PublicPorts: cfg.PublicPorts, Place: cfg.Place, Version: cfg.Version, Peers: cfg.DialPeer != nil,
 		},
 		Queue: cfg.Queue, Uses: a.streams.uses, Registered: a.registered, Lost: a.lost, Log: cfg.Log,
 	})

@@ -48,6 +48,7 @@ type AgentHello struct {
 	PublicPorts s4t.PortRange `json:"public_ports,omitzero"` // tunnel agent: "50000-60000"
 	Place       string        `json:"place,omitempty"`       // where it is, as its operator calls it: boards of that place prefer it
 	Version     string        `json:"version,omitempty"`     // of iotronic
+	Peers       bool          `json:"peers,omitempty"`       // tunnel agent: it can be at a network together with others
 }
 
 // AgentWelcome answers it.
