@@ -29,8 +29,8 @@ type Health struct {
 
 // How a board's health is reported and kept.
 const (
-	HealthInterval = time.Minute     // a board tells it so often
-	HealthStep     = 5 * time.Minute // from one point of the history to the next
+	HealthInterval = time.Minute     // a board looks so often, and tells what has changed
+	HealthStep     = 5 * time.Minute // from one point of the history to the next: in each it tells something
 	HealthPoints   = 288             // of the history: 24 h
 )
 

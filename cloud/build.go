@@ -134,8 +134,12 @@ func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
 }
 
 func (c *Cloud) addTunnelAgent(_ context.Context, p *parts) error {
+	peers, err := newPeerDialer(c.at.certs, c.cfg.PeerProxy)
+	if err != nil {
+		return err
+	}
 	agent, err := tunnelagent.New(tunnelagent.Config{
-		ID: c.cfg.TunnelAgent, URL: c.at.agentURL, Queue: c.cfg.Queue, Validate: link.Validate,
+		ID: c.cfg.TunnelAgent, URL: c.at.agentURL, Queue: c.cfg.Queue, Validate: link.Validate, DialPeer: peers.dial,
 		Host: c.at.host, ListenHost: c.publicListen(), PublicPorts: c.cfg.PublicPorts, Descriptors: p.descriptors, Place: c.cfg.Place, Version: c.cfg.Version, Log: c.cfg.Log,
 	})
 	if err != nil {

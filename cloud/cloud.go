@@ -67,7 +67,8 @@ type Config struct {
 
 	PublicListen string // tunnel agent; optional: address that public ports bind to; default that of Listen
 
-	Place string // agents; optional: where they are, as boards with this label "place" say it
+	Place     string // agents; optional: where they are, as boards with this label "place" say it
+	PeerProxy string // optional: http://host:port that other tunnel agents are reached through; default: none
 
 	// MetricsListen is ADDR:PORT of a port for the operator, in plain HTTP: /metrics, /healthz
 	// and /readyz. Optional: none.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/tunnelagent"
 )
 
 const (
@@ -27,7 +29,8 @@ const (
 // handshakes has the TLS handshakes of a source wait where they are too many.
 type handshakes struct {
 	now  func() time.Time
-	gate *gate // for boards that want a session
+	gate *gate              // for boards that want a session
+	peer func() *tls.Config // for other tunnel agents; optional
 
 	mu      sync.Mutex // guards sources
 	sources map[netip.Prefix]*rate.Limiter
@@ -40,7 +43,7 @@ func newHandshakes(g *gate) *handshakes {
 // admit is [tls.Config.GetConfigForClient]: it is called when the client's
 // first message is there, before anything is computed for it. What the client
 // offers (ALPN, RFC 7301) says what it is: who offers h2 is a user, who offers
-// nothing opens an rtunnel, and who offers http/1.1 alone is a board that wants a
+// nothing opens an rtunnel, another tunnel agent offers its own, and who offers http/1.1 alone is a board that wants a
 // session. Who says something else than he is comes under the bounds of his
 // source, as before.
 func (h *handshakes) admit(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -48,6 +51,9 @@ func (h *handshakes) admit(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	source := sourceOf(hello.Conn.RemoteAddr())
 	if err := h.wait(hello.Context(), source); err != nil {
 		return nil, err
+	}
+	if h.peer != nil && slices.Contains(hello.SupportedProtos, tunnelagent.PeerProtocol) {
+		return h.peer(), nil
 	}
 	if wantsSession(hello.SupportedProtos) {
 		return nil, h.gate.enter(hello.Context(), hello.Conn, source)

@@ -125,7 +125,9 @@ func (c *Cloud) secure(ctx context.Context, l *listener, hosts []string) error {
 		return nil
 	}
 	conf := l.certs.tlsConfig()
-	conf.GetConfigForClient = newHandshakes(c.gate).admit
+	h := newHandshakes(c.gate)
+	h.peer = l.certs.peerConfig
+	conf.GetConfigForClient = h.admit
 	l.Listener = tls.NewListener(rtunnel.BatchListener(newCrowdListener(l.Listener, c.gate)), conf)
 	return nil
 }

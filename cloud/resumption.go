@@ -35,12 +35,20 @@ type dayKeys struct {
 	config tls.Config // which has the keys; nothing else of it is used
 }
 
-// use has a server give tickets, and take them.
+// use has a server give tickets, and take them. In TLS 1.2 a ticket has the keys of the
+// session that it was given in, so who had the private key later could read that:
+// there it is of no length (RFC 5077, section 3.3), and nothing is resumed.
 func (r *resumption) use(conf *tls.Config) {
 	conf.WrapSession = func(cs tls.ConnectionState, s *tls.SessionState) ([]byte, error) {
+		if cs.Version < tls.VersionTLS13 {
+			return nil, nil
+		}
 		return r.present().EncryptTicket(cs, s)
 	}
 	conf.UnwrapSession = func(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+		if cs.Version < tls.VersionTLS13 {
+			return nil, nil
+		}
 		return r.present().DecryptTicket(ticket, cs)
 	}
 }

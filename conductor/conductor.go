@@ -45,18 +45,21 @@ type Config struct {
 // Conductor is the only writer of desired state. Nothing that must be true is
 // in its memory: any number of them may run on one database. See [New].
 type Conductor struct {
-	cfg       Config
-	news      *news
-	notes     chan note
-	refusals  *s4t.Budgets // of audit records of what was refused: of each user of each project
-	upkept    upkept
-	lookups   lookups
-	connects  *gather[connecting, welcomed]
-	reports   *gather[wire.BoardReport, wire.Empty]
-	fleet     fleet
-	around    around
-	stuck     lograte.Line // services that do not move
-	questions *questions
+	cfg      Config
+	news     *news
+	notes    chan note
+	refusals *s4t.Budgets // of audit records of what was refused: of each user of each project
+	upkept   upkept
+	lookups  lookups
+	connects *gather[connecting, welcomed]
+	reports  *gather[wire.BoardReport, wire.Empty]
+
+	identities *gather[s4t.BoardID, wire.BoardIdentity]
+	ends       *gather[wire.BoardDisconnected, wire.Empty]
+	fleet      fleet
+	around     around
+	stuck      lograte.Line // services that do not move
+	questions  *questions
 
 	pinQuestions *questions // about pins
 
@@ -115,6 +118,8 @@ func New(cfg Config) (*Conductor, error) {
 		bundleReads: newQuestions(maxBundleReads), later: newLaterHealths(),
 	}
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
+	c.identities = &gather[s4t.BoardID, wire.BoardIdentity]{run: c.identify}
+	c.ends = &gather[wire.BoardDisconnected, wire.Empty]{run: c.endSessions}
 	c.reports = &gather[wire.BoardReport, wire.Empty]{run: c.boardReports}
 	c.commandLookups = &gather[commandLookup, foundCommand]{run: c.findCommands}
 	c.records = &gather[runRecord, recordedRun]{run: c.recordRuns}

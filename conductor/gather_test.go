@@ -103,3 +103,43 @@ func TestBoardsThatComeTogether(t *testing.T) {
 		t.Errorf("one is back: %+v", out)
 	}
 }
+
+// TestBoardsThatGoTogether: an end that is late hides no newer session, and keeps no
+// other board's from being written.
+func TestBoardsThatGoTogether(t *testing.T) {
+	l := newLab(t)
+	one, two, three := l.online("one"), l.online("two"), l.online("three")
+	late := two.epoch
+	l.connect(two, "i1")
+	end := func(id s4t.BoardID, epoch int64) wire.BoardDisconnected {
+		return wire.BoardDisconnected{Board: id, Epoch: epoch}
+	}
+	for _, o := range l.c.endSessions(t.Context(), []wire.BoardDisconnected{
+		end(one.id, one.epoch), end(one.id, one.epoch-1), end(two.id, late), end("00000000-0000-4000-8000-0000000000ff", 1), end(three.id, three.epoch),
+	}) {
+		if o.err != nil {
+			t.Error(o.err)
+		}
+	}
+	for name, want := range map[string]s4t.BoardStatus{"one": s4t.BoardOffline, "two": s4t.BoardOnline, "three": s4t.BoardOffline} {
+		if b := l.boardNow(name); b.Status != want {
+			t.Errorf("%s is %s, want %s", name, b.Status, want)
+		}
+	}
+}
+
+// TestBoardsThatShowTheirKeysTogether: one look answers all of them.
+func TestBoardsThatShowTheirKeysTogether(t *testing.T) {
+	l := newLab(t)
+	one := l.board("one")
+	fresh := call[s4t.Board](l, wire.MethodBoardCreate, wire.BoardCreate{Caller: l.member, Name: "fresh"})
+	out := l.c.identify(t.Context(), []s4t.BoardID{fresh.ID, one.id, "00000000-0000-4000-8000-0000000000ff", one.id})
+	for i, want := range []s4t.Kind{s4t.NotFound, "", s4t.NotFound, ""} {
+		if s4t.KindOf(out[i].err) != want {
+			t.Errorf("answer %d: %v", i, out[i].err)
+		}
+		if want == "" && (out[i].reply.Board != one.id || out[i].reply.Name != "one" || len(out[i].reply.PublicKey) == 0) {
+			t.Errorf("answer %d: %+v", i, out[i].reply)
+		}
+	}
+}

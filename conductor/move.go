@@ -42,6 +42,10 @@ func (c *Conductor) moveAway(ctx context.Context) error {
 		}
 		return tx.Agents()
 	})
+	if err != nil {
+		return err
+	}
+	c.upkept.listen(agents, now)
 	taken := slices.ContainsFunc(agents, func(a store.Agent) bool { return a.Takes(wire.AgentTunnel) })
 	for _, a := range agents {
 		switch silent := !a.Online && now.Sub(a.SeenAt) >= agentTimeout; {
@@ -60,6 +64,17 @@ func (c *Conductor) moveAway(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// listen gives agents the time to be heard where none was heard for a while: it was
+// the broker that was away, or this conductor, and not all agents at once. Else the one that
+// is heard first would get what all others have.
+func (u *upkept) listen(agents []store.Agent, now time.Time) {
+	heard := slices.ContainsFunc(agents, func(a store.Agent) bool { return now.Sub(a.SeenAt) < agentTimeout })
+	if heard && u.deaf {
+		u.grace = now.Add(agentTimeout)
+	}
+	u.deaf = !heard
 }
 
 // moveAll moves what an agent has: so many networks and boards at most. Networks come first, then boards with services, which somebody may miss.

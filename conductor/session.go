@@ -27,16 +27,29 @@ func codeHash(code string) string {
 
 // boardAuthenticate returns the key of an enrolled board.
 func (c *Conductor) boardAuthenticate(ctx context.Context, req wire.BoardAuthenticate) (wire.BoardIdentity, error) {
-	op := fmt.Sprintf("authenticate board %q", req.Board)
-	who, err := view(ctx, c, func(tx *store.Tx) (who wire.BoardIdentity, err error) {
-		who.Board = req.Board
-		who.Name, who.PublicKey, err = tx.BoardKey(req.Board)
-		return who, err
-	})
-	if s4t.KindOf(err) == s4t.NotFound || err == nil && len(who.PublicKey) == 0 {
-		return wire.BoardIdentity{}, s4t.Errorf(s4t.NotFound, op, "enrol it again: `lightning-rod leave`, then join with a new code", "the cloud does not know it (any more)")
+	return c.identities.do(ctx, req.Board)
+}
+
+// identify answers for boards that come together, from one look at the database.
+func (c *Conductor) identify(ctx context.Context, ids []s4t.BoardID) []outcome[wire.BoardIdentity] {
+	out := make([]outcome[wire.BoardIdentity], len(ids))
+	known, err := view(ctx, c, func(tx *store.Tx) ([]store.Board, error) { return tx.BoardKeys(ids) })
+	at := make(map[s4t.BoardID]store.Board, len(known))
+	for _, b := range known {
+		at[b.ID] = b
 	}
-	return who, err
+	for i, id := range ids {
+		b := at[id]
+		switch {
+		case err != nil:
+			out[i].err = err
+		case len(b.PublicKey) == 0:
+			out[i].err = s4t.Errorf(s4t.NotFound, fmt.Sprintf("authenticate board %q", id), "enrol it again: `lightning-rod leave`, then join with a new code", "the cloud does not know it (any more)")
+		default:
+			out[i].reply = wire.BoardIdentity{Board: id, Name: b.Name, PublicKey: b.PublicKey}
+		}
+	}
+	return out
 }
 
 // boardJoin binds a key to the board of a code, once. The same code with the
@@ -111,33 +124,75 @@ func boardAudit(now time.Time, b store.Board, action string) s4t.AuditRecord {
 // boardDisconnected ends the session of that epoch: a late one never hides a
 // newer session.
 func (c *Conductor) boardDisconnected(ctx context.Context, req wire.BoardDisconnected) (wire.Empty, error) {
-	return wire.Empty{}, c.change(ctx, func(ch *change) error {
-		b, err := ch.LockBoard(req.Board)
-		if s4t.KindOf(err) == s4t.NotFound {
-			return nil
+	return c.ends.do(ctx, req)
+}
+
+// endSessions ends those of boards that go together, in one transaction; where that
+// fails, one by one.
+func (c *Conductor) endSessions(ctx context.Context, reqs []wire.BoardDisconnected) []outcome[wire.Empty] {
+	out := make([]outcome[wire.Empty], len(reqs))
+	last := map[s4t.BoardID]int64{} // of a board, the highest epoch: that ends those before it
+	var ids []s4t.BoardID
+	for _, r := range reqs {
+		if _, there := last[r.Board]; !there {
+			ids = append(ids, r.Board)
 		}
-		if err != nil || b.Epoch != req.Epoch || b.WAMPAgent == "" {
+		last[r.Board] = max(last[r.Board], r.Epoch)
+	}
+	slices.Sort(ids)
+	err := c.change(ctx, func(ch *change) error {
+		boards, err := ch.LockedBoards(ids)
+		if err != nil {
 			return err
 		}
-		online := b.Status == s4t.BoardOnline
-		out := s4t.Outage{Began: ch.now, Reason: s4t.OutageUnknown}
-		if !online {
-			a, err := ch.Agent(b.WAMPAgent)
-			if err != nil {
+		said, err := ch.SaidByHolders(ids)
+		if err != nil {
+			return err
+		}
+		var offline []store.Board
+		for _, b := range boards {
+			if b.Epoch != last[b.ID] || b.WAMPAgent == "" {
+				continue
+			}
+			if err := ch.endSession(&b, said[b.ID]); err != nil {
 				return err
 			}
-			out = lostOutage(a, b.Ended)
+			offline = append(offline, b)
 		}
-		// Its session is over for good, also where its agent was only silent.
+		return ch.SetPresences(offline)
+	})
+	for i := range reqs {
+		if err != nil && len(reqs) == 1 {
+			out[i].err = err
+		} else if err != nil {
+			out[i] = c.endSessions(ctx, reqs[i:i+1])[0]
+		}
+	}
+	return out
+}
+
+// endSession ends the session of a board, which said that it has what is in said; the
+// caller writes its presence.
+func (ch *change) endSession(b *store.Board, said []store.Realization) error {
+	if b.Status == s4t.BoardOnline {
 		b.WAMPAgent, b.Incarnation = "", ""
-		if online {
-			return ch.setOffline(b, out)
-		}
-		if err := ch.beginOutage(b, out); err != nil {
+		if err := ch.beginOutage(*b, s4t.Outage{Began: ch.now, Reason: s4t.OutageUnknown}); err != nil {
 			return err
 		}
-		return ch.SetPresence(b)
-	})
+		if _, err := ch.hear(boardOf(b.ID), said, nil); err != nil {
+			return err
+		}
+		ch.isOffline(b, "")
+		return nil
+	}
+	a, err := ch.Agent(b.WAMPAgent)
+	if err != nil {
+		return err
+	}
+	out := lostOutage(a, b.Ended)
+	// Its session is over for good, also where its agent was only silent.
+	b.WAMPAgent, b.Incarnation = "", ""
+	return ch.beginOutage(*b, out)
 }
 
 // setOffline ends a board's session as far as can be seen now, and with it
@@ -149,10 +204,15 @@ func (ch *change) setOffline(b store.Board, o s4t.Outage) error {
 	if _, err := ch.silent(boardOf(b.ID), wire.MaxResources); err != nil {
 		return err
 	}
+	ch.isOffline(&b, o.Detail)
+	return ch.SetPresence(b)
+}
+
+// isOffline changes the presence of a board, which is to be written.
+func (ch *change) isOffline(b *store.Board, detail string) {
 	b.Status, b.LastSeen = s4t.BoardOffline, &ch.now
 	ch.heard[string(b.ID)] = true
-	ch.boardEvent("board.offline", b, o.Detail)
-	return ch.SetPresence(b)
+	ch.boardEvent("board.offline", *b, detail)
 }
 
 // stale is the error for a session that is over.

@@ -32,6 +32,7 @@ type upkept struct {
 	renew   time.Time // when the lease is to be renewed; zero: it is not held
 	swept   time.Time // when the last round began
 	grace   time.Time // until when no agent is taken for silent
+	deaf    bool      // no agent at all was heard for a while
 	woke    time.Time // when who lags was last woken
 	trimmed time.Time // when old events were last forgotten
 }

@@ -171,7 +171,7 @@ func (l *ledger) look() {
 // it, as a load balancer or a user does. It reports whether it was carried out.
 func (l *ledger) ask(n int, what string, request func(*apiclient.Client) error) bool {
 	err := request(l.users[n%2])
-	if l.d.strict && s4t.KindOf(err) == s4t.Unavailable {
+	if l.d.strict.Load() && s4t.KindOf(err) == s4t.Unavailable {
 		err = request(l.users[(n+1)%2])
 	}
 	return l.d.answered(what, err)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -45,7 +47,7 @@ func (f fault) String() string { return f.kind + " of " + f.part }
 type drill struct {
 	*cluster
 	rnd    *rand.Rand
-	strict bool // no request may be refused
+	strict atomic.Bool // no request may be refused
 	node   *rabbittest.Node
 	db     *pgtest.Node
 	ledger *ledger
@@ -101,7 +103,7 @@ func TestCluster(t *testing.T) {
 // newDrill makes a cluster of machines that can be cut off, one for each process.
 func newDrill(t *testing.T, programs string) *drill {
 	t.Helper()
-	d := &drill{cluster: newCluster(t, 8, 4), refuse: map[s4t.Kind]int{}}
+	d := &drill{cluster: newCluster(t, 8, 4), refuse: map[s4t.Kind]int{}, now: "the start"}
 	d.Bin = programs
 	must(t, os.Chmod(d.Lab.Dir, 0o711)) // commands run there
 	m := d.machines
@@ -217,11 +219,8 @@ func (d *drill) round(faults []fault) round {
 	for _, f := range faults {
 		r.what = strings.TrimPrefix(r.what+" and "+f.String(), " and ")
 	}
-	d.mu.Lock()
-	d.now, d.asked, d.refuse = r.what, 0, map[s4t.Kind]int{}
-	d.mu.Unlock()
+	d.watch(r.what)
 	began := time.Now()
-	d.ledger.watch()
 	for _, f := range faults {
 		f.begin()
 	}
@@ -234,15 +233,29 @@ func (d *drill) round(faults []fault) round {
 	r.healed = d.settled(r.what, drillHeals)
 	<-enrolled
 	r.silence, r.typing = d.ledger.seen()
-	d.mu.Lock()
-	r.asked = d.asked
-	for _, n := range d.refuse {
+	var refused map[s4t.Kind]int
+	r.asked, refused = d.counted()
+	for _, n := range refused {
 		r.refused += n
 	}
-	d.mu.Unlock()
 	fmt.Printf("%s  %-44s held %5.1fs healed %5.1fs  no ping for %4.1fs  ssh %4.1fs  %d of %d requests refused %v\n", time.Now().Format("15:04:05"), r.what, r.held.Seconds(), r.healed.Seconds(),
-		r.silence.Seconds(), r.typing.Seconds(), r.refused, r.asked, d.refuse)
+		r.silence.Seconds(), r.typing.Seconds(), r.refused, r.asked, refused)
 	return r
+}
+
+// watch begins to count and to measure anew.
+func (d *drill) watch(what string) {
+	d.mu.Lock()
+	d.now, d.asked, d.refuse = what, 0, map[s4t.Kind]int{}
+	d.mu.Unlock()
+	d.ledger.watch()
+}
+
+// counted is how many requests there were since watch, and the kinds of those that were refused.
+func (d *drill) counted() (asked int, refused map[s4t.Kind]int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asked, maps.Clone(d.refuse)
 }
 
 // settled waits until all is as it must be, and returns how long that took.
@@ -291,7 +304,7 @@ func (d *drill) answered(what string, err error) bool {
 	switch {
 	case err == nil:
 		return true
-	case d.strict || kind != s4t.Unavailable && kind != s4t.Timeout && kind != s4t.TooMany && kind != s4t.Offline:
+	case d.strict.Load() || kind != s4t.Unavailable && kind != s4t.Timeout && kind != s4t.TooMany && kind != s4t.Offline:
 		d.isWrong("%s: %v (%s)", what, err, kind)
 	}
 	return false

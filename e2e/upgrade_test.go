@@ -21,13 +21,13 @@ func TestUpgrade(t *testing.T) {
 		t.Skip("it needs the programs of an earlier commit: make test-upgrade")
 	}
 	d := newDrill(t, old)
-	d.now = "the upgrade"
 	d.stage()
 	d.load()
 	d.settled("the old programs", drillGivesUp)
 	before := d.agents()
-	d.strict = true
-	d.ledger.watch()
+	d.boardRenewed(1, "a board of today's lightning-rod at the cloud of old programs")
+	d.strict.Store(true)
+	d.watch("the upgrade")
 	sent, lost := d.lost()
 
 	d.Bin = bin
@@ -53,14 +53,12 @@ func TestUpgrade(t *testing.T) {
 	}
 	d.settled("the cloud of new programs", drillHeals)
 	silence, typing := d.ledger.seen()
-	fmt.Printf("%d pings, %d lost, longest silence %v; a line of the session was back after %v at most; %d requests, of which %d failed\n",
-		sent2-sent, lost2-lost, silence.Round(time.Millisecond), typing.Round(time.Millisecond), d.asked, len(d.refuse))
+	asked, refused := d.counted()
+	fmt.Printf("%d pings, %d lost, longest silence %v; a line of the session was back after %v at most; %d requests, of which were refused %v\n",
+		sent2-sent, lost2-lost, silence.Round(time.Millisecond), typing.Round(time.Millisecond), asked, refused)
 
-	d.strict = false // a board that is started anew is away for a moment
-	b := d.Boards[1]
-	must(t, b.Process.Stop())
-	must(t, b.Run())
-	d.settled("a board of the new lightning-rod beside old ones", drillHeals)
+	d.strict.Store(false) // a board that is started anew is away for a moment
+	d.boardRenewed(2, "another board of today's lightning-rod, beside an old one, at the new cloud")
 	for id, a := range d.agents() {
 		if a.Version == before[id].Version {
 			d.isWrong("%s still has version %s", id, a.Version)
@@ -71,6 +69,18 @@ func TestUpgrade(t *testing.T) {
 	for _, w := range d.wrong {
 		t.Error(w)
 	}
+}
+
+// boardRenewed starts today's lightning-rod at a board.
+func (d *drill) boardRenewed(n int, what string) {
+	d.t.Helper()
+	programs := d.Bin
+	d.Bin = bin
+	b := d.Boards[n]
+	must(d.t, b.Process.Stop())
+	must(d.t, b.Run())
+	d.Bin = programs
+	d.settled(what, drillHeals)
 }
 
 // renewed ends a process in order, after what is to be done before, and starts today's.

@@ -3,8 +3,6 @@ package lightningrod
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -28,7 +25,9 @@ type health struct {
 	statfs         func(path string) (used, total int64)
 	now            func() time.Time
 
-	counted  time.Time // when the counters below were read; zero: never
+	told     s4t.Health // what the cloud has
+	toldAt   time.Time  // zero: it has nothing
+	counted  time.Time  // when the counters below were read; zero: never
 	received int64
 	sent     int64
 }
@@ -176,36 +175,4 @@ func (e *Engine) connecting(info s4t.BoardInfo) wire.BoardConnected {
 	c := wire.BoardConnected{Instance: e.instance, Info: info}
 	c.Uptime, _ = e.health.uptimes()
 	return c
-}
-
-// tellHealth tells each session's cloud how the board is: at its begin, and then each
-// minute at a moment of the minute that is the board's own. Nothing is kept while
-// there is no session.
-func (e *Engine) tellHealth(ctx context.Context) {
-	for ctx.Err() == nil {
-		c, epoch, changed := e.online()
-		if c != nil {
-			e.tellHealthTo(ctx, c, epoch)
-		}
-		select {
-		case <-ctx.Done():
-		case <-changed:
-		}
-	}
-}
-
-// tellHealthTo does it for one session, until that ends.
-func (e *Engine) tellHealthTo(ctx context.Context, c cloud, epoch int64) {
-	for wait := rand.N(s4t.HealthInterval); ; wait = s4t.HealthInterval {
-		err := c.Call(ctx, wamp.Health, wire.HealthReport{Board: e.id.Board, Epoch: epoch, Health: e.health.sample()}, nil)
-		if wamp.ReasonOf(err) == wamp.NoSuchProcedure {
-			return // an older cloud
-		}
-		if err != nil && ctx.Err() == nil {
-			e.cfg.Log.Debug("tell the cloud how the board is", "err", err)
-		}
-		if !pause(ctx, c, wait) {
-			return
-		}
-	}
 }

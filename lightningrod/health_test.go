@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/stack4things/s4t"
 )
 
 // TestHowTheBoardIs reads the files of a twin.
@@ -57,6 +59,46 @@ func TestHowTheBoardIs(t *testing.T) {
 }
 
 // TestTheSystemTellsHowItIs reads this machine's own files.
+// TestWhatIsWorthTelling: a board at rest says every four minutes how it is, not every
+// minute.
+func TestWhatIsWorthTelling(t *testing.T) {
+	warm, warmer, hot := 40.0, 41.5, 42.0
+	was := s4t.Health{Load1: 1, MemoryUsed: 500, MemoryTotal: 1000, DiskUsed: 10, DiskTotal: 1000, Temperature: &warm, ReceivedBytes: 1 << 20, ReceivedRate: 100e3, Uptime: 100, AgentUptime: 100, Version: "v1"}
+	for _, tt := range []struct {
+		name  string
+		ago   time.Duration
+		now   func(*s4t.Health)
+		worth bool
+	}{
+		{"the same", time.Minute, func(*s4t.Health) {}, false},
+		{"the next point of the history", s4t.HealthStep - s4t.HealthInterval - time.Second, func(*s4t.Health) {}, true},
+		{"the clock went back", -time.Hour, func(*s4t.Health) {}, true},
+		{"a little of everything", time.Minute, func(h *s4t.Health) {
+			h.Load1, h.MemoryUsed, h.DiskUsed, h.Temperature, h.ReceivedRate, h.ReceivedBytes, h.SentRate = 1.1, 510, 15, &warmer, 120e3, 1<<21, 1000
+		}, false},
+		{"load", time.Minute, func(h *s4t.Health) { h.Load1 = 1.5 }, true},
+		{"memory", time.Minute, func(h *s4t.Health) { h.MemoryUsed = 450 }, true},
+		{"disk", time.Minute, func(h *s4t.Health) { h.DiskUsed = 40 }, true},
+		{"temperature", time.Minute, func(h *s4t.Health) { h.Temperature = &hot }, true},
+		{"no temperature", time.Minute, func(h *s4t.Health) { h.Temperature = nil }, true},
+		{"traffic", time.Minute, func(h *s4t.Health) { h.SentRate = 4096 }, true},
+		{"less traffic", time.Minute, func(h *s4t.Health) { h.ReceivedRate = 10e3 }, true},
+		{"a reboot", time.Minute, func(h *s4t.Health) { h.Uptime = 20 }, true},
+		{"a release", time.Minute, func(h *s4t.Health) { h.Version = "v2" }, true},
+	} {
+		now := time.Now()
+		h := &health{told: was, toldAt: now.Add(-tt.ago), now: func() time.Time { return now }}
+		s := was
+		tt.now(&s)
+		if got := h.worth(s); got != tt.worth {
+			t.Errorf("%s: %t", tt.name, got)
+		}
+	}
+	if h := (&health{now: time.Now}); !h.worth(was) {
+		t.Error("the first was not worth telling")
+	}
+}
+
 func TestTheSystemTellsHowItIs(t *testing.T) {
 	s := newHealth("/", t.TempDir(), "").sample()
 	if s.MemoryTotal == 0 || s.MemoryUsed == 0 || s.DiskTotal == 0 || s.Uptime == 0 || s.Kernel == "" {

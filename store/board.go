@@ -211,16 +211,16 @@ func (tx *Tx) Board(id s4t.BoardID) (Board, error) {
 	return one(tx, fmt.Sprintf("find board %q", id), scanBoard, boardSelect+`WHERE b.id = ?`, id)
 }
 
-// BoardKey returns a board's name and key only: who authenticates needs no more.
-func (tx *Tx) BoardKey(id s4t.BoardID) (name string, key []byte, err error) {
-	b, err := one(tx, fmt.Sprintf("find board %q", id), func(s scanner) (b Board, err error) {
+// BoardKeys returns the names and keys of those of boards that there are; nothing else
+// of them is set.
+func (tx *Tx) BoardKeys(ids []s4t.BoardID) ([]Board, error) {
+	return manyIn(tx, "find boards", func(s scanner) (b Board, err error) {
 		var text string
-		if err = s.Scan(&b.Name, &text); err == nil {
+		if err = s.Scan(&b.ID, &b.Name, &text); err == nil {
 			b.PublicKey, err = base64.StdEncoding.DecodeString(text)
 		}
 		return b, err
-	}, `SELECT name, public_key FROM boards WHERE id = ?`, id)
-	return b.Name, b.PublicKey, err
+	}, `SELECT id, name, public_key FROM boards WHERE id IN `, nil, ids, "")
 }
 
 // LockBoard returns it and holds the board until the transaction ends.

@@ -160,7 +160,8 @@ func secured(b *testing.B, a, c net.Conn) (net.Conn, net.Conn) {
 var errDone = errors.New("all frames are there")
 
 // BenchmarkTunnel carries frames from board 1 through its rtunnel, the switch,
-// and the rtunnel of board 2, all in this process; the time includes all three.
+// and the rtunnel of board 2, all in this process; the time includes all three. With
+// two switches board 2 is at the second, and they are peers.
 func BenchmarkTunnel(b *testing.B) {
 	for _, secure := range []bool{false, true} {
 		name := "plain"
@@ -168,25 +169,58 @@ func BenchmarkTunnel(b *testing.B) {
 			name = "tls"
 		}
 		for _, size := range []int{64, 1514, 64000} {
-			b.Run(name+"/"+map[int]string{64: "64B", 1514: "1514B", 64000: "64K"}[size], func(b *testing.B) { benchmarkTunnel(b, secure, size) })
+			b.Run(name+"/"+map[int]string{64: "64B", 1514: "1514B", 64000: "64K"}[size], func(b *testing.B) {
+				b.Run("one switch", func(b *testing.B) { benchmarkTunnel(b, secure, size, 1) })
+				b.Run("two switches", func(b *testing.B) { benchmarkTunnel(b, secure, size, 2) })
+			})
 		}
 	}
 }
 
-func benchmarkTunnel(b *testing.B, secure bool, size int) {
+// peerBenchSwitches makes two switches peers over an rtunnel.
+func peerBenchSwitches(b *testing.B, one, two *vswitch.Switch, secure bool, wg *sync.WaitGroup, ctx context.Context) (end func()) {
+	client, server := connPair(b, secure)
+	for _, at := range []struct {
+		sw   *vswitch.Switch
+		conn *rtunnel.Conn
+	}{{one, client}, {two, server}} {
+		layout := at.conn.NewLayout()
+		p, err := at.sw.Add(vswitch.PortConfig{ID: "peer", Out: at.conn, Peer: &vswitch.PeerConfig{Layout: func(dst []byte, from vswitch.Origin, pkt []byte) int {
+			p := layout.Begin(dst, 1+len(pkt))
+			p[0] = byte(from)
+			copy(p[1:], pkt)
+			return layout.End()
+		}}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		wg.Go(func() { p.Run(ctx) })
+		wg.Go(func() {
+			at.conn.ReadFrames(s4t.MaxFrame+11, func(m []byte) error { p.InputFrom(vswitch.Origin(m[0]), m[1:]); return nil }, func() error { p.Flush(); return nil })
+		})
+	}
+	return func() { client.Close(); server.Close() }
+}
+
+func benchmarkTunnel(b *testing.B, secure bool, size, switches int) {
+	ctx, cancel := context.WithCancel(b.Context())
+	var wg sync.WaitGroup
 	sw := newSwitch(b)
+	last, apart := sw, func() {}
+	if switches == 2 {
+		last = newSwitch(b)
+		apart = peerBenchSwitches(b, sw, last, secure, &wg, ctx)
+	}
 	board1, far1 := connPair(b, secure)
 	board2, far2 := connPair(b, secure)
 	from, err := sw.Add(portConfig(1, s4t.PortGuards{}, far1))
 	if err != nil {
 		b.Fatal(err)
 	}
-	to, err := sw.Add(portConfig(2, s4t.PortGuards{}, far2))
+	to, err := last.Add(portConfig(2, s4t.PortGuards{}, far2))
 	if err != nil {
 		b.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(b.Context())
-	var wg sync.WaitGroup
 	wg.Go(func() { from.Run(ctx) })
 	wg.Go(func() { to.Run(ctx) })
 	wg.Go(func() {
@@ -252,5 +286,6 @@ func benchmarkTunnel(b *testing.B, secure bool, size int) {
 	board2.Close()
 	far1.Close()
 	far2.Close()
+	apart()
 	wg.Wait()
 }

@@ -43,6 +43,14 @@ func FuzzInput(f *testing.F) {
 						}
 					}
 				}
+				peer, err := l.sw.Add(PortConfig{ID: "peer", Out: nowhere{}, Peer: &PeerConfig{Layout: func(dst []byte, _ Origin, pkt []byte) int { n := header(dst, len(pkt)); return n + copy(dst[n:], pkt) }}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, from := range []Origin{0, Own, Outside, Announce, Probe} {
+					peer.InputFrom(from, append([]byte(nil), pkt...))
+				}
+				peer.Flush()
 				c := p.Counters()
 				if c.RxFrames != 1 {
 					t.Errorf("counted %d frames", c.RxFrames)

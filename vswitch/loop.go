@@ -148,7 +148,7 @@ func (l *loops) suspect(p *Port) {
 		n := copy(body, probeMagic)
 		binary.BigEndian.PutUint64(body[n:], l.nonce)
 		binary.BigEndian.PutUint64(body[n+8:], d.loop.serial)
-		f := frame{pkt: b, eth: b[offloadLen:]}
+		f := frame{pkt: b, eth: b[offloadLen:], origin: Own | Probe, told: true}
 		p.send(d, &f)
 	}
 }

@@ -28,6 +28,7 @@ const (
 	Own      Origin = 1 << iota // the source is the host's own, as a frame has it that leaves the network
 	Outside                     // it comes from others' machines, behind an outward port
 	Announce                    // only the source is told: it is at this switch
+	Probe                       // for loops, by the switch: no host wants it
 )
 
 // maxPeerAddresses bounds the addresses that are learned from one peer: of all

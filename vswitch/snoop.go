@@ -50,7 +50,7 @@ func (p *Port) wantsAll(now int64) bool {
 // group forwards a frame to a broadcast or multicast MAC.
 func (p *Port) group(f *frame, r *rules) reason {
 	switch {
-	case f.typ == typeProbe && p.peer != nil: // of another switch, which looks for loops
+	case p.peer != nil && p.from&Probe != 0:
 		return p.flood(f, (*Port).mayHaveOthers)
 	case f.typ == typeARP && f.dst == broadcast && p.answerARP(f):
 		return answered

@@ -48,7 +48,9 @@ const (
 const (
 	workers  = 64  // messages of the queue that are served at a time
 	waiters  = 256 // questions: each waits for a board, and costs nothing meanwhile
-	together = 8   // sessions that the conductor is asked about, or told of the end of, at a time
+	together = 8   // sessions that the conductor is asked about at a time
+
+	endsTogether = 64 // ends of sessions that it is told of at a time: it writes them together
 )
 
 // Agent is a WAMP agent. It is ready for boards once [Agent.Ready] is closed.

@@ -253,7 +253,7 @@ func (s sessions) told(end wire.BoardDisconnected, err error) (backoff registrat
 // until it was heard. One that it cannot take keeps no other from being told.
 func (a *Agent) tellEnds(ctx context.Context) {
 	var group errgroup.Group
-	group.SetLimit(together)
+	group.SetLimit(endsTogether)
 	defer func() { _ = group.Wait() }() // none returns an error
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()

@@ -17,8 +17,8 @@ const (
 	MaxOutagesOfStatus = 20               // in s4t.BoardHealth
 )
 
-// HealthReport is how a board is: it says so at the begin of a session and each
-// [s4t.HealthInterval].
+// HealthReport is how a board is: it says so at the begin of its first session, each
+// [s4t.HealthInterval] where something has changed, and for each point of the history.
 type HealthReport struct {
 	Board  s4t.BoardID `json:"board"`
 	Epoch  int64       `json:"epoch"`

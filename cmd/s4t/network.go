@@ -59,6 +59,16 @@ func (a *app) printNetwork(n s4t.Network) error {
 			fields = append(fields, counterFields("bridge", *k)...)
 		}
 	}
+	if len(n.TunnelAgents) > 0 {
+		ids := make([]string, len(n.TunnelAgents))
+		for i, id := range n.TunnelAgents {
+			ids[i] = string(id)
+		}
+		fields = append(fields, field{"spans", strings.Join(ids, " ")})
+	}
+	for _, p := range n.Problems {
+		fields = append(fields, field{"problem", p})
+	}
 	err := a.printOne(n, n.Name, append(fields, field{"created", since(&n.CreatedAt)})...)
 	if err != nil || a.format != "table" || len(n.AttachGRE) == 0 {
 		return err

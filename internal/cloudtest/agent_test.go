@@ -30,27 +30,7 @@ type moving struct {
 
 // newMoving makes one with n boards.
 func newMoving(t *testing.T, cfg Config, n int) *moving {
-	for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
-		t.Setenv(v, "")
-	}
-	ports, err := FreePorts(8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Dir, cfg.PublicPorts = t.TempDir(), ports
-	c, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Stop)
-	m := &moving{Cloud: c, t: t}
-	if m.client, err = c.Client(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.client.Close)
+	m := newMovingAt(t, cfg, func(*Cloud) {})
 	var names []string
 	for i := range n {
 		names = append(names, "board"+strconv.Itoa(i+1))
@@ -66,10 +46,43 @@ func newMoving(t *testing.T, cfg Config, n int) *moving {
 	return m
 }
 
+// newMovingAt makes one without boards, whose processes are as before says.
+func newMovingAt(t *testing.T, cfg Config, before func(*Cloud)) *moving {
+	for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
+		t.Setenv(v, "")
+	}
+	ports, err := FreePorts(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Dir, cfg.PublicPorts = t.TempDir(), ports
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before(c)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	m := &moving{Cloud: c, t: t}
+	if m.client, err = c.Client(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.client.Close)
+	return m
+}
+
 // board adds a board that is online.
 func (m *moving) board(name string) {
 	m.t.Helper()
-	made, err := m.client.CreateBoard(m.t.Context(), apiclient.BoardCreate{Name: name})
+	m.boardWith(name, nil)
+}
+
+// boardWith adds one with labels.
+func (m *moving) boardWith(name string, labels map[string]string) {
+	m.t.Helper()
+	made, err := m.client.CreateBoard(m.t.Context(), apiclient.BoardCreate{Name: name, Labels: labels})
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -53,6 +53,7 @@ type Cloud struct {
 	processes []*Process
 	boardURLs []string
 	token, ca string // the admin's: set by the first start
+	between   *Proxy // that tunnel agents reach each other through
 
 	db      *store.DB // that several conductors on SQLite share; nil while none runs
 	dbUsers int
@@ -145,6 +146,10 @@ func (c *Cloud) Start() error {
 func (c *Cloud) Stop() {
 	for i := len(c.processes) - 1; i >= 0; i-- {
 		c.processes[i].Stop()
+	}
+	if c.between != nil {
+		c.between.close()
+		c.between = nil
 	}
 }
 

@@ -48,6 +48,13 @@ func (p *Process) Start() error {
 		return nil
 	}
 	c := p.cloud
+	if c.between == nil {
+		proxy, err := newProxy(c.Dial)
+		if err != nil {
+			return err
+		}
+		c.between = proxy
+	}
 	db, err := c.openStore(p)
 	if err != nil {
 		return err
@@ -60,7 +67,7 @@ func (p *Process) Start() error {
 	proc, err := cloud.New(cloud.Config{
 		Roles: p.Roles, Name: p.Name, Data: dir, Listen: net.JoinHostPort(p.IP, "0"), URL: url(p.Host),
 		Queue: mortal{c.Queue, alive}, Store: db, Database: c.cfg.Database, BoardURLs: c.boardURLs, APIURL: url(Name),
-		Place: p.Place, WAMPAgent: p.agent("wamp-agent-1"), TunnelAgent: p.agent("tunnel-agent-1"), PublicPorts: c.cfg.PublicPorts,
+		Place: p.Place, PeerProxy: c.between.url(), WAMPAgent: p.agent("wamp-agent-1"), TunnelAgent: p.agent("tunnel-agent-1"), PublicPorts: c.cfg.PublicPorts,
 		Bootstrap: func(ctx context.Context, id *identity.Identity, _ string, trust wire.Trust) error {
 			_, err := id.Bootstrap(ctx, func(f identity.First) error { c.token, c.ca = f.Token.Secret, strings.Join(trust.CAs, ""); return nil })
 			return err

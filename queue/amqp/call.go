@@ -118,10 +118,23 @@ func (d *Driver) ask(ctx context.Context, l *link, topic, method string, body []
 		l.fail(err)
 		return false, message.Lost(topic, method) // some of it may have been sent
 	}
+	timer := time.NewTimer(lookEvery)
+	defer timer.Stop()
+	var looked *look
+	var seen <-chan struct{}
 	for {
 		select {
 		case a := <-answered:
 			return false, taken(topic, method, a, reply)
+		case <-timer.C:
+			looked = l.look(d.queueOf(topic))
+			seen = looked.done
+		case <-seen:
+			seen = nil
+			if looked.abandoned {
+				return false, message.Nobody(topic, method)
+			}
+			timer.Reset(lookEvery)
 		case o := <-told:
 			told = nil
 			switch o {

@@ -37,7 +37,9 @@
 // again is not handled: a call is answered with Unavailable, a cast is dropped.
 // So a call is handled once at most, and a message on which a process dies is no
 // other's death. Where the last server of a topic has died, calls wait in the
-// queue for the next one, within their time.
+// queue for the next one, some 3 s: a caller without an answer looks every 1.5 s whether
+// the queue has a consumer, and deletes it where it had none twice in a row; all who wait hear
+// that nobody serves the topic, and so do those who call from then on, at once.
 //
 // There are two connections, because a broker that is short of memory or disk
 // stops reading from those that publish; while it says so, sending fails at

@@ -28,12 +28,13 @@ type link struct {
 
 	mu      sync.Mutex // guards the fields below
 	calls   map[string]chan<- amqp091.Delivery
+	looks   map[string]*look // by queue: the last one
 	counter uint64
 }
 
 // connect makes a link.
 func (d *Driver) connect(ctx context.Context) (*link, error) {
-	l := &link{over: make(chan struct{}), calls: map[string]chan<- amqp091.Delivery{}, replyTo: d.newReplyQueue()}
+	l := &link{over: make(chan struct{}), calls: map[string]chan<- amqp091.Delivery{}, looks: map[string]*look{}, replyTo: d.newReplyQueue()}
 	err := d.open(ctx, l)
 	if err != nil {
 		l.fail(err)
