@@ -77,7 +77,7 @@ func measure(ctx context.Context, o options, b build, dir string, n int) (r resu
 		return fail(err)
 	}
 	c.kill()
-	if err := enrol(c.driver, c.source, n); err != nil {
+	if err := enrol(c.driver, c.source, max(n, o.known)); err != nil {
 		return fail(err)
 	}
 	if _, err := c.start(ctx, o.limit); err != nil {
