@@ -80,6 +80,7 @@ func TestDemoCluster(t *testing.T) {
 	fmt.Println("\nThe stage: three machines, RabbitMQ and PostgreSQL at the first")
 	c.stage()
 	c.enrol()
+	c.firstPings()
 	to, b := c.bridging()
 	c.killings(to, b)
 	fmt.Println("\nWhat took how long")
