@@ -90,7 +90,7 @@ func (t *turns) count(now time.Time) {
 	}
 	if t.sent > 0 && passed < 2*countFor {
 		able := tooSoon * (float64(t.admitted) + float64(t.sent)/awayPerBegin) / passed.Seconds()
-		follow := 8.0
+		follow := 4.0
 		if able > t.rate {
 			follow = 2
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -63,7 +64,8 @@ type connectorConfig struct {
 type connector struct {
 	cfg    connectorConfig
 	dialer *dial.Dialer
-	last   string // URL of the last session that came about
+	first  string // URL that is tried first: where the board has a turn, or had its last session
+	turns  int    // that it was told there
 }
 
 func newConnector(cfg connectorConfig) (*connector, error) {
@@ -82,14 +84,20 @@ func newDialer(id Identity, announced wire.Trust, log *slog.Logger) (*dial.Diale
 	return dial.New(cfg)
 }
 
-// connect tries the URLs in order, that of the last session first.
+// connect tries the URLs in order: where the board has a turn first, else where its
+// last session was. A cloud that tells the board its turn is not asked elsewhere
+// for another one: a turn that is given and not used leaves that cloud idle.
 func (c *connector) connect(ctx context.Context, urls []string) (cloud, error) {
 	var failed error
-	for _, url := range preferred(urls, c.last) {
+	for _, url := range preferred(urls, c.first) {
 		s, err := c.connectTo(ctx, url)
 		if err == nil {
-			c.last = url
+			c.first, c.turns = url, 0
 			return s, nil
+		}
+		if errors.Is(err, dial.ErrTurn) && len(urls) > 1 {
+			c.told(url, urls[(slices.Index(urls, url)+1)%len(urls)])
+			return nil, err
 		}
 		if failed == nil || s4t.KindOf(failed) == s4t.Unavailable {
 			failed = err // what a person can cure is worth more than "not there"
@@ -99,6 +107,20 @@ func (c *connector) connect(ctx context.Context, urls []string) (cloud, error) {
 		}
 	}
 	return nil, failed
+}
+
+// maxTurns is how many turns a board is told in one place before it asks in the next.
+const maxTurns = 2
+
+// told notes a turn at url.
+func (c *connector) told(url, next string) {
+	if c.first != url {
+		c.turns = 0
+	}
+	c.first = url
+	if c.turns++; c.turns == maxTurns {
+		c.first, c.turns = next, 0
+	}
 }
 
 // preferred returns urls with first at the front, if it is one of them.

@@ -35,6 +35,7 @@ type options struct {
 	limit time.Duration // after which what has not come about never does
 	quick bool          // the kills are left out
 
+	known    int    // boards that have joined, where that are more than come
 	agents   int    // processes of WAMP agents; 0: one process is everything
 	contract bool   // it fails where the contract of a storm is broken
 	log      string // level of the cloud's log, which is kept then
@@ -49,6 +50,7 @@ func main() {
 	flag.DurationVar(&o.limit, "limit", 3*time.Minute, "after which what has not come about is called never")
 	flag.BoolVar(&o.quick, "quick", false, "leave the kills out")
 	flag.IntVar(&o.agents, "agents", 0, "processes of WAMP agents, with RabbitMQ and PostgreSQL; 0: one process is everything, with SQLite")
+	flag.IntVar(&o.known, "known", 0, "boards that have joined, where that are more than come")
 	flag.BoolVar(&o.contract, "contract", false, "fail where boards stay away, sessions end, or a user's request fails")
 	flag.StringVar(&o.log, "log", "", "level of the cloud's log, on stderr; empty: none")
 	out := flag.String("out", "", "page to write, without .md and .json; empty: only print")

@@ -250,6 +250,10 @@ const (
 	pollInterval = 100 * time.Millisecond
 )
 
+// ErrTurn marks the refusal of a cloud that takes no more boards at this moment and
+// has told this one its turn (RetryAfter), which no other board has.
+var ErrTurn = errors.New("the cloud takes no more boards at this moment")
+
 // errStalled marks a handshake that made no progress after TCP connected.
 var errStalled = errors.New("no progress")
 
@@ -294,7 +298,7 @@ func (d *Dialer) handshakeTLS(ctx context.Context, op string, c net.Conn, host s
 		return tc, nil
 	}
 	if after, ok := turnedAway(err, watched); ok && !errors.Is(context.Cause(ctx), errStalled) {
-		e := s4t.Errorf(s4t.Unavailable, op, "it is tried again then", "the cloud takes no more boards at this moment").After(after)
+		e := s4t.Errorf(s4t.Unavailable, op, "it is tried again then", "%w", ErrTurn).After(after)
 		return nil, diagnose(wire.CloudDown, e)
 	}
 	forget(cfg)

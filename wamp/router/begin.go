@@ -12,9 +12,14 @@ import (
 
 // Beginning is how many boards are on their way to a session, from their upgrade
 // until [Router.Begun] or their end, and how long those took that got there
-// lately. Who lets boards in lets no more in than are finished soon.
+// lately: at least as long as none has got there, while some are on their way. Who
+// lets boards in lets no more in than are finished soon.
 func (r *Router) Beginning() (n int, pace time.Duration) {
-	return int(r.beginning.Load()), time.Duration(r.pace.Load())
+	n, pace = int(r.beginning.Load()), time.Duration(r.pace.Load())
+	if last := r.arrived.Load(); n > 0 && last != nil {
+		pace = max(pace, time.Since(*last))
+	}
+	return n, pace
 }
 
 // Begun says that the cloud has taken a session in.
@@ -36,6 +41,7 @@ func (r *Router) Begun(s Session) {
 		took = was + (took-was)/16
 	}
 	r.pace.Store(took) // where two meet, one counts
+	r.arrives()
 }
 
 // peer returns the peer of a session, nil if it is not there (any more).
@@ -45,9 +51,17 @@ func (r *Router) peer(s Session) *peer {
 	return r.byID[s.ID]
 }
 
+// arrives notes that a board got there, or that the first is on its way.
+func (r *Router) arrives() {
+	now := time.Now()
+	r.arrived.Store(&now)
+}
+
 // takePlace counts a board as on its way until leave is called.
 func (r *Router) takePlace() (leave func()) {
-	r.beginning.Add(1)
+	if r.beginning.Add(1) == 1 {
+		r.arrives()
+	}
 	return sync.OnceFunc(func() { r.beginning.Add(-1) })
 }
 

@@ -93,3 +93,25 @@ func TestASessionThatDoesNotBeginEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoIsNotFinishedCounts: where no board gets to its session, more and more were
+// let in, as those that had got there before had been quick.
+func TestWhoIsNotFinishedCounts(t *testing.T) {
+	r := &Router{}
+	leave := r.takePlace()
+	r.pace.Store(int64(time.Millisecond))
+	was := time.Now().Add(-3 * time.Second)
+	r.arrived.Store(&was)
+	if n, pace := r.Beginning(); n != 1 || pace < 3*time.Second {
+		t.Errorf("%d are on their way, as quick as %v", n, pace)
+	}
+	r.arrives()
+	if _, pace := r.Beginning(); pace > time.Second {
+		t.Errorf("one got there, and they are as quick as %v", pace)
+	}
+	leave()
+	r.arrived.Store(&was)
+	if n, pace := r.Beginning(); n != 0 || pace != time.Millisecond {
+		t.Errorf("%d are on their way, as quick as %v", n, pace)
+	}
+}

@@ -78,7 +78,8 @@ type Router struct {
 	sayWithin time.Duration
 	byBoard   map[s4t.BoardID][]*peer // welcomed, oldest first
 
-	beginning, pace atomic.Int64 // see Beginning; pace in nanoseconds
+	beginning, pace atomic.Int64              // see Beginning; pace in nanoseconds
+	arrived         atomic.Pointer[time.Time] // when a board got there last, or the first set out
 
 	ended   sync.WaitGroup // connections, and who writes to them
 	serving sync.WaitGroup // calls of boards
