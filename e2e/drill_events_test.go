@@ -48,12 +48,12 @@ func (r *reader) last() int64 {
 	return r.heard[len(r.heard)-1].ID
 }
 
-// reached is closed once the reader has heard of an event, or after a minute.
-func (r *reader) reached(event func(s4t.Event) bool) <-chan struct{} {
+// reached is closed once the reader has heard of an event, or when it is too late.
+func (r *reader) reached(event func(s4t.Event) bool, late time.Time) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		end := time.After(time.Minute)
+		end := time.After(time.Until(late))
 		for from := 0; ; {
 			r.mu.Lock()
 			grown, news := r.grown, r.heard[from:]
@@ -73,15 +73,17 @@ func (r *reader) reached(event func(s4t.Event) bool) <-chan struct{} {
 }
 
 func endOfOperation(e s4t.Event) bool {
-	return e.Kind == "operation.succeeded" || e.Kind == "operation.failed"
+	status, ok := strings.CutPrefix(e.Kind, "operation.")
+	return ok && s4t.OperationStatus(status).Ended()
 }
 
 // finishEvents: each who followed them all the time has heard what the log of events
 // has, in its order; and each operation's end was told once.
 func (l *ledger) finishEvents() {
+	late := time.Now().Add(time.Minute)
 	for _, r := range l.load.readers {
 		for id := range l.ended {
-			<-r.reached(func(e s4t.Event) bool { return e.Object == string(id) && endOfOperation(e) })
+			<-r.reached(func(e s4t.Event) bool { return e.Object == string(id) && endOfOperation(e) }, late)
 		}
 	}
 	last := l.load.readers[0].last()
@@ -108,7 +110,7 @@ func (l *ledger) finishEvents() {
 		}
 	}
 	for n, r := range l.load.readers {
-		<-r.reached(func(e s4t.Event) bool { return e.ID == last })
+		<-r.reached(func(e s4t.Event) bool { return e.ID == last }, late)
 		var text strings.Builder
 		for _, e := range r.heard {
 			fmt.Fprintln(&text, e.At.Format(time.RFC3339Nano), e.ID, e.Kind, e.Object, e.Name, e.Board, e.Detail)
