@@ -96,6 +96,11 @@ func (c *Conductor) agentHello(ctx context.Context, req wire.AgentHello) (wire.A
 	if err == nil && moved {
 		err = c.wantAll(ctx) // boards are told where to dial
 	}
+	if err == nil && fresh && req.Kind == wire.AgentWAMP {
+		if err := c.cfg.Queue.Fanout(ctx, wire.TopicAgents, wire.MethodAgentsCame, wire.Empty{}); err != nil {
+			c.cfg.Log.InfoContext(ctx, "other conductors hear later that an agent has come", "agent", req.ID, "err", err)
+		}
+	}
 	return wire.AgentWelcome{TicketKey: c.ticketKey(), Lease: agentLease}, err
 }
 

@@ -29,6 +29,8 @@ const (
 
 // around are the WAMP agents as they were a moment ago.
 type around struct {
+	again chan struct{} // one has come: it is looked at once; of capacity 1
+
 	mu     sync.Mutex          // guards the fields below
 	agents []store.Agent       // that are online
 	away   []store.Agent       // that are not, who was heard last first: they may be back before a board needs them
@@ -47,8 +49,18 @@ func (c *Conductor) lookAround(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-c.around.again:
 		}
 	}
+}
+
+// agentsCame hears that a WAMP agent has come: boards that come from now on are to be told of it.
+func (c *Conductor) agentsCame(context.Context, wire.Empty) (wire.Empty, error) {
+	select {
+	case c.around.again <- struct{}{}:
+	default:
+	}
+	return wire.Empty{}, nil
 }
 
 // look does so once.

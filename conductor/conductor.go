@@ -112,7 +112,7 @@ func New(cfg Config) (*Conductor, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Conductor{
-		cfg: cfg, news: newNews(), notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
+		cfg: cfg, news: newNews(), around: around{again: make(chan struct{}, 1)}, notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
 		upkept: upkept{holder: s4t.NewID()}, questions: newQuestions(maxQuestions), pinQuestions: newQuestions(maxPinQuestions),
 		commandQuestions: newQuestions(maxCommandQuestions), fleetRuns: newQuestions(maxFleetRuns), codes: newCodes(), settles: newSettles(),
 		bundleReads: newQuestions(maxBundleReads), later: newLaterHealths(),
@@ -134,6 +134,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 	maps.Copy(mux, queue.Mux{
 		wire.MethodAgentHello:   queue.Handle(c.agentHello),
 		wire.MethodAgentBeat:    queue.Handle(c.agentBeat),
+		wire.MethodAgentsCame:   queue.Handle(c.agentsCame),
 		wire.MethodAgentsList:   queue.Handle(c.agentsList),
 		wire.MethodAgentsGet:    queue.Handle(c.agentsGet),
 		wire.MethodAgentsDrain:  queue.Handle(c.agentsDrain),

@@ -11,6 +11,7 @@ import (
 const (
 	MethodAgentHello   = "agent.hello"    // AgentHello -> AgentWelcome: an agent starts, or lost its queue
 	MethodAgentBeat    = "agent.beat"     // AgentBeat -> AgentLease, every 5 s
+	MethodAgentsCame   = "agent.came"     // a fan-out to all conductors: another WAMP agent is there
 	MethodTunnelAsk    = "tunnel.desired" // TunnelAsk -> TunnelDesired
 	MethodTunnelReport = "tunnel.report"  // TunnelReport -> TunnelReported: what the tunnel agent has
 	MethodTunnelTicket = "tunnel.ticket"  // TunnelTicketAsk -> TunnelTicket: to dial another tunnel agent
