@@ -69,6 +69,31 @@ func testFull(t *testing.T, d Driver) {
 	}
 }
 
+// testFullBeside holds that one server which is full keeps no other from a fan-out, and is no
+// error: who sent it again would send it twice to those who had room.
+func testFullBeside(t *testing.T, d Driver) {
+	block, got := make(chan struct{}), make(chan struct{}, 100)
+	serve(t, d, "a", "full", 1, func(context.Context, string, []byte) ([]byte, error) {
+		<-block
+		return nil, nil
+	})
+	defer close(block)
+	for _, name := range []string{"roomy", "roomier"} {
+		serve(t, d, "a", name, 1, func(context.Context, string, []byte) ([]byte, error) {
+			got <- struct{}{}
+			return nil, nil
+		})
+	}
+	for d.Cast(t.Context(), "a.full", "m", nil) == nil {
+	}
+	for range 2 { // every second may be lost
+		if err := d.Fanout(t.Context(), "a", "m", nil); err != nil {
+			t.Errorf("a fan-out to a full server and another: %v", err)
+		}
+	}
+	receive(t, got)
+}
+
 // testOrder: what was begun as a server was told to end is done as if it were not.
 func testOrder(t *testing.T, d Driver) {
 	in, ending := make(chan struct{}, 1), make(chan struct{})

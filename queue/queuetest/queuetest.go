@@ -46,6 +46,7 @@ func Run(t *testing.T, newDriver func(t *testing.T) Driver) {
 		{"many workers work at the same time, and no more", testWorkers},
 		{"a call ends with its context, and so does its handler", testDeadline},
 		{"a full server takes no more", testFull},
+		{"a full server keeps no other from a fan-out", testFullBeside},
 		{"a server that ends answers what it began", testEnd},
 		{"what was begun goes on for a moment where its server ends", testOrder},
 		{"what is too long is refused", testTooLong},
