@@ -100,7 +100,7 @@ echo ready >&3
 exec 3>&-
 serve() {
 	for i in 1 2 3 4 5 6 7 8 9; do
-		"$bin/postgres" -D "$dir/data" -c listen_addresses= -c unix_socket_directories="$dir" -c max_connections=300 </dev/null && return
+		"$bin/postgres" -D "$dir/data" -c listen_addresses= -c unix_socket_directories="$dir" -c max_connections=300 -c dynamic_shared_memory_type=mmap </dev/null && return
 		sleep 0.3
 	done
 }
@@ -119,7 +119,11 @@ while read -r command; do
 done
 kill -9 $!
 all CONT
-all KILL
+"$bin/pg_ctl" -D "$dir/data" -w -m immediate stop || {
+	segment=$(sed -n '7s/.* //p' "$dir/data/postmaster.pid")
+	all KILL
+	[ -z "$segment" ] || ipcrm -m "$segment"
+}
 wait
 rm -rf "$dir"
 `
