@@ -16,27 +16,38 @@ import (
 // median says something.
 const bridgings = 9
 
-// firstPings measures, in this cluster and in a cloud of one process on the same machine, how
-// long it takes from the request for a bridge to the first ping across it, by turns.
+// firstPings measures how long it takes from the request for a bridge of two boards to the first
+// ping across it: in this cluster, of boards of one place and of two, and in a cloud of one process
+// on the same machine, by turns.
 func (c *cluster) firstPings() {
 	c.t.Helper()
 	fmt.Println("\nFrom a request to the first ping, beside a cloud of one process")
 	alone := newCloud(c.t, 2)
-	clouds := []*cloudlab.Cloud{c.Cloud, alone}
-	took := make([][]time.Duration, len(clouds))
+	rows := []struct {
+		what  string
+		cloud *cloudlab.Cloud
+		other int // board
+		took  []time.Duration
+	}{
+		{what: "one process and SQLite", cloud: alone, other: 1},
+		{what: "six processes, RabbitMQ and PostgreSQL", cloud: c.Cloud, other: len(places)}, // of the same place
+		{what: "the same, across two tunnel agents", cloud: c.Cloud, other: 1},
+	}
 	for round := range bridgings {
-		for i, cloud := range clouds {
-			took[i] = append(took[i], firstPing(c.t, cloud, fmt.Sprintf("ping%d", round)))
+		for i := range rows {
+			r := &rows[i]
+			r.took = append(r.took, firstPing(c.t, r.cloud, fmt.Sprintf("ping%d-%d", round, i), r.cloud.Boards[0], r.cloud.Boards[r.other]))
 		}
 	}
-	middle := func(i int) time.Duration { slices.Sort(took[i]); return took[i][bridgings/2] }
-	many, one := middle(0), middle(1)
-	c.row(one, 0, fmt.Sprintf("one process and SQLite, median of %d", bridgings))
-	c.row(many, 0, fmt.Sprintf("six processes, RabbitMQ and PostgreSQL: %.1f times as long", float64(many)/float64(one)))
+	for i := range rows {
+		slices.Sort(rows[i].took)
+		middle := func(i int) time.Duration { return rows[i].took[bridgings/2] }
+		c.row(middle(i), 0, fmt.Sprintf("first ping, median of %d: %s (%.1f times)", bridgings, rows[i].what, float64(middle(i))/float64(middle(0))))
+	}
 }
 
-// firstPing makes a bridge of the first two boards, and returns when a ping has crossed it.
-func firstPing(t *testing.T, cloud *cloudlab.Cloud, name string) time.Duration {
+// firstPing makes a bridge of two boards, and returns after how long a ping has crossed it.
+func firstPing(t *testing.T, cloud *cloudlab.Cloud, name string, from, other *cloudlab.Board) time.Duration {
 	t.Helper()
 	cfg, err := readContext(cloud.ContextFile())
 	must(t, err)
@@ -56,11 +67,11 @@ func firstPing(t *testing.T, cloud *cloudlab.Cloud, name string) time.Duration {
 	_, err = api.Boards(ctx, nil, "") // the connection is there
 	must(t, err)
 	began := time.Now()
-	done(api.CreateBridge(ctx, apiclient.BridgeCreate{Name: name, Boards: []string{cloud.Boards[0].Name, cloud.Boards[1].Name}}))
+	done(api.CreateBridge(ctx, apiclient.BridgeCreate{Name: name, Boards: []string{from.Name, other.Name}}))
 	b, err := api.Bridge(ctx, name)
 	must(t, err)
-	to := addressOf(t, b, cloud.Boards[1].Name, false)
-	for ping(ctx, cloud.Boards[0].Host, to) != nil {
+	to := addressOf(t, b, other.Name, false)
+	for ping(ctx, from.Host, to) != nil {
 		must(t, ctx.Err())
 	}
 	took := time.Since(began)
