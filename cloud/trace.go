@@ -163,12 +163,11 @@ type originLog struct{ slog.Handler }
 // Handle implements slog.Handler.
 func (l originLog) Handle(ctx context.Context, r slog.Record) error {
 	o := queue.OriginOf(ctx)
+	r = r.Clone() // its attributes may be others' too
 	if o.Operation != "" {
-		r = r.Clone()
 		r.AddAttrs(slog.String("operation", string(o.Operation)))
 	}
 	if parts := strings.Split(o.Trace, "-"); len(parts) == 4 {
-		r = r.Clone()
 		r.AddAttrs(slog.String("trace", parts[1]))
 	}
 	return l.Handler.Handle(ctx, r)

@@ -127,11 +127,10 @@ func (ch *change) settle() error {
 // here, with the process, is told again by upkeep.
 func (ch *change) committed(ctx context.Context) {
 	for _, l := range ch.logged {
-		ctx := queue.WithOrigin(ctx, queue.Origin{Trace: queue.OriginOf(ctx).Trace, Operation: l.op.ID})
-		ch.c.cfg.Log.InfoContext(ctx, l.msg, "kind", l.op.Kind, "name", l.op.Name, "project", l.op.Project, "detail", l.detail)
+		ch.c.cfg.Log.InfoContext(queue.ForOperation(ctx, l.op.ID), l.msg, "kind", l.op.Kind, "name", l.op.Name, "project", l.op.Project, "detail", l.detail)
 	}
 	if ch.start != nil { // whoever hears of it knows what it is for
-		ctx = queue.WithOrigin(ctx, queue.Origin{Trace: queue.OriginOf(ctx).Trace, Operation: ch.start.op.ID})
+		ctx = queue.ForOperation(ctx, ch.start.op.ID)
 	}
 	for _, m := range ch.casts {
 		if err := ch.c.cfg.Queue.Cast(ctx, m.topic, m.method, m.req); err != nil {

@@ -76,16 +76,8 @@ func (c *Conductor) beginSessions(ctx context.Context, reqs []connecting) []outc
 	})
 	if err == nil {
 		c.settleBegun(ctx, reqs, out)
-		return out
 	}
-	for i := range reqs {
-		if len(reqs) == 1 {
-			out[i] = outcome[welcomed]{err: err}
-		} else {
-			out[i] = c.beginSessions(ctx, reqs[i:i+1])[0]
-		}
-	}
-	return out
+	return eachAlone(ctx, reqs, out, err, c.beginSessions)
 }
 
 // settleBegun has open commands settled with those of the boards that have some,

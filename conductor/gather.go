@@ -102,3 +102,17 @@ func (g *gather[Req, Reply]) doSome() {
 		g.waiting[0].lead <- struct{}{}
 	}
 }
+
+// eachAlone returns out, where err is nil. Else it does each of the requests, which run could not do
+// together, by itself: one that cannot be done keeps none of the others. One that was alone has
+// failed.
+func eachAlone[Req, Reply any](ctx context.Context, reqs []Req, out []outcome[Reply], err error, run func(context.Context, []Req) []outcome[Reply]) []outcome[Reply] {
+	for i := range reqs {
+		if err != nil && len(reqs) == 1 {
+			out[i] = outcome[Reply]{err: err}
+		} else if err != nil {
+			out[i] = run(ctx, reqs[i:i+1])[0]
+		}
+	}
+	return out
+}

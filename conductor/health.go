@@ -28,14 +28,7 @@ func (c *Conductor) takeHealths(ctx context.Context, reqs []wire.HealthReport) [
 		clear(out)
 		return ch.takeHealths(reqs, out)
 	})
-	for i := range reqs {
-		if err != nil && len(reqs) == 1 {
-			out[i].err = err
-		} else if err != nil {
-			out[i] = c.takeHealths(ctx, reqs[i:i+1])[0]
-		}
-	}
-	return out
+	return eachAlone(ctx, reqs, out, err, c.takeHealths)
 }
 
 // takeHealths is that transaction. Of a board that reported twice the later report

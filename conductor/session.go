@@ -161,14 +161,7 @@ func (c *Conductor) endSessions(ctx context.Context, reqs []wire.BoardDisconnect
 		}
 		return ch.SetPresences(offline)
 	})
-	for i := range reqs {
-		if err != nil && len(reqs) == 1 {
-			out[i].err = err
-		} else if err != nil {
-			out[i] = c.endSessions(ctx, reqs[i:i+1])[0]
-		}
-	}
-	return out
+	return eachAlone(ctx, reqs, out, err, c.endSessions)
 }
 
 // endSession ends the session of a board, which said that it has what is in said; the
@@ -306,14 +299,7 @@ func (c *Conductor) boardReports(ctx context.Context, reqs []wire.BoardReport) [
 		}
 		return ch.SetPresences(told)
 	})
-	for i := range reqs {
-		if err != nil && len(reqs) == 1 {
-			out[i].err = err
-		} else if err != nil {
-			out[i] = c.boardReports(ctx, reqs[i:i+1])[0]
-		}
-	}
-	return out
+	return eachAlone(ctx, reqs, out, err, c.boardReports)
 }
 
 // takeReport takes one; rows are what is wanted of the board, which is locked. says

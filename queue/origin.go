@@ -38,3 +38,11 @@ func OriginOf(ctx context.Context) Origin {
 	o, _ := ctx.Value(originKey{}).(Origin)
 	return o
 }
+
+// ForOperation says that what is done under the context is a part of an operation, besides what
+// it is traced as.
+func ForOperation(ctx context.Context, id s4t.OperationID) context.Context {
+	o := OriginOf(ctx)
+	o.Operation = id
+	return WithOrigin(ctx, o)
+}
