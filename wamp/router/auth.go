@@ -210,11 +210,13 @@ func (p *peer) welcome(x *exchange, board s4t.BoardID, extra dict) {
 	if all {
 		details[wamp.DetailProcedures], details[wamp.DetailTopics] = idsOf(registrations), idsOf(topics)
 	}
-	p.queue(encode(wamp.MsgWelcome, id, details))
-	if all { // behind the welcome: the board reads nothing before it
-		p.mu.Lock()
+	// In one step: what is for the board goes behind its welcome, and what it does once
+	// it has that finds what it offers.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.enqueue(encode(wamp.MsgWelcome, id, details))
+	if all {
 		p.registrations, p.subscriptions = registrations, topics
-		p.mu.Unlock()
 	}
 }
 

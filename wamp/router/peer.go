@@ -162,6 +162,11 @@ func (p *peer) violates(why string) { p.close(abort(errProtocol, why)) }
 func (p *peer) queue(m []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.enqueue(m)
+}
+
+// enqueue is queue with p.mu held.
+func (p *peer) enqueue(m []byte) bool {
 	if p.ending || len(p.out) >= maxQueued || p.queued+len(m) > maxQueuedBytes {
 		return false
 	}
