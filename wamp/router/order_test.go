@@ -10,6 +10,7 @@ import (
 
 	nwamp "github.com/gammazero/nexus/v3/wamp"
 
+	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wamp"
 )
 
@@ -63,8 +64,8 @@ func TestSamplesAreServedInTheOrderInWhichTheyCame(t *testing.T) {
 			t.Errorf("in place %d came %s", i, arg)
 		}
 	}
-	board := w.r.peer(wait(t, "joined", w.joined, time.Second))
-	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+	board := w.r.peer(wait(t, "joined", w.joined, time.Minute))
+	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
 		board.mu.Lock()
 		left := board.newest != nil || len(board.serving) > 0
 		board.mu.Unlock()
@@ -74,5 +75,31 @@ func TestSamplesAreServedInTheOrderInWhichTheyCame(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("what was served is remembered for ever")
 		}
+	}
+}
+
+// TestACallComesBehindTheAnswerToItsRegistration: before it the board does not know
+// what the call is for.
+func TestACallComesBehindTheAnswerToItsRegistration(t *testing.T) {
+	w := newWorld(t)
+	s, _ := w.open(w.addr, 0)
+	who := wait(t, "joined", w.joined, time.Minute)
+	for i := range 100 {
+		name := "n" + strconv.Itoa(i)
+		var calling sync.WaitGroup
+		calling.Go(func() {
+			err := error(nil)
+			for begun := false; !begun || s4t.KindOf(err) == s4t.Offline; runtime.Gosched() {
+				begun = true
+				_, err = w.r.Call(t.Context(), who, name, "")
+			}
+			if err != nil {
+				t.Errorf("call %d: %v", i, err)
+			}
+		})
+		if err := s.Register(t.Context(), wamp.BoardURI(w.boards[0], name), func(context.Context, string) (string, error) { return "", nil }); err != nil {
+			t.Error(err)
+		}
+		calling.Wait()
 	}
 }

@@ -173,17 +173,15 @@ func (p *peer) register(m *message) {
 	if !ok {
 		return
 	}
+	// In one step: a call goes behind the answer, with which the board knows its id.
 	p.mu.Lock()
-	id, exists := p.offered, find(p.registrations, name) != 0
-	if !exists {
-		p.registrations = append(p.registrations, offer{name, id})
-	}
-	p.mu.Unlock()
-	if exists {
-		p.queue(refusal(m, errExists))
+	defer p.mu.Unlock()
+	if find(p.registrations, name) != 0 {
+		p.enqueue(refusal(m, errExists))
 		return
 	}
-	p.queue(encode(wamp.MsgRegistered, m.request, id))
+	p.registrations = append(p.registrations, offer{name, p.offered})
+	p.enqueue(encode(wamp.MsgRegistered, m.request, p.offered))
 }
 
 func (p *peer) subscribe(m *message) {
@@ -191,14 +189,14 @@ func (p *peer) subscribe(m *message) {
 	if !ok {
 		return
 	}
-	p.mu.Lock()
+	p.mu.Lock() // in one step, as in register
+	defer p.mu.Unlock()
 	id := find(p.subscriptions, name)
 	if id == 0 {
 		id = p.offered
 		p.subscriptions = append(p.subscriptions, offer{name, id})
 	}
-	p.mu.Unlock()
-	p.queue(encode(wamp.MsgSubscribed, m.request, id))
+	p.enqueue(encode(wamp.MsgSubscribed, m.request, id))
 }
 
 // joins are the registrations and subscriptions that a session has from its begin.
@@ -332,13 +330,15 @@ func (p *peer) ask(ctx context.Context, name, arg string) (a answer, there bool,
 	}
 	p.asked++
 	id := p.asked
-	if p.asking == nil {
-		p.asking = map[uint64]chan answer{}
+	there = p.enqueue(encode(wamp.MsgInvocation, id, registration, dict{}, list{arg}))
+	if there {
+		if p.asking == nil {
+			p.asking = map[uint64]chan answer{}
+		}
+		p.asking[id] = wait
 	}
-	p.asking[id] = wait
 	p.mu.Unlock()
-	if !p.queue(encode(wamp.MsgInvocation, id, registration, dict{}, list{arg})) {
-		p.forget(id)
+	if !there {
 		return a, false, nil
 	}
 	select {
