@@ -25,11 +25,7 @@ func TestJoinWithCode(t *testing.T) {
 	if welcome.Joined == nil || welcome.Joined.Name != "new" || string(welcome.Joined.TicketKey) != "k" || welcome.Board != welcome.Joined.Board {
 		t.Errorf("welcome %+v", welcome)
 	}
-	start := time.Now()
 	s.Close()
-	if took := time.Since(start); took > 500*time.Millisecond {
-		t.Errorf("Close of a session that never ran took %v", took)
-	}
 
 	_, _, err = wamp.Join(t.Context(), w.dial(w.addr), wamp.JoinConfig{Code: "USED", Key: key})
 	if s4t.KindOf(err) != s4t.Conflict || err.Error() != "join: the code was used; ask for a new one" {

@@ -61,7 +61,7 @@ func TestABoardOffersAsItJoins(t *testing.T) {
 			if err := w.r.Publish(t.Context(), wamp.BoardURI(w.boards[0], wamp.Wake), "7"); err != nil {
 				t.Error(err)
 			}
-			if got := wait(t, "the event", woken, 10*time.Second); got != "7" {
+			if got := wait(t, "the event", woken, time.Minute); got != "7" {
 				t.Errorf("event %q", got)
 			}
 			if err := s.Register(t.Context(), wamp.BoardURI(w.boards[0], wamp.Ping), echo); err == nil {

