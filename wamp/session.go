@@ -187,14 +187,22 @@ func (s *Session) ask(ctx context.Context, op string, r *request, build func(id 
 		delete(s.pending, id)
 		s.mu.Unlock()
 	}()
-	select {
-	case m := <-r.answer:
+	answered := func(m message) (message, error) {
 		if m.kind == MsgError {
 			text, _ := m.kwargs[ErrorKey].(string)
 			return message{}, DecodeError(op, m.uri, text, m.arg())
 		}
 		return m, nil
+	}
+	select {
+	case m := <-r.answer:
+		return answered(m)
 	case <-s.over:
+		select {
+		case m := <-r.answer: // it came before the end
+			return answered(m)
+		default:
+		}
 		return message{}, s.lost(op, s.why)
 	case <-ctx.Done():
 		if r.kind == MsgCall {

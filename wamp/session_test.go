@@ -231,6 +231,12 @@ func TestCloseSaysGoodbye(t *testing.T) {
 		if err := <-ended; s4t.KindOf(err) != s4t.Unavailable || time.Since(start) != goodbyeWait {
 			t.Errorf("ended after %v with %v", time.Since(start), err)
 		}
+
+		start = time.Now()
+		newSession(newPipe(), 1).Close() // nobody reads for it, either
+		if took := time.Since(start); took > 0 {
+			t.Errorf("Close of a session that never ran took %v", took)
+		}
 	})
 }
 
