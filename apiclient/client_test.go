@@ -167,15 +167,16 @@ func TestWaitOperationTellsEachStepOnceAndOutlivesARestart(t *testing.T) {
 
 func TestWaitOperationSaysHowFarItCame(t *testing.T) {
 	var n atomic.Int32
+	ctx, end := context.WithCancelCause(t.Context())
+	defer end(nil)
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if n.Add(1) > 1 {
+			end(context.DeadlineExceeded)
 			<-r.Context().Done()
 			return
 		}
 		json.NewEncoder(w).Encode(s4t.Operation{Status: s4t.OperationRunning, Steps: []s4t.Step{{Number: 6, Name: "received"}}})
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
 	_, err := c.WaitOperation(ctx, "o", nil)
 	if s4t.KindOf(err) != s4t.Timeout || !strings.Contains(err.Error(), "the last step was 6 (received)") {
 		t.Error(err)
