@@ -444,7 +444,7 @@ func (l *lab) told(_ context.Context, _ string, body []byte) ([]byte, error) {
 // await waits until an event of this kind about this board or object was told.
 func (l *lab) await(kind, about string) s4t.Event {
 	l.t.Helper()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		l.mu.Lock()
 		for _, e := range l.events {
@@ -478,7 +478,7 @@ func (l *lab) kinds() []string {
 func (l *lab) forget() {
 	l.t.Helper()
 	last := call[wire.List[s4t.Event]](l, wire.MethodEventList, wire.EventList{Caller: l.admin, Limit: 1}).EventID
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		l.mu.Lock()
 		told := last == 0 || len(l.events) > 0 && l.events[len(l.events)-1].ID >= last
@@ -768,7 +768,7 @@ func (l *lab) done(op s4t.Operation) s4t.Operation {
 // ended waits until an operation has ended.
 func (l *lab) ended(op s4t.Operation) s4t.Operation {
 	l.t.Helper()
-	deadline := time.Now().Add(8 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	return l.watch(op.ID, func(op s4t.Operation) bool {
 		if time.Now().After(deadline) {
 			l.t.Fatalf("operation %s does not end: %+v", op.Kind, op.Steps)

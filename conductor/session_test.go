@@ -100,7 +100,7 @@ func TestAClone(t *testing.T) {
 		t.Fatalf("a second board with the key: %v", err)
 	}
 	l.await("board.cloned", "one")
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for told := false; !told; { // the first is told too
 		l.mu.Lock()
 		told = len(f.desired.Notices) == 1

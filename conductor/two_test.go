@@ -153,7 +153,7 @@ func (p *pair) endedOnce(id s4t.OperationID) s4t.Operation {
 // toldOf waits until an API has been told that an operation moved.
 func (p *pair) toldOf(id s4t.OperationID) {
 	p.t.Helper()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		p.mu.Lock()
 		told, seen := p.moved[id] > 0, p.seen

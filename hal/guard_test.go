@@ -69,7 +69,7 @@ func TestTheGuardHoldsALineUntilTheNextIsThere(t *testing.T) {
 	go func() {
 		done <- guard(strings.NewReader(told(t, meetingPlace(state), GuardOrder{Path: "/dev/gpiochip0", GPIO: true, Offset: 2, Text: "1"})), chip, nil)
 	}()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if level, used := chip.level(2); level == 1 && used {
 			break
 		}

@@ -109,7 +109,7 @@ func killed(t *testing.T, dir string, orders ...string) {
 // becomes waits until a file has a text.
 func becomes(t *testing.T, file, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		text, _ := os.ReadFile(file)
 		if string(text) == want {
 			return

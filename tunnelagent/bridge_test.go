@@ -65,7 +65,7 @@ func twoPorts() lab {
 // next returns the next frame with our EtherType.
 func next(t *testing.T, c *rtunnel.Conn) []byte {
 	t.Helper()
-	c.NetConn().SetReadDeadline(time.Now().Add(5 * time.Second))
+	c.NetConn().SetReadDeadline(time.Now().Add(time.Minute))
 	for {
 		_, p, err := c.ReadMessage()
 		if err != nil {

@@ -232,7 +232,7 @@ func (c *fakeConductor) view() (view, chan struct{}) {
 // awaitHello waits for the nth hello.
 func (c *fakeConductor) awaitHello(n int) {
 	c.t.Helper()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		c.mu.Lock()
 		hellos, news := c.hellos, c.news

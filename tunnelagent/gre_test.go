@@ -52,7 +52,7 @@ func wrapped(t *testing.T, end *gre.Tunnel, pkt []byte) []byte {
 // nextIn returns the next frame with our EtherType that came in the tunnel.
 func nextIn(t *testing.T, c *rtunnel.Conn, end *gre.Tunnel) []byte {
 	t.Helper()
-	c.NetConn().SetReadDeadline(time.Now().Add(5 * time.Second))
+	c.NetConn().SetReadDeadline(time.Now().Add(time.Minute))
 	for {
 		_, p, err := c.ReadMessage()
 		if err != nil {

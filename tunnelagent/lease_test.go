@@ -40,7 +40,7 @@ func serving(t *testing.T) (r *rig, data *rtunnel.Conn, addr string, user *strea
 // has ended.
 func closed(t *testing.T, r *rig, data *rtunnel.Conn, addr string, user *stream.Stream) {
 	t.Helper()
-	data.NetConn().SetReadDeadline(time.Now().Add(5 * time.Second))
+	data.NetConn().SetReadDeadline(time.Now().Add(time.Minute))
 	if err := endOf(data); contains(err, "timeout") {
 		t.Errorf("the data rtunnel ends with %v", err)
 	}

@@ -122,7 +122,7 @@ func (r *rig) wake(generation int64) {
 // await waits until what the conductor was told is as ok says.
 func (r *rig) await(what string, ok func(view) bool) view {
 	r.t.Helper()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		view, told := r.conductor.view()
 		if ok(view) {

@@ -328,7 +328,7 @@ func TestAStoppedPortCostsTheOthersNothing(t *testing.T) {
 			ports[0].Input(toAlive)
 		}
 		ports[0].Flush()
-		for deadline := time.After(10 * time.Second); alive.count() < want; {
+		for deadline := time.After(time.Minute); alive.count() < want; {
 			select {
 			case <-alive.got:
 			case <-deadline:

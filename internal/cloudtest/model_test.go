@@ -43,8 +43,8 @@ func TestMain(m *testing.M) {
 // settle is how soon all must be as the model says, and settleMany the same where
 // processes are killed beside others: an agent's silence is noticed first.
 const (
-	settle     = 8 * time.Second
-	settleMany = 25 * time.Second
+	settle     = time.Minute
+	settleMany = 2 * time.Minute
 )
 
 // greeting is what the service behind every board says.

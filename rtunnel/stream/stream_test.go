@@ -404,7 +404,7 @@ func TestWakeBringsFreshRtunnelsAtOnce(t *testing.T) {
 	r := newRig(t, 2)
 	idle := func(n int) {
 		t.Helper()
-		for deadline := time.Now().Add(5 * time.Second); r.pool.Status().Idle != n; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); r.pool.Status().Idle != n; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d rtunnels are idle, want %d", r.pool.Status().Idle, n)
 			}
