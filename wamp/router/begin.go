@@ -22,10 +22,14 @@ func (r *Router) Beginning() (n int, pace time.Duration) {
 	return n, pace
 }
 
-// Begun says that the cloud has taken a session in.
+// Begun says that the cloud has taken a session in. A board may ask for that again:
+// only the first time counts.
 func (r *Router) Begun(s Session) {
 	r.mu.Lock()
 	p := r.byID[s.ID]
+	if p != nil && p.begun {
+		p = nil
+	}
 	if p != nil {
 		p.begun = true
 		p.clock.Stop()

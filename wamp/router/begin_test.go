@@ -77,7 +77,9 @@ func TestASessionThatDoesNotBeginEnds(t *testing.T) {
 	if _, err := busy.Call(t.Context(), wamp.BoardURI(w.boards[1], wamp.Connected), "{}"); err != nil {
 		t.Fatal(err)
 	}
-	w.r.Begun(<-w.joined)
+	joined := <-w.joined
+	w.r.Begun(joined)
+	w.r.Begun(joined) // a board may ask twice
 	if n, pace := w.r.Beginning(); n != 0 || pace == 0 {
 		t.Errorf("%d are on their way, and the one that is not took %v", n, pace)
 	}
