@@ -6,9 +6,12 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stack4things/s4t/rtunnel/sockopt"
 )
 
 // crowded has a gate that has no room for another board.
@@ -58,6 +61,9 @@ func TestACrowdIsSentAwayAsItIsAccepted(t *testing.T) {
 		t.Cleanup(func() { c.Close() })
 		if _, err := c.Write(say); err != nil {
 			t.Fatal(err)
+		}
+		for said := false; !said; runtime.Gosched() { // it is at the other end
+			said, _ = sockopt.Acknowledged(c)
 		}
 		return c
 	}

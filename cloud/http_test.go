@@ -84,9 +84,9 @@ func TestSilentPeersAreClosed(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			c.SetReadDeadline(start.Add(12 * time.Second))
+			c.SetReadDeadline(start.Add(time.Minute))
 			io.Copy(io.Discard, c)
-			if took := time.Since(start); took > 10*time.Second {
+			if took := time.Since(start); took > 30*time.Second { // 8, and what a busy machine needs
 				t.Errorf("%s: closed after %s", tt.name, took)
 			}
 		})
