@@ -179,6 +179,7 @@ func TestTickets(t *testing.T) {
 		{"none", wire.BoardTicket{Board: one.id, Epoch: one.epoch, Purpose: wire.PurposeStreams}, s4t.Invalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			asked := time.Now()
 			got, err := try[wire.BoardTickets](l, wire.MethodBoardTicket, tt.req)
 			if s4t.KindOf(err) != tt.kind {
 				t.Fatalf("%v (%q), want %q", err, s4t.KindOf(err), tt.kind)
@@ -188,7 +189,7 @@ func TestTickets(t *testing.T) {
 			}
 			ids := map[string]bool{}
 			for _, text := range got.Tickets {
-				ticket, err := wire.VerifyTicket(l.c.ticketKey(), text, time.Now().Add(ticketLife-2*time.Second))
+				ticket, err := wire.VerifyTicket(l.c.ticketKey(), text, asked.Add(ticketLife-2*time.Second))
 				if err != nil || ticket.Board != one.id || ticket.Agent != tunnelID || ticket.Incarnation != "t1" || ticket.Purpose != tt.req.Purpose || ticket.Port != tt.req.Port || tt.req.Plugin != "" && (ticket.Bundle != "d1" || ticket.Project != projectID) {
 					t.Errorf("%+v, %v", ticket, err)
 				}
