@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/tls"
 	"encoding/pem"
+	"math/rand/v2"
 	"net"
 	"net/http/httptest"
 	"strconv"
@@ -201,15 +202,22 @@ func (r *rig) board(id s4t.BoardID) *stream.Pool {
 	return pool
 }
 
-// freePort returns a TCP number that was free a moment ago.
+// lastPort is the one that freePort returned last.
+var lastPort = 23000 + rand.IntN(8000)
+
+// freePort returns a TCP port that is free, another one each time, below those that the
+// kernel gives to connections: nobody else's takes it meanwhile.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		lastPort++
+		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(lastPort)); err == nil {
+			l.Close()
+			return lastPort
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free ports")
+	return 0
 }
 
 func contains(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }
