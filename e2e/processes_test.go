@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -189,6 +188,6 @@ func TestProcessesOverRabbitMQ(t *testing.T) {
 	overSSH()
 
 	// Any one conductor is enough.
-	second.Signal(syscall.SIGKILL)
+	second.Kill()
 	create("three")
 }

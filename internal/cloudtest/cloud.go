@@ -156,7 +156,7 @@ func (c *Cloud) Stop() {
 // Client is the admin's; each of its connections goes to one of the APIs that
 // run. The caller closes it.
 func (c *Cloud) Client() (*apiclient.Client, error) {
-	return apiclient.New(apiclient.Config{URL: url(Name), Token: c.token, CA: c.ca, Dial: c.Dial, Timeout: 10 * time.Second})
+	return apiclient.New(apiclient.Config{URL: url(Name), Token: c.token, CA: c.ca, Dial: c.Dial, Timeout: time.Minute})
 }
 
 // Dial connects to an address of the cloud: the one port of a process, or a

@@ -118,13 +118,13 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Stop ends it with SIGTERM, after 5 s with SIGKILL, and returns how it ended
+// Stop ends it with SIGTERM, after half a minute with SIGKILL, and returns how it ended
 // (nil for status 0).
 func (p *Process) Stop() error {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		p.Kill()
 	}
 	p.mu.Lock()
