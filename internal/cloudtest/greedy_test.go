@@ -430,5 +430,5 @@ func (g *greedy) rtunnels(text string) error {
 
 // clientFrom is a client with a token whose connections come from an address.
 func (c *Cloud) clientFrom(source, token string) (*apiclient.Client, error) {
-	return apiclient.New(apiclient.Config{URL: url(Name), Token: token, CA: c.ca, Dial: c.From(source), Timeout: 20 * time.Second})
+	return apiclient.New(apiclient.Config{URL: url(Name), Token: token, CA: c.ca, Dial: c.From(source), Timeout: time.Minute})
 }

@@ -36,7 +36,7 @@ func TestABoardTellsHowItIs(t *testing.T) {
 	until := func(what string, ok func(s4t.BoardHealth) bool) {
 		t.Helper()
 		var h s4t.BoardHealth
-		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 			if h, err = client.BoardStatus(t.Context(), "kitchen"); err == nil && ok(h) {
 				return
 			}

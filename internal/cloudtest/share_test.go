@@ -432,7 +432,7 @@ func (n *neighbour) served(t *testing.T, when string) time.Duration {
 	var took []time.Duration
 	note := func(what string, do func(ctx context.Context) error) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		start := time.Now()
 		if err := do(ctx); err != nil {
