@@ -74,8 +74,8 @@ func (sc *streamConn) read() error {
 			return err
 		}
 		if err != nil {
-			sc.conn.Close()
 			sc.broken(err)
+			sc.conn.Close()
 			return err
 		}
 	}
@@ -196,9 +196,9 @@ func (sc *streamConn) pumped(end *localEnd, err error) {
 		err = control{EOF: set}.send(sc.conn)
 	}
 	if err != nil {
-		sc.reset()
-		sc.conn.Close() // ends read, which ends the stream
 		sc.broken(err)
+		sc.reset()
+		sc.conn.Close() // ends read, too
 		return
 	}
 	sc.settle(end, func() { end.writeEnded = true })
@@ -222,7 +222,8 @@ func (sc *streamConn) settle(end *localEnd, note func()) {
 }
 
 // broken ends the stream that is open, if one is, with a reset of its local
-// end.
+// end. Who knows why calls it before the other end or the reader hears of it: they
+// would say only that the rtunnel was closed.
 func (sc *streamConn) broken(err error) {
 	sc.mu.Lock()
 	end := sc.end
@@ -241,8 +242,8 @@ func (sc *streamConn) broken(err error) {
 
 // shut ends the rtunnel and the stream on it from outside.
 func (sc *streamConn) shut(err error) {
-	sc.conn.Close()
 	sc.broken(err)
+	sc.conn.Close()
 }
 
 // reset tells the other end that the stream is broken, waiting a moment at
@@ -257,9 +258,9 @@ func (sc *streamConn) breakOff(end *localEnd, err error) {
 	if sc.current() != end {
 		return
 	}
+	sc.broken(err)
 	sc.reset()
 	sc.conn.Close()
-	sc.broken(err)
 }
 
 // abort closes a local end so that its peer sees a reset, not an end: what was
