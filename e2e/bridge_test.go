@@ -127,7 +127,7 @@ func TestLayer2CarriesWhatEthernetCarries(t *testing.T) {
 		if err != nil {
 			t.Skip(err)
 		}
-		if _, err := server.WaitLine("Server listening", 0, 5*time.Second); err != nil {
+		if _, err := server.WaitLine("Server listening", 0, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		out, err := one.Host.Run(t.Context(), "iperf3", "-c", addressOf(t, b, "board2", false), "-t", "2", "--bidir")

@@ -125,7 +125,7 @@ func TestFaultCloned(t *testing.T) {
 	}
 	clone := w.Adopt(&cloudlab.Board{Board: third, Name: "clone", State: state})
 	must(t, clone.Run())
-	if _, err := watch.WaitLine("board.cloned", 0, 10*time.Second); err != nil {
+	if _, err := watch.WaitLine("board.cloned", 0, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	for _, state := range []string{clone.State, w.Boards[0].State} {
@@ -167,14 +167,14 @@ func TestFaultAgentUnderLoad(t *testing.T) {
 	to := addressOf(t, w.bridge, "board2", false)
 	_, err := w.Boards[1].Host.Start("iperf3-server", nil, "iperf3", "-s")
 	must(t, err)
-	must(t, w.Boards[1].Host.WaitTCP("127.0.0.1", 5201, 5*time.Second))
+	must(t, w.Boards[1].Host.WaitTCP("127.0.0.1", 5201, time.Minute))
 	load, err := w.Boards[0].Host.Start("iperf3", nil, "iperf3", "-c", to, "-t", "60", "-i", "1", "--forceflush", "-P", "4")
 	must(t, err)
-	_, err = load.WaitLine("[SUM]   0.00-", 0, 10*time.Second)
+	_, err = load.WaitLine("[SUM]   0.00-", 0, time.Minute)
 	must(t, err)
 	stream, err := w.Lab.User.Start("stream", w.Env(), filepath.Join(bin, "s4t"), "connect", "board1", "22")
 	must(t, err)
-	_, err = stream.WaitLine("SSH-2.0", 0, 5*time.Second)
+	_, err = stream.WaitLine("SSH-2.0", 0, time.Minute)
 	must(t, err)
 	for range 3 {
 		w.Process.Kill()

@@ -126,7 +126,7 @@ func TestAGREEndpointOfTheDataCentreJoinsANetwork(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer peer.Kill()
-			if _, err := peer.WaitLine("gretap ready", 0, 5*time.Second); err != nil {
+			if _, err := peer.WaitLine("gretap ready", 0, time.Minute); err != nil {
 				t.Fatal(err)
 			}
 
@@ -159,7 +159,7 @@ func TestAGREEndpointOfTheDataCentreJoinsANetwork(t *testing.T) {
 				t.Skip(err)
 			}
 			defer server.Kill()
-			if _, err := server.WaitLine("Server listening", 0, 5*time.Second); err != nil {
+			if _, err := server.WaitLine("Server listening", 0, time.Minute); err != nil {
 				t.Fatal(err)
 			}
 			t.Logf("board to endpoint %.0f Mbit/s, endpoint to board %.0f Mbit/s", measure(t, board, "10.78.0.200")/1e6, measure(t, board, "10.78.0.200", "-R")/1e6)

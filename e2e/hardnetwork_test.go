@@ -359,7 +359,7 @@ func deadFamily(b *traveller, want string) {
 	b.Helper()
 	took := b.join()
 	b.Logf("joined and ready after %v", took.Round(10*time.Millisecond))
-	if took > 4*time.Second {
+	if took > 10*time.Second {
 		b.Errorf("joining took %v: the dead family was waited for", took)
 	}
 	b.works()

@@ -147,9 +147,13 @@ func s4tFails(t *testing.T, c *cloudlab.Cloud, status int, args ...string) strin
 }
 
 // within repeats try until it succeeds and returns how long that took; the
-// test fails when it does not within limit.
+// test fails when it does not within limit: where reliability is measured. Elsewhere
+// the machine may be busy with other tests, and it has a minute at least.
 func within(t *testing.T, limit time.Duration, what string, try func() error) time.Duration {
 	t.Helper()
+	if os.Getenv("S4T_RELIABILITY") == "" {
+		limit = max(limit, time.Minute)
+	}
 	start := time.Now()
 	for {
 		err := try()

@@ -122,7 +122,7 @@ func TestHTTPServerOfABoard(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	if err := c.Boards[0].Host.WaitTCP("127.0.0.1", 8000, 10*time.Second); err != nil {
+	if err := c.Boards[0].Host.WaitTCP("127.0.0.1", 8000, time.Minute); err != nil {
 		t.Skipf("no python3 to serve HTTP with: %v\n%s", err, srv.Tail(5))
 	}
 	var svc s4t.Service
@@ -168,7 +168,7 @@ func TestABoardWithoutRootServesStreamsAndSaysWhatItLacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.WaitLine("ready plain ", 0, 15*time.Second); err != nil {
+	if _, err := p.WaitLine("ready plain ", 0, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	d, err := board.Host.StartSSHD()

@@ -49,7 +49,7 @@ func (h *Host) StartSSHD() (*SSHD, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &SSHD{Process: p, Key: key, HostKey: string(pub)}, h.WaitTCP("127.0.0.1", 22, 5*time.Second)
+	return &SSHD{Process: p, Key: key, HostKey: string(pub)}, h.WaitTCP("127.0.0.1", 22, time.Minute)
 }
 
 // WaitTCP waits until a TCP port of the host answers.
