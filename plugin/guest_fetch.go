@@ -242,7 +242,7 @@ func (g *guest) install(l loaded) {
 		g.kept.Before = nil
 	}
 	g.kept.Current = l.in
-	g.failed, g.backoff, g.startAt, g.kept.Done = "", 0, time.Time{}, false
+	g.failed, g.unborn, g.backoff, g.startAt, g.kept.Done = "", "", 0, time.Time{}, false
 	g.save()
 	g.setCommands()
 }

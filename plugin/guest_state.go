@@ -84,8 +84,8 @@ func (g *guest) showVersion(s *State) {
 		}
 	case !g.current() && g.loadErr != nil:
 		s.Up, s.ProblemID, s.Problem = false, wire.PluginFailed, g.loadErr.Error()
-	case !g.current():
-		s.Up, s.Settled = false, false
+	case !g.current(): // what is wrong with the version before says nothing of the one that is on its way
+		s.Up, s.Settled, s.ProblemID, s.Problem = false, false, "", ""
 	}
 }
 

@@ -346,3 +346,31 @@ func TestWhatWasSaysNothingOfWhatIsWanted(t *testing.T) {
 	l.await("a", "up again", func(s State) bool { return s.Up })
 	l.await("b", "down again", func(s State) bool { return s.ProblemID != "" })
 }
+
+// TestWhatWasWrongWithTheVersionBeforeIsNotToldOfTheNext: while that is on its way. Who has
+// injected it was told at once that it had failed.
+func TestWhatWasWrongWithTheVersionBeforeIsNotToldOfTheNext(t *testing.T) {
+	l := newLab(t)
+	dir := t.TempDir()
+	for name, text := range map[string]string{bundle.ManifestName: "name = \"a\"\nversion = \"1.0\"\nruntime = \"exec\"\nentry = \"run.sh\"\nkind = \"service\"\n", "run.sh": "#!/no/such/shell\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Set([]Wanted{l.put("a", "1.0", dir)})
+	l.await("a", "in trouble", func(s State) bool { return strings.Contains(s.Problem, "it cannot be started") })
+	next := l.script("a", "1.1", "kind = \"service\"\n", "exec sleep 1000")
+	l.mu.Lock() // its bundle is on its way
+	l.Set([]Wanted{next})
+	g := l.list()[0]
+	for shown := false; !shown; time.Sleep(time.Millisecond) {
+		g.mu.Lock()
+		shown = next.same(g.shownOf)
+		g.mu.Unlock()
+	}
+	if s := l.States()["a"]; s.Up || s.Settled || s.Problem != "" || s.ProblemID != "" {
+		t.Errorf("on its way it is %+v", s)
+	}
+	l.mu.Unlock()
+	l.awaitState("a", s4t.PluginRunning)
+}
