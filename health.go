@@ -30,7 +30,8 @@ type Health struct {
 // How a board's health is reported and kept.
 const (
 	HealthInterval = time.Minute     // a board looks so often, and tells what has changed
-	HealthStep     = 5 * time.Minute // from one point of the history to the next: in each it tells something
+	HealthStep     = 5 * time.Minute // from one point of the history to the next
+	HealthHold     = 12 * time.Hour  // after which a board tells again how it is, though that is as it was
 	HealthPoints   = 288             // of the history: 24 h
 )
 
@@ -58,13 +59,63 @@ func (h Health) Clamp() Health {
 	return h
 }
 
+// Changes that [Health.Differs] tells: what people look at.
+const (
+	loadStep        = 0.2
+	rateStep        = 2048 // bytes a second
+	temperatureStep = 2    // degC
+	usePart         = 50   // of memory and disk: a fiftieth
+	movedStep       = 16 << 20
+)
+
+// Differs reports whether h is not worth the same as an earlier report, so that it is told, and written.
+// Both ends ask: a board that says nothing is as it said last, but for less than this.
+func (h Health) Differs(was Health) bool {
+	switch {
+	case h.Version != was.Version, h.Kernel != was.Kernel, h.System != was.System, h.Uptime < was.Uptime, h.AgentUptime < was.AgentUptime,
+		h.MemoryTotal != was.MemoryTotal, h.DiskTotal != was.DiskTotal:
+		return true
+	case (h.Temperature == nil) != (was.Temperature == nil), h.Temperature != nil && math.Abs(*h.Temperature-*was.Temperature) >= temperatureStep:
+		return true
+	case h.ReceivedBytes < was.ReceivedBytes, h.SentBytes < was.SentBytes, h.ReceivedBytes-was.ReceivedBytes >= movedStep, h.SentBytes-was.SentBytes >= movedStep:
+		return true
+	}
+	return other(was.Load1, h.Load1, loadStep) || other(was.ReceivedRate, h.ReceivedRate, rateStep) || other(was.SentRate, h.SentRate, rateStep) ||
+		math.Abs(float64(h.MemoryUsed-was.MemoryUsed)) > float64(h.MemoryTotal)/usePart || math.Abs(float64(h.DiskUsed-was.DiskUsed)) > float64(h.DiskTotal)/usePart
+}
+
+// other reports whether two measurements differ by a step, and by a quarter of the
+// larger.
+func other(a, b, step float64) bool {
+	d := math.Abs(a - b)
+	return d >= step && d >= max(a, b)/4
+}
+
+// After is what a report says some time later of a board that had a session all the while and
+// did not tell otherwise, and as of when.
+func (h Health) After(at, now time.Time) (Health, time.Time) {
+	passed := now.Sub(at)
+	if passed <= 0 || passed > HealthHold+HealthStep {
+		return h, at
+	}
+	for _, up := range []*int64{&h.Uptime, &h.AgentUptime} {
+		if *up > 0 {
+			*up += int64(passed / time.Second)
+		}
+	}
+	if looked := now.Add(-HealthInterval); looked.After(at) {
+		at = looked
+	}
+	return h, at
+}
+
 // maxUptime is a hundred years, in seconds.
 const maxUptime = 100 * 366 * 24 * 60 * 60
 
 // HealthHistory is a board's health over the last 24 hours: HealthPoints points,
 // oldest first, of which the last is that of now. A point of a time in which the board
-// said nothing is null. A point is the first report in its five minutes; numbers
-// are kept with three digits.
+// was away is null. A point is the first report in its five minutes, or the one before where the
+// board, which had a session, said nothing else (see [Health.Differs]); numbers are kept with three digits.
 type HealthHistory struct {
 	From         time.Time  `json:"from"` // of the first point
 	StepSeconds  int        `json:"step_seconds"`

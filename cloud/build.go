@@ -49,6 +49,10 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 		}
 	}
 	p.handlers.ready = c.ready
+	if db := c.cfg.Store; db != nil {
+		c.metrics.counter("s4t_database_commits_total", "Transactions that wrote.", func() float64 { n, _ := db.Written(); return float64(n) })
+		c.metrics.counter("s4t_database_rows_total", "Rows that they wrote.", func() float64 { _, n := db.Written(); return float64(n) })
+	}
 	if c.cfg.MetricsListen != "" {
 		l, err := listenForOperator(c.cfg.MetricsListen, c.metrics, c.ready)
 		if err != nil {

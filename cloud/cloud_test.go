@@ -19,6 +19,7 @@ import (
 	"github.com/stack4things/s4t/apiclient"
 	"github.com/stack4things/s4t/identity"
 	"github.com/stack4things/s4t/queue"
+	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -124,9 +125,14 @@ func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
 		}
 	}
 	var token, ca string
+	db, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + filepath.Join(dir, "s4t.db")}) // one process's, as both are here
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
 	conductor := func(name string) *process {
 		return run(t, Config{
-			Roles: []Role{Conductor}, Name: name, Queue: q, Data: dir, Database: "sqlite:" + filepath.Join(dir, "s4t.db"), BoardURLs: []string{"https://cloud.test:1"},
+			Roles: []Role{Conductor}, Name: name, Queue: q, Data: dir, Store: db, BoardURLs: []string{"https://cloud.test:1"},
 			Bootstrap: func(ctx context.Context, id *identity.Identity, _ string, trust wire.Trust) error {
 				ca = strings.Join(trust.CAs, "")
 				_, err := id.Bootstrap(ctx, func(f identity.First) error { token = f.Token.Secret; return nil })

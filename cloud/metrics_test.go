@@ -43,7 +43,7 @@ func TestTheOperatorsPort(t *testing.T) {
 	}
 	p.metrics.observe("board.list", 200, 0)
 	_, text := p.get(t, "/metrics")
-	for _, want := range []string{`s4t_build_info{go="go1`, `version="1.2.3"`, `s4t_queue_call_seconds_count{method="` + wire.MethodVerify + `",outcome="unauthenticated"}`, "process_resident_memory_bytes"} {
+	for _, want := range []string{`s4t_build_info{go="go1`, `version="1.2.3"`, `s4t_queue_call_seconds_count{method="` + wire.MethodVerify + `",outcome="unauthenticated"}`, "process_resident_memory_bytes", "\ns4t_database_commits_total ", "\ns4t_database_rows_total "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("/metrics has no %s", want)
 		}

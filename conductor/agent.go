@@ -161,6 +161,9 @@ func (c *Conductor) agentBeat(ctx context.Context, req wire.AgentBeat) (wire.Age
 		if err := ch.SetUse(a.ID, req.Use); err != nil {
 			return err
 		}
+		if !back {
+			return ch.Beat(a)
+		}
 		return ch.PutAgent(a)
 	})
 	lease := wire.AgentLease{Lease: agentLease}

@@ -68,7 +68,7 @@ type Conductor struct {
 	bundleReads      *questions // bundles that are read to their end
 	commandLookups   *gather[commandLookup, foundCommand]
 	records          *gather[runRecord, recordedRun]
-	healths          *gather[wire.HealthReport, wire.Empty]
+	healths          *gather[wire.HealthReport, wire.HealthHeard]
 	later            *laterHealths
 	codes            codes
 	settles          settles
@@ -123,7 +123,7 @@ func New(cfg Config) (*Conductor, error) {
 	c.reports = &gather[wire.BoardReport, wire.Empty]{run: c.boardReports}
 	c.commandLookups = &gather[commandLookup, foundCommand]{run: c.findCommands}
 	c.records = &gather[runRecord, recordedRun]{run: c.recordRuns}
-	c.healths = &gather[wire.HealthReport, wire.Empty]{run: c.takeHealths}
+	c.healths = &gather[wire.HealthReport, wire.HealthHeard]{run: c.hearHealths}
 	c.Register(cfg.Mux)
 	return c, nil
 }

@@ -13,17 +13,92 @@ import (
 )
 
 // boardHealth takes how a board is, as it says.
-func (c *Conductor) boardHealth(ctx context.Context, req wire.HealthReport) (wire.Empty, error) {
-	if c.healthWait() > 0 && c.later.put(req) {
-		return wire.Empty{}, nil
-	}
+func (c *Conductor) boardHealth(ctx context.Context, req wire.HealthReport) (wire.HealthHeard, error) {
 	return c.healths.do(ctx, req)
 }
 
-// takeHealths takes reports that come together, in one transaction; where that fails,
+// heldFor is what a board is told whose report the database has.
+const heldFor = int(s4t.HealthHold / time.Second)
+
+// hearHealths takes reports that come together. One that says what the database has is
+// not written: a board that says nothing else is so. Where many boards are, the others are
+// written later, and are to be said again until then.
+func (c *Conductor) hearHealths(ctx context.Context, reqs []wire.HealthReport) []outcome[wire.HealthHeard] {
+	out := make([]outcome[wire.HealthHeard], len(reqs))
+	held, err := c.heldHealths(ctx, reqs)
+	if err != nil {
+		for i := range out {
+			out[i].err = err
+		}
+		return out
+	}
+	var news []wire.HealthReport
+	var at []int // of news, in reqs
+	for i, r := range reqs {
+		switch {
+		case held[i]:
+			out[i].reply.Hold = heldFor
+		case c.healthWait() > 0 && c.later.put(r):
+		default:
+			news, at = append(news, r), append(at, i)
+		}
+	}
+	if len(news) == 0 {
+		return out
+	}
+	for i, o := range c.takeHealths(ctx, news) {
+		out[at[i]] = o
+	}
+	return out
+}
+
+// heldHealths reports which reports say what the database has.
+func (c *Conductor) heldHealths(ctx context.Context, reqs []wire.HealthReport) ([]bool, error) {
+	now := c.now()
+	return view(ctx, c, func(tx *store.Tx) ([]bool, error) {
+		held := make([]bool, len(reqs))
+		if _, err := c.fleet.boards(tx, now); err != nil { // see healthWait
+			return nil, err
+		}
+		ids := boardsOf(reqs)
+		boards, err := tx.LockedBoards(ids)
+		if err != nil {
+			return nil, err
+		}
+		known, err := tx.Healths(ids)
+		if err != nil {
+			return nil, err
+		}
+		at := map[s4t.BoardID]*store.Board{}
+		for i := range boards {
+			at[boards[i].ID] = &boards[i]
+		}
+		for i, r := range reqs {
+			h, ok := known[r.Board]
+			if age := now.Sub(h.ReportedAt); !ok || at[r.Board] == nil || age < 0 || age >= s4t.HealthHold || current("", at[r.Board], r.Epoch) != nil {
+				continue
+			}
+			was, err := healthOf("", h.Health)
+			held[i] = err == nil && !r.Health.Clamp().Differs(*was)
+		}
+		return held, nil
+	})
+}
+
+// boardsOf are the boards of reports, each once, by id.
+func boardsOf(reqs []wire.HealthReport) []s4t.BoardID {
+	ids := make([]s4t.BoardID, len(reqs))
+	for i, r := range reqs {
+		ids[i] = r.Board
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// takeHealths writes reports that come together, in one transaction; where that fails,
 // one by one.
-func (c *Conductor) takeHealths(ctx context.Context, reqs []wire.HealthReport) []outcome[wire.Empty] {
-	out := make([]outcome[wire.Empty], len(reqs))
+func (c *Conductor) takeHealths(ctx context.Context, reqs []wire.HealthReport) []outcome[wire.HealthHeard] {
+	out := make([]outcome[wire.HealthHeard], len(reqs))
 	err := c.change(ctx, func(ch *change) error {
 		clear(out)
 		return ch.takeHealths(reqs, out)
@@ -33,21 +108,14 @@ func (c *Conductor) takeHealths(ctx context.Context, reqs []wire.HealthReport) [
 
 // takeHealths is that transaction. Of a board that reported twice the later report
 // counts.
-func (ch *change) takeHealths(reqs []wire.HealthReport, out []outcome[wire.Empty]) error {
+func (ch *change) takeHealths(reqs []wire.HealthReport, out []outcome[wire.HealthHeard]) error {
 	last := map[s4t.BoardID]int{}
 	for i, r := range reqs {
 		last[r.Board] = i
 	}
-	ids := make([]s4t.BoardID, 0, len(last))
-	for id := range last {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
+	ids := boardsOf(reqs)
 	boards, err := ch.LockedBoards(ids)
 	if err != nil {
-		return err
-	}
-	if _, err := ch.c.fleet.boards(ch.Tx, ch.now); err != nil { // see healthWait
 		return err
 	}
 	at := map[s4t.BoardID]*store.Board{}
@@ -71,6 +139,7 @@ func (ch *change) takeHealths(reqs []wire.HealthReport, out []outcome[wire.Empty
 			out[i].err = err
 			continue
 		}
+		out[i].reply.Hold = heldFor
 		if last[r.Board] != i {
 			continue
 		}
@@ -91,16 +160,56 @@ func (ch *change) takeHealths(reqs []wire.HealthReport, out []outcome[wire.Empty
 	if err != nil {
 		return err
 	}
+	away, err := ch.awaySince(rings)
+	if err != nil {
+		return err
+	}
 	for i, h := range all {
 		if h.Slot == store.HealthSlot(ch.now) {
 			continue
 		}
-		h.Ring = rings[h.Board].Ring
+		if was := rings[h.Board]; was.Health != nil {
+			said, err := healthOf("read how a board was", was.Health)
+			if err != nil {
+				return err
+			}
+			was.Hold(ch.now.Add(-s4t.HealthStep), *said, away[h.Board])
+			h.Ring, h.Slot = was.Ring, was.Slot
+		}
 		h.Add(ch.now, reqs[last[h.Board]].Health.Clamp())
 		all[i] = h
 	}
 	slices.SortFunc(all, func(a, b store.BoardHealth) int { return slices.Compare([]byte(a.Board), []byte(b.Board)) })
 	return ch.SetHealths(all)
+}
+
+// awaySince are the outages of boards since they said how they are, of those whose rings have
+// points to be filled.
+func (ch *change) awaySince(rings map[s4t.BoardID]store.BoardHealth) (map[s4t.BoardID][]s4t.Outage, error) {
+	var ids []s4t.BoardID
+	since := ch.now
+	for id, h := range rings {
+		if h.Slot < store.HealthSlot(ch.now)-1 {
+			ids = append(ids, id)
+			since = earlier(since, h.ReportedAt)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	slices.Sort(ids)
+	if oldest := ch.now.Add(-2 * s4t.HealthHold); since.Before(oldest) { // no point before is filled
+		since = oldest
+	}
+	return ch.OutagesSince(ids, since)
+}
+
+// earlier is the earlier of two times.
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // healthGet answers with how a board is and was.
@@ -120,15 +229,24 @@ func (c *Conductor) healthGet(ctx context.Context, req wire.RefRequest) (s4t.Boa
 		if err != nil {
 			return out, err
 		}
-		if h.Health != nil {
-			if out.Health, err = healthOf(op, h.Health); err != nil {
-				return out, err
-			}
-			out.At, out.History = &h.ReportedAt, h.History(now)
-		}
 		outages, err := outagesOf(tx, b)
 		if err != nil {
 			return out, err
+		}
+		if h.Health != nil {
+			said, err := healthOf(op, h.Health)
+			if err != nil {
+				return out, err
+			}
+			at := h.ReportedAt
+			switch {
+			case b.Status == s4t.BoardOnline:
+				h.Hold(now, *said, outages)
+				*said, at = said.After(at, now)
+			case len(outages) > 0 && outages[0].Ended == nil:
+				h.Hold(outages[0].Began, *said, outages)
+			}
+			out.Health, out.At, out.History = said, &at, h.History(now)
 		}
 		if out.Availability, err = availability(tx, b, outages, now); err != nil {
 			return out, err
@@ -154,6 +272,7 @@ func (c *Conductor) healthAll(ctx context.Context, req wire.HealthAsk) (wire.Hea
 	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
 		return m, err
 	}
+	now := c.now()
 	_, err := view(ctx, c, func(tx *store.Tx) (_ struct{}, err error) {
 		project := scope(req.Caller)
 		if req.Project != "" {
@@ -186,6 +305,9 @@ func (c *Conductor) healthAll(ctx context.Context, req wire.HealthAsk) (wire.Hea
 					return struct{}{}, err
 				}
 				one.At = h.ReportedAt
+				if b.Status == s4t.BoardOnline {
+					*one.Health, one.At = one.Health.After(one.At, now)
+				}
 			}
 			m.Boards = append(m.Boards, one)
 		}

@@ -25,9 +25,10 @@ type health struct {
 	statfs         func(path string) (used, total int64)
 	now            func() time.Time
 
-	told     s4t.Health // what the cloud has
-	toldAt   time.Time  // zero: it has nothing
-	counted  time.Time  // when the counters below were read; zero: never
+	told     s4t.Health    // what the cloud has
+	toldAt   time.Time     // zero: it has nothing
+	hold     time.Duration // for which the cloud needs to hear nothing that is as it was, in this session
+	counted  time.Time     // when the counters below were read; zero: never
 	received int64
 	sent     int64
 }

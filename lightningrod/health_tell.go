@@ -2,8 +2,8 @@ package lightningrod
 
 import (
 	"context"
-	"math"
 	"math/rand/v2"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wamp"
@@ -30,18 +30,21 @@ func (e *Engine) tellHealth(ctx context.Context) {
 // moment ago, in another session, knows.
 func (e *Engine) tellHealthTo(ctx context.Context, c cloud, epoch int64) {
 	h := e.health
+	h.hold = 0
 	wait := rand.N(s4t.HealthInterval)
 	if ago := h.now().Sub(h.toldAt); !h.toldAt.IsZero() && ago >= 0 && ago < s4t.HealthInterval && !pause(ctx, c, s4t.HealthInterval-ago) {
 		return
 	}
 	for ; ; wait = s4t.HealthInterval {
 		if s := h.sample(); h.worth(s) {
-			err := c.Call(ctx, wamp.Health, wire.HealthReport{Board: e.id.Board, Epoch: epoch, Health: s}, nil)
+			var heard wire.HealthHeard
+			err := c.Call(ctx, wamp.Health, wire.HealthReport{Board: e.id.Board, Epoch: epoch, Health: s}, &heard)
 			switch {
 			case wamp.ReasonOf(err) == wamp.NoSuchProcedure:
 				return // an older cloud
 			case err == nil:
 				h.told, h.toldAt = s, h.now()
+				h.hold = min(time.Duration(heard.Hold)*time.Second, s4t.HealthHold)
 			case ctx.Err() == nil:
 				e.cfg.Log.Debug("tell the cloud how the board is", "err", err)
 			}
@@ -52,38 +55,13 @@ func (e *Engine) tellHealthTo(ctx context.Context, c cloud, epoch int64) {
 	}
 }
 
-// Changes that are worth telling before the next point of the history is due.
-const (
-	loadStep        = 0.2
-	rateStep        = 2048 // bytes a second
-	temperatureStep = 2    // degC
-	usePart         = 50   // of memory and disk: a fiftieth
-
-	// tellAnyway is a look before the next point of the history, [s4t.HealthStep], could
-	// stay empty, by half a look.
-	tellAnyway = s4t.HealthStep - s4t.HealthInterval*3/2
-)
+// tellAnyway is a look before the next point of the history, [s4t.HealthStep], could
+// stay empty, by half a look.
+const tellAnyway = s4t.HealthStep - s4t.HealthInterval*3/2
 
 // worth reports whether the cloud is to hear of s: something has changed that people
-// look at, or a point of the history might stay empty.
+// look at, or the cloud might take the board for silent.
 func (h *health) worth(s s4t.Health) bool {
-	was, ago := h.told, h.now().Sub(h.toldAt)
-	switch {
-	case h.toldAt.IsZero(), ago < 0, ago >= tellAnyway:
-		return true
-	case s.Version != was.Version, s.Kernel != was.Kernel, s.System != was.System, s.Uptime < was.Uptime, s.AgentUptime < was.AgentUptime,
-		s.MemoryTotal != was.MemoryTotal, s.DiskTotal != was.DiskTotal:
-		return true
-	case (s.Temperature == nil) != (was.Temperature == nil), s.Temperature != nil && math.Abs(*s.Temperature-*was.Temperature) >= temperatureStep:
-		return true
-	}
-	return other(was.Load1, s.Load1, loadStep) || other(was.ReceivedRate, s.ReceivedRate, rateStep) || other(was.SentRate, s.SentRate, rateStep) ||
-		math.Abs(float64(s.MemoryUsed-was.MemoryUsed)) > float64(s.MemoryTotal)/usePart || math.Abs(float64(s.DiskUsed-was.DiskUsed)) > float64(s.DiskTotal)/usePart
-}
-
-// other reports whether two measurements differ by a step, and by a quarter of the
-// larger.
-func other(a, b, step float64) bool {
-	d := math.Abs(a - b)
-	return d >= step && d >= max(a, b)/4
+	ago := h.now().Sub(h.toldAt)
+	return h.toldAt.IsZero() || ago < 0 || ago >= max(tellAnyway, h.hold) || s.Differs(h.told)
 }

@@ -82,6 +82,7 @@ func TestWhatIsWorthTelling(t *testing.T) {
 		{"temperature", time.Minute, func(h *s4t.Health) { h.Temperature = &hot }, true},
 		{"no temperature", time.Minute, func(h *s4t.Health) { h.Temperature = nil }, true},
 		{"traffic", time.Minute, func(h *s4t.Health) { h.SentRate = 4096 }, true},
+		{"much traffic that was slow", time.Minute, func(h *s4t.Health) { h.ReceivedBytes += 20 << 20 }, true},
 		{"less traffic", time.Minute, func(h *s4t.Health) { h.ReceivedRate = 10e3 }, true},
 		{"a reboot", time.Minute, func(h *s4t.Health) { h.Uptime = 20 }, true},
 		{"a release", time.Minute, func(h *s4t.Health) { h.Version = "v2" }, true},
@@ -92,6 +93,20 @@ func TestWhatIsWorthTelling(t *testing.T) {
 		tt.now(&s)
 		if got := h.worth(s); got != tt.worth {
 			t.Errorf("%s: %t", tt.name, got)
+		}
+	}
+	for _, tt := range []struct {
+		ago, hold time.Duration
+		worth     bool
+	}{{time.Hour, s4t.HealthHold, false}, {s4t.HealthHold, s4t.HealthHold, true}, {time.Minute, time.Second, false}} {
+		now := time.Now()
+		h := &health{told: was, toldAt: now.Add(-tt.ago), hold: tt.hold, now: func() time.Time { return now }}
+		if got := h.worth(was); got != tt.worth {
+			t.Errorf("%v after a cloud was told that holds it for %v: %t", tt.ago, tt.hold, got)
+		}
+		s := was
+		if s.Load1 = 5; !h.worth(s) {
+			t.Errorf("%v after it was told, load", tt.ago)
 		}
 	}
 	if h := (&health{now: time.Now}); !h.worth(was) {

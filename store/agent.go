@@ -72,36 +72,46 @@ func (a Agent) Takes(kind string) bool { return a.Kind == kind && a.Online && a.
 
 const agentColumns = `id, kind, incarnation, replaced, url, host, public_min, public_max, generation, applied, report_seq, desired_sum, said_sum, online, seen_at, lease_until, since, lost, drain, place, version, peers`
 
-func scanAgent(s scanner) (Agent, error) {
+func (tx *Tx) scanAgent(s scanner) (Agent, error) {
 	var a Agent
 	var seen, lease, since int64
 	err := s.Scan(&a.ID, &a.Kind, &a.Incarnation, &a.Replaced, &a.URL, &a.Host, &a.PublicPorts.First, &a.PublicPorts.Last,
 		&a.Generation, &a.Applied, &a.ReportSeq, &a.DesiredSum, &a.SaidSum, flag(&a.Online), &seen, &lease, &since, &a.Lost, &a.Drain, &a.Place, &a.Version, flag(&a.Peers))
 	a.SeenAt, a.LeaseUntil, a.Since = fromMicros(seen), fromMicros(lease), fromMicros(since)
+	if tx.alone() {
+		tx.db.present.of(&a)
+	}
 	return a, err
 }
 
 // PutAgent adds an agent, or changes what it says of itself, its sequence of
 // reports and its lease; see GrowAgent and SetAgentDrain for the rest.
 func (tx *Tx) PutAgent(a Agent) error {
+	if tx.alone() {
+		tx.db.present.hear(a)
+		if tx.heard == nil {
+			tx.heard = map[s4t.AgentID]heard{}
+		}
+		tx.heard[a.ID] = heard{seen: micros(a.SeenAt)}
+	}
 	_, err := tx.exec(fmt.Sprintf("record agent %q", a.ID),
 		`INSERT INTO agents (`+agentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, 0, 0, ?, ?, ?, ?, ?, 0, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, incarnation = excluded.incarnation, replaced = excluded.replaced, url = excluded.url, host = excluded.host,
 			public_min = excluded.public_min, public_max = excluded.public_max, applied = excluded.applied, report_seq = excluded.report_seq,
 			online = excluded.online, seen_at = excluded.seen_at, lease_until = excluded.lease_until, since = excluded.since, lost = excluded.lost,
 			place = excluded.place, version = excluded.version, peers = excluded.peers`,
-		a.ID, a.Kind, a.Incarnation, a.Replaced, a.URL, a.Host, a.PublicPorts.First, a.PublicPorts.Last, a.Applied, a.ReportSeq, bit(a.Online), micros(a.SeenAt), micros(a.LeaseUntil), micros(a.Since), a.Lost, a.Place, a.Version, bit(a.Peers))
+		a.ID, a.Kind, a.Incarnation, a.Replaced, a.URL, a.Host, a.PublicPorts.First, a.PublicPorts.Last, a.Applied, a.ReportSeq, bit(a.Online), micros(a.SeenAt), tx.leaseInRow(micros(a.LeaseUntil)), micros(a.Since), a.Lost, a.Place, a.Version, bit(a.Peers))
 	return err
 }
 
 // Agent returns an agent.
 func (tx *Tx) Agent(id s4t.AgentID) (Agent, error) {
-	return one(tx, fmt.Sprintf("find agent %q", id), scanAgent, `SELECT `+agentColumns+` FROM agents WHERE id = ?`, id)
+	return one(tx, fmt.Sprintf("find agent %q", id), tx.scanAgent, `SELECT `+agentColumns+` FROM agents WHERE id = ?`, id)
 }
 
 // LockAgent returns an agent and holds it until the transaction ends.
 func (tx *Tx) LockAgent(id s4t.AgentID) (Agent, error) {
-	return one(tx, fmt.Sprintf("find agent %q", id), scanAgent, `SELECT `+agentColumns+` FROM agents WHERE id = ?`+tx.forUpdate(), id)
+	return one(tx, fmt.Sprintf("find agent %q", id), tx.scanAgent, `SELECT `+agentColumns+` FROM agents WHERE id = ?`+tx.forUpdate(), id)
 }
 
 // LockHolders holds boards and agents, whose ids are sorted, until the
@@ -120,14 +130,14 @@ func (tx *Tx) LockHolders(boards []s4t.BoardID, agents []s4t.AgentID) error {
 
 // Agents returns all agents.
 func (tx *Tx) Agents() ([]Agent, error) {
-	return many(tx, "list agents", scanAgent, `SELECT `+agentColumns+` FROM agents ORDER BY id`)
+	return many(tx, "list agents", tx.scanAgent, `SELECT `+agentColumns+` FROM agents ORDER BY id`)
 }
 
 // GrowAgent makes a new generation of an agent's desired state and returns the
 // agent. The sums of what is wanted of it, and of what it said, change by
 // these.
 func (tx *Tx) GrowAgent(id s4t.AgentID, desired, said wire.Sum) (Agent, error) {
-	return one(tx, fmt.Sprintf("change the desired state of agent %q", id), scanAgent,
+	return one(tx, fmt.Sprintf("change the desired state of agent %q", id), tx.scanAgent,
 		`UPDATE agents SET generation = generation + 1, desired_sum = (desired_sum + ?) % 4611686018427387904, said_sum = (said_sum + ?) % 4611686018427387904
 		WHERE id = ? RETURNING `+agentColumns, desired, said, id)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,7 +45,14 @@ type DB struct {
 	executed func(query string)
 
 	writes, reads prepared // of SQLite's two pools
+
+	present       present
+	commits, rows atomic.Int64
 }
+
+// Written is how many transactions this process has committed that wrote, and how many
+// rows they wrote.
+func (db *DB) Written() (commits, rows int64) { return db.commits.Load(), db.rows.Load() }
 
 // synchronous is SQLite's: FULL syncs the write-ahead log at every commit, so
 // that not even a power cut loses what was acknowledged.
@@ -74,7 +82,8 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 
 // newDB is a database that is not open.
 func newDB(cfg Config) *DB {
-	db := &DB{writes: prepared{stmts: map[string]*sql.Stmt{}}, reads: prepared{stmts: map[string]*sql.Stmt{}}, log: cfg.Log, now: cfg.Now}
+	db := &DB{writes: prepared{stmts: map[string]*sql.Stmt{}}, reads: prepared{stmts: map[string]*sql.Stmt{}}, log: cfg.Log, now: cfg.Now,
+		present: present{leases: map[string]lease{}, heard: map[s4t.AgentID]heard{}}}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}
@@ -143,6 +152,7 @@ func (db *DB) openPostgres(url string) error {
 
 // Close closes every connection.
 func (db *DB) Close() error {
+	db.keepPresent()
 	err := db.write.Close()
 	if db.read != db.write {
 		if rerr := db.read.Close(); err == nil {

@@ -84,15 +84,20 @@ func (r HealthRing) with(head, slot int64, h s4t.Health) HealthRing {
 			}
 		}
 	}
+	ring.put(slot, h)
+	return ring
+}
+
+// put writes the point of a slot.
+func (r HealthRing) put(slot int64, h s4t.Health) {
 	temperature := uint16(noNumber)
 	if h.Temperature != nil {
 		temperature = uint16(min(max(math.Round(*h.Temperature*10)+32768, 0), noNumber-1))
 	}
-	p := ring.at(slot)
+	p := r.at(slot)
 	for i, n := range []uint16{packed(h.Load1 * 100), packed(float64(h.MemoryUsed)), packed(float64(h.DiskUsed)), packed(h.ReceivedRate), packed(h.SentRate), temperature} {
 		binary.BigEndian.PutUint16(p[2*i:], n)
 	}
-	return ring
 }
 
 // at is the point of a slot.
@@ -109,6 +114,42 @@ func (b *BoardHealth) Add(at time.Time, h s4t.Health) (changed bool) {
 	}
 	b.Ring, b.Slot = b.Ring.with(b.Slot, slot, h), slot
 	return true
+}
+
+// Hold puts the report that there is, said, in the points up to a time in which the board said
+// nothing else, but for those of times in which it was away.
+func (b *BoardHealth) Hold(until time.Time, said s4t.Health, away []s4t.Outage) {
+	if len(b.Ring) != s4t.HealthPoints*healthPoint {
+		return
+	}
+	last := min(HealthSlot(until), HealthSlot(b.ReportedAt.Add(s4t.HealthHold+s4t.HealthStep)))
+	if last <= b.Slot || last-b.Slot >= s4t.HealthPoints {
+		return
+	}
+	ring := append(HealthRing{}, b.Ring...)
+	for slot := b.Slot + 1; slot <= last; slot++ {
+		if !awayIn(slot, away) {
+			ring.put(slot, said)
+			continue
+		}
+		p := ring.at(slot)
+		for i := range p {
+			p[i] = 0xff
+		}
+	}
+	b.Ring, b.Slot = ring, last
+}
+
+// awayIn reports whether a board was away for all of a slot.
+func awayIn(slot int64, away []s4t.Outage) bool {
+	step := int64(s4t.HealthStep / time.Second)
+	from, to := time.Unix(slot*step, 0), time.Unix((slot+1)*step, 0)
+	for _, o := range away {
+		if !o.Began.After(from) && (o.Ended == nil || !o.Ended.Before(to)) {
+			return true
+		}
+	}
+	return false
 }
 
 // History is what the ring says of the 24 hours up to now.

@@ -107,6 +107,38 @@ func TestHowABoardIsAndWas(t *testing.T) {
 	})
 }
 
+// TestWhatIsHeldIsFilledIn: for as long as a report is held, where the board was there.
+func TestWhatIsHeldIsFilledIn(t *testing.T) {
+	const step = s4t.HealthStep
+	start := at.Truncate(step)
+	said := s4t.Health{Load1: 1}
+	b := BoardHealth{ReportedAt: start}
+	b.Hold(start.Add(step), said, nil)
+	if b.Ring != nil {
+		t.Error("one without a ring has one")
+	}
+	b.Add(start, said)
+	kept := string(b.Ring)
+	ended := start.Add(4*step + step/2)
+	away := []s4t.Outage{{Began: start.Add(step + step/2), Ended: &ended}, {Began: start.Add(6 * step)}}
+	held := b
+	held.Hold(start.Add(7*step), said, away)
+	h := held.History(start.Add(8 * step))
+	for i, want := range []bool{true, true, false, false, true, true, false, false, false} {
+		if v := h.Load1[s4t.HealthPoints-9+i]; (v != nil) != want {
+			t.Errorf("point %d is %v", i, v)
+		}
+	}
+	if string(b.Ring) != kept {
+		t.Error("another's ring was written")
+	}
+	held = b
+	held.Hold(start.Add(20*time.Hour), said, nil)
+	if got := held.Slot - b.Slot; got != int64((s4t.HealthHold+step)/step) {
+		t.Errorf("it is held for %d points", got)
+	}
+}
+
 func TestOutagesAreKeptInBounds(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *DB) {
 		ids, _ := pinBoards(t, db, 2, 100)
@@ -134,6 +166,8 @@ func TestOutagesAreKeptInBounds(t *testing.T) {
 			open, err := tx.OpenOutages(ids)
 			same(t, "those that last", len(open), err, 2)
 			same(t, "one of them", open[ids[0]].Began, nil, at.Add(9*time.Hour))
+			since, err := tx.OutagesSince(ids, at.Add(8*time.Hour))
+			same(t, "those since", [2]int{len(since[ids[0]]), len(since[ids[1]])}, err, [2]int{2, 1})
 			return nil
 		})
 		write(t, db, func(tx *Tx) error {

@@ -37,6 +37,16 @@ func (tx *Tx) OpenOutages(ids []s4t.BoardID) (map[s4t.BoardID]Outage, error) {
 	return m, err
 }
 
+// OutagesSince returns the outages of boards that last, or ended after a time.
+func (tx *Tx) OutagesSince(ids []s4t.BoardID, t time.Time) (map[s4t.BoardID][]s4t.Outage, error) {
+	all, err := manyIn(tx, "find when boards were away", scanOutage, outageSelect+`WHERE (ended = 0 OR ended > ?) AND board IN `, []any{micros(t)}, ids, ` ORDER BY board, began`)
+	m := map[s4t.BoardID][]s4t.Outage{}
+	for _, o := range all {
+		m[o.Board] = append(m[o.Board], o.Outage)
+	}
+	return m, err
+}
+
 // PutOutages adds outages, or changes what is known of them. The boards are locked.
 func (tx *Tx) PutOutages(all []Outage) error {
 	return insert(tx, "record outages", `INSERT INTO outages (board, began, ended, reason, detail) VALUES `, all, func(o Outage) []any {

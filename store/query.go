@@ -35,6 +35,7 @@ func (tx *Tx) exec(op, query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, tx.fail(op, err)
 	}
+	tx.wrote += n
 	return n, nil
 }
 
@@ -48,7 +49,15 @@ func one[T any](tx *Tx, op string, scan func(scanner) (T, error), query string, 
 	if err != nil {
 		return zero, tx.fail(op, err)
 	}
+	tx.returned(query, 1)
 	return v, nil
+}
+
+// returned notes the rows that a statement returned, where it wrote them.
+func (tx *Tx) returned(query string, n int) {
+	if !tx.readOnly && !strings.HasPrefix(query, "SELECT") && !strings.HasPrefix(query, "WITH") {
+		tx.wrote += int64(n)
+	}
 }
 
 // many reads all rows. No row is an empty slice, not nil: lists are bare
@@ -73,6 +82,7 @@ func many[T any](tx *Tx, op string, scan func(scanner) (T, error), query string,
 	if err := rows.Err(); err != nil {
 		return nil, tx.fail(op, err)
 	}
+	tx.returned(query, len(all))
 	return all, nil
 }
 

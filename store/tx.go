@@ -25,6 +25,8 @@ type Tx struct {
 
 	events       []s4t.Event // to be appended by the commit
 	lastInserted int64
+	wrote        int64                 // rows
+	heard        map[s4t.AgentID]heard // whose rows were written
 }
 
 // statements is what runs them: *sql.Tx or *sql.Conn.
@@ -110,7 +112,15 @@ func (db *DB) run(ctx context.Context, readOnly bool, fn func(tx *Tx) error) err
 	if err != nil {
 		return err
 	}
-	return commit()
+	if err := commit(); err != nil {
+		return err
+	}
+	if tx.wrote > 0 {
+		db.commits.Add(1)
+		db.rows.Add(tx.wrote)
+	}
+	db.present.wrote(tx.heard)
+	return nil
 }
 
 // beginSQLite begins a transaction of SQLite.
@@ -135,13 +145,18 @@ func (tx *Tx) beginSQLite() (commit func() error, rollback func(), err error) {
 			if err != nil {
 				return err
 			}
-			for _, id := range ids {
-				tx.lastInserted = max(tx.lastInserted, id)
-			}
+			tx.inserted(ids)
 		}
 		return mapError(opCommit, stx.Commit())
 	}
 	return commit, rollback, nil
+}
+
+// inserted notes the ids of events.
+func (tx *Tx) inserted(ids []int64) {
+	for _, id := range ids {
+		tx.lastInserted = max(tx.lastInserted, id)
+	}
 }
 
 const opCommit = "commit a transaction"
@@ -184,9 +199,8 @@ func (tx *Tx) beginPostgres() (commit func() error, rollback func(), err error) 
 			}
 			batch.Queue(dollars(s.query), s.args...).Query(func(rows pgx.Rows) error {
 				ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-				for _, id := range ids {
-					tx.lastInserted = max(tx.lastInserted, id)
-				}
+				tx.wrote += int64(len(ids))
+				tx.inserted(ids)
 				return err
 			})
 		}

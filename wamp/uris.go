@@ -30,7 +30,7 @@ const (
 	Runs      = "cloud.runs"      // wire.RunReport -> wire.RunsHeard: what became of commands
 	Lines     = "cloud.lines"     // wire.FeedLines -> wire.Empty; answered when who follows has them
 	Token     = "cloud.token"     // wire.PluginTokenAsk -> wire.PluginToken
-	Health    = "cloud.health"    // wire.HealthReport -> wire.Empty
+	Health    = "cloud.health"    // wire.HealthReport -> wire.HealthHeard
 
 	Wake     = "wake"     // topic: wire.BoardWake
 	Move     = "move"     // topic: wire.BoardMove

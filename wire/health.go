@@ -8,7 +8,7 @@ import (
 
 // Methods of the conductor: how boards are.
 const (
-	MethodBoardHealth  = "session.health" // HealthReport -> Empty, for the WAMP agent
+	MethodBoardHealth  = "session.health" // HealthReport -> HealthHeard, for the WAMP agent
 	MethodHealthGet    = "health.get"     // RefRequest -> s4t.BoardHealth
 	MethodHealthAll    = "health.all"     // HealthAsk -> HealthMetrics
 	MethodOutageList   = "health.outages" // OutageList -> List[s4t.Outage], newest first
@@ -18,11 +18,17 @@ const (
 )
 
 // HealthReport is how a board is: it says so at the begin of its first session, each
-// [s4t.HealthInterval] where something has changed, and for each point of the history.
+// [s4t.HealthInterval] where something has changed, and for each point of the history unless the
+// cloud answers that it need not.
 type HealthReport struct {
 	Board  s4t.BoardID `json:"board"`
 	Epoch  int64       `json:"epoch"`
 	Health s4t.Health  `json:"health"`
+}
+
+// HealthHeard answers a report.
+type HealthHeard struct {
+	Hold int `json:"hold_seconds,omitempty"` // the cloud takes the board to be so for so long in this session; 0, of an older cloud too: until the next point of the history
 }
 
 // OutageList asks for the outages of a board.

@@ -30,6 +30,8 @@ type result struct {
 	FleetKiB  float64 // resident, a board, of the boards' processes
 	RestCPU   float64 // CPU of the cloud a board at rest, microseconds a second
 	FleetRest float64 // the boards' own
+	Commits   float64 // transactions that wrote at rest, a board and hour; 0: none, or the build does not tell
+	Rows      float64 // their rows
 	Elsewhere float64 // from the kill of one of the agents until all boards are online at the others; 0: not tried
 	Ready     float64 // from the start of all after their kill until all say ready; 0: not tried
 	Back      float64 // from then until all are online again
@@ -126,11 +128,14 @@ func measure(ctx context.Context, o options, b build, dir string, n int) (r resu
 	if r.Online >= 0 {
 		time.Sleep(o.rest / 2)
 		cpu, own, began = c.cpu(), f.cpu(), time.Now()
+		commits, rows := c.written()
 		time.Sleep(o.rest)
 		each := 1e6 / time.Since(began).Seconds() / float64(n)
 		r.RestCPU, r.FleetRest = (c.cpu()-cpu)*each, (f.cpu()-own)*each
 		r.MemoryKiB, r.FleetKiB = 1024*(c.rss()-empty)/float64(n), 1024*f.rss()/float64(n)
-		say("at rest %.0f µs/s (boards %.0f), %.1f KiB a board (boards %.1f)", r.RestCPU, r.FleetRest, r.MemoryKiB, r.FleetKiB)
+		nowCommits, nowRows := c.written()
+		r.Commits, r.Rows = (nowCommits-commits)*each*3600/1e6, (nowRows-rows)*each*3600/1e6
+		say("at rest %.1f µs/s (boards %.1f), %.1f KiB a board (boards %.1f), %.2f transactions of %.2f rows written a board and hour", r.RestCPU, r.FleetRest, r.MemoryKiB, r.FleetKiB, r.Commits, r.Rows)
 	}
 	if o.quick {
 		return r

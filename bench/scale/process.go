@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,8 +36,12 @@ type cluster struct {
 func newCluster(ctx context.Context, o options, program, dir string) (*cluster, error) {
 	c := &cluster{data: filepath.Join(dir, "data")}
 	c.driver, c.source = "sqlite", "file:"+filepath.Join(c.data, "iotronic.db")
+	metrics, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
 	if o.agents == 0 {
-		c.main = &iotronic{program: program, log: o.log, args: []string{"--data", c.data}}
+		c.main = &iotronic{program: program, log: o.log, metrics: metrics, args: []string{"--data", c.data}}
 		return c, nil
 	}
 	queue, err := rabbittest.Server()
@@ -46,7 +52,7 @@ func newCluster(ctx context.Context, o options, program, dir string) (*cluster, 
 		return nil, err
 	}
 	c.driver = "pgx"
-	c.main = &iotronic{program: program, log: o.log, args: []string{"--role", "api,conductor,tunnel-agent", "--name", "main", "--data", c.data, "--queue", queue, "--database", c.source}}
+	c.main = &iotronic{program: program, log: o.log, metrics: metrics, args: []string{"--role", "api,conductor,tunnel-agent", "--name", "main", "--data", c.data, "--queue", queue, "--database", c.source}}
 	for i := range o.agents {
 		c.agents = append(c.agents, &iotronic{program: program, log: o.log, args: []string{"--role", "wamp-agent", "--name", fmt.Sprintf("w%d", i), "--queue", queue}})
 	}
@@ -125,11 +131,36 @@ func (c *cluster) rss() (mib float64) {
 	return mib
 }
 
+// written is how many transactions of its conductor wrote, and their rows; of a build that does not
+// tell 0.
+func (c *cluster) written() (commits, rows float64) {
+	resp, err := http.Get("http://" + c.main.metrics + "/metrics")
+	if err != nil {
+		return 0, 0
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		fmt.Sscanf(lines.Text(), "s4t_database_commits_total %g", &commits)
+		fmt.Sscanf(lines.Text(), "s4t_database_rows_total %g", &rows)
+	}
+	return commits, rows
+}
+
+// freeAddress is one that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
 // iotronic is a process of a cloud.
 type iotronic struct {
 	program, log string
 	args         []string // of serve
 	url          string   // known from its first start on, and the same after the next
+	metrics      string   // address of its operator's port; empty: none
 	cmd          *exec.Cmd
 	ended        chan struct{}
 }
@@ -155,7 +186,11 @@ func (p *iotronic) start(ctx context.Context, limit time.Duration) error {
 	if level == "" {
 		level = "error"
 	}
-	cmd := exec.CommandContext(ctx, p.program, append([]string{"serve", "--listen", listen, "--log-level", level}, p.args...)...)
+	args := append([]string{"serve", "--listen", listen, "--log-level", level}, p.args...)
+	if p.metrics != "" {
+		args = append(args, "--metrics", p.metrics)
+	}
+	cmd := exec.CommandContext(ctx, p.program, args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

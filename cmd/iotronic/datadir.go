@@ -12,6 +12,13 @@ import (
 	"github.com/stack4things/s4t"
 )
 
+// sameDir reports whether two paths are of one directory.
+func sameDir(a, b string) bool {
+	one, err := os.Stat(a)
+	other, otherErr := os.Stat(b)
+	return err == nil && otherErr == nil && os.SameFile(one, other)
+}
+
 // openDataDir makes the data directory and takes its lock: two processes never
 // share one. The lock ends with the process, by whatever way.
 func openDataDir(dir string) (unlock func(), err error) {

@@ -169,6 +169,14 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger, r *
 			return err
 		}
 		defer unlock()
+		// A file of SQLite has one process, wherever it is.
+		if path, isFile := strings.CutPrefix(settings.Database, "sqlite:"); isFile && !sameDir(filepath.Dir(path), cfg.Data) {
+			unlock, err := openDataDir(filepath.Dir(path))
+			if err != nil {
+				return err
+			}
+			defer unlock()
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
