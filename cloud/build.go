@@ -131,7 +131,7 @@ func (c *Cloud) addWAMPAgent(_ context.Context, p *parts) error {
 		return err
 	}
 	p.handlers.wamp = agent.Handler()
-	c.gate.beginning = agent.Beginning
+	c.gate.arrivals = agent.Arrivals
 	c.metrics.gauge("s4t_wamp_sessions", "Boards that have a session here.", func() float64 { return float64(agent.Sessions()) })
 	p.front = append(p.front, task{name: "WAMP agent", run: agent.Run, ready: agent.Ready()}, task{name: "memory after a rush", run: newRush(agent.Sessions).run})
 	return nil

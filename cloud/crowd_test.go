@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t/rtunnel/sockopt"
+	"github.com/stack4things/s4t/wamp/router"
 )
 
 // crowded has a gate that has no room for another board.
 func crowded(g *gate, now time.Time) {
-	g.beginning = func() (int, time.Duration) { return 2 * maxBeginning, 0 }
+	g.arrivals = func() router.Arrivals { return router.Arrivals{Beginning: 2 * maxBeginning} }
 	g.now = func() time.Time { return now } // nobody's time is over
 	for i := range maxWaiting {
 		source := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)

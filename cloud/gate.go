@@ -11,6 +11,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel/sockopt"
+	"github.com/stack4things/s4t/wamp/router"
 )
 
 const (
@@ -24,8 +25,17 @@ const (
 	maxBeginning = 256
 	goodPace     = 700 * time.Millisecond
 	badPace      = 1500 * time.Millisecond
-	// adaptEvery is how often the number is looked at.
+	// leastBeginning is how many they may be where minBeginning take longer than
+	// slowPace: many agents share a machine, or a database. Those in would give up
+	// before they are finished.
+	leastBeginning = 2
+	slowPace       = 3 * time.Second
+	// adaptEvery is how often the number is looked at, adaptSlow how often it goes
+	// down from minBeginning: few arrive then to say how it is.
 	adaptEvery = 100 * time.Millisecond
+	adaptSlow  = 500 * time.Millisecond
+	// maxMore is by how many more it is at a time.
+	maxMore = 8
 	// maxWaiting is how many more may wait for their turn, for waitTime at most: a
 	// board takes a longer silence for a path that drops big packets, and tries
 	// again in vain. Who finds no room is sent away, for almost nothing.
@@ -40,15 +50,16 @@ const (
 // the protocols that they offer (see handshakes.admit), and live sessions are
 // past it.
 type gate struct {
-	// beginning says how many boards are past their handshake, on their way to a
-	// session, and how long those took that got there lately; nil: none are.
-	beginning func() (n int, pace time.Duration)
-	now       func() time.Time
-	unread    unread
+	// arrivals says how boards get to their sessions that are past their handshake;
+	// nil: none do.
+	arrivals func() router.Arrivals
+	now      func() time.Time
+	unread   unread
 
 	mu      sync.Mutex // guards the fields below
-	limit   int        // of those on their way, between minBeginning and maxBeginning
+	limit   int        // of those on their way, between leastBeginning and maxBeginning
 	adapted time.Time
+	begun   int64                     // boards whose sessions had begun when the limit grew last
 	inside  map[net.Conn]netip.Prefix // handshakes, with their sources
 	sources map[netip.Prefix]int      // how many those are
 	waiting []*waiter                 // who came first comes first
@@ -67,7 +78,7 @@ type waiter struct {
 }
 
 func newGate() *gate {
-	return &gate{now: time.Now, limit: 4 * minBeginning, inside: map[net.Conn]netip.Prefix{}, sources: map[netip.Prefix]int{}, waits: map[netip.Prefix]int{}, turns: newTurns()}
+	return &gate{now: time.Now, limit: minBeginning / 4, inside: map[net.Conn]netip.Prefix{}, sources: map[netip.Prefix]int{}, waits: map[netip.Prefix]int{}, turns: newTurns()}
 }
 
 // busy sends a board away that finds no room, with a turn, and is the error that
@@ -161,14 +172,14 @@ func (g *gate) gone(w *waiter) {
 // admit lets in who may, and sends away who has waited for too long. g.mu is
 // held.
 func (g *gate) admit() {
-	beginning := 0
-	if g.beginning != nil {
-		var pace time.Duration
-		beginning, pace = g.beginning()
-		g.adapt(beginning+len(g.inside), pace)
+	var a router.Arrivals
+	if g.arrivals != nil {
+		a = g.arrivals()
 	}
+	g.turns.look(g.now(), a.Begun)
+	g.adapt(a)
 	g.waiting = slices.DeleteFunc(g.waiting, func(w *waiter) bool {
-		n := beginning + len(g.inside)
+		n := a.Beginning + len(g.inside)
 		switch {
 		case n < g.limit, n < 2*g.limit && g.sources[w.source] == 0:
 			if sockopt.Left(w.conn) { // nothing is computed for who is gone
@@ -178,7 +189,6 @@ func (g *gate) admit() {
 			}
 			g.inside[w.conn] = w.source
 			g.sources[w.source]++
-			g.turns.came(g.now())
 			w.enter <- true
 		case g.now().Sub(w.since) >= waitTime:
 			w.enter <- false
@@ -194,20 +204,28 @@ func (g *gate) admit() {
 	}
 }
 
-// adapt has fewer in where they take long, and more where they do not and there
-// were as many as may. g.mu is held.
-func (g *gate) adapt(n int, pace time.Duration) {
-	now := g.now()
-	if now.Sub(g.adapted) < adaptEvery {
+// adapt has fewer in where they take long, and more where they do not, and there were
+// as many as may. g.mu is held.
+func (g *gate) adapt(a router.Arrivals) {
+	now, n := g.now(), a.Beginning+len(g.inside)
+	passed := now.Sub(g.adapted)
+	if passed < adaptEvery {
 		return
 	}
-	g.adapted = now
+	pace, known := g.turns.lasts(n)
+	pace = max(pace, a.Pace)
 	switch {
-	case pace > badPace:
+	case pace > badPace && g.limit > minBeginning:
 		g.limit = max(minBeginning, g.limit*7/8)
-	case pace < goodPace && n >= g.limit:
-		g.limit = min(maxBeginning, g.limit+minBeginning/2)
+	case pace > slowPace:
+		if passed < adaptSlow {
+			return
+		}
+		g.limit = max(leastBeginning, g.limit*7/8)
+	case known && (pace < goodPace || pace < badPace && g.limit < minBeginning) && n >= g.limit:
+		g.limit = min(maxBeginning, g.limit+min(max(g.limit/4, 1), maxMore))
 	}
+	g.adapted = now
 }
 
 // look looks whether somebody may come in now.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel/dial"
+	"github.com/stack4things/s4t/wamp/router"
 )
 
 // atGate is a connection of nobody, that keeps what it is told.
@@ -29,9 +30,11 @@ func (c *atGate) Write(b []byte) (int, error) {
 func TestTheGateLetsInWhatIsFinished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
-		var past int
-		pace := goodPace // neither good nor bad
-		g.beginning = func() (int, time.Duration) { return past, pace }
+		past := router.Arrivals{Pace: goodPace} // neither good nor bad
+		g.arrivals = func() router.Arrivals {
+			past.Begun += 1000 // all the time
+			return past
+		}
 		one, two := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
 		errs := make(chan error, 4096)
 		arrive := func(source netip.Prefix) net.Conn {
@@ -42,7 +45,7 @@ func TestTheGateLetsInWhatIsFinished(t *testing.T) {
 		}
 		set := func(n int, d time.Duration) { // the gate asks with its lock held
 			g.mu.Lock()
-			past, pace = n, d
+			past.Beginning, past.Pace = n, d
 			g.mu.Unlock()
 		}
 		now := func() int {
@@ -102,6 +105,14 @@ func TestTheGateLetsInWhatIsFinished(t *testing.T) {
 		time.Sleep(2 * waitTime)
 		synctest.Wait()
 
+		set(maxBeginning, goodPace/2)
+		for range 100 {
+			time.Sleep(adaptEvery)
+			arrive(one)
+		}
+		if n := now(); n != maxBeginning {
+			t.Errorf("where they do not take long, %d may come in", n)
+		}
 		set(0, 2*badPace)
 		for range 100 {
 			time.Sleep(adaptEvery)
@@ -110,13 +121,13 @@ func TestTheGateLetsInWhatIsFinished(t *testing.T) {
 		if n := now(); n != minBeginning {
 			t.Errorf("where they take long, %d may come in", n)
 		}
-		set(maxBeginning, goodPace/2)
+		set(0, 2*slowPace)
 		for range 100 {
 			time.Sleep(adaptEvery)
 			arrive(one)
 		}
-		if n := now(); n != maxBeginning {
-			t.Errorf("where they do not, %d may come in", n)
+		if n := now(); n != leastBeginning {
+			t.Errorf("where they take too long, %d may come in", n)
 		}
 		time.Sleep(2 * waitTime)
 	})
@@ -131,7 +142,7 @@ func TestABoardIsSentAwayForAlmostNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := newGate()
-	g.beginning = func() (int, time.Duration) { return 2 * maxBeginning, 0 }
+	g.arrivals = func() router.Arrivals { return router.Arrivals{Beginning: 2 * maxBeginning} }
 	conf := certs.tlsConfig()
 	conf.GetConfigForClient = newHandshakes(g).admit
 	l, err := tls.Listen("tcp", "127.0.0.1:0", conf)

@@ -27,7 +27,7 @@ func busyRetry(after time.Duration) time.Duration {
 }
 
 // maxBusy is the longest that a board stays away.
-const maxBusy = 3 * time.Minute
+const maxBusy = 10 * time.Minute
 
 // maxReturn is the longest window that a board spreads its return over.
 const maxReturn = time.Minute

@@ -106,9 +106,8 @@ func New(cfg Config) (*Agent, error) {
 // Handler serves [wamp.Path].
 func (a *Agent) Handler() http.Handler { return a.router }
 
-// Beginning is how many boards are on their way to a session, and how long those
-// took that got there lately.
-func (a *Agent) Beginning() (n int, pace time.Duration) { return a.router.Beginning() }
+// Arrivals says how boards get to their sessions.
+func (a *Agent) Arrivals() router.Arrivals { return a.router.Arrivals() }
 
 // Sessions is how many boards have a session here.
 func (a *Agent) Sessions() int { return a.router.Sessions() }

@@ -162,4 +162,4 @@ func retryAfter(head *responseHead) time.Duration {
 }
 
 // maxRetryAfter is the longest Retry-After that is heeded, in seconds.
-const maxRetryAfter = 300
+const maxRetryAfter = 900

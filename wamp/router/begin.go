@@ -3,23 +3,80 @@ package router
 import (
 	"math/rand/v2"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/wamp"
 )
 
-// Beginning is how many boards are on their way to a session, from their upgrade
-// until [Router.Begun] or their end, and how long those took that got there
-// lately: at least as long as none has got there, while some are on their way. Who
-// lets boards in lets no more in than are finished soon.
-func (r *Router) Beginning() (n int, pace time.Duration) {
-	n, pace = int(r.beginning.Load()), time.Duration(r.pace.Load())
-	if last := r.arrived.Load(); n > 0 && last != nil {
-		pace = max(pace, time.Since(*last))
+// Arrivals is how boards get to their sessions.
+type Arrivals struct {
+	Beginning  int           // on their way, from their upgrade until [Router.Begun] or their end
+	Pace       time.Duration // how long those took that got there lately: at least as long as none has, while some are on their way
+	Begun      int64         // how many ever got there
+	Unfinished int64         // how many ever ended on their way
+}
+
+// Arrivals says how boards get to their sessions. Who lets boards in lets no more in
+// than are finished soon.
+func (r *Router) Arrivals() Arrivals { return r.arrivals.look() }
+
+// arrivals counts.
+type arrivals struct {
+	beginning, begun, unfinished, pace atomic.Int64              // pace in nanoseconds
+	last                               atomic.Pointer[time.Time] // when a board got there last, or the first set out
+}
+
+// arrival is a board on its way.
+type arrival struct {
+	in   *arrivals
+	over atomic.Bool
+}
+
+func (a *arrivals) look() Arrivals {
+	l := Arrivals{Beginning: int(a.beginning.Load()), Pace: time.Duration(a.pace.Load()), Begun: a.begun.Load(), Unfinished: a.unfinished.Load()}
+	if last := a.last.Load(); l.Beginning > 0 && last != nil {
+		l.Pace = max(l.Pace, time.Since(*last))
 	}
-	return n, pace
+	return l
+}
+
+// sets is a board that sets out.
+func (a *arrivals) sets() *arrival {
+	if a.beginning.Add(1) == 1 {
+		a.arrives()
+	}
+	return &arrival{in: a}
+}
+
+// arrives notes that a board got there, or that the first is on its way.
+func (a *arrivals) arrives() {
+	now := time.Now()
+	a.last.Store(&now)
+}
+
+// begun notes that it got there after some time, unless it has ended.
+func (b *arrival) begun(took time.Duration) {
+	if b.over.Swap(true) {
+		return
+	}
+	a := b.in
+	a.beginning.Add(-1)
+	a.begun.Add(1)
+	if was := time.Duration(a.pace.Load()); was != 0 {
+		took = was + (took-was)/16
+	}
+	a.pace.Store(int64(took)) // where two meet, one counts
+	a.arrives()
+}
+
+// ends notes that it is over, whether it got there or not.
+func (b *arrival) ends() {
+	if !b.over.Swap(true) {
+		b.in.beginning.Add(-1)
+		b.in.unfinished.Add(1)
+	}
 }
 
 // Begun says that the cloud has taken a session in. A board may ask for that again:
@@ -36,16 +93,9 @@ func (r *Router) Begun(s Session) {
 		p.clock = nil
 	}
 	r.mu.Unlock()
-	if p == nil {
-		return
+	if p != nil {
+		p.way.begun(time.Since(p.since))
 	}
-	p.leave()
-	took := int64(time.Since(p.since))
-	if was := r.pace.Load(); was != 0 {
-		took = was + (took-was)/16
-	}
-	r.pace.Store(took) // where two meet, one counts
-	r.arrives()
 }
 
 // peer returns the peer of a session, nil if it is not there (any more).
@@ -53,20 +103,6 @@ func (r *Router) peer(s Session) *peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.byID[s.ID]
-}
-
-// arrives notes that a board got there, or that the first is on its way.
-func (r *Router) arrives() {
-	now := time.Now()
-	r.arrived.Store(&now)
-}
-
-// takePlace counts a board as on its way until leave is called.
-func (r *Router) takePlace() (leave func()) {
-	if r.beginning.Add(1) == 1 {
-		r.arrives()
-	}
-	return sync.OnceFunc(func() { r.beginning.Add(-1) })
 }
 
 // said notes that a board has asked for its session to begin.

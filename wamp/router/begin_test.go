@@ -71,8 +71,8 @@ func TestASessionThatDoesNotBeginEnds(t *testing.T) {
 	}
 	within(time.Hour)
 	busy, begun := w.open(w.addr, 1)
-	if n, _ := w.r.Beginning(); n != 1 {
-		t.Errorf("%d are on their way", n)
+	if a := w.r.Arrivals(); a.Beginning != 1 {
+		t.Errorf("%d are on their way", a.Beginning)
 	}
 	if _, err := busy.Call(t.Context(), wamp.BoardURI(w.boards[1], wamp.Connected), "{}"); err != nil {
 		t.Fatal(err)
@@ -80,8 +80,8 @@ func TestASessionThatDoesNotBeginEnds(t *testing.T) {
 	joined := <-w.joined
 	w.r.Begun(joined)
 	w.r.Begun(joined) // a board may ask twice
-	if n, pace := w.r.Beginning(); n != 0 || pace == 0 {
-		t.Errorf("%d are on their way, and the one that is not took %v", n, pace)
+	if a := w.r.Arrivals(); a.Beginning != 0 || a.Pace == 0 || a.Begun != 1 {
+		t.Errorf("one began: %+v", a)
 	}
 	within(time.Millisecond)
 	idle, _, err := wamp.Join(t.Context(), w.dial(w.addr), wamp.JoinConfig{Board: w.boards[0], Key: w.keys[0]})
@@ -92,8 +92,8 @@ func TestASessionThatDoesNotBeginEnds(t *testing.T) {
 		t.Errorf("the idle session ended with %v", err)
 	}
 	wait(t, "the router's own end of it", w.left, time.Minute)
-	if n, _ := w.r.Beginning(); n != 0 {
-		t.Errorf("%d are on their way after it has ended", n)
+	if a := w.r.Arrivals(); a.Beginning != 0 || a.Begun != 1 || a.Unfinished != 1 {
+		t.Errorf("one began, and one did not: %+v", a)
 	}
 	select {
 	case err := <-begun:
@@ -105,21 +105,23 @@ func TestASessionThatDoesNotBeginEnds(t *testing.T) {
 // TestWhoIsNotFinishedCounts: where no board gets to its session, more and more were
 // let in, as those that had got there before had been quick.
 func TestWhoIsNotFinishedCounts(t *testing.T) {
-	r := &Router{}
-	leave := r.takePlace()
-	r.pace.Store(int64(time.Millisecond))
+	var a arrivals
+	one, other := a.sets(), a.sets()
+	a.pace.Store(int64(time.Millisecond))
 	was := time.Now().Add(-3 * time.Second)
-	r.arrived.Store(&was)
-	if n, pace := r.Beginning(); n != 1 || pace < 3*time.Second {
-		t.Errorf("%d are on their way, as quick as %v", n, pace)
+	a.last.Store(&was)
+	if l := a.look(); l.Beginning != 2 || l.Pace < 3*time.Second {
+		t.Errorf("none got there: %+v", l)
 	}
-	r.arrives()
-	if _, pace := r.Beginning(); pace > time.Second {
-		t.Errorf("one got there, and they are as quick as %v", pace)
+	one.begun(time.Millisecond)
+	one.ends() // its session, later
+	if l := a.look(); l.Beginning != 1 || l.Pace > time.Second || l.Begun != 1 || l.Unfinished != 0 {
+		t.Errorf("one got there: %+v", l)
 	}
-	leave()
-	r.arrived.Store(&was)
-	if n, pace := r.Beginning(); n != 0 || pace != time.Millisecond {
-		t.Errorf("%d are on their way, as quick as %v", n, pace)
+	other.ends()
+	other.begun(time.Hour) // too late
+	a.last.Store(&was)
+	if l := a.look(); l != (Arrivals{Pace: time.Millisecond, Begun: 1, Unfinished: 1}) {
+		t.Errorf("one got there, and one did not: %+v", l)
 	}
 }

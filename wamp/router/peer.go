@@ -66,7 +66,7 @@ type peer struct {
 	newest        chan struct{}          // of those that are served in order: closed when the newest has been; nil: it has
 
 	// Guarded by r.mu.
-	leave    func()      // gives its place free: it is not on its way any more
+	way      *arrival    // to its session
 	clock    *time.Timer // ends who does not join, or a session that does not begin; nil: it has begun
 	since    time.Time   // when it came
 	pinged   time.Time   // when it was last
@@ -86,13 +86,13 @@ type offer struct {
 	id   uint64
 }
 
-func newPeer(r *Router, run *running, conn *rtunnel.Conn, req *http.Request, leave func()) *peer {
+func newPeer(r *Router, run *running, conn *rtunnel.Conn, req *http.Request, way *arrival) *peer {
 	conn.LimitMessages(maxHandshake)
 	if conn.CanPark() {
 		conn.ParkWith(&r.parked)
 		conn.ParkEagerly()
 	}
-	p := &peer{r: r, run: run, conn: conn, remote: s4t.SourceOfPeer(req.RemoteAddr), leave: leave, since: time.Now(), gone: make(chan struct{})}
+	p := &peer{r: r, run: run, conn: conn, remote: s4t.SourceOfPeer(req.RemoteAddr), way: way, since: time.Now(), gone: make(chan struct{})}
 	if addr := conn.NetConn().RemoteAddr().String(); addr == req.RemoteAddr { // else it is what a reverse proxy says
 		p.direct = addr
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -78,8 +77,7 @@ type Router struct {
 	sayWithin time.Duration
 	byBoard   map[s4t.BoardID][]*peer // welcomed, oldest first
 
-	beginning, pace atomic.Int64              // see Beginning; pace in nanoseconds
-	arrived         atomic.Pointer[time.Time] // when a board got there last, or the first set out
+	arrivals arrivals
 
 	ended   sync.WaitGroup // connections, and who writes to them
 	serving sync.WaitGroup // calls of boards

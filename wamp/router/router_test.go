@@ -96,7 +96,7 @@ func newWorld(t *testing.T) *world {
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		if n, _ := r.Beginning(); n != 0 || r.joining != 0 || len(r.peers)+len(r.byID)+len(r.byBoard)+len(r.joiners) != 0 {
+		if n := r.Arrivals().Beginning; n != 0 || r.joining != 0 || len(r.peers)+len(r.byID)+len(r.byBoard)+len(r.joiners) != 0 {
 			t.Errorf("after Run %d are on their way, %d joining, %d there", n, r.joining, len(r.peers))
 		}
 	})

@@ -29,17 +29,17 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		accept.Refuse(w, s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "too many boards are joining or connected").After(retryAfter))
 		return
 	}
-	leave := r.takePlace()
+	way := r.arrivals.sets()
 	conn, _, err := accept.Accept(w, req, ours)
 	if err != nil { // Accept has answered
-		leave()
+		way.ends()
 		r.release(remote)
 		r.ended.Done() // reserve added it
 		return
 	}
-	p := newPeer(r, run, conn, req, leave)
+	p := newPeer(r, run, conn, req, way)
 	if !r.add(p) {
-		leave()
+		way.ends()
 		conn.Close()
 		r.ended.Done()
 		return
@@ -144,7 +144,7 @@ func (r *Router) leaves(p *peer) {
 	first, was := !p.left, p.welcomed
 	p.left = true
 	r.mu.Unlock()
-	p.leave()
+	p.way.ends()
 	if first && was {
 		r.cfg.Left(p.session)
 	}
