@@ -285,11 +285,9 @@ func (r *rig) do(t *testing.T, method, path, token, body string) (*http.Response
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	if path == "/v1/events" || strings.HasSuffix(path, "/stream") {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond) // a stream does not end by itself
-		defer cancel()
-		req = req.WithContext(ctx)
-	}
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	req = req.WithContext(ctx)
 	transport := r.transport
 	if transport == nil {
 		transport = http.DefaultTransport
@@ -300,6 +298,9 @@ func (r *rig) do(t *testing.T, method, path, token, body string) (*http.Response
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
+	if path == "/v1/events" || strings.HasSuffix(path, "/stream") { // it does not end by itself
+		defer time.AfterFunc(200*time.Millisecond, end).Stop()
+	}
 	b, _ := io.ReadAll(res.Body)
 	return res, string(b)
 }

@@ -275,7 +275,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 func TestAnOperationOfTheRealCloudIsWaitedForAndToldStepByStep(t *testing.T) {
 	r, adminToken := newCloud(t)
 	c := r.client(t, adminToken)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	must(c.CreateBoard(ctx, apiclient.BoardCreate{Name: "kitchen"}))(t)
 	events := must(c.Events(ctx, apiclient.EventsOptions{After: 0}))(t)

@@ -187,29 +187,34 @@ func (s *Session) ask(ctx context.Context, op string, r *request, build func(id 
 		delete(s.pending, id)
 		s.mu.Unlock()
 	}()
-	answered := func(m message) (message, error) {
-		if m.kind == MsgError {
-			text, _ := m.kwargs[ErrorKey].(string)
-			return message{}, DecodeError(op, m.uri, text, m.arg())
+	var m message
+	select {
+	case m = <-r.answer:
+	case <-s.over:
+	case <-ctx.Done():
+	}
+	if m.kind == 0 {
+		select {
+		case m = <-r.answer: // it came in the same moment
+		default:
 		}
+	}
+	switch {
+	case m.kind == MsgError:
+		text, _ := m.kwargs[ErrorKey].(string)
+		return message{}, DecodeError(op, m.uri, text, m.arg())
+	case m.kind != 0:
 		return m, nil
 	}
 	select {
-	case m := <-r.answer:
-		return answered(m)
 	case <-s.over:
-		select {
-		case m := <-r.answer: // it came before the end
-			return answered(m)
-		default:
-		}
 		return message{}, s.lost(op, s.why)
-	case <-ctx.Done():
-		if r.kind == MsgCall {
-			s.t.Write(Append(nil, list{MsgCancel, id, dict{"mode": "killnowait"}})) // an error shows in Run
-		}
-		return message{}, s4t.Errorf(s4t.Timeout, op, "it may still get done", "no answer in the time given: %w", context.Cause(ctx))
+	default:
 	}
+	if r.kind == MsgCall {
+		s.t.Write(Append(nil, list{MsgCancel, id, dict{"mode": "killnowait"}})) // an error shows in Run
+	}
+	return message{}, s4t.Errorf(s4t.Timeout, op, "it may still get done", "no answer in the time given: %w", context.Cause(ctx))
 }
 
 // send numbers a request, notes it as pending and writes it.

@@ -345,7 +345,11 @@ func (p *peer) ask(ctx context.Context, name, arg string) (a answer, there bool,
 	case a, there = <-wait:
 		return a, there, nil
 	case <-ctx.Done():
-		if p.forget(id) != nil && p.cancels {
+		if p.forget(id) == nil { // it was answered, or the session ended, in the same moment
+			a, there = <-wait
+			return a, there, nil
+		}
+		if p.cancels {
 			p.queue(encode(wamp.MsgInterrupt, id, dict{detailMode: modeKillNoWait}))
 		}
 		return a, true, context.Cause(ctx)
