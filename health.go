@@ -68,8 +68,8 @@ const (
 	movedStep       = 16 << 20
 )
 
-// Differs reports whether h is not worth the same as an earlier report, so that it is told, and written.
-// Both ends ask: a board that says nothing is as it said last, but for less than this.
+// Differs reports whether h is worth telling, and writing, after an earlier report. Both ends
+// ask: a board that says nothing is as it said last, but for less than this.
 func (h Health) Differs(was Health) bool {
 	switch {
 	case h.Version != was.Version, h.Kernel != was.Kernel, h.System != was.System, h.Uptime < was.Uptime, h.AgentUptime < was.AgentUptime,
