@@ -332,6 +332,7 @@ func TestErrors(t *testing.T) {
 		{"a body that nests too deeply", "POST", "/v1/boards", "member-secret", strings.Repeat(`{"a":`, 20000), 400, s4t.Invalid, "nests too deeply"},
 		{"a body that is too large", "POST", "/v1/boards", "member-secret", `{"name":"` + strings.Repeat("x", s4t.MaxMessage) + `"}`, 413, s4t.Invalid, "too large"},
 		{"parameters that are too large", "POST", "/v1/boards/b/commands/c", "member-secret", `{"a":"` + strings.Repeat("x", s4t.MaxCommandParams) + `"}`, 413, s4t.Invalid, "limit=65536 bytes"},
+		{"a DNS name where there is no zone", "PATCH", "/v1/boards/b/services/s", "member-secret", `{"dns_name":"kitchen-ssh"}`, 409, s4t.Conflict, "no DNS zone"},
 		{"a number out of range", "POST", "/v1/boards/b/streams", "member-secret", `{"port":70000}`, 400, s4t.Invalid, "port"},
 		{"an unknown query parameter", "GET", "/v1/boards?color=red", "member-secret", "", 400, s4t.Invalid, "color"},
 		{"a status that is none", "GET", "/v1/boards?status=happy", "member-secret", "", 400, s4t.Invalid, "status"},
