@@ -17,6 +17,7 @@ var parsers = []struct{ reads, target string }{
 	{"a request as it reaches the conductor, and what boards and agents say", "conductor FuzzMessage"},
 	{"services, targets and ranges of ports, as a user types them", "conductor FuzzParse"},
 	{"the routes and DNS servers that a board tells", "conductor FuzzReached"},
+	{"a DNS query", "nameserver FuzzQuery"},
 	{"the events that the API streams", "apiclient FuzzEvents"},
 	{"a kept password's hash", "identity FuzzParse"},
 	{"a WAMP message on the board", "wamp FuzzDecode"},

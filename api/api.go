@@ -28,8 +28,13 @@ type Config struct {
 	// Around is called as a request for an operation begins, and gives the context that it is
 	// done under; done is told the status of the answer. They must not block. Optional.
 	Around func(ctx context.Context, operation string) (_ context.Context, done func(status int))
-	Trust  func() wire.Trust // optional: what users are told to trust as the cloud's certificate, now
-	Log    *slog.Logger      // discards by default
+	// Zone is the DNS zone that services can have names in, which somebody serves; optional:
+	// there is none, and no service gets a name.
+	Zone string
+	// Heard is told all events, in order; nil: some may be missing. It must not block. Optional.
+	Heard func([]s4t.Event)
+	Trust func() wire.Trust // optional: what users are told to trust as the cloud's certificate, now
+	Log   *slog.Logger      // discards by default
 }
 
 // API serves the REST API of a cloud.
@@ -37,6 +42,7 @@ type API struct {
 	queue   Queue
 	version string
 	url     string
+	zone    string
 	trust   func() wire.Trust
 	log     *slog.Logger
 	mux     *http.ServeMux
@@ -71,7 +77,7 @@ func New(c Config) (*API, error) {
 		c.Version = "dev"
 	}
 	a := &API{
-		queue: c.Queue, version: c.Version, url: c.URL, trust: c.Trust, log: c.Log, mux: http.NewServeMux(),
+		queue: c.Queue, version: c.Version, url: c.URL, zone: c.Zone, trust: c.Trust, log: c.Log, mux: http.NewServeMux(),
 		feed:     newFeed(c.Queue, c.Log),
 		waiters:  waiters{polls: map[s4t.OperationID]map[*waiter]bool{}},
 		stopping: make(chan struct{}),
@@ -81,6 +87,9 @@ func New(c Config) (*API, error) {
 	a.feed.heard = func(events []s4t.Event) {
 		a.pins.heard(events)
 		a.feeds.heard(events)
+		if c.Heard != nil {
+			c.Heard(events)
+		}
 	}
 	a.gate.init()
 	a.huma = humago.New(a.mux, openAPIConfig(c.Version))

@@ -140,6 +140,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		"PUT /v1/boards/{board}/pins":                      `{"values":{"a":1}}`,
 		"PUT /v1/boards/{board}/pins/{pin}":                `{"value":1}`,
 		"PUT /v1/boards/{board}/pins/{pin}/value":          `1`,
+		"PATCH /v1/boards/{board}/services/{service}":      `{"dns_name":""}`,
 		"PATCH /v1/boards/{board}/pins/{pin}":              `{"edge":"both"}`,
 		"POST /v1/boards/{board}/pins/{pin}/claim":         `{"for":"10m"}`,
 		"POST /v1/fleets":                                  `{"name":"new","boards":["` + string(board.ID) + `"]}`,

@@ -13,20 +13,20 @@ import (
 func (a *API) serviceRoutes() {
 	register(a, guarded, "GET /v1/services", "service.list", "List exposed services", "Of all boards.",
 		func(ctx context.Context, in *PageQuery) (*listed[s4t.Service], error) {
-			return list[s4t.Service](ctx, a, in, wire.MethodServiceList, wire.ServiceList{Caller: callerOf(ctx), Page: in.page()})
+			return a.listServices(ctx, in, "")
 		})
 	register(a, guarded, "GET /v1/services/{service}", "service.show", "Show an exposed service", "",
 		func(ctx context.Context, in *struct {
 			Service string `path:"service" maxLength:"63" doc:"Id"`
 		}) (*answered[s4t.Service], error) {
-			return get[s4t.Service](ctx, a, wire.MethodServiceGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Service})
+			return a.getService(ctx, wire.MethodServiceGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Service})
 		})
 	register(a, guarded, "GET /v1/boards/{board}/services", "board.services", "List exposed services of a board", "",
 		func(ctx context.Context, in *struct {
 			PageQuery
 			Board string `path:"board" maxLength:"63" doc:"Name or id"`
 		}) (*listed[s4t.Service], error) {
-			return list[s4t.Service](ctx, a, &in.PageQuery, wire.MethodServiceList, wire.ServiceList{Caller: callerOf(ctx), Board: in.Board, Page: in.page()})
+			return a.listServices(ctx, &in.PageQuery, in.Board)
 		})
 	register(a, guarded, "POST /v1/boards/{board}/services", "service.expose", "Expose a service", "Gives a TCP service of the board a public port.",
 		func(ctx context.Context, in *struct {
@@ -34,7 +34,23 @@ func (a *API) serviceRoutes() {
 			Body  apiclient.ServiceExpose
 		}) (*output[s4t.Operation], error) {
 			b := in.Body
-			return accepted(ctx, a, wire.MethodServiceExpose, wire.ServiceExpose{Caller: callerOf(ctx), Board: in.Board, Service: b.Service, Target: b.Target, PublicPort: b.PublicPort})
+			if err := a.checkZone(ctx, "service.expose", b.DNSName); err != nil {
+				return nil, err
+			}
+			return accepted(ctx, a, wire.MethodServiceExpose, wire.ServiceExpose{Caller: callerOf(ctx), Board: in.Board, Service: b.Service, Target: b.Target, PublicPort: b.PublicPort, DNSName: b.DNSName})
+		})
+	register(a, guarded, "PATCH /v1/boards/{board}/services/{service}", "service.update", "Update an exposed service", "What is absent stays as it is.",
+		func(ctx context.Context, in *struct {
+			Board   string `path:"board" maxLength:"63" doc:"Name or id"`
+			Service string `path:"service" maxLength:"63" doc:"Name, TCP port or id"`
+			Body    apiclient.ServiceUpdate
+		}) (*answered[s4t.Service], error) {
+			if name := in.Body.DNSName; name != nil {
+				if err := a.checkZone(ctx, "service.update", *name); err != nil {
+					return nil, err
+				}
+			}
+			return a.getService(ctx, wire.MethodServiceUpdate, wire.ServiceUpdate{Caller: callerOf(ctx), Board: in.Board, Service: in.Service, DNSName: in.Body.DNSName})
 		})
 	register(a, guarded, "DELETE /v1/boards/{board}/services/{service}", "service.hide", "Hide a service", "Closes its public port and the streams through it.",
 		func(ctx context.Context, in *struct {
@@ -58,4 +74,38 @@ func (a *API) serviceRoutes() {
 			}
 			return list[s4t.AuditRecord](ctx, a, &in.PageQuery, wire.MethodAuditList, req)
 		})
+}
+
+// checkZone refuses a DNS name where nobody would answer for it.
+func (a *API) checkZone(ctx context.Context, operation, name string) error {
+	if name == "" || a.zone != "" {
+		return nil
+	}
+	return a.answer(ctx, operation, s4t.Errorf(s4t.Conflict, "name a service", "ask the operator for a zone: iotronic serve --dns-zone", "this cloud has no DNS zone"))
+}
+
+// named says what a service's whole name is.
+func (a *API) named(s *s4t.Service) {
+	if s.DNSName != "" && a.zone != "" {
+		s.FQDN = s.DNSName + "." + a.zone
+	}
+}
+
+func (a *API) getService(ctx context.Context, method string, req any) (*answered[s4t.Service], error) {
+	s, err := get[s4t.Service](ctx, a, method, req)
+	if err == nil {
+		a.named(&s.Body)
+	}
+	return s, err
+}
+
+func (a *API) listServices(ctx context.Context, page *PageQuery, board string) (*listed[s4t.Service], error) {
+	l, err := list[s4t.Service](ctx, a, page, wire.MethodServiceList, wire.ServiceList{Caller: callerOf(ctx), Board: board, Page: page.page()})
+	if err != nil {
+		return nil, err
+	}
+	for i := range l.Body {
+		a.named(&l.Body[i])
+	}
+	return l, nil
 }

@@ -82,6 +82,12 @@ type ServiceExpose struct {
 	Service    string `json:"service" minLength:"1" maxLength:"63" example:"ssh" doc:"Name of a well-known service, or a TCP port"`
 	Target     string `json:"target,omitempty" maxLength:"255" doc:"Host on the board's LAN, where the board allows it; the board itself by default"`
 	PublicPort int    `json:"public_port,omitempty" minimum:"0" maximum:"65535" doc:"Wanted public port; 0 chooses one"`
+	DNSName    string `json:"dns_name,omitempty" maxLength:"62" example:"kitchen-ssh" doc:"Name in the cloud's DNS zone: letters, digits and inner hyphens; unique in the cloud; none by default"`
+}
+
+// ServiceUpdate is the body of PATCH /v1/boards/{board}/services/{service}; what is absent stays.
+type ServiceUpdate struct {
+	DNSName *string `json:"dns_name,omitempty" maxLength:"62" example:"kitchen-ssh" doc:"New name in the cloud's DNS zone; empty: none any more"`
 }
 
 // BridgeCreate is the body of POST /v1/bridges.

@@ -31,6 +31,11 @@ func (c *Client) Service(ctx context.Context, id string) (s s4t.Service, err err
 	return s, c.do(ctx, "show service "+id, "GET", path("services", id), nil, &s)
 }
 
+// UpdateService changes what is not nil. service is a name, a TCP port or an id.
+func (c *Client) UpdateService(ctx context.Context, board, service string, req ServiceUpdate) (s s4t.Service, err error) {
+	return s, c.do(ctx, "update "+service+" of board "+board, "PATCH", path("boards", board, "services", service), req, &s)
+}
+
 // HideService closes a public port. service is a name, a TCP port or an id.
 func (c *Client) HideService(ctx context.Context, board, service string) (o s4t.Operation, err error) {
 	return o, c.do(ctx, "hide "+service+" of board "+board, "DELETE", path("boards", board, "services", service), nil, &o)

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/netip"
+	"net/url"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/api"
@@ -15,6 +16,7 @@ import (
 	"github.com/stack4things/s4t/identity"
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/lograte"
+	"github.com/stack4things/s4t/nameserver"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/tunnelagent"
@@ -116,12 +118,41 @@ func (c *Cloud) addAPI(_ context.Context, p *parts) error {
 	if c.cfg.MetricsListen != "" || c.tracing != nil {
 		cfg.Around = c.around
 	}
+	if c.cfg.DNSZone != "" {
+		if err := c.addNames(p); err != nil {
+			return err
+		}
+		cfg.Zone, cfg.Heard = c.names.Zone(), c.names.Heard
+	}
 	rest, err := api.New(cfg)
 	if err != nil {
 		return err
 	}
 	p.handlers.api = rest.Handler()
 	p.front = append(p.front, task{name: "API", run: rest.Run})
+	return nil
+}
+
+// addNames adds the name server of the zone in which services have names.
+func (c *Cloud) addNames(p *parts) (err error) {
+	cfg := nameserver.Config{Zone: c.cfg.DNSZone, Listen: c.cfg.DNSListen, Servers: c.cfg.DNSServers, Queue: c.cfg.Queue, Log: c.cfg.Log}
+	if len(cfg.Servers) == 0 {
+		u, err := url.Parse(c.at.url)
+		if err != nil {
+			return s4t.Errorf(s4t.Internal, "serve the DNS zone "+cfg.Zone, "", "%w", err)
+		}
+		if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
+			cfg.Addresses = []netip.Addr{addr}
+		} else {
+			cfg.Servers = []string{u.Hostname()}
+		}
+	}
+	if c.names, err = nameserver.New(cfg); err != nil {
+		return err
+	}
+	c.metrics.counter("s4t_dns_answers_total", "DNS queries that were answered.", c.names.Answered)
+	c.metrics.counter("s4t_dns_limited_total", "DNS queries of sources that sent too many.", c.names.Limited)
+	p.front = append(p.front, task{name: "name server", run: c.names.Run, ready: c.names.Ready()})
 	return nil
 }
 

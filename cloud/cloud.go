@@ -11,6 +11,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/identity"
+	"github.com/stack4things/s4t/nameserver"
 	"github.com/stack4things/s4t/queue"
 	"github.com/stack4things/s4t/queue/amqp"
 	"github.com/stack4things/s4t/store"
@@ -74,6 +75,13 @@ type Config struct {
 	// and /readyz. Optional: none.
 	MetricsListen string
 
+	// DNSZone is the DNS zone that services can have names in: API; optional: none. It is served
+	// on DNSListen, ADDR:PORT, which is required then, by a name server that its parent zone
+	// knows as DNSServers; default the host of URL where that is a name, else ns.DNSZone.
+	DNSZone    string
+	DNSListen  string
+	DNSServers []string
+
 	// Traces is the URL of an OTLP receiver that is told, over HTTP, what becomes of users'
 	// requests. Optional: none is.
 	Traces string
@@ -100,9 +108,10 @@ func (t TLS) proxies() proxies { return proxies{prefixes: t.TrustedProxy, loopba
 // [New].
 type Cloud struct {
 	cfg    Config
-	at     *listener    // of Run
-	gate   *gate        // of its port
-	driver *amqp.Driver // of the queue, where Run connects to a broker
+	at     *listener          // of Run
+	gate   *gate              // of its port
+	names  *nameserver.Server // nil: there is none
+	driver *amqp.Driver       // of the queue, where Run connects to a broker
 
 	metrics   *metrics
 	tracing   *tracing // of Run; nil: nothing is traced
@@ -187,6 +196,15 @@ func (c *Cloud) Addr() net.Addr {
 // MetricsAddr is the address of the operator's port, nil where there is none. It is known once
 // Run called ready.
 func (c *Cloud) MetricsAddr() net.Addr { return c.metrics.addr }
+
+// DNSAddr is the address of the name server, nil where there is none. It is known once Run
+// called ready.
+func (c *Cloud) DNSAddr() net.Addr {
+	if c.names == nil {
+		return nil
+	}
+	return c.names.Addr()
+}
 
 const (
 	// stopTimeout is how long the front may take to say goodbye, and

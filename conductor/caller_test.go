@@ -41,6 +41,9 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{wire.MethodServiceGet, ref(exposed.Object), false},
 		{wire.MethodServiceList, func(c wire.Caller) any { return wire.ServiceList{Caller: c, Board: "one"} }, false},
 		{wire.MethodServiceExpose, func(c wire.Caller) any { return wire.ServiceExpose{Caller: c, Board: "one", Service: "http"} }, true},
+		{wire.MethodServiceUpdate, func(c wire.Caller) any {
+			return wire.ServiceUpdate{Caller: c, Board: "one", Service: "ssh", DNSName: &boardName}
+		}, true},
 		{wire.MethodServiceHide, func(c wire.Caller) any { return wire.ServiceHide{Caller: c, Board: "one", Service: "ssh"} }, true},
 		{wire.MethodStreamOpen, func(c wire.Caller) any { return wire.StreamOpen{Caller: c, Board: "one", TCPPort: 22} }, true},
 		{wire.MethodOperationGet, func(c wire.Caller) any { return wire.OperationGet{Caller: c, ID: created.ID} }, false},

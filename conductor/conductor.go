@@ -213,6 +213,8 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodServiceList:   queue.Handle(c.serviceList),
 		wire.MethodServiceGet:    queue.Handle(c.serviceGet),
 		wire.MethodServiceHide:   queue.Handle(c.serviceHide),
+		wire.MethodServiceUpdate: queue.Handle(c.serviceUpdate),
+		wire.MethodServiceLookup: queue.Handle(c.serviceLookup),
 		wire.MethodStreamOpen:    queue.Handle(c.streamOpen),
 
 		wire.MethodPluginCreate: queue.Handle(c.pluginCreate),

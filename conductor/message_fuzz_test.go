@@ -21,6 +21,7 @@ func FuzzMessage(f *testing.F) {
 		wire.MethodBoardCode, wire.MethodBoardProfile,
 		wire.MethodCommandRun, wire.MethodCommandFleet, wire.MethodCommandList, wire.MethodCommandGet, wire.MethodCommandCancel, wire.MethodBoardRuns, wire.MethodBoardAsk, wire.MethodFeedFollow,
 		wire.MethodBoardHealth, wire.MethodHealthGet, wire.MethodHealthAll, wire.MethodOutageList,
+		wire.MethodServiceUpdate, wire.MethodServiceLookup,
 	}
 	l := newLab(f)
 	l.pins()
@@ -56,6 +57,8 @@ func FuzzMessage(f *testing.F) {
 		{32, `{"ref":"\u0000"}`},
 		{33, `{"board":"` + string(k.id) + `","epoch":1,"full":true,"runs":[{"id":"\u0000","status":"strange","result":{"a":"\u0000"}}]}`},
 		{35, `{"board":"kitchen","plugin":"a/b","feed":{"topic":"api-feeds.\u0000","id":"x"}}`},
+		{40, `{"board":"kitchen","service":"22","dns_name":"A.\u0000"}`},
+		{41, `{"name":"\u0000"}`},
 		{25, `{"board":"` + string(k.id) + `","epoch":1,"ask":{"board":"kitchen","ask":{"do":"set","pins":["x"],"settings":{"label":""}}}}`},
 	} {
 		f.Add(s.m, s.body)

@@ -323,7 +323,7 @@ func (ch *change) moveService(s store.Service, to store.Agent) error {
 	at := func(s store.Service) string { return net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort)) }
 	ch.event(s4t.Event{
 		Kind: "service.moved", Project: s.Project, Object: string(s.ID), Name: s.Name, Board: s.Board, Detail: fmt.Sprintf("from %s to %s", at(was), at(s)),
-		Data: wire.Encode(map[string]any{"host": s.Host, "public_port": s.PublicPort}),
+		Data: wire.Encode(map[string]any{"host": s.Host, "public_port": s.PublicPort, "dns_name": s.DNSName}),
 	})
 	return nil
 }

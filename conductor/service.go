@@ -141,6 +141,12 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 	if err != nil {
 		return s4t.Operation{}, err
 	}
+	dnsName := ""
+	if req.DNSName != "" {
+		if dnsName, err = s4t.ParseDNSName(op, req.DNSName); err != nil {
+			return s4t.Operation{}, err
+		}
+	}
 	return c.operate(ctx, req.Caller, kindExpose, name, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
 		b, err := findBoard(ch.Tx, req.Caller, op, req.Board)
 		if err != nil {
@@ -178,13 +184,13 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 		s := store.Service{
 			Service: s4t.Service{
 				ID: s4t.ServiceID(s4t.NewID()), Project: b.Project, Board: b.Name, BoardID: b.ID, Name: name, TCPPort: tcpPort, Target: target,
-				Host: agent.Host, PublicPort: publicPort, Status: s4t.ServicePending, CreatedAt: ch.now,
+				Host: agent.Host, PublicPort: publicPort, DNSName: dnsName, Status: s4t.ServicePending, CreatedAt: ch.now,
 			},
 			Agent: agent.ID, BoardStatus: b.Status,
 		}
 		rec.Object, rec.Detail = string(s.ID), fmt.Sprintf("%s:%d at public port %d", target, tcpPort, publicPort)
 		if err := ch.InsertService(s); err != nil {
-			return nil, err
+			return nil, dnsNamed(op, dnsName, err)
 		}
 		ch.wantService(s)
 		if err := ch.wantStreams(b); err != nil {
@@ -261,17 +267,7 @@ func (c *Conductor) serviceHide(ctx context.Context, req wire.ServiceHide) (s4t.
 			return nil, err
 		}
 		rec.Board, rec.Project = b.ID, b.Project
-		present, err := ch.ServicesOfBoard(b.ID)
-		if err != nil {
-			return nil, err
-		}
-		var found []store.Service
-		for _, s := range present {
-			if string(s.ID) == req.Service || s.Name == req.Service || strconv.Itoa(s.TCPPort) == req.Service {
-				found = append(found, s)
-			}
-		}
-		s, err := choose(req.Caller, op, "service", req.Service, found, func(s store.Service) string { return string(s.ID) }, func(s store.Service) s4t.ProjectID { return s.Project })
+		s, err := ch.serviceOf(req.Caller, op, b, req.Service)
 		if err != nil {
 			return nil, err
 		}
@@ -284,6 +280,21 @@ func (c *Conductor) serviceHide(ctx context.Context, req wire.ServiceHide) (s4t.
 		}
 		return ch.begin(kindHide, b.Project, string(s.ID), s.Name, received), nil
 	})
+}
+
+// serviceOf returns the service of a board that ref, a name, a TCP port or an id, means.
+func (ch *change) serviceOf(caller wire.Caller, op string, b store.Board, ref string) (store.Service, error) {
+	present, err := ch.ServicesOfBoard(b.ID)
+	if err != nil {
+		return store.Service{}, err
+	}
+	var found []store.Service
+	for _, s := range present {
+		if string(s.ID) == ref || s.Name == ref || strconv.Itoa(s.TCPPort) == ref {
+			found = append(found, s)
+		}
+	}
+	return choose(caller, op, "service", ref, found, func(s store.Service) string { return string(s.ID) }, func(s store.Service) s4t.ProjectID { return s.Project })
 }
 
 // removeService removes a service from desired state; its public port is free

@@ -197,11 +197,11 @@ func TestNothingIsReservedTwice(t *testing.T) {
 			}
 		}
 		service := func(tx *Tx, change func(*Service)) error {
-			s := Service{Service: s4t.Service{ID: s4t.ServiceID(s4t.NewID()), Project: w.project.ID, BoardID: w.one.ID, TCPPort: 22, Target: "127.0.0.1", PublicPort: 50000}, Agent: "t1"}
+			s := Service{Service: s4t.Service{ID: s4t.ServiceID(s4t.NewID()), Project: w.project.ID, BoardID: w.one.ID, TCPPort: 22, Target: "127.0.0.1", PublicPort: 50000, DNSName: "kitchen"}, Agent: "t1"}
 			if err := tx.InsertService(s); err != nil {
 				return err
 			}
-			s.ID = s4t.ServiceID(s4t.NewID())
+			s.ID, s.DNSName = s4t.ServiceID(s4t.NewID()), ""
 			change(&s)
 			return tx.InsertService(s)
 		}
@@ -237,6 +237,9 @@ func TestNothingIsReservedTwice(t *testing.T) {
 			}},
 			{"a board on a network", "ports.network", port(func(p *Port) { p.Network = w.network.ID })},
 			{"a public port", "services.public_port", func(tx *Tx) error { return service(tx, func(s *Service) { s.TCPPort = 23 }) }},
+			{"a DNS name", "services.dns_name", func(tx *Tx) error {
+				return service(tx, func(s *Service) { s.TCPPort, s.PublicPort, s.DNSName = 23, 50001, "kitchen" })
+			}},
 			{"a target", "services.target", func(tx *Tx) error { return service(tx, func(s *Service) { s.PublicPort = 50001 }) }},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
@@ -357,13 +360,24 @@ func TestChangesOfBoardsAndTheirThings(t *testing.T) {
 			}
 			taken, err = tx.TakenPublicPorts("t1")
 			same(t, "public ports after a move", taken, err, map[int]bool{50001: true})
+			svc.DNSName = "kitchen"
+			if err := tx.NameService(svc.ID, svc.DNSName); err != nil {
+				return err
+			}
+			s, err = tx.Service(svc.ID)
+			same(t, "service that was named", s, err, svc)
+			place, err := tx.ServiceNamed("kitchen")
+			same(t, "place of a name", place, err, wire.ServicePlace{Host: "u", PublicPort: 50001})
+			if _, err := tx.ServiceNamed("cellar"); s4t.KindOf(err) != s4t.NotFound {
+				t.Errorf("a name that nobody has: %v", err)
+			}
 			n, err := tx.LockNetwork(w.network.ID)
 			same(t, "network", n.Name, err, "net")
 			return nil
 		})
 		write(t, db, func(tx *Tx) error {
 			other := svc
-			other.ID, other.TCPPort, other.PublicPort = s4t.ServiceID(s4t.NewID()), 80, 50000
+			other.ID, other.TCPPort, other.PublicPort, other.DNSName = s4t.ServiceID(s4t.NewID()), 80, 50000, ""
 			return errors.Join(tx.InsertService(other), tx.DeleteService(other.ID))
 		})
 		view(t, db, func(tx *Tx) error {

@@ -15,7 +15,7 @@ type Service struct {
 	BoardStatus s4t.BoardStatus
 }
 
-var serviceSelect = `SELECT s.id, s.project, b.name, s.board, s.name, s.tcp_port, s.target, a.host, s.public_port, s.created_at, s.agent, h.status, COALESCE(rb.problem_id, ''), ` + boardSays + `, ` + agentSays + `
+var serviceSelect = `SELECT s.id, s.project, b.name, s.board, s.name, s.tcp_port, s.target, a.host, s.public_port, s.dns_name, s.created_at, s.agent, h.status, COALESCE(rb.problem_id, ''), ` + boardSays + `, ` + agentSays + `
 	FROM services s JOIN boards b ON b.id = s.board JOIN agents a ON a.id = s.agent JOIN presence h ON h.board = s.board ` + onBoard(wire.KindService, "s.id", "s.board") + atAgent(wire.KindService, "s.id", "s.agent")
 
 func scanService(s scanner) (Service, error) {
@@ -23,7 +23,7 @@ func scanService(s scanner) (Service, error) {
 	var created int64
 	var boardUp, agentUp, wasUp bool
 	var boardProblemID, boardProblem string
-	err := s.Scan(&v.ID, &v.Project, &v.Board, &v.BoardID, &v.Name, &v.TCPPort, &v.Target, &v.Host, &v.PublicPort, &created, &v.Agent, &v.BoardStatus, &boardProblemID,
+	err := s.Scan(&v.ID, &v.Project, &v.Board, &v.BoardID, &v.Name, &v.TCPPort, &v.Target, &v.Host, &v.PublicPort, &v.DNSName, &created, &v.Agent, &v.BoardStatus, &boardProblemID,
 		flag(&boardUp), &boardProblem, flag(&agentUp), flag(&wasUp), &v.Problem)
 	v.Status, v.CreatedAt = s4t.ServicePending, fromMicros(created)
 	if boardUp && agentUp {
@@ -53,11 +53,11 @@ func targetStatus(target, problemID string) string {
 
 // InsertService adds a service. A target that the board exposes already is a
 // Conflict on services.target, a public port that is taken on that agent one
-// on services.public_port.
+// on services.public_port, a DNS name that another has one on services.dns_name.
 func (tx *Tx) InsertService(s Service) error {
 	_, err := tx.exec(fmt.Sprintf("expose service %q of board %q", s.Name, s.Board),
-		`INSERT INTO services (id, project, board, name, tcp_port, target, agent, public_port, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		s.ID, s.Project, s.BoardID, s.Name, s.TCPPort, s.Target, s.Agent, s.PublicPort, micros(s.CreatedAt))
+		`INSERT INTO services (id, project, board, name, tcp_port, target, agent, public_port, dns_name, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		s.ID, s.Project, s.BoardID, s.Name, s.TCPPort, s.Target, s.Agent, s.PublicPort, s.DNSName, micros(s.CreatedAt))
 	return err
 }
 
@@ -68,7 +68,21 @@ func (tx *Tx) MoveService(s Service) error {
 	return err
 }
 
-// DeleteService deletes a service; its public port is free again.
+// NameService gives a service a name in the cloud's DNS zone; empty: it has none. One that
+// another has is a Conflict on services.dns_name.
+func (tx *Tx) NameService(id s4t.ServiceID, name string) error {
+	_, err := tx.exec(fmt.Sprintf("name service %q", id), `UPDATE services SET dns_name = ? WHERE id = ?`, name, id)
+	return err
+}
+
+// ServiceNamed returns where the service is that has a name in the cloud's DNS zone.
+func (tx *Tx) ServiceNamed(name string) (wire.ServicePlace, error) {
+	return one(tx, fmt.Sprintf("look up the name %q", name), func(s scanner) (p wire.ServicePlace, err error) {
+		return p, s.Scan(&p.Host, &p.PublicPort)
+	}, `SELECT a.host, s.public_port FROM services s JOIN agents a ON a.id = s.agent WHERE s.dns_name = ? AND s.dns_name <> ''`, name) // what the index has
+}
+
+// DeleteService deletes a service; its public port and its name are free again.
 func (tx *Tx) DeleteService(id s4t.ServiceID) error {
 	_, err := tx.exec(fmt.Sprintf("hide service %q", id), `DELETE FROM services WHERE id = ?`, id)
 	return err

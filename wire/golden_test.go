@@ -20,7 +20,7 @@ var messages = []any{
 	Error{}, Caller{}, Use{}, TunnelStreams{}, LoginRequest{}, VerifyRequest{}, ListRequest{}, UserPassword{}, News{}, RefRequest{}, ProjectCreate{}, ProjectUpdate{}, UserCreate{}, TokenCreate{},
 	BoardCreate{}, BoardList{}, BoardUpdate{}, DoctorReport{}, BoardAuthenticate{}, BoardIdentity{}, BoardJoin{}, BoardJoined{},
 	BoardConnected{}, BoardWelcome{}, BoardDisconnected{}, BoardAsk{}, BoardDesired{}, BoardReport{}, BoardTicket{}, BoardTickets{},
-	BoardWake{}, BoardKick{}, BoardPing{}, BoardCall{}, BridgeCreate{}, BridgeChange{}, NetworkGRE{}, UplinkSet{}, MetricsAsk{}, Metrics{}, CountersAsk{}, Counters{}, ServiceExpose{}, ServiceList{}, ServiceHide{},
+	BoardWake{}, BoardKick{}, BoardPing{}, BoardCall{}, BridgeCreate{}, BridgeChange{}, NetworkGRE{}, UplinkSet{}, MetricsAsk{}, Metrics{}, CountersAsk{}, Counters{}, ServiceExpose{}, ServiceList{}, ServiceHide{}, ServiceUpdate{}, ServiceLookup{}, ServicePlace{},
 	StreamOpen{}, StreamGrant{}, HostKeysAsk{}, HostKeys{}, OperationGet{}, EventList{}, AuditList{}, CertificateRequest{}, CertificateReply{}, AgentHello{}, AgentWelcome{},
 	AgentBeat{}, AgentLease{}, TunnelAsk{}, TunnelDesired{}, TunnelReport{}, TunnelReported{}, TunnelNetwork{}, TunnelPort{}, TunnelPeer{}, TunnelTicketAsk{}, TunnelTicket{}, TunnelExposure{}, TunnelUplink{}, GREAttachment{}, DesiredPort{}, DesiredService{}, DesiredStreams{}, TunnelEvent{}, AgentWake{}, PortCountersAsk{}, Ticket{},
 	PinAsk{}, PinAnswer{}, PinRequest{}, PinAll{}, PinBoards{}, PinWatch{}, BoardPins{}, BoardPinsWatch{}, PinSamples{}, PinReport{}, PinRemote{}, PinRemoteAnswer{}, PinNews{},

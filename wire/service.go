@@ -12,6 +12,8 @@ const (
 	MethodServiceList   = "service.list"   // ServiceList -> List[s4t.Service]
 	MethodServiceGet    = "service.get"    // RefRequest -> s4t.Service
 	MethodServiceHide   = "service.hide"   // ServiceHide -> s4t.Operation
+	MethodServiceUpdate = "service.update" // ServiceUpdate -> s4t.Service
+	MethodServiceLookup = "service.lookup" // ServiceLookup -> ServicePlace: for the name server of an API process
 	MethodStreamOpen    = "stream.open"    // StreamOpen -> StreamGrant
 
 	MethodOperationList = "operation.list" // ListRequest -> List[s4t.Operation], oldest first
@@ -29,6 +31,27 @@ type ServiceExpose struct {
 	Service    string `json:"service"`               // a name of s4t.KnownServices, or a TCP port
 	Target     string `json:"target,omitempty"`      // host; the board itself by default
 	PublicPort int    `json:"public_port,omitempty"` // 0 chooses one
+	DNSName    string `json:"dns_name,omitempty"`    // see [s4t.ParseDNSName]; none by default
+}
+
+// ServiceUpdate changes what is not nil.
+type ServiceUpdate struct {
+	Caller  Caller  `json:"caller"`
+	Board   string  `json:"board"`
+	Service string  `json:"service"`            // name, TCP port or id
+	DNSName *string `json:"dns_name,omitempty"` // empty: it has none any more
+}
+
+// ServiceLookup asks, without a caller, where the service with a DNS name is: DNS tells
+// everybody.
+type ServiceLookup struct {
+	Name string `json:"name"` // in lower case, without the zone
+}
+
+// ServicePlace answers it.
+type ServicePlace struct {
+	Host       string `json:"host,omitempty"` // address or name of the tunnel agent's host; empty: no service has the name
+	PublicPort int    `json:"public_port,omitempty"`
 }
 
 // ServiceList asks for exposed services, of one board if Board is given.

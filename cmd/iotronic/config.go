@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	_ "embed"
 	"net"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/internal/tomlfile"
+	"github.com/stack4things/s4t/nameserver"
 	"github.com/stack4things/s4t/queue/amqp"
 )
 
@@ -34,6 +36,9 @@ type config struct {
 	Place        string    `toml:"place"`         // where this process is; boards with this label "place" prefer its agents
 	PublicListen string    `toml:"public_listen"` // ADDR that public ports bind to; default that of listen
 	Metrics      string    `toml:"metrics"`       // ADDR:PORT of the operator's port; default none
+	DNSZone      string    `toml:"dns_zone"`      // that services can have names in; default none
+	DNS          string    `toml:"dns"`           // ADDR:PORT, or ADDR, that it is served on; default port 53 of the address of listen
+	DNSServers   []string  `toml:"dns_servers"`   // names that the parent zone delegates it to; default the host of url, or ns.ZONE
 	Traces       string    `toml:"traces"`        // URL of an OTLP receiver; default none
 	LogLevel     string    `toml:"log_level"`     // debug, info (default), warn or error
 	TLS          tlsConfig `toml:"tls"`
@@ -137,6 +142,9 @@ func (c config) cloud() (cloud.Config, error) {
 		}
 		cfg.Traces = c.Traces
 	}
+	if err := c.zone(&cfg, host); err != nil {
+		return cfg, err
+	}
 	if c.Place != "" {
 		if err := s4t.ValidName("place", c.Place); err != nil {
 			return cfg, bad("place", "use letters, digits, dots and dashes", "%w", err)
@@ -148,6 +156,32 @@ func (c config) cloud() (cloud.Config, error) {
 	}
 	cfg.TLS, err = c.TLS.cloud(host, c.Listen)
 	return cfg, err
+}
+
+// zone is what a configuration says of the zone that services have names in, where host is
+// listened on.
+func (c config) zone(cfg *cloud.Config, host string) (err error) {
+	if c.DNSZone == "" {
+		if c.DNS != "" || len(c.DNSServers) > 0 {
+			return bad("dns_zone", "name the zone, like svc.example.org", "it is empty, and dns or dns_servers is given")
+		}
+		return nil
+	}
+	if cfg.DNSZone, err = nameserver.CheckZone(c.DNSZone); err != nil {
+		return bad("dns_zone", "", "%w", err)
+	}
+	if err := nameserver.CheckServers(cfg.DNSZone, c.DNSServers); err != nil {
+		return bad("dns_servers", "", "%w", err)
+	}
+	cfg.DNSServers, cfg.DNSListen = c.DNSServers, c.DNS
+	if _, err := netip.ParseAddr(c.DNS); err == nil || c.DNS == "" {
+		cfg.DNSListen = net.JoinHostPort(cmp.Or(c.DNS, host), "53")
+	}
+	_, port, err := net.SplitHostPort(cfg.DNSListen)
+	if n, err2 := strconv.Atoi(port); err != nil || err2 != nil || n < 0 || n > 65535 {
+		return bad("dns", "use an address of this machine, or ADDR:PORT", "%q is not one", c.DNS)
+	}
+	return nil
 }
 
 // checkURL says what is wrong with a URL that others are told; none is right.
@@ -196,6 +230,9 @@ func (c config) processes(cfg *cloud.Config) (err error) {
 	}
 	if len(cfg.Roles) == 1 && has(cloud.Conductor) && c.URL == "" && len(c.BoardURLs) == 0 {
 		return bad("url", "say with --url where the API is", "this process has no port, and users need to be told where to go")
+	}
+	if !has(cloud.API) && cfg.DNSZone != "" {
+		return bad("dns_zone", "leave it out, or add the role api", "the zone is served by the processes with the API")
 	}
 	if !has(cloud.Conductor) {
 		if c.Database != "" {

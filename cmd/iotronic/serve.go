@@ -70,6 +70,11 @@ func newServeCommand() *cobra.Command {
 				set("place", &cfg.Place, flags.Place)
 				set("tls", &cfg.TLS.Mode, flags.TLS.Mode)
 				set("metrics", &cfg.Metrics, flags.Metrics)
+				set("dns-zone", &cfg.DNSZone, flags.DNSZone)
+				set("dns", &cfg.DNS, flags.DNS)
+				if cmd.Flags().Changed("dns-server") {
+					cfg.DNSServers = flags.DNSServers
+				}
 				set("traces", &cfg.Traces, flags.Traces)
 				set("log-level", &cfg.LogLevel, flags.LogLevel)
 				if cmd.Flags().Changed("trusted-proxy") {
@@ -107,6 +112,9 @@ func newServeCommand() *cobra.Command {
 	f.StringArrayVar(&flags.TLS.TrustedProxy, "trusted-proxy", nil, "`CIDR` of a reverse proxy whose X-Forwarded-For is believed; repeatable; with --tls off others are refused")
 	f.IntVar(&flags.TLS.CutOffBoards, "cut-off-boards", 0, "show a certificate although up to `N` boards do not trust it, and will have to be joined again")
 	f.StringVar(&flags.Metrics, "metrics", "", "`ADDR:PORT` for the operator, in plain HTTP: /metrics for Prometheus, /healthz and /readyz (default: none)")
+	f.StringVar(&flags.DNSZone, "dns-zone", "", "DNS `ZONE` that services can have names in, of an API: its parent delegates it to this process (default: none)")
+	f.StringVar(&flags.DNS, "dns", "", "`ADDR` or ADDR:PORT that the zone is served on, by UDP and TCP (default: port 53 of the address of --listen)")
+	f.StringArrayVar(&flags.DNSServers, "dns-server", nil, "`NAME` of a host that the zone is delegated to; repeatable (default: the host of --url, or ns.ZONE where that is an address)")
 	f.StringVar(&flags.Traces, "traces", "", "`URL` of an OpenTelemetry collector, http://HOST:4318/v1/traces, that is told what became of users' requests (default: none is)")
 	f.StringVar(&flags.LogLevel, "log-level", def.LogLevel, "`LEVEL`: debug, info, warn or error")
 	return c

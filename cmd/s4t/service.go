@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -16,7 +17,7 @@ import (
 func (a *app) serviceCommand() *cobra.Command {
 	var req apiclient.ServiceExpose
 	expose := &cobra.Command{Use: "expose BOARD (NAME | PORT)", Short: "Give a TCP service of a board a public port",
-		Example: "  s4t service expose kitchen ssh\n  s4t service expose kitchen 8080 --public-port 50080", Args: exactly(2), ValidArgsFunction: a.completeBoards(1)}
+		Example: "  s4t service expose kitchen ssh\n  s4t service expose kitchen 8080 --public-port 50080 --dns-name kitchen-web", Args: exactly(2), ValidArgsFunction: a.completeBoards(1)}
 	expose.PreRunE = func(_ *cobra.Command, args []string) error {
 		if n := req.PublicPort; n < 0 || n > 65535 {
 			return usage(expose, "--public-port %d is not a TCP port", n)
@@ -49,6 +50,8 @@ func (a *app) serviceCommand() *cobra.Command {
 	expose.Flags().IntVar(&req.PublicPort, "public-port", 0, "wanted public `PORT` (default any free one)")
 	expose.Flags().StringVar(&req.Target, "target", "", "`HOST` on the board's LAN, where the board allows it (default the board itself)")
 
+	expose.Flags().StringVar(&req.DNSName, "dns-name", "", "`NAME` in the cloud's DNS zone, unique in the cloud, that leads to where the public port is")
+
 	list := a.withLimit(&cobra.Command{Use: "list [BOARD]", Short: "List exposed services", Example: "  s4t service list\n  s4t service list kitchen -o json", Args: between(0, 1), ValidArgsFunction: a.completeBoards(1),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
 			l, err := c.ServiceList(first(args)).First(ctx, a.limit)
@@ -60,6 +63,7 @@ func (a *app) serviceCommand() *cobra.Command {
 				column[s4t.Service]{"NAME", func(s s4t.Service) string { return s.Name }},
 				column[s4t.Service]{"TARGET", func(s s4t.Service) string { return targetText(s) }},
 				column[s4t.Service]{"PUBLIC", func(s s4t.Service) string { return net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort)) }},
+				column[s4t.Service]{"DNS", dnsText},
 				column[s4t.Service]{"STATUS", func(s s4t.Service) string { return string(s.Status) }},
 				column[s4t.Service]{"CREATED", func(s s4t.Service) string { return since(&s.CreatedAt) }},
 				column[s4t.Service]{"PROBLEM", func(s s4t.Service) string { return s.Problem }})
@@ -99,15 +103,41 @@ func (a *app) serviceCommand() *cobra.Command {
 			}
 			return nil
 		})}
-	return newGroup("service", "Services of boards with a public port", "  s4t service expose kitchen ssh\n  s4t service list", expose, list, show, hide)
+	return newGroup("service", "Services of boards with a public port", "  s4t service expose kitchen ssh\n  s4t service list", expose, list, show, a.serviceUpdate(), hide)
 }
+
+func (a *app) serviceUpdate() *cobra.Command {
+	var name string
+	var none bool
+	cmd := &cobra.Command{Use: "update BOARD (NAME | PORT)", Short: "Give an exposed service a DNS name, or take it away",
+		Example: "  s4t service update kitchen ssh --dns-name kitchen-ssh\n  s4t service update kitchen ssh --no-dns-name", Args: exactly(2), ValidArgsFunction: a.completeServices}
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if (name == "") == !none {
+			return usage(cmd, "say what to change: --dns-name NAME or --no-dns-name")
+		}
+		return nil
+	}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+		s, err := c.UpdateService(ctx, args[0], args[1], apiclient.ServiceUpdate{DNSName: &name})
+		if err != nil {
+			return err
+		}
+		return a.printService(s)
+	})
+	cmd.Flags().StringVar(&name, "dns-name", "", "`NAME` in the cloud's DNS zone, unique in the cloud")
+	cmd.Flags().BoolVar(&none, "no-dns-name", false, "take the name away; others can have it then")
+	return cmd
+}
+
+// dnsText is the name of a service, whole where the cloud has a zone.
+func dnsText(s s4t.Service) string { return cmp.Or(s.FQDN, s.DNSName) }
 
 func (a *app) printService(s s4t.Service) error {
 	return a.printOne(s, s.Name,
 		field{"board", s.Board}, field{"name", s.Name}, field{"id", string(s.ID)},
 		field{"target", targetText(s)},
 		field{"public", net.JoinHostPort(s.Host, strconv.Itoa(s.PublicPort))},
-		field{"status", string(s.Status)}, field{"problem", s.Problem}, field{"created", since(&s.CreatedAt)})
+		field{"dns", dnsText(s)}, field{"status", string(s.Status)}, field{"problem", s.Problem}, field{"created", since(&s.CreatedAt)})
 }
 
 // targetText is where the streams of a service go, and what is known of it.

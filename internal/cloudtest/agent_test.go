@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -185,6 +186,46 @@ func (m *moving) greets(ctx context.Context, s s4t.Service) error {
 	return nil
 }
 
+// name gives every service a DNS name, and returns these by board.
+func (m *moving) name() map[string]string {
+	m.t.Helper()
+	services, err := m.client.Services(m.t.Context(), "")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	names := map[string]string{}
+	for _, s := range services {
+		name := s.Board + "-web"
+		names[s.Board] = name + "." + m.cfg.DNSZone
+		s, err := m.client.UpdateService(m.t.Context(), s.Board, string(s.ID), apiclient.ServiceUpdate{DNSName: &name})
+		if err != nil || s.FQDN != names[s.Board] {
+			m.t.Fatalf("%+v, %v", s, err)
+		}
+	}
+	return names
+}
+
+// namesLead checks that the name of each board's service leads to where it is.
+func (m *moving) namesLead(names map[string]string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		services, err := m.client.Services(ctx, "")
+		if err != nil {
+			return err
+		}
+		for _, s := range services {
+			label, zone, _ := strings.Cut(names[s.Board], ".")
+			_, found, err := m.Process("api-1").Resolver("127.0.0.1").LookupSRV(ctx, label, "tcp", zone+".")
+			if err != nil || len(found) != 1 {
+				return fmt.Errorf("%s: %v, %w", names[s.Board], found, err)
+			}
+			if found[0].Target != s.Host+"." || int(found[0].Port) != s.PublicPort {
+				return fmt.Errorf("%s is at %s port %d, its name leads to %s port %d", s.Board, s.Host, s.PublicPort, found[0].Target, found[0].Port)
+			}
+		}
+		return nil
+	}
+}
+
 // silent checks that nobody listens on the public ports of a process.
 func (m *moving) silent(name string) {
 	m.t.Helper()
@@ -203,12 +244,14 @@ func (m *moving) silent(name string) {
 // another without anybody's doing, and the one that was killed has nothing of it
 // when it comes back.
 func TestWhatATunnelAgentHadMovesWhenItIsKilled(t *testing.T) {
-	m := newMoving(t, Config{Conductors: 2, APIs: 1, WAMPAgents: 1, TunnelAgents: 2}, 3)
+	m := newMoving(t, Config{Conductors: 2, APIs: 1, WAMPAgents: 1, TunnelAgents: 2, DNSZone: "svc.test"}, 3)
 	networks, err := m.client.Networks(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	agent := string(networks[0].TunnelAgent)
+	names := m.name()
+	m.within(time.Minute, m.namesLead(names))
 	events, err := m.client.Events(t.Context(), apiclient.EventsOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -216,6 +259,7 @@ func TestWhatATunnelAgentHadMovesWhenItIsKilled(t *testing.T) {
 	defer events.Close()
 	m.Process(agent).Kill()
 	t.Logf("served again after %v", m.within(time.Minute, m.servedWithout(agent)))
+	t.Logf("and names lead there after %v", m.within(time.Minute, m.namesLead(names)))
 	kinds := map[string]int{}
 	for e := range events.All() {
 		if kinds[e.Kind]++; kinds["network.moved"] == 1 && kinds["service.moved"] >= 1 {

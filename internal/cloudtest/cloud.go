@@ -37,6 +37,7 @@ type Config struct {
 	PublicPorts s4t.PortRange // optional: of each tunnel agent
 	Database    string        // optional: URL; default SQLite in Dir
 	Faults      queue.Faults  // optional: of the queue
+	DNSZone     string        // optional: that services can have names in; see [Process.Resolver]
 
 	// How many processes of each role there are. With all zero there is one
 	// process with every role, as `iotronic serve` is; else at least one of each.

@@ -28,6 +28,7 @@ type Process struct {
 	stop  func() // nil while it does not run
 	kill  context.CancelFunc
 
+	names string         // address of the name server, once it has one
 	addr  string         // of the one port, empty while it takes nobody; Cloud.mu guards it
 	conns map[*conn]bool // to it; Cloud.mu guards it
 }
@@ -63,10 +64,15 @@ func (p *Process) Start() error {
 	if slices.Contains(p.Roles, cloud.Conductor) {
 		dir = c.Dir
 	}
+	zone := ""
+	if slices.Contains(p.Roles, cloud.API) {
+		zone = c.cfg.DNSZone
+	}
 	alive, kill := context.WithCancel(context.Background())
 	proc, err := cloud.New(cloud.Config{
 		Roles: p.Roles, Name: p.Name, Data: dir, Listen: net.JoinHostPort(p.IP, "0"), URL: url(p.Host),
 		Queue: mortal{c.Queue, alive}, Store: db, Database: c.cfg.Database, BoardURLs: c.boardURLs, APIURL: url(Name),
+		DNSZone: zone, DNSListen: net.JoinHostPort(p.IP, "0"), DNSServers: []string{Name},
 		Place: p.Place, PeerProxy: c.between.url(), WAMPAgent: p.agent("wamp-agent-1"), TunnelAgent: p.agent("tunnel-agent-1"), PublicPorts: c.cfg.PublicPorts,
 		Bootstrap: func(ctx context.Context, id *identity.Identity, _ string, trust wire.Trust) error {
 			_, err := id.Bootstrap(ctx, func(f identity.First) error { c.token, c.ca = f.Token.Secret, strings.Join(trust.CAs, ""); return nil })
@@ -102,10 +108,22 @@ func (p *Process) Start() error {
 		p.Stop()
 		return err
 	}
+	if a := proc.DNSAddr(); a != nil {
+		p.names = a.String()
+	}
 	if a := proc.Addr(); a != nil {
 		p.at(a.String())
 	}
 	return nil
+}
+
+// Resolver asks the name server of a process with the API, by UDP from an address of
+// 127.0.0.0/8.
+func (p *Process) Resolver(source string) *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(source)}}
+		return d.DialContext(ctx, "udp", p.names)
+	}}
 }
 
 // agent is the id of the agent in it.

@@ -97,6 +97,28 @@ var shares = map[string]func(g *greedy){
 		g.session(true)
 		g.many(32, func() error { _, err := g.client.DoctorBoard(g.ctx, g.board); return err })
 	},
+	"DNS queries": func(g *greedy) {
+		p := g.cloud.Process("iotronic")
+		name := "neighbour-" + g.source[strings.LastIndexByte(g.source, '.')+1:]
+		if _, err := g.client.UpdateService(g.ctx, "real", string(g.service.ID), apiclient.ServiceUpdate{DNSName: &name}); err != nil {
+			g.t.Fatal(err)
+		}
+		g.many(64, func() error {
+			_, err := p.Resolver(g.source).LookupHost(g.ctx, s4t.NewID()+".svc.test.")
+			return err
+		})
+		ctx, cancel := context.WithTimeout(g.ctx, time.Minute)
+		defer cancel()
+		for {
+			_, found, err := p.Resolver("127.0.0.1").LookupSRV(ctx, name, "tcp", "svc.test.")
+			if err == nil && len(found) == 1 && int(found[0].Port) == g.service.PublicPort {
+				return
+			}
+			if ctx.Err() != nil {
+				g.t.Fatalf("another source is not answered: %v, %v", found, err)
+			}
+		}
+	},
 	"bodies": func(g *greedy) {
 		g.many(64, func() error { return g.unfinished("/v1/boards", g.token, 1<<20) })
 	},
@@ -318,7 +340,7 @@ func TestWhoTakesAllLeavesOthersServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(Config{Dir: t.TempDir(), PublicPorts: public})
+	c, err := New(Config{Dir: t.TempDir(), PublicPorts: public, DNSZone: "svc.test"})
 	if err != nil {
 		t.Fatal(err)
 	}
