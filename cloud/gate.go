@@ -30,6 +30,12 @@ const (
 	// before they are finished.
 	leastBeginning = 2
 	slowPace       = 3 * time.Second
+	// usualBeginning is up to how many they may become at less than badPace: boards' links
+	// may be what takes long.
+	usualBeginning = 64
+	// firstBeginning is how many they may be at first. It is not known then how many others
+	// let boards in to the same database.
+	firstBeginning = 4
 	// adaptEvery is how often the number is looked at, adaptSlow how often it goes
 	// down from minBeginning: few arrive then to say how it is.
 	adaptEvery = 100 * time.Millisecond
@@ -78,7 +84,7 @@ type waiter struct {
 }
 
 func newGate() *gate {
-	return &gate{now: time.Now, limit: minBeginning / 4, inside: map[net.Conn]netip.Prefix{}, sources: map[netip.Prefix]int{}, waits: map[netip.Prefix]int{}, turns: newTurns()}
+	return &gate{now: time.Now, limit: firstBeginning, inside: map[net.Conn]netip.Prefix{}, sources: map[netip.Prefix]int{}, waits: map[netip.Prefix]int{}, turns: newTurns()}
 }
 
 // busy sends a board away that finds no room, with a turn, and is the error that
@@ -222,7 +228,7 @@ func (g *gate) adapt(a router.Arrivals) {
 			return
 		}
 		g.limit = max(leastBeginning, g.limit*7/8)
-	case known && (pace < goodPace || pace < badPace && g.limit < minBeginning) && n >= g.limit:
+	case known && (pace < goodPace || pace < badPace && g.limit < usualBeginning) && n >= g.limit:
 		g.limit = min(maxBeginning, g.limit+min(max(g.limit/4, 1), maxMore))
 	}
 	g.adapted = now

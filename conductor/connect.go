@@ -288,12 +288,7 @@ func (ch *change) writeSessions(begun []s4t.BoardID, at map[s4t.BoardID]*store.B
 	if err := ch.SetPresences(boards); err != nil {
 		return err
 	}
-	for _, id := range begun {
-		if err := ch.arrive(at[id], began[id]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return ch.arrive(begun, at, began)
 }
 
 // takeFirst takes the reports that some boards begin their sessions with.
@@ -314,29 +309,6 @@ func (ch *change) takeFirst(of []s4t.BoardID, at map[s4t.BoardID]*store.Board, b
 		if _, err := ch.takeReport(at[id], rows[id], r); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// arrive writes what a board says that has begun a session, and places it where it
-// has no place yet.
-func (ch *change) arrive(b *store.Board, began began) error {
-	if began.says {
-		if err := ch.SetBoardSays(*b); err != nil {
-			return err
-		}
-	}
-	if b.TunnelAgent == "" {
-		if _, err := ch.placeBoard("", b); err != nil && s4t.KindOf(err) != s4t.Unavailable {
-			return err
-		}
-	} else if began.first {
-		if err := ch.wantStreams(*b); err != nil {
-			return err
-		}
-	}
-	if began.first {
-		return ch.attach(*b)
 	}
 	return nil
 }

@@ -11,12 +11,15 @@ import (
 
 // gather has requests that come together done together, in one transaction: a
 // commit costs as much for two hundred as for one. One that comes alone does not
-// wait: while some are done, those that come gather for the next time.
+// wait: while some are done, those that come gather for the next time. They are no
+// more than are done soon, as it goes now: those in a transaction that takes longer
+// than its askers wait have all asked in vain.
 type gather[Req, Reply any] struct {
 	run func(ctx context.Context, reqs []Req) []outcome[Reply] // one for each, in their order
 
 	mu      sync.Mutex // guards the fields below
 	busy    bool       // somebody does some
+	most    int        // requests that the next transaction does; 0: together
 	waiting []*gathered[Req, Reply]
 }
 
@@ -36,6 +39,8 @@ type gathered[Req, Reply any] struct {
 
 const (
 	together      = 256             // requests that one transaction does at most
+	fewTogether   = 4               // and at the least, where so many wait
+	gatherTime    = time.Second     // that it is to take
 	gatherTimeout = 8 * time.Second // for it: less than who asks waits
 )
 
@@ -76,7 +81,10 @@ func (g *gather[Req, Reply]) do(ctx context.Context, req Req) (Reply, error) {
 // the next. Who has given up is left out.
 func (g *gather[Req, Reply]) doSome() {
 	g.mu.Lock()
-	n := min(len(g.waiting), together)
+	if g.most == 0 {
+		g.most = together
+	}
+	n := min(len(g.waiting), g.most)
 	var some []*gathered[Req, Reply]
 	var reqs []Req
 	for _, w := range g.waiting[:n] {
@@ -88,6 +96,7 @@ func (g *gather[Req, Reply]) doSome() {
 	}
 	g.waiting = append([]*gathered[Req, Reply](nil), g.waiting[n:]...)
 	g.mu.Unlock()
+	began := time.Now()
 	if len(some) > 0 {
 		// Not by the context of one: the others want it done.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(some[0].ctx), gatherTimeout)
@@ -96,8 +105,14 @@ func (g *gather[Req, Reply]) doSome() {
 		}
 		cancel()
 	}
+	took := time.Since(began)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if took > gatherTime {
+		g.most = max(fewTogether, int(float64(len(some))*gatherTime.Seconds()/took.Seconds()))
+	} else if took < gatherTime/2 && len(some) >= g.most {
+		g.most = min(2*g.most, together)
+	}
 	if g.busy = len(g.waiting) > 0; g.busy {
 		g.waiting[0].lead <- struct{}{}
 	}

@@ -2,8 +2,10 @@ package conductor
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -60,6 +62,38 @@ func TestWhatComesTogetherIsDoneTogether(t *testing.T) {
 	if len(sizes) > 4 || sizes[0] != 1 {
 		t.Errorf("they were done %v at a time", sizes)
 	}
+}
+
+// TestNoMoreAreDoneTogetherThanAreDoneSoon: where a database is slow, a transaction of all that
+// wait is over its time, with all of them in vain.
+func TestNoMoreAreDoneTogetherThanAreDoneSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		each := 20 * time.Millisecond
+		var sizes []int
+		g := &gather[int, int]{run: func(_ context.Context, reqs []int) []outcome[int] {
+			sizes = append(sizes, len(reqs))
+			time.Sleep(time.Duration(len(reqs)) * each)
+			return make([]outcome[int], len(reqs))
+		}}
+		crowd := func() {
+			sizes = nil
+			var wg sync.WaitGroup
+			for i := range 2 * together {
+				wg.Go(func() { g.do(t.Context(), i) })
+			}
+			wg.Wait()
+		}
+		crowd()
+		if sizes[0] != 1 || sizes[1] != together || slices.Max(sizes[2:]) > 50 || len(sizes) > 9 {
+			t.Errorf("where each takes %v, they were done %v at a time", each, sizes)
+		}
+		each = time.Millisecond
+		crowd()
+		crowd()
+		if sizes[1] != together {
+			t.Errorf("where each takes %v, they were done %v at a time", each, sizes)
+		}
+	})
 }
 
 // TestBoardsThatComeTogether: each has its own answer, whatever another's is.

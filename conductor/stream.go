@@ -52,6 +52,13 @@ func (ch *change) wantStreams(b store.Board) error {
 	if err != nil {
 		return err
 	}
+	ch.wantStreamsAt(b, agent, services, limit)
+	return nil
+}
+
+// wantStreamsAt has the streams of a board that may have some carried by its tunnel agent.
+func (ch *change) wantStreamsAt(b store.Board, agent store.Agent, services []store.Service, limit int64) {
+	id := string(b.ID)
 	ch.want(agentOf(agent.ID), wire.KindStreams, id, wire.TunnelStreams{Project: b.Project, Limit: limit})
 	switch {
 	case len(services) > 0:
@@ -61,7 +68,6 @@ func (ch *change) wantStreams(b store.Board) error {
 	default:
 		ch.unwant(boardOf(b.ID), wire.KindStreams, id)
 	}
-	return nil
 }
 
 // hostKeysTimeout bounds asking a board for its SSH host keys: the board's own

@@ -6,11 +6,13 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -23,6 +25,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/rtunnel/dial"
+	"github.com/stack4things/s4t/wire"
 )
 
 // fleet is many boards in one process: real sessions, retries and reports,
@@ -39,11 +42,12 @@ type fleet struct {
 	Rate   int    // boards that come a second; 0: all at once
 
 	tries, sessions, online, lost atomic.Int64
+	vain                          atomic.Int64 // dials that ended behind their TLS, without a session
 }
 
 // BenchmarkFleet runs the fleet that S4T_FLEET describes, in JSON, until its
 // input ends. A line of input lets the boards go; four times a second it says how
-// many are online, and how many tries and sessions there were.
+// many are online, how many tries and sessions there were, and what was begun in vain.
 func BenchmarkFleet(b *testing.B) {
 	var f fleet
 	if err := json.Unmarshal([]byte(os.Getenv("S4T_FLEET")), &f); err != nil {
@@ -72,7 +76,7 @@ func BenchmarkFleet(b *testing.B) {
 	})
 	running.Go(func() {
 		for tick := time.NewTicker(250 * time.Millisecond); ctx.Err() == nil; <-tick.C {
-			fmt.Println("fleet", time.Now().UnixMilli(), f.online.Load(), f.tries.Load(), f.sessions.Load(), f.lost.Load())
+			fmt.Println("fleet", time.Now().UnixMilli(), f.online.Load(), f.tries.Load(), f.sessions.Load(), f.lost.Load(), f.vain.Load())
 		}
 	})
 	in.ReadString('\n')
@@ -113,7 +117,7 @@ func (f *fleet) board(i int) (*Engine, error) {
 		return nil, &net.DNSError{Name: host}
 	}}
 	cfg.CA = []byte(f.CA)
-	cfg.Classical = true // as newDialer has it
+	cfg.Classical, cfg.OneTry = true, true // as newDialer has it
 	dialer, err := dial.New(cfg)
 	if err != nil {
 		return nil, err
@@ -126,6 +130,10 @@ func (f *fleet) board(i int) (*Engine, error) {
 		f.tries.Add(1)
 		s, err := c.connect(ctx, urls)
 		if err != nil {
+			early := []string{wire.TCPSilent, wire.TCPRefused, wire.NoRoute, wire.TLSSilent}
+			if !errors.Is(err, dial.ErrTurn) && !slices.Contains(early, dial.DiagnosisOf(err)) {
+				f.vain.Add(1)
+			}
 			return nil, err
 		}
 		return m.open(s), nil

@@ -140,6 +140,31 @@ func (tx *Tx) SetBoardSays(b Board) error {
 	return tx.updateBoard(b, `info = ?, problems = ?`, jsonText(b.Info), jsonText(b.Problems))
 }
 
+// SetBoardsSay does what SetBoardSays does, for boards that are locked.
+func (tx *Tx) SetBoardsSay(boards []Board) error {
+	return insert(tx, "record what boards say", `UPDATE boards SET info = said.column2, problems = said.column3 FROM (VALUES `,
+		boards, func(b Board) []any { return []any{string(b.ID), jsonText(b.Info), jsonText(b.Problems)} }, `) AS said WHERE boards.id = said.column1`)
+}
+
+// SetBoardsAgent writes that the streams of boards, which are locked, are at a tunnel agent.
+func (tx *Tx) SetBoardsAgent(boards []s4t.BoardID, agent s4t.AgentID) error {
+	_, err := manyIn(tx, "place boards", value[s4t.BoardID], `UPDATE boards SET tunnel_agent = ? WHERE id IN `, []any{agent}, boards, ` RETURNING id`)
+	return err
+}
+
+// BoardsWithParts returns those of boards that have a port, a service or a plugin, sorted.
+func (tx *Tx) BoardsWithParts(ids []s4t.BoardID) (some []s4t.BoardID, err error) {
+	for _, table := range []string{"ports", "services", "board_plugins"} { // in one statement each would be read from end to end
+		of, err := manyIn(tx, "find boards with "+table, value[s4t.BoardID], `SELECT DISTINCT board FROM `+table+` WHERE board IN `, nil, ids, ``)
+		if err != nil {
+			return nil, err
+		}
+		some = append(some, of...)
+	}
+	slices.Sort(some)
+	return slices.Compact(some), nil
+}
+
 // SetBoardStreams writes where the streams of a board are, and until when they
 // are wanted.
 func (tx *Tx) SetBoardStreams(b Board) error {

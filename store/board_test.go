@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -554,6 +555,40 @@ func TestPresencesAreWrittenTogether(t *testing.T) {
 				same(t, "seen", *got.LastSeen, err, at)
 				same(t, "instance", got.Instance, err, "y")
 			}
+			return nil
+		})
+	})
+}
+
+// TestWhatBoardsSayIsWrittenTogether, and where they are placed; and who of them has
+// something that has to be there, too, is known.
+func TestWhatBoardsSayIsWrittenTogether(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		w := newWorld(t, db)
+		boards := []Board{w.one, w.two} // each with a port
+		ids := []s4t.BoardID{w.one.ID, w.two.ID}
+		slices.Sort(ids)
+		bare := w.one
+		bare.ID, bare.Name, bare.CodeHash = s4t.BoardID(s4t.NewID()), "bare", ""
+		write(t, db, func(tx *Tx) error { return tx.InsertBoard(bare) })
+		for i := range boards {
+			boards[i].Info.Hostname = fmt.Sprint("host", i)
+		}
+		write(t, db, func(tx *Tx) error {
+			if _, err := tx.LockedBoards(ids); err != nil {
+				return err
+			}
+			return errors.Join(tx.SetBoardsSay(nil), tx.SetBoardsSay(boards), tx.SetBoardsAgent(ids, "t9"))
+		})
+		view(t, db, func(tx *Tx) error {
+			for _, want := range boards {
+				got, err := tx.Board(want.ID)
+				same(t, "what it says", got.Info, err, want.Info)
+				same(t, "its agent", got.TunnelAgent, err, "t9")
+				same(t, "its labels", got.Labels, err, want.Labels)
+			}
+			got, err := tx.BoardsWithParts(append(ids, bare.ID))
+			same(t, "boards with parts", got, err, ids)
 			return nil
 		})
 	})

@@ -42,6 +42,7 @@ type member struct {
 type sample struct {
 	at                            time.Time
 	online, tries, sessions, lost int
+	vain                          int // dials that ended behind their TLS, without a session
 }
 
 // startFleet makes n boards, which wait to be released. stop ends it, also after an
@@ -104,7 +105,7 @@ func (f *fleet) startMember(ctx context.Context, b build, c *cluster, dir string
 			var ms int64
 			if strings.Contains(lines.Text(), "fleet made") {
 				close(m.made)
-			} else if got, _ := fmt.Sscanf(lines.Text(), "fleet %d %d %d %d %d", &ms, &s.online, &s.tries, &s.sessions, &s.lost); got == 5 {
+			} else if got, _ := fmt.Sscanf(lines.Text(), "fleet %d %d %d %d %d %d", &ms, &s.online, &s.tries, &s.sessions, &s.lost, &s.vain); got >= 5 { // an earlier build says no more
 				s.at = time.UnixMilli(ms)
 				f.hear(i, s)
 			}
@@ -125,6 +126,7 @@ func (f *fleet) hear(i int, s sample) {
 		sum.tries += l.tries
 		sum.sessions += l.sessions
 		sum.lost += l.lost
+		sum.vain += l.vain
 	}
 	f.said = append(f.said, sum)
 }

@@ -19,6 +19,7 @@ type result struct {
 	Tries     float64 // dials a board, until then
 	Sessions  float64 // sessions a board, until then
 	Lost      int     // sessions that ended, until then
+	Vain      int     // dials that were let in, and came to nothing, until then
 	Peak      float64 // boards that came online a second, in the best 5 s
 	Goodput   float64 // the same between 5 and 95 % of the boards, as a part of the peak
 	UserP50   float64 // a user's requests until then, ms
@@ -118,10 +119,11 @@ func measure(ctx context.Context, o options, b build, dir string, n int) (r resu
 	now := f.now()
 	r.Half, r.Lost = since(f.samples(began), n/2), now.lost
 	r.Tries, r.Sessions = float64(now.tries)/float64(n), float64(now.sessions)/float64(n)
+	r.Vain = now.vain + now.sessions - now.online - now.lost
 	r.Peak, r.Goodput = rates(f.samples(began), n)
 	r.Connect, r.FleetCPU = 1000*(c.cpu()-cpu)/float64(n), 1000*(f.cpu()-own)/float64(n)
-	say("online after %.1f s, %.2f tries, %.2f ms CPU (boards %.2f), goodput %.2f of %.0f/s, a user p50 %.0f ms, p99 %.0f ms, %d failed",
-		r.Online, r.Tries, r.Connect, r.FleetCPU, r.Goodput, r.Peak, r.UserP50, r.UserP99, r.Failed)
+	say("online after %.1f s, %.2f tries, %d begun in vain, %.2f ms CPU (boards %.2f), goodput %.2f of %.0f/s, a user p50 %.0f ms, p99 %.0f ms, %d failed",
+		r.Online, r.Tries, r.Vain, r.Connect, r.FleetCPU, r.Goodput, r.Peak, r.UserP50, r.UserP99, r.Failed)
 	if r.Online < 0 && (o.quick || o.contract) {
 		return r
 	}

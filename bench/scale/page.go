@@ -26,14 +26,14 @@ func markdown(o options, builds []build, all []result) string {
 	p("%s, TLS; the boards run on the same %d cores (%s): real sessions and retries of the same", what, runtime.NumCPU(), kernel())
 	p("build, without devices. \"Never\" is: not within %v. CPU is that of iotronic's processes; RSS is what a board adds at rest. Goodput is", o.limit)
 	p("how many boards a second come online between 5 and 95 %% of them, as a part of the best 5 s, with %s at once. A user asks 10 times a second.\n", "all")
-	p("| boards at once | build | all online after | dials a board | goodput | a user meanwhile: p50 / p99, failed | CPU a connect (boards' own) | RSS a board | CPU a board at rest | an agent killed: elsewhere after | all killed: ready / all back after |")
+	p("| boards at once | build | all online after | dials a board, begun in vain | goodput | a user meanwhile: p50 / p99, failed | CPU a connect (boards' own) | RSS a board | CPU a board at rest | an agent killed: elsewhere after | all killed: ready / all back after |")
 	p("|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, r := range all {
 		elsewhere := "-"
 		if r.Elsewhere != 0 {
 			elsewhere = after(r.Elsewhere)
 		}
-		p("| %d | %s | %s | %.2f | %.2f of %.0f/s | %.0f / %.0f ms, %d | %.2f ms (%.2f ms) | %s | %s | %s | %s / %s |", r.Boards, r.Build, after(r.Online), r.Tries, r.Goodput, r.Peak, r.UserP50, r.UserP99, r.Failed,
+		p("| %d | %s | %s | %.2f, %d | %.2f of %.0f/s | %.0f / %.0f ms, %d | %.2f ms (%.2f ms) | %s | %s | %s | %s / %s |", r.Boards, r.Build, after(r.Online), r.Tries, r.Vain, r.Goodput, r.Peak, r.UserP50, r.UserP99, r.Failed,
 			r.Connect, r.FleetCPU, known(r.MemoryKiB, "KiB"), known(r.RestCPU, "µs/s"), elsewhere, after(r.Ready), after(r.Back))
 	}
 	return b.String()
