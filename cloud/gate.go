@@ -65,7 +65,6 @@ type gate struct {
 	mu      sync.Mutex // guards the fields below
 	limit   int        // of those on their way, between leastBeginning and maxBeginning
 	adapted time.Time
-	begun   int64                     // boards whose sessions had begun when the limit grew last
 	inside  map[net.Conn]netip.Prefix // handshakes, with their sources
 	sources map[netip.Prefix]int      // how many those are
 	waiting []*waiter                 // who came first comes first
