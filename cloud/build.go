@@ -50,6 +50,7 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 			return nil, err
 		}
 	}
+	c.addBeats(p)
 	p.handlers.ready = c.ready
 	if db := c.cfg.Store; db != nil {
 		c.metrics.counter("s4t_database_commits_total", "Transactions that wrote.", func() float64 { n, _ := db.Written(); return float64(n) })

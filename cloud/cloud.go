@@ -112,6 +112,7 @@ type Cloud struct {
 	gate   *gate              // of its port
 	names  *nameserver.Server // nil: there is none
 	driver *amqp.Driver       // of the queue, where Run connects to a broker
+	shared bool               // the queue is other processes', too
 
 	metrics   *metrics
 	tracing   *tracing // of Run; nil: nothing is traced
@@ -137,6 +138,7 @@ func New(cfg Config) (*Cloud, error) {
 		}
 		cfg.Queue = c.driver
 	}
+	c.shared = cfg.Queue != nil
 	if cfg.Queue == nil {
 		if err := CheckAlone(cfg.Roles); err != nil {
 			return nil, err

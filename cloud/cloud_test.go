@@ -100,9 +100,9 @@ func (p *process) isReady(t *testing.T) *process {
 }
 
 // TestEachRoleInAProcessOfItsOwn starts two of each in the worst order; they
-// share a queue, a database and a CA.
+// share a queue, a database and a CA. Each is in the cloud's status.
 func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
-	dir, q := t.TempDir(), queue.New()
+	dir, q := t.TempDir(), beaten{queue.New(), make(chan told, 1024)}
 	const loopback = "127.0.0.1:0"
 	if _, err := ownCerts(dir, nil, time.Now, discard); err != nil { // who comes first makes it, and here many are first
 		t.Fatal(err)
@@ -114,8 +114,8 @@ func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
 		"tunnel-agent-2": run(t, Config{Roles: []Role{TunnelAgent}, Queue: q, Data: dir, Listen: loopback, TunnelAgent: "tunnel-agent-2"}),
 	}
 	apis := []*process{
-		run(t, Config{Roles: []Role{API}, Queue: q, Data: dir, Listen: loopback}),
-		run(t, Config{Roles: []Role{API}, Queue: q, Data: dir, Listen: loopback}),
+		run(t, Config{Roles: []Role{API}, Name: "one", Queue: q, Data: dir, Listen: loopback, Version: "1.2"}),
+		run(t, Config{Roles: []Role{API}, Name: "two", Queue: q, Data: dir, Listen: loopback}),
 	}
 	for name, p := range agents {
 		select {
@@ -159,6 +159,31 @@ func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
 		if err := list(p); err != nil {
 			t.Errorf("API %d: %v", i+1, err)
 		}
+	}
+	heard := map[string]bool{}
+	for len(heard) < 4 {
+		if next := <-q.told; next.err == nil {
+			heard[next.beat.Roles[0]+"-"+next.beat.Name] = true
+		}
+	}
+	s, err := ReadStatus(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]ProcessStatus{}
+	for _, p := range s.Processes {
+		shown[p.Name] = p
+	}
+	if len(shown) != len(heard)+len(agents) {
+		t.Errorf("the status shows %+v", s.Processes)
+	}
+	for name := range heard {
+		if p := shown[name]; p.Status != s4t.AgentOnline || p.Host == "" || p.Since.IsZero() || p.Load == nil || string(p.Role)+"-" != name[:len(p.Role)+1] {
+			t.Errorf("the status shows %s as %+v", name, p)
+		}
+	}
+	if p := shown["api-one"]; p.URL != apis[0].URL() || p.Version != "1.2" {
+		t.Errorf("the status shows %+v", p)
 	}
 	if first.Addr() != nil {
 		t.Errorf("a conductor listens on %s", first.Addr())

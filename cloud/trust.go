@@ -179,9 +179,10 @@ type Status struct {
 	Certificate CertificateStatus `json:"certificate"`
 }
 
-// ProcessStatus is an agent; conductors and APIs leave no trace in the database.
+// ProcessStatus is a role of a process. Agents leave a trace in the database, and
+// conductors and APIs of processes with names.
 type ProcessStatus struct {
-	Name   string    `json:"name"`
+	Name   string    `json:"name"` // ROLE-NAME
 	Role   Role      `json:"role"`
 	URL    string    `json:"url"`
 	Online bool      `json:"online"`
@@ -194,6 +195,13 @@ type ProcessStatus struct {
 	Boards   int             `json:"boards"` // with a session there, or whose streams go through it
 	Networks int             `json:"networks"`
 	Services int             `json:"services"` // public ports
+
+	Since time.Time `json:"since,omitzero"` // when it was started, as the cloud heard it
+
+	// Of conductors and APIs.
+	Host   string   `json:"host,omitempty"`   // name of its machine
+	Load   *float64 `json:"load,omitempty"`   // processors that the process took of late: 0.02 is 2 % of one
+	Upkeep bool     `json:"upkeep,omitempty"` // of all conductors this one looks at deadlines
 }
 
 // BoardCount is how many boards are enrolled, and how many of them are online.
@@ -220,11 +228,15 @@ func ReadStatus(ctx context.Context, db *store.DB) (Status, error) {
 	}
 	var agents []store.Agent
 	var carried map[s4t.AgentID]store.Carried
+	var others []ProcessStatus
 	err = db.View(ctx, func(tx *store.Tx) (err error) {
 		if agents, err = tx.Agents(); err != nil {
 			return err
 		}
-		carried, err = tx.Carried()
+		if carried, err = tx.Carried(); err != nil {
+			return err
+		}
+		others, err = beating(tx)
 		return err
 	})
 	if err != nil {
@@ -236,8 +248,9 @@ func ReadStatus(ctx context.Context, db *store.DB) (Status, error) {
 			role = TunnelAgent
 		}
 		s.Processes = append(s.Processes, ProcessStatus{Name: string(a.ID), Role: role, URL: a.URL, Online: a.Online, SeenAt: a.SeenAt, Lag: max(a.Generation-a.Applied, 0),
-			Status: a.Status(), Place: a.Place, Version: a.Version, Boards: carried[a.ID].Boards, Networks: carried[a.ID].Networks, Services: carried[a.ID].Services})
+			Status: a.Status(), Place: a.Place, Version: a.Version, Boards: carried[a.ID].Boards, Networks: carried[a.ID].Networks, Services: carried[a.ID].Services, Since: a.Since})
 	}
+	s.Processes = append(s.Processes, others...)
 	s.Boards.Enrolled = len(r.boards)
 	for _, b := range r.boards {
 		if b.Online {

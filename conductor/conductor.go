@@ -113,7 +113,7 @@ func New(cfg Config) (*Conductor, error) {
 	}
 	c := &Conductor{
 		cfg: cfg, news: newNews(), around: around{again: make(chan struct{}, 1)}, notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
-		upkept: upkept{holder: s4t.NewID()}, questions: newQuestions(maxQuestions), pinQuestions: newQuestions(maxPinQuestions),
+		upkept: upkept{holder: newHolder(cfg.Name)}, questions: newQuestions(maxQuestions), pinQuestions: newQuestions(maxPinQuestions),
 		commandQuestions: newQuestions(maxCommandQuestions), fleetRuns: newQuestions(maxFleetRuns), codes: newCodes(), settles: newSettles(),
 		bundleReads: newQuestions(maxBundleReads), later: newLaterHealths(),
 	}
@@ -142,6 +142,8 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodTunnelReport: queue.Handle(c.tunnelReport),
 		wire.MethodTunnelTicket: queue.Handle(c.tunnelTicket),
 		wire.MethodTunnelEvent:  queue.Handle(c.tunnelEvent),
+
+		wire.MethodProcessBeat: queue.Handle(c.processBeat),
 
 		wire.MethodBoardAuthenticate: queue.Handle(c.boardAuthenticate),
 		wire.MethodBoardJoin:         queue.Handle(c.boardJoin),

@@ -21,7 +21,7 @@ func FuzzMessage(f *testing.F) {
 		wire.MethodBoardCode, wire.MethodBoardProfile,
 		wire.MethodCommandRun, wire.MethodCommandFleet, wire.MethodCommandList, wire.MethodCommandGet, wire.MethodCommandCancel, wire.MethodBoardRuns, wire.MethodBoardAsk, wire.MethodFeedFollow,
 		wire.MethodBoardHealth, wire.MethodHealthGet, wire.MethodHealthAll, wire.MethodOutageList,
-		wire.MethodServiceUpdate, wire.MethodServiceLookup,
+		wire.MethodServiceUpdate, wire.MethodServiceLookup, wire.MethodProcessBeat,
 	}
 	l := newLab(f)
 	l.pins()
@@ -59,6 +59,7 @@ func FuzzMessage(f *testing.F) {
 		{35, `{"board":"kitchen","plugin":"a/b","feed":{"topic":"api-feeds.\u0000","id":"x"}}`},
 		{40, `{"board":"kitchen","service":"22","dns_name":"A.\u0000"}`},
 		{41, `{"name":"\u0000"}`},
+		{42, `{"name":"a\u0000","roles":["api","conductor","api"],"incarnation":"\u0000x","host":"\u0000","load":-1}`},
 		{25, `{"board":"` + string(k.id) + `","epoch":1,"ask":{"board":"kitchen","ask":{"do":"set","pins":["x"],"settings":{"label":""}}}}`},
 	} {
 		f.Add(s.m, s.body)

@@ -152,6 +152,7 @@ func (c *Conductor) upkeep(ctx context.Context) {
 		{"forget old events", trim, c.trim},
 		{"forget old outages", trim, c.trimOutages},
 		{"forget bundles that nobody uses", trim, c.forgetBundles},
+		{"forget processes that are gone", trim, c.forgetProcesses},
 	} {
 		if !r.due || ctx.Err() != nil {
 			continue

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/cloud"
 	"github.com/stack4things/s4t/internal/cloudlab"
 	"github.com/stack4things/s4t/internal/netlab"
 	"github.com/stack4things/s4t/internal/pgtest"
@@ -129,6 +131,24 @@ func TestProcessesOverRabbitMQ(t *testing.T) {
 	if len(users) != 1 {
 		t.Errorf("two conductors that start at once make %d users", len(users))
 	}
+	within(t, brokerPatience, "the status lists every process", func() error {
+		var s cloud.Status
+		out, err := lab.Cloud.Run(t.Context(), filepath.Join(bin, "iotronic"), "status", "--database", db, "-o", "json")
+		if err == nil {
+			err = json.Unmarshal([]byte(out), &s)
+		}
+		want := map[string]bool{"wamp-agent-w1": true, "wamp-agent-w2": true, "tunnel-agent-t1": true, "tunnel-agent-t2": true, "conductor-c1": true, "conductor-c2": true, "api-c1": true, "api-c2": true}
+		for _, p := range s.Processes {
+			if !p.Online {
+				return fmt.Errorf("%s is %s", p.Name, p.Status)
+			}
+			delete(want, p.Name)
+		}
+		if err == nil && len(want) > 0 {
+			err = fmt.Errorf("%v are missing", want)
+		}
+		return err
+	})
 	// Each conductor's context is good for the other: one CA, and both tokens are known.
 	other := *c
 	other.Data = filepath.Join(lab.Dir, "c2")

@@ -286,6 +286,7 @@ func (db *DB) Restored(ctx context.Context) error {
 			`UPDATE agents SET generation = generation + ?, applied = 0, report_seq = 0, online = 0, incarnation = '', replaced = '', lease_until = 0, lost = 0`,
 			`UPDATE board_pins SET fence = fence + ?`,
 			`DELETE FROM leases`,
+			`DELETE FROM processes`,
 		} {
 			args := make([]any, strings.Count(query, "?"))
 			for i := range args {

@@ -14,7 +14,7 @@ import (
 )
 
 // smallTables have few rows, however many boards there are.
-var smallTables = []string{"agents", "certificate", "events_trimmed", "realizations_filled", "secrets"}
+var smallTables = []string{"agents", "certificate", "events_trimmed", "processes", "realizations_filled", "secrets"}
 
 // mayScan are statements that may read a table that grows from end to end, and
 // why: parts of their texts, with single spaces.

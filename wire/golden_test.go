@@ -21,7 +21,7 @@ var messages = []any{
 	BoardCreate{}, BoardList{}, BoardUpdate{}, DoctorReport{}, BoardAuthenticate{}, BoardIdentity{}, BoardJoin{}, BoardJoined{},
 	BoardConnected{}, BoardWelcome{}, BoardDisconnected{}, BoardAsk{}, BoardDesired{}, BoardReport{}, BoardTicket{}, BoardTickets{},
 	BoardWake{}, BoardKick{}, BoardPing{}, BoardCall{}, BridgeCreate{}, BridgeChange{}, NetworkGRE{}, UplinkSet{}, MetricsAsk{}, Metrics{}, CountersAsk{}, Counters{}, ServiceExpose{}, ServiceList{}, ServiceHide{}, ServiceUpdate{}, ServiceLookup{}, ServicePlace{},
-	StreamOpen{}, StreamGrant{}, HostKeysAsk{}, HostKeys{}, OperationGet{}, EventList{}, AuditList{}, CertificateRequest{}, CertificateReply{}, AgentHello{}, AgentWelcome{},
+	StreamOpen{}, StreamGrant{}, HostKeysAsk{}, HostKeys{}, OperationGet{}, EventList{}, AuditList{}, CertificateRequest{}, CertificateReply{}, AgentHello{}, AgentWelcome{}, ProcessBeat{},
 	AgentBeat{}, AgentLease{}, TunnelAsk{}, TunnelDesired{}, TunnelReport{}, TunnelReported{}, TunnelNetwork{}, TunnelPort{}, TunnelPeer{}, TunnelTicketAsk{}, TunnelTicket{}, TunnelExposure{}, TunnelUplink{}, GREAttachment{}, DesiredPort{}, DesiredService{}, DesiredStreams{}, TunnelEvent{}, AgentWake{}, PortCountersAsk{}, Ticket{},
 	PinAsk{}, PinAnswer{}, PinRequest{}, PinAll{}, PinBoards{}, PinWatch{}, BoardPins{}, BoardPinsWatch{}, PinSamples{}, PinReport{}, PinRemote{}, PinRemoteAnswer{}, PinNews{},
 	HealthReport{}, HealthHeard{}, HealthAsk{}, HealthMetrics{}, OutageList{},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -53,9 +54,10 @@ func newStatusCommand() *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Say how the cloud is: its agents, boards and certificate",
-		Long: "Say how the cloud is, from its database: agents, how many boards there are, and how many of them trust the\n" +
-			"certificate that is shown and the one that is announced (tls.next_ca).",
+		Short: "Say how the cloud is: its processes, boards and certificate",
+		Long: "Say how the cloud is, from its database: its processes, how many boards there are, and how many of them trust the\n" +
+			"certificate that is shown and the one that is announced (tls.next_ca). Agents are always listed, conductors and APIs\n" +
+			"where they have names (--queue).",
 		Example: "  iotronic status --data /var/lib/iotronic\n  iotronic status --config /etc/iotronic.toml -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -95,13 +97,26 @@ func printStatus(w io.Writer, s cloud.Status) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, p := range s.Processes {
 		state := "online"
-		if !p.Online {
+		agent := p.Role == cloud.WAMPAgent || p.Role == cloud.TunnelAgent
+		switch {
+		case p.Online:
+		case agent:
 			state = "away since " + p.SeenAt.UTC().Format(time.RFC3339)
+		default:
+			state = "silent, last seen " + p.SeenAt.UTC().Format(time.RFC3339)
 		}
 		if p.Status == s4t.AgentDraining || p.Status == s4t.AgentDrained {
 			state = string(p.Status)
 		}
-		state += fmt.Sprintf(", %d boards", p.Boards)
+		if agent {
+			state += fmt.Sprintf(", %d boards", p.Boards)
+		}
+		if p.Online && p.Load != nil {
+			state += fmt.Sprintf(", load %.1f %%", 100**p.Load)
+		}
+		if p.Upkeep {
+			state += ", does the upkeep"
+		}
 		if p.Role == cloud.TunnelAgent {
 			state += fmt.Sprintf(", %d networks, %d public ports", p.Networks, p.Services)
 		}
@@ -114,7 +129,7 @@ func printStatus(w io.Writer, s cloud.Status) error {
 		if p.Lag > 0 {
 			state += fmt.Sprintf(", %d changes behind", p.Lag)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", s4t.Line(p.Name, 80), s4t.Line(p.URL, 200), state)
+		fmt.Fprintf(t, "%s\t%s\t%s\n", s4t.Line(p.Name, 80), s4t.Line(cmp.Or(p.URL, p.Host), 200), state)
 	}
 	fmt.Fprintf(t, "boards\t%d enrolled, %d online\n", s.Boards.Enrolled, s.Boards.Online)
 	know := func(unknown []string) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,8 +12,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/cloud"
+	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
 )
 
 // say runs a command line, and returns its status and what it printed.
@@ -45,6 +50,45 @@ func TestStatusAndSwitchOfAnEmptyCloud(t *testing.T) {
 	}
 	if status, _, errs := say(t, "switch-ca", "--data", data); status == 0 || !strings.Contains(errs, "next_ca") {
 		t.Errorf("switch-ca without a next one: %d, %s", status, errs)
+	}
+}
+
+// TestStatusListsEveryProcess: conductors and APIs as they said that they are
+// there, and those that have been silent.
+func TestStatusListsEveryProcess(t *testing.T) {
+	data := t.TempDir()
+	db, err := store.Open(t.Context(), store.Config{URL: "sqlite:" + filepath.Join(data, databaseFile)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Tx(t.Context(), func(tx *store.Tx) error {
+		return errors.Join(
+			tx.HearProcess(store.Process{Name: "c1", Role: wire.ProcessAPI, Incarnation: "1", Host: "rack1", URL: "https://c1:8812", Version: "1.2", Load: 21}),
+			tx.HearProcess(store.Process{Name: "c1", Role: wire.ProcessConductor, Incarnation: "1", Host: "rack1", Version: "1.2", Load: 21}))
+	})
+	db.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := func(out string) string { return strings.Join(strings.Fields(out), " ") }
+	status, out, errs := say(t, "status", "--data", data)
+	if want := "api-c1 https://c1:8812 online, load 2.1 %, version 1.2 conductor-c1 rack1 online, load 2.1 %, version 1.2 boards 0 enrolled"; status != 0 || !strings.HasPrefix(words(out), want) {
+		t.Errorf("status %d, %s%s, want %s", status, out, errs, want)
+	}
+	_, out, _ = say(t, "status", "--data", data, "-o", "json")
+	for _, want := range []string{`"name": "conductor-c1"`, `"role": "api"`, `"host": "rack1"`, `"load": 0.021`, `"online": true`, `"status": "online"`, `"version": "1.2"`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s is not in %s", want, out)
+		}
+	}
+	load := 0.5
+	var text strings.Builder
+	err = printStatus(&text, cloud.Status{Processes: []cloud.ProcessStatus{
+		{Name: "conductor-a", Role: cloud.Conductor, Host: "rack1", Online: true, Load: &load, Upkeep: true},
+		{Name: "conductor-b", Role: cloud.Conductor, Host: "rack2", SeenAt: time.Date(2026, 11, 30, 4, 0, 0, 0, time.UTC), Status: s4t.AgentOffline, Load: &load},
+	}})
+	if want := "conductor-a rack1 online, load 50.0 %, does the upkeep conductor-b rack2 silent, last seen 2026-11-30T04:00:00Z boards"; err != nil || !strings.HasPrefix(words(text.String()), want) {
+		t.Errorf("%v, %s, want %s", err, text.String(), want)
 	}
 }
 
