@@ -69,7 +69,7 @@ test:
 	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres $(GO) test -timeout 10m ./conductor # again, on the other engine
 	$(GO) test -run Allocate ./rtunnel/... ./vswitch ./lightningrod # again: allocations are not counted under the race detector
 	@scripts/wot bin/wot
-	S4T_BIN=$(CURDIR)/bin S4T_WOT=$(CURDIR)/bin/wot $(GO) test -timeout 14m ./e2e
+	S4T_BIN=$(CURDIR)/bin S4T_WOT=$(CURDIR)/bin/wot $(GO) test -timeout 20m ./e2e
 
 ## test-peers: eKuiper, built from its own source (minutes, once), reads a mounted tree of pins
 test-peers: build
