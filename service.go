@@ -64,10 +64,16 @@ func ParseDNSName(op, name string) (string, error) {
 	switch {
 	case len(name) > MaxDNSName:
 		return "", Errorf(Invalid, op, "use a shorter one", "a DNS name has at most %d characters, this one %d", MaxDNSName, len(name))
-	case lower == "" || strings.Trim(lower, "-") != lower || strings.Trim(lower, "abcdefghijklmnopqrstuvwxyz0123456789-") != "":
+	case !IsDNSLabel(lower):
 		return "", Errorf(Invalid, op, "use letters, digits and, between them, hyphens: kitchen-ssh", "%q cannot be a DNS name", Line(name, MaxDNSName))
 	case lower == OwnDNSName:
 		return "", Errorf(Invalid, op, "use another one", "the DNS name %q is the name server's own", lower)
 	}
 	return lower, nil
+}
+
+// IsDNSLabel reports whether s can be a label of a host's name (RFC 1123), in lower case: letters,
+// digits and inner hyphens, 63 at most.
+func IsDNSLabel(s string) bool {
+	return s != "" && len(s) <= 63 && strings.Trim(s, "-") == s && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }

@@ -296,3 +296,12 @@ func (ch *change) clearBoard(b store.Board) error {
 	ch.endRunsOf(b)
 	return ch.wantStreams(b)
 }
+
+// byID finds boards by their ids.
+func byID(boards []store.Board) map[s4t.BoardID]*store.Board {
+	at := make(map[s4t.BoardID]*store.Board, len(boards))
+	for i := range boards {
+		at[boards[i].ID] = &boards[i]
+	}
+	return at
+}

@@ -110,10 +110,7 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 	if err != nil {
 		return err
 	}
-	at := make(map[s4t.BoardID]*store.Board, len(locked))
-	for i := range locked {
-		at[locked[i].ID] = &locked[i]
-	}
+	at := byID(locked)
 	k := back{lost: map[s4t.AgentID]store.Agent{}}
 	if k.open, err = ch.OpenOutages(slices.Compact(ids)); err != nil {
 		return err

@@ -69,10 +69,7 @@ func (c *Conductor) heldHealths(ctx context.Context, reqs []wire.HealthReport) (
 		if err != nil {
 			return nil, err
 		}
-		at := map[s4t.BoardID]*store.Board{}
-		for i := range boards {
-			at[boards[i].ID] = &boards[i]
-		}
+		at := byID(boards)
 		for i, r := range reqs {
 			h, ok := known[r.Board]
 			if age := now.Sub(h.ReportedAt); !ok || at[r.Board] == nil || age < 0 || age >= s4t.HealthHold || current("", at[r.Board], r.Epoch) != nil {
@@ -118,10 +115,7 @@ func (ch *change) takeHealths(reqs []wire.HealthReport, out []outcome[wire.Healt
 	if err != nil {
 		return err
 	}
-	at := map[s4t.BoardID]*store.Board{}
-	for i := range boards {
-		at[boards[i].ID] = &boards[i]
-	}
+	at := byID(boards)
 	known, err := ch.Healths(ids)
 	if err != nil {
 		return err

@@ -87,11 +87,10 @@ func CheckServers(zone string, servers []string) error {
 	return nil
 }
 
-// isHostName reports whether name is labels of letters, digits and inner hyphens, in
-// lower case.
+// isHostName reports whether name is that of a host, in lower case.
 func isHostName(name string) bool {
 	for label := range strings.SplitSeq(name, ".") {
-		if label == "" || len(label) > 63 || strings.Trim(label, "-") != label || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		if !s4t.IsDNSLabel(label) {
 			return false
 		}
 	}

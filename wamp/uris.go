@@ -97,10 +97,6 @@ const (
 // "s4t.board.3f0c2a9e-5b1d-4c57-9a61-0d6f4a4b7c11.wake".
 func BoardURI(id s4t.BoardID, name string) string { return boardPrefix + string(id) + "." + name }
 
-// AnyBoardURI returns the wildcard pattern that matches a name under every
-// board's prefix (WAMP pattern-based registration): "s4t.board..cloud.desired".
-func AnyBoardURI(name string) string { return boardPrefix + "." + name }
-
 // ParseBoardURI splits what [BoardURI] made. The name consists of components
 // of a-z, 0-9 and _, as WAMP's strict URIs do; only the board's id has dashes.
 func ParseBoardURI(uri string) (id s4t.BoardID, name string, ok bool) {

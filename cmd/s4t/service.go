@@ -49,7 +49,6 @@ func (a *app) serviceCommand() *cobra.Command {
 	})
 	expose.Flags().IntVar(&req.PublicPort, "public-port", 0, "wanted public `PORT` (default any free one)")
 	expose.Flags().StringVar(&req.Target, "target", "", "`HOST` on the board's LAN, where the board allows it (default the board itself)")
-
 	expose.Flags().StringVar(&req.DNSName, "dns-name", "", "`NAME` in the cloud's DNS zone, unique in the cloud, that leads to where the public port is")
 
 	list := a.withLimit(&cobra.Command{Use: "list [BOARD]", Short: "List exposed services", Example: "  s4t service list\n  s4t service list kitchen -o json", Args: between(0, 1), ValidArgsFunction: a.completeBoards(1),
