@@ -1,0 +1,18 @@
+/** What can be done from anywhere: the palette lists it. */
+import { dialogs } from './dialogs.svelte.ts';
+import { router } from './router.svelte.ts';
+import { session } from './session.svelte.ts';
+
+export interface Action {
+  name: string;
+  key?: string;
+  role?: 'member' | 'manager' | 'admin';
+  run: () => void;
+}
+
+export const actions: Action[] = [
+  { name: 'Add a board', role: 'member', run: async () => dialogs.show((await import('../parts/AddBoard.svelte')).default, {}) },
+  { name: 'Bridge boards', role: 'member', run: async () => dialogs.show((await import('../parts/BridgeSheet.svelte')).default, {}) },
+  { name: 'Find boards', key: '/', run: () => router.go('boards') },
+  { name: 'Log out', run: () => void session.logout() },
+];

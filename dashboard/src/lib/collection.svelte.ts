@@ -1,0 +1,95 @@
+/** The objects of one kind that this page knows, by id. Thousands change at a time: objects are not
+ * reactive, the collection is, once a frame. */
+import type { Problem } from './api.ts';
+
+export interface Identified {
+  id: string;
+  name?: string;
+}
+
+export class Collection<T extends Identified> {
+  /** Whether all of them are here; before, those that have come. */
+  complete = $state(false);
+  problem = $state.raw<Problem | null>(null);
+  #byId = new Map<string, T>();
+  #byName = new Map<string, T>();
+  #sorted: T[] | null = null;
+  #version = $state(0);
+  #due = false;
+
+  /** Counts the changes, for what is derived of them. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** All of them, by name; the array is the same until something changes. */
+  get list(): T[] {
+    void this.#version;
+    this.#sorted ??= [...this.#byId.values()].sort((a, b) => order.compare(a.name ?? a.id, b.name ?? b.id));
+    return this.#sorted;
+  }
+
+  get size(): number {
+    void this.#version;
+    return this.#byId.size;
+  }
+
+  /** By id or by name. */
+  get(ref: string): T | undefined {
+    void this.#version;
+    return this.#byId.get(ref) ?? this.#byName.get(ref);
+  }
+
+  has(id: string): boolean {
+    return this.#byId.has(id);
+  }
+
+  put(...items: T[]) {
+    for (const item of items) {
+      const was = this.#byId.get(item.id);
+      if (was?.name && was.name !== item.name && this.#byName.get(was.name) === was) this.#byName.delete(was.name);
+      this.#byId.set(item.id, item);
+      if (item.name) this.#byName.set(item.name, item);
+    }
+    if (items.length) this.#changed();
+  }
+
+  /** Changes fields of one that is known. */
+  merge(id: string, fields: Partial<T>) {
+    const was = this.#byId.get(id);
+    if (was) this.put({ ...was, ...fields });
+  }
+
+  delete(id: string) {
+    const was = this.#byId.get(id);
+    if (!was) return;
+    this.#byId.delete(id);
+    if (was.name && this.#byName.get(was.name) === was) this.#byName.delete(was.name);
+    this.#changed();
+  }
+
+  /** Keeps those of which something is true. */
+  keep(is: (id: string) => boolean) {
+    for (const id of [...this.#byId.keys()]) if (!is(id)) this.delete(id);
+  }
+
+  #changed() {
+    this.#sorted = null;
+    if (this.#due) return;
+    this.#due = true;
+    nextFrame(() => {
+      this.#due = false;
+      this.#sorted = null;
+      this.#version++;
+    });
+  }
+}
+
+/** Calls f before the next frame is drawn; in a page that is not seen, soon. */
+export function nextFrame(f: () => void) {
+  if (document.visibilityState === 'visible') requestAnimationFrame(f);
+  else setTimeout(f, 200);
+}
+
+const order = new Intl.Collator('en', { numeric: true });
+export const compare = order.compare;

@@ -1,0 +1,70 @@
+/** Where the page is: every view is a URL below the cloud's own, and Back restores it. */
+import { base } from './base.ts';
+
+class Router {
+  /** Path below the cloud's URL, without a slash at its begin: "boards/kitchen/pins". */
+  path = $state('');
+  query = $state.raw(new URLSearchParams());
+  /** Counts what was gone to; who scrolls or moves the focus goes by it. */
+  visits = $state(0);
+
+  constructor() {
+    this.#read();
+    addEventListener('popstate', () => this.#read());
+    addEventListener('click', (e) => this.#click(e));
+  }
+
+  get parts(): string[] {
+    return this.path.split('/').filter(Boolean).map(decode);
+  }
+
+  /** Goes to a path below the cloud's URL. */
+  go(to: string, how: { replace?: boolean } = {}) {
+    const url = new URL(to, base);
+    if (how.replace) history.replaceState(null, '', url);
+    else history.pushState(null, '', url);
+    this.#read(!how.replace);
+  }
+
+  /** Sets parameters of this view; empty ones are left out. Typing makes no history. */
+  set(values: Record<string, string>) {
+    const query = new URLSearchParams(this.query);
+    for (const [k, v] of Object.entries(values)) {
+      if (v) query.set(k, v);
+      else query.delete(k);
+    }
+    const text = query.toString();
+    this.go(this.path + (text ? '?' + text : ''), { replace: true });
+  }
+
+  #read(visit = true) {
+    this.path = location.pathname.startsWith(base.pathname) ? location.pathname.slice(base.pathname.length) : '';
+    this.query = new URLSearchParams(location.search);
+    if (visit) this.visits++;
+  }
+
+  #click(e: MouseEvent) {
+    if (e.defaultPrevented || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
+    const a = (e.target as Element | null)?.closest?.('a');
+    if (!a || a.target || a.hasAttribute('download') || a.dataset.out !== undefined) return;
+    const url = new URL(a.href);
+    if (url.origin !== base.origin || !url.pathname.startsWith(base.pathname) || url.pathname.startsWith(base.pathname + 'v1/')) return;
+    e.preventDefault();
+    this.go(url.pathname.slice(base.pathname.length) + url.search);
+  }
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+export const router = new Router();
+
+/** A link below the cloud's URL, its elements escaped. */
+export function link(...parts: string[]): string {
+  return parts.map(encodeURIComponent).join('/') || './';
+}
