@@ -104,6 +104,9 @@ func New(c Config) (*Client, error) {
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// Transport is how the client speaks to the cloud, for who passes requests on.
+func (c *Client) Transport() http.RoundTripper { return c.http.Transport }
+
 // URL returns the base URL of the cloud.
 func (c *Client) URL() string { return c.base.String() }
 

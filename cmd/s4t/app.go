@@ -102,7 +102,7 @@ not logged in, 5 board offline, 6 conflict.`,
 		a.loginCommand(), a.contextCommand(), a.versionCommand(), a.projectCommand(), a.userCommand(), a.tokenCommand(),
 		a.boardCommand(), a.pinCommand(), a.pluginCommand(), a.mountCommand(), a.sshCommand(), a.connectCommand(), a.serviceCommand(), a.commandCommand(), a.fleetCommand(), a.bridgeCommand(),
 		a.networkCommand(), a.subnetCommand(), a.portCommand(), a.operationCommand(), a.eventCommand(), a.auditCommand(), a.agentCommand(),
-		a.doctorCommand(), completionCommand(), newDemoCommand(),
+		a.doctorCommand(), a.dashboardCommand(), completionCommand(), newDemoCommand(),
 	)
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {

@@ -1,0 +1,194 @@
+package dashboard
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"html"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/stack4things/s4t"
+)
+
+//go:embed all:dist
+var dist embed.FS
+
+// Config of the pages. URL is required.
+type Config struct {
+	URL string // of the cloud, as browsers know it; its path is where a proxy has put it
+	// Connect lists origins besides the pages' own that they open WebSockets to: tunnel agents
+	// with addresses of their own. It must not block. Optional.
+	Connect func() []string
+}
+
+// pages are the files, by path below the cloud's URL.
+type pages struct {
+	files   map[string]*file
+	connect func() []string
+}
+
+// file is one of the bundle, as it is served.
+type file struct {
+	body    []byte
+	kind    string        // media type
+	etag    string        // strong, quoted (RFC 9110, 8.8.3)
+	zipped  func() []byte // gzip of the body, made when it is asked for first; nil: it does not get shorter
+	relaxed bool          // it may style itself by scripts, see policy
+}
+
+// kinds are the media types of a bundle's files.
+var kinds = map[string]string{
+	".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
+	".svg": "image/svg+xml", ".png": "image/png", ".json": "application/json", ".wasm": "application/wasm", ".txt": "text/plain; charset=utf-8",
+}
+
+// front is the page that every view begins with, and terminal the one that is shown within
+// it: xterm writes styles of its own, which the others may not.
+const (
+	front    = "index.html"
+	terminal = "term.html"
+)
+
+// New reads the bundle and returns the handler of everything that nobody else serves.
+func New(c Config) (http.Handler, error) {
+	const op = "serve the dashboard"
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Invalid, op, "use https://NAME:PORT", "%q is not the URL of a cloud", c.URL)
+	}
+	base := strings.TrimSuffix(u.EscapedPath(), "/") + "/"
+	p := &pages{files: map[string]*file{}, connect: c.Connect}
+	if p.connect == nil {
+		p.connect = func() []string { return nil }
+	}
+	err = fs.WalkDir(dist, "dist", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		body, err := dist.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if path.Ext(name) == ".html" {
+			body = bytes.Replace(body, []byte(`<base href="/">`), []byte(`<base href="`+html.EscapeString(base)+`">`), 1)
+		}
+		name = strings.TrimPrefix(name, "dist/")
+		p.files[name] = newFile(name, body)
+		return nil
+	})
+	if err != nil {
+		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
+	}
+	if p.files[front] == nil {
+		return nil, s4t.Errorf(s4t.Internal, op, "run `make dashboard`, then build again", "the program was built without its bundle")
+	}
+	return p, nil
+}
+
+func newFile(name string, body []byte) *file {
+	sum := sha256.Sum256(body)
+	f := &file{body: body, kind: kinds[path.Ext(name)], etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`, relaxed: name == terminal}
+	if f.kind == "" {
+		f.kind = "application/octet-stream"
+	}
+	if path.Ext(name) != ".png" {
+		f.zipped = sync.OnceValue(func() []byte {
+			var b bytes.Buffer
+			w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is one
+			w.Write(body)                                         // to memory: it does not fail
+			w.Close()
+			return b.Bytes()
+		})
+	}
+	return f
+}
+
+// ServeHTTP serves a file, or the front page: which view of it, its script reads in the URL.
+func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "the dashboard is read only; the API is below /v1", http.StatusMethodNotAllowed)
+		return
+	}
+	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+	f := p.files[name]
+	if f == nil {
+		if strings.HasPrefix(name, "a/") { // code that another version had
+			w.Header().Set("Cache-Control", "no-store")
+			http.NotFound(w, r)
+			return
+		}
+		f = p.files[front]
+	}
+	h := w.Header()
+	h.Set("Content-Type", f.kind)
+	h.Set("Cache-Control", "no-cache") // names are stable: ask each time, and mostly hear 304
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Content-Security-Policy", p.policy(f.relaxed))
+	h.Set("Vary", "Accept-Encoding")
+	body, tag := f.body, f.etag
+	if f.zipped != nil && accepts(r, "gzip") {
+		if z := f.zipped(); len(z) < len(body) {
+			body, tag = z, strings.TrimSuffix(f.etag, `"`)+`-gz"`
+			h.Set("Content-Encoding", "gzip")
+		}
+	}
+	h.Set("ETag", tag)
+	if matches(r.Header.Get("If-None-Match"), tag) {
+		h.Del("Content-Encoding")
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Method == http.MethodGet {
+		w.Write(body)
+	}
+}
+
+// policy is what a page may load and do (CSP level 3). Scripts are files of the bundle, and
+// none is written into a page: what a board or another user says is text. Styles of elements
+// are set by the widgets; only the terminal makes sheets of its own, in a page of its own.
+func (p *pages) policy(relaxed bool) string {
+	style := "style-src 'self'; style-src-attr 'unsafe-inline'"
+	ancestors := "frame-ancestors 'none'"
+	if relaxed {
+		style, ancestors = "style-src 'self' 'unsafe-inline'", "frame-ancestors 'self'"
+	}
+	return "default-src 'none'; script-src 'self'; " + style + "; img-src 'self' data:; frame-src 'self'; connect-src " + strings.Join(append([]string{"'self'"}, p.connect()...), " ") +
+		"; base-uri 'self'; form-action 'self'; " + ancestors + "; require-trusted-types-for 'script'; trusted-types svelte-trusted-html"
+}
+
+// accepts reports whether a client takes an encoding.
+func accepts(r *http.Request, encoding string) bool {
+	for _, line := range r.Header.Values("Accept-Encoding") {
+		for part := range strings.SplitSeq(line, ",") {
+			name, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
+			if strings.EqualFold(strings.TrimSpace(name), encoding) {
+				q, err := strconv.ParseFloat(strings.TrimPrefix(strings.ReplaceAll(weight, " ", ""), "q="), 64)
+				return err != nil || q > 0
+			}
+		}
+	}
+	return false
+}
+
+// matches reports whether a tag is in the list of an If-None-Match.
+func matches(list, tag string) bool {
+	for one := range strings.SplitSeq(list, ",") {
+		if one = strings.TrimPrefix(strings.TrimSpace(one), "W/"); one == tag || one == "*" {
+			return true
+		}
+	}
+	return false
+}
