@@ -13,6 +13,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     chunkSizeWarningLimit: 1024,
     rolldownOptions: {
+      input: ['index.html', 'term.html'],
       output: {
         entryFileNames: 'a/[name].js',
         chunkFileNames: 'a/[name].js',

@@ -56,7 +56,7 @@ func (i *Identity) openByCode(ctx context.Context, op string, req wire.SessionOp
 	return session, i.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
 		by, err := tx.TakeLoginCode(store.HashSecret(req.Code), i.cfg.Now())
 		if s4t.KindOf(err) == s4t.NotFound || err == nil && by.ExpiresAt != nil && !i.cfg.Now().Before(*by.ExpiresAt) {
-			return s4t.Errorf(s4t.Unauthenticated, op, "run `s4t dashboard` again, or log in with a password", "the code was used, or has expired")
+			return s4t.Errorf(s4t.Unauthenticated, op, "ask for a new one, or log in with a password", "the code was used, or has expired")
 		}
 		if err == nil {
 			by, err = maker(tx, op, by.ID)
