@@ -182,4 +182,38 @@ type Token struct {
 	// Parent is the token that made it, and ends it with itself; empty: it was
 	// made by a login, or by the first start.
 	Parent TokenID `json:"parent,omitempty"`
+
+	// Session says that it is a browser's, which ends, too, when it was not used for
+	// [SessionIdle]; UsedAt is when it was used last, within some minutes.
+	Session bool       `json:"session,omitempty"`
+	UsedAt  *time.Time `json:"used_at,omitempty"`
 }
+
+// Session says who makes a request, and with which token.
+type Session struct {
+	User        string     `json:"user"`
+	Role        Role       `json:"role"`
+	Project     ProjectID  `json:"project"`
+	ProjectName string     `json:"project_name"`
+	Token       TokenID    `json:"token"`      // its id
+	ExpiresAt   *time.Time `json:"expires_at"` // of the token, at the latest; nil: never
+	Browser     bool       `json:"browser"`    // it is a browser's; see [Token].Session
+
+	// Half is what a browser's scripts keep of it; only in the answer that began it.
+	Half string `json:"session,omitempty"`
+}
+
+// How long a browser's session lasts: from its begin, and from its last use.
+const (
+	SessionLifetime = 7 * 24 * time.Hour
+	SessionIdle     = 12 * time.Hour
+)
+
+// LoginCode logs a browser in, once, as who asked for it.
+type LoginCode struct {
+	Code      string    `json:"code"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// LoginCodeLifetime is how long a [LoginCode] can be used.
+const LoginCodeLifetime = time.Minute

@@ -43,6 +43,7 @@ type API struct {
 	version string
 	url     string
 	zone    string
+	cookie  string // name of the cookie of sessions
 	trust   func() wire.Trust
 	log     *slog.Logger
 	mux     *http.ServeMux
@@ -77,7 +78,7 @@ func New(c Config) (*API, error) {
 		c.Version = "dev"
 	}
 	a := &API{
-		queue: c.Queue, version: c.Version, url: c.URL, zone: c.Zone, trust: c.Trust, log: c.Log, mux: http.NewServeMux(),
+		queue: c.Queue, version: c.Version, url: c.URL, zone: c.Zone, cookie: cookieName(c.URL), trust: c.Trust, log: c.Log, mux: http.NewServeMux(),
 		feed:     newFeed(c.Queue, c.Log),
 		waiters:  waiters{polls: map[s4t.OperationID]map[*waiter]bool{}},
 		stopping: make(chan struct{}),
@@ -102,6 +103,7 @@ func New(c Config) (*API, error) {
 	}
 	a.huma.UseMiddleware(speakProblem, a.authenticate, a.admitBody)
 	a.identityRoutes()
+	a.sessionRoutes()
 	a.trustRoutes()
 	a.boardRoutes()
 	a.statusRoutes()

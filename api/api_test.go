@@ -31,13 +31,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // decides as the real one does: a foreign project's objects are not found, a
 // reader changes nothing.
 type fakeConductor struct {
-	mu      sync.Mutex
-	calls   []string // "METHOD by USER", in order, without verify
-	ref     string   // what the last call was about
-	changes int      // how often something would have been changed
-	events  []s4t.Event
-	revoked map[string]bool
-	answer  map[string]func(body []byte) (any, error) // by method, instead of the default
+	mu       sync.Mutex
+	calls    []string // "METHOD by USER", in order, without verify
+	ref      string   // what the last call was about
+	changes  int      // how often something would have been changed
+	events   []s4t.Event
+	revoked  map[string]bool
+	sessions map[string]wire.Caller                    // by secret
+	answer   map[string]func(body []byte) (any, error) // by method, instead of the default
 }
 
 const home = s4t.ProjectID("11111111-1111-4111-8111-111111111111")
@@ -73,6 +74,7 @@ var changing = map[string]any{
 // own methods are about the caller's own tokens: every role may use them.
 var own = map[string]any{
 	wire.MethodTokenCreate: s4t.Token{ID: "t1", Secret: "fresh"}, wire.MethodTokenRevoke: wire.Empty{},
+	wire.MethodSessionGet: s4t.Session{User: "maria"}, wire.MethodSessionCode: s4t.LoginCode{Code: "fresh"},
 	wire.MethodOperationDone: wire.Empty{},
 }
 
@@ -134,6 +136,9 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 	defer f.mu.Unlock()
 	if method == wire.MethodVerify {
 		c, ok := callers[req.Secret]
+		if s, begun := f.sessions[req.Secret]; begun {
+			c, ok = s, true
+		}
 		if !ok || f.revoked[req.Secret] {
 			return nil, s4t.Errorf(s4t.Unauthenticated, "authenticate", "log in again", "the token is not valid")
 		}
@@ -157,6 +162,15 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 			return nil, err
 		}
 		return json.Marshal(v)
+	}
+	if method == wire.MethodSessionOpen {
+		var open wire.SessionOpen
+		json.Unmarshal(body, &open)
+		if open.Login.Password != "right-password" && open.Code != "right-code" {
+			return nil, s4t.Errorf(s4t.Unauthenticated, "begin a session", "", "wrong user or password")
+		}
+		f.sessions = map[string]wire.Caller{open.Secret: callers["member-secret"]}
+		return json.Marshal(s4t.Session{User: "maria", Role: s4t.RoleMember, Project: home, ProjectName: "home", Token: "t1", Browser: true})
 	}
 	if method == wire.MethodLogin {
 		if req.Password != "right-password" {

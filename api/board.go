@@ -55,13 +55,14 @@ func (a *API) boardRoutes() {
 			return get[s4t.BoardProfile](ctx, a, wire.MethodBoardProfile, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Board})
 		})
 	register(a, guarded, "POST /v1/boards/{board}/streams", "stream.open", "Open a stream",
-		"Answers where to connect to, and a ticket that opens one stream to a TCP service of the board, once, within 60 s: a WebSocket at /rtunnel with the subprotocol s4t.stream.1 and the ticket as bearer token.",
+		"Answers where to connect to, and a ticket that opens one stream to a TCP service of the board, once, within 60 s: a WebSocket at /rtunnel with the subprotocol s4t.stream.1 and the ticket as bearer token, or, in browsers, the ticket in base64url as a second subprotocol, s4t.ticket.TICKET.",
 		func(ctx context.Context, in *struct {
-			Board string `path:"board" maxLength:"63" doc:"Name or id"`
-			Body  apiclient.StreamOpen
+			Board  string `path:"board" maxLength:"63" doc:"Name or id"`
+			Origin string `header:"Origin" maxLength:"300" doc:"A browser says it by itself; the ticket is then for pages of that origin"`
+			Body   apiclient.StreamOpen
 		}) (*answered[wire.StreamGrant], error) {
 			return get[wire.StreamGrant](ctx, a, wire.MethodStreamOpen, wire.StreamOpen{Caller: callerOf(ctx), Board: in.Board, Target: in.Body.Target, TCPPort: in.Body.TCPPort, HostKeys: in.Body.HostKeys,
-				Resumable: in.Body.Resumable, Again: in.Body.Again})
+				Resumable: in.Body.Resumable, Again: in.Body.Again, Origin: in.Origin})
 		})
 }
 

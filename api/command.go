@@ -49,13 +49,10 @@ type CommandQuery struct {
 	Queue    string `query:"queue" maxLength:"32" example:"1h" doc:"Where the board is away, wait so long for it: 202 and an operation. It begins in that time or never"`
 
 	stream bool
-	secret string
 }
 
-// Resolve keeps the token, which is checked again while a stream is open, and what
-// kind of answer is wanted.
+// Resolve keeps what kind of answer is wanted.
 func (in *CommandQuery) Resolve(ctx huma.Context) []error {
-	in.secret = bearer(ctx)
 	in.stream = strings.Contains(ctx.Header("Accept"), "text/event-stream")
 	return nil
 }
@@ -198,7 +195,7 @@ func (a *API) runCommand(ctx context.Context, in *commandAsk) (*huma.StreamRespo
 	}
 	req.Board = in.Board
 	if in.stream {
-		return a.streamRun(ctx, req, in.secret)
+		return a.streamRun(ctx, req)
 	}
 	wait, applied := in.wait()
 	req.Async = wait == 0

@@ -18,7 +18,7 @@ import (
 const lastLines = 5 * time.Second
 
 // streamRun runs a command and answers with what it says, state by state.
-func (a *API) streamRun(ctx context.Context, req wire.CommandRun, secret string) (*huma.StreamResponse, error) {
+func (a *API) streamRun(ctx context.Context, req wire.CommandRun) (*huma.StreamResponse, error) {
 	place, err := a.watch(ctx)
 	if err != nil {
 		return nil, a.answer(ctx, "command.run", err)
@@ -37,7 +37,7 @@ func (a *API) streamRun(ctx context.Context, req wire.CommandRun, secret string)
 		r, rw := humago.Unwrap(hctx)
 		rw.Header().Set("Location", "/v1/operations/"+string(op.ID))
 		rw.Header().Set(apiclient.OperationHeader, string(op.ID))
-		s := &runStream{sse: beginSSE(rw), api: a, caller: req.Caller, secret: secret, feed: feed, op: op, gone: place.gone}
+		s := &runStream{sse: beginSSE(rw), api: a, caller: req.Caller, secret: secretOf(ctx), feed: feed, op: op, gone: place.gone}
 		if err := s.run(context.WithValue(r.Context(), callerKey{}, req.Caller)); err != nil {
 			a.log.Debug("a stream of a command ended", "err", err)
 		}

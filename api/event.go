@@ -31,15 +31,11 @@ type eventAsk struct {
 	After       string `query:"after" maxLength:"20" doc:"The same, for clients that cannot set the header; 0: from the oldest that is kept"`
 	Limit       int    `query:"limit" minimum:"1" maximum:"500" doc:"Answer with an array of at most so many events after that one, as of now, instead of a stream; from the oldest by default"`
 
-	page   PageQuery // for the link of an array
-	secret string
+	page PageQuery // for the link of an array
 }
 
-// Resolve keeps the token, which is checked again while the stream is open.
-func (in *eventAsk) Resolve(ctx huma.Context) []error {
-	in.secret = bearer(ctx)
-	return in.page.Resolve(ctx)
-}
+// Resolve keeps the URL, for the link of an array.
+func (in *eventAsk) Resolve(ctx huma.Context) []error { return in.page.Resolve(ctx) }
 
 // eventRoutes are the stream of events.
 func (a *API) eventRoutes() {
@@ -92,7 +88,7 @@ func (a *API) watchEvents(ctx context.Context, in *eventAsk) (*huma.StreamRespon
 		defer a.watchers.leave(place)
 		r, rw := humago.Unwrap(hctx)
 		rw.Header().Set("X-Event-Id", strconv.FormatInt(after, 10))
-		s := &eventStream{sse: beginSSE(rw), api: a, caller: caller, secret: in.secret, last: after, gone: place.gone}
+		s := &eventStream{sse: beginSSE(rw), api: a, caller: caller, secret: secretOf(ctx), last: after, gone: place.gone}
 		if err := s.run(context.WithValue(r.Context(), callerKey{}, caller)); err != nil {
 			a.log.Debug("a stream of events ended", "err", err)
 		}

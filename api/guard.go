@@ -40,6 +40,10 @@ func (a *API) guard() http.Handler {
 			a.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", seen.status, "took", time.Since(start))
 		}()
 		r = joinPinPath(r)
+		if err := crossOrigin.Check(r); err != nil {
+			writeProblem(seen, problemOf(s4t.Errorf(s4t.Forbidden, r.Method+" "+r.URL.Path, "open the dashboard at the cloud's own address", "a page of another site asks for it")))
+			return
+		}
 		r.Body = http.MaxBytesReader(seen, r.Body, s4t.MaxMessage)
 		if handler, pattern := a.mux.Handler(r); pattern == "" {
 			writeProblem(seen, noRoute(handler, seen, r))
@@ -112,6 +116,16 @@ func (w *discardWriter) WriteHeader(status int) { w.status = status }
 // callerKey is the context key of the [wire.Caller].
 type callerKey struct{}
 
+// secretKey is the context key of the secret of the token that a request was made with.
+type secretKey struct{}
+
+// secretOf returns it, to check it again while an answer takes long; authenticate has put it
+// there.
+func secretOf(ctx context.Context) string {
+	s, _ := ctx.Value(secretKey{}).(string)
+	return s
+}
+
 // callerOf returns who asks; authenticate has put it there.
 func callerOf(ctx context.Context) wire.Caller {
 	c, _ := ctx.Value(callerKey{}).(wire.Caller)
@@ -130,12 +144,16 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	secret := bearer(ctx)
+	if secret == "" {
+		secret = a.sessionSecret(ctx)
+	}
 	caller, err := a.verify(ctx.Context(), secret)
 	if err != nil {
 		a.refuse(ctx, "verify a token", err)
 		return
 	}
-	next(huma.WithContext(ctx, context.WithValue(ctx.Context(), callerKey{}, caller)))
+	known := context.WithValue(ctx.Context(), callerKey{}, caller)
+	next(huma.WithContext(ctx, context.WithValue(known, secretKey{}, secret)))
 }
 
 // verify asks identity what a token is worth now.

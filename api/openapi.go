@@ -37,6 +37,7 @@ func openAPIConfig(version string) huma.Config {
 	c.RejectUnknownQueryParameters = true
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer":       {Type: "http", Scheme: "bearer", Description: "Authorization: Bearer TOKEN"},
+		"session":      {Type: "apiKey", In: "header", Name: apiclient.SessionHeader, Description: "One half of a browser's session, as POST /v1/session answered it; the browser sends the other half, the cookie, by itself"},
 		"x-auth-token": {Type: "apiKey", In: "header", Name: "X-Auth-Token", Description: "The same token, as OpenStack's clients send it"},
 	}
 	return c
@@ -60,7 +61,7 @@ func register[I, O any](a *API, needs access, pattern, id, summary, description 
 		MaxBodyBytes: s4t.MaxMessage, BodyReadTimeout: -1, // the server has its own bounds
 	}
 	if needs == guarded {
-		op.Security = []map[string][]string{{"bearer": {}}, {"x-auth-token": {}}}
+		op.Security = []map[string][]string{{"bearer": {}}, {"x-auth-token": {}}, {"session": {}}}
 	}
 	switch out := typeOf[O](); {
 	case out.NumField() == 0:

@@ -20,14 +20,6 @@ const pinBatch = 1024
 // [PageQuery] is.
 type StreamQuery struct {
 	Since string `query:"since" maxLength:"64" example:"1h" doc:"Begin with what the board kept since then: a duration back from now, or a time (RFC 3339)"`
-
-	secret string
-}
-
-// Resolve keeps the token, which is checked again while the stream is open.
-func (in *StreamQuery) Resolve(ctx huma.Context) []error {
-	in.secret = bearer(ctx)
-	return nil
 }
 
 // pinStreamRoutes are the streams of samples, and the pins of all boards.
@@ -105,7 +97,7 @@ func (a *API) watchPins(ctx context.Context, ref string, pins []string, in Strea
 		defer a.watchers.leave(place)
 		defer client.leave()
 		r, rw := humago.Unwrap(hctx)
-		s := &pinStream{sse: beginSSE(rw), api: a, client: client, board: board, ref: ref, past: past, secret: in.secret, gone: place.gone}
+		s := &pinStream{sse: beginSSE(rw), api: a, client: client, board: board, ref: ref, past: past, secret: secretOf(ctx), gone: place.gone}
 		if err := s.run(context.WithValue(r.Context(), callerKey{}, client.caller)); err != nil {
 			a.log.Debug("a stream of samples ended", "err", err)
 		}

@@ -44,7 +44,7 @@ func (a *API) followLog(ctx context.Context, in *logAsk) (*huma.StreamResponse, 
 	if err != nil {
 		return nil, a.answer(ctx, "plugin.follow", err)
 	}
-	s := &logStream{api: a, board: board, plugin: in.Plugin, since: since, secret: in.secret, feed: a.feeds.open(board.ID), gone: place.gone}
+	s := &logStream{api: a, board: board, plugin: in.Plugin, since: since, secret: secretOf(ctx), feed: a.feeds.open(board.ID), gone: place.gone}
 	s.order.last, _ = strconv.ParseUint(in.LastEventID, 10, 64) // anything else is none
 	leave := func() {
 		a.feeds.close(s.feed)

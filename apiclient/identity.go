@@ -21,6 +21,16 @@ func (c *Client) Trust(ctx context.Context) (t Trust, err error) {
 	return t, c.do(ctx, "ask whom to trust", "GET", path("trust"), nil, &t)
 }
 
+// Session says who asks, and with which token.
+func (c *Client) Session(ctx context.Context) (s s4t.Session, err error) {
+	return s, c.do(ctx, "show the session", "GET", path("session"), nil, &s)
+}
+
+// CreateLoginCode makes a code that logs a browser in, once, within a minute.
+func (c *Client) CreateLoginCode(ctx context.Context) (code s4t.LoginCode, err error) {
+	return code, c.do(ctx, "make a code that logs in", "POST", path("session", "code"), nil, &code)
+}
+
 // CreateProject needs the role admin.
 func (c *Client) CreateProject(ctx context.Context, req ProjectCreate) (p s4t.Project, err error) {
 	return p, c.do(ctx, "create project "+req.Name, "POST", path("projects"), req, &p)

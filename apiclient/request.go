@@ -13,6 +13,17 @@ type Login struct {
 	Expires  string `json:"expires,omitempty" maxLength:"32" example:"24h" doc:"How long the token is valid; by default a week"`
 }
 
+// SessionHeader is the header that has the half of a browser's session that is no cookie.
+const SessionHeader = "X-S4T-Session"
+
+// SessionCreate is the body of POST /v1/session: a user and a password, or a code.
+type SessionCreate struct {
+	User     string `json:"user,omitempty" maxLength:"63" doc:"Name of the user"`
+	Password string `json:"password,omitempty" maxLength:"1024" doc:"Password of the user"`
+	Project  string `json:"project,omitempty" maxLength:"63" doc:"Name or id of a project; the user's own by default"`
+	Code     string `json:"code,omitempty" maxLength:"64" doc:"Code of POST /v1/session/code"`
+}
+
 // ProjectCreate is the body of POST /v1/projects.
 type ProjectCreate struct {
 	Name   string `json:"name" minLength:"1" maxLength:"63" doc:"Unique name"`

@@ -126,7 +126,7 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 	if err != nil {
 		return wire.StreamGrant{}, err
 	}
-	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User}
+	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User, Origin: req.Origin}
 	grant := wire.StreamGrant{URL: agent.URL, BoardID: string(b.ID), Resumable: req.Resumable != "" && b.Info.Resumes}
 	if grant.Resumable {
 		t.Resumable, t.Again = req.Resumable, req.Again

@@ -55,6 +55,9 @@ func New(cfg Config) (*Identity, error) {
 // Register adds the methods of identity to mux.
 func (i *Identity) Register(mux queue.Mux) {
 	mux[wire.MethodLogin] = queue.Handle(i.Login)
+	mux[wire.MethodSessionOpen] = queue.Handle(i.OpenSession)
+	mux[wire.MethodSessionGet] = queue.Handle(i.GetSession)
+	mux[wire.MethodSessionCode] = queue.Handle(i.CreateLoginCode)
 	mux[wire.MethodVerify] = queue.Handle(i.Verify)
 	mux[wire.MethodProjectCreate] = queue.Handle(i.CreateProject)
 	mux[wire.MethodProjectList] = queue.Handle(i.ListProjects)

@@ -586,7 +586,7 @@ func TestEveryMethodOfIdentityIsOnTheMux(t *testing.T) {
 	w := newWorld(t)
 	mux := queue.Mux{}
 	w.Register(mux)
-	for _, m := range []string{wire.MethodLogin, wire.MethodVerify, wire.MethodProjectCreate, wire.MethodProjectList, wire.MethodProjectGet,
+	for _, m := range []string{wire.MethodLogin, wire.MethodSessionOpen, wire.MethodSessionGet, wire.MethodSessionCode, wire.MethodVerify, wire.MethodProjectCreate, wire.MethodProjectList, wire.MethodProjectGet,
 		wire.MethodProjectDelete, wire.MethodUserCreate, wire.MethodUserList, wire.MethodUserDelete, wire.MethodUserPassword, wire.MethodTokenCreate,
 		wire.MethodTokenList, wire.MethodTokenRevoke, wire.MethodAuditList} {
 		if _, err := mux.Serve(t.Context(), m, []byte(`{}`)); s4t.KindOf(err) == s4t.NotFound && strings.Contains(err.Error(), "method") {

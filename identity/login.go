@@ -15,10 +15,46 @@ import (
 // user's own, or any that exists for an admin. An unknown user and a wrong
 // password are one answer, after the same time.
 func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token, error) {
-	op := fmt.Sprintf("log in as %q", clip(req.User))
-	if err := validLifetime(op, req.Expires); err != nil {
+	if err := validLifetime(loginOp(req), req.Expires); err != nil {
 		return s4t.Token{}, err
 	}
+	l, err := i.prove(ctx, req)
+	if err != nil {
+		return s4t.Token{}, err
+	}
+	expires := l.rec.At.Add(cmp.Or(req.Expires, i.cfg.LoginLifetime))
+	token := newToken(l.user.Name, l.project, l.user.Role, &expires, l.rec.At)
+	return token, i.keepLogin(ctx, l, store.TokenRow{Token: token})
+}
+
+func loginOp(req wire.LoginRequest) string { return fmt.Sprintf("log in as %q", clip(req.User)) }
+
+// login is somebody who gave the right password.
+type login struct {
+	user    s4t.User
+	project s4t.ProjectID
+	source  string
+	rec     s4t.AuditRecord // of it
+}
+
+// keepLogin keeps the token of a login, and the newest of the others.
+func (i *Identity) keepLogin(ctx context.Context, l login, t store.TokenRow) error {
+	t.UserID, t.Login, t.Source = l.user.ID, true, l.source
+	l.rec.Object = string(t.ID)
+	return i.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
+		if err := tx.InsertToken(t, store.HashSecret(t.Secret)); err != nil {
+			return err
+		}
+		if err := tx.TrimLogins(l.user.ID, l.project, t.ID, maxLogins-1); err != nil {
+			return err
+		}
+		return tx.InsertAudit(l.rec)
+	})
+}
+
+// prove checks a password, and that the user may be in the project.
+func (i *Identity) prove(ctx context.Context, req wire.LoginRequest) (login, error) {
+	op := loginOp(req)
 	now := i.cfg.Now()
 	var user s4t.User
 	var project s4t.Project
@@ -47,17 +83,17 @@ func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token,
 		return err
 	})
 	if err != nil {
-		return s4t.Token{}, err
+		return login{}, err
 	}
 	who := orDefault(string(user.ID), clip(req.User))
 	attempt, err := i.attempts.take(op, who, req.Source, known, now)
 	if err != nil {
-		return s4t.Token{}, err
+		return login{}, err
 	}
 	ok, err := i.password.check(ctx, op, asker{req.Source, known}, hash, req.Password)
 	if err != nil {
 		attempt.back(now) // nothing was tried
-		return s4t.Token{}, err
+		return login{}, err
 	}
 	rec := s4t.AuditRecord{At: now, User: clip(req.User), Project: user.Project, Action: "login", Outcome: "ok"}
 	if req.Source != "" {
@@ -66,29 +102,15 @@ func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token,
 	if !ok {
 		rec.User, rec.Name = "", clip(req.User)
 		i.recordRefusal(ctx, rec, s4t.Unauthenticated, "from "+req.Source, "to "+string(user.Project))
-		return s4t.Token{}, s4t.Errorf(s4t.Unauthenticated, op, "check both and try again", "the user or the password is wrong")
+		return login{}, s4t.Errorf(s4t.Unauthenticated, op, "check both and try again", "the user or the password is wrong")
 	}
 	attempt.back(now)
 	if project.ID == "" || user.Role != s4t.RoleAdmin && project.ID != user.Project {
-		return s4t.Token{}, s4t.Errorf(s4t.NotFound, op, "leave the project out to use your own", "project %q does not exist", clip(req.Project))
+		return login{}, s4t.Errorf(s4t.NotFound, op, "leave the project out to use your own", "project %q does not exist", clip(req.Project))
 	}
 	i.attempts.right(who, req.Source)
-	expires := now.Add(cmp.Or(req.Expires, i.cfg.LoginLifetime))
-	token := newToken(user.Name, project.ID, user.Role, &expires, now)
-	rec.User, rec.Project, rec.Object = user.Name, project.ID, string(token.ID)
-	err = i.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
-		if err := tx.InsertToken(store.TokenRow{Token: token, UserID: user.ID, Login: true, Source: req.Source}, store.HashSecret(token.Secret)); err != nil {
-			return err
-		}
-		if err := tx.TrimLogins(user.ID, project.ID, token.ID, maxLogins-1); err != nil {
-			return err
-		}
-		return tx.InsertAudit(rec)
-	})
-	if err != nil {
-		return s4t.Token{}, err
-	}
-	return token, nil
+	rec.User, rec.Project = user.Name, project.ID
+	return login{user, project.ID, req.Source, rec}, nil
 }
 
 // maxLogins is how many tokens logins of one user to one project may have

@@ -30,7 +30,7 @@ func newToken(user string, project s4t.ProjectID, role s4t.Role, expires *time.T
 func (i *Identity) Verify(ctx context.Context, req wire.VerifyRequest) (wire.Caller, error) {
 	const op = "check the token"
 	unknown := s4t.Errorf(s4t.Unauthenticated, op, "log in again with `s4t login`, or ask for a new token", "it is not valid")
-	if len(req.Secret) != store.SecretLen || !strings.HasPrefix(req.Secret, store.SecretPrefix) {
+	if !isSecret(req.Secret) {
 		return wire.Caller{}, unknown
 	}
 	var t store.TokenRow
@@ -45,13 +45,18 @@ func (i *Identity) Verify(ctx context.Context, req wire.VerifyRequest) (wire.Cal
 		return wire.Caller{}, err
 	case t.ExpiresAt != nil && !i.cfg.Now().Before(*t.ExpiresAt):
 		return wire.Caller{}, s4t.Errorf(s4t.Unauthenticated, op, "log in again with `s4t login`, or ask for a new token", "it has expired")
+	case t.Session:
+		if err := i.useSession(ctx, op, t); err != nil {
+			return wire.Caller{}, err
+		}
 	}
-	role := t.Role
-	if !t.UserRole.Covers(role) {
-		role = t.UserRole
-	}
-	caller := wire.Caller{User: t.User, UserID: t.UserID, Project: t.Project, Role: role, Token: t.ID}
+	caller := wire.Caller{User: t.User, UserID: t.UserID, Project: t.Project, Role: t.Effective(), Token: t.ID}
 	return caller.Signed(i.cfg.Key, i.cfg.Now()), nil
+}
+
+// isSecret reports whether a text can be a token's secret.
+func isSecret(text string) bool {
+	return len(text) == store.SecretLen && strings.HasPrefix(text, store.SecretPrefix)
 }
 
 // maxDepth is how many tokens may have made one, one by the other: SQLite ends
@@ -103,41 +108,59 @@ func (i *Identity) CreateToken(ctx context.Context, req wire.TokenCreate) (s4t.T
 		if err != nil {
 			return err
 		}
-		ended := s4t.Errorf(s4t.Unauthenticated, op, "log in again with `s4t login`", "the token in use has ended")
-		parent, err := tx.Token(req.Caller.Token)
-		if s4t.KindOf(err) == s4t.NotFound {
-			return ended
-		}
+		parent, err := maker(tx, op, req.Caller.Token)
 		if err != nil {
 			return err
 		}
-		if parent.Depth >= maxDepth {
-			return s4t.Errorf(s4t.Conflict, op, "log in with `s4t login`, and use that token", "%d tokens made this one, one by the other", parent.Depth)
-		}
-		expires := parent.ExpiresAt
-		if at := i.cfg.Now().Add(req.Expires); req.Expires > 0 && (expires == nil || at.Before(*expires)) {
-			expires = &at
-		}
-		if err := i.claimToken(tx, op, p.ID); err != nil {
+		t.Token = newToken(user, p.ID, role, nil, i.cfg.Now())
+		if token, err = i.insertMade(tx, op, parent, t, req.Expires); err != nil {
 			return err
 		}
-		t.Token = newToken(user, p.ID, role, expires, i.cfg.Now())
-		t.Parent, t.Depth = parent.ID, parent.Depth+1
-		token = t.Token
 		rec.Object, rec.Project = string(token.ID), p.ID
 		if user != req.Caller.User {
 			rec.Detail = "for " + user
 		}
-		err = tx.InsertToken(t, store.HashSecret(token.Secret))
-		if store.IsInUse(err) {
-			return ended
-		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return s4t.Token{}, err
 	}
 	return token, nil
+}
+
+// tokenEnded is the error of who uses a token that has gone just now.
+func tokenEnded(op string) error {
+	return s4t.Errorf(s4t.Unauthenticated, op, "log in again with `s4t login`", "the token in use has ended")
+}
+
+// maker returns the token that is to make another one, where it may.
+func maker(tx *store.Tx, op string, id s4t.TokenID) (store.TokenRow, error) {
+	t, err := tx.Token(id)
+	if s4t.KindOf(err) == s4t.NotFound {
+		return t, tokenEnded(op)
+	}
+	if err == nil && t.Depth >= maxDepth {
+		err = s4t.Errorf(s4t.Conflict, op, "log in with `s4t login`, and use that token", "%d tokens made this one, one by the other", t.Depth)
+	}
+	return t, err
+}
+
+// insertMade adds a token that another one makes, which it ends with: after lifetime, where that
+// is not 0, or with the other at the latest.
+func (i *Identity) insertMade(tx *store.Tx, op string, by, t store.TokenRow, lifetime time.Duration) (s4t.Token, error) {
+	t.ExpiresAt = by.ExpiresAt
+	if at := t.CreatedAt.Add(lifetime); lifetime > 0 && (t.ExpiresAt == nil || at.Before(*t.ExpiresAt)) {
+		t.ExpiresAt = &at
+	}
+	t.Parent, t.Depth = by.ID, by.Depth+1
+	if err := i.claimToken(tx, op, t.Project); err != nil {
+		return s4t.Token{}, err
+	}
+	err := tx.InsertToken(t, store.HashSecret(t.Secret))
+	if store.IsInUse(err) {
+		err = tokenEnded(op)
+	}
+	return t.Token, err
 }
 
 // claimToken asks for one more token of a project. Those that have expired make

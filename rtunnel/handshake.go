@@ -13,6 +13,11 @@ const (
 	SubprotocolStream  = "s4t.stream.1"
 	SubprotocolBundle  = "s4t.bundle.1"
 	SubprotocolPeer    = "s4t.peer.1"
+
+	// TicketPrefix begins a subprotocol that is a ticket, in base64url: a browser sends no
+	// header Authorization with a WebSocket. It is offered beside one of the above, and never
+	// the answer.
+	TicketPrefix = "s4t.ticket."
 )
 
 // AcceptKey is the answer to a Sec-WebSocket-Key (RFC 6455 section 4.2.2).

@@ -19,7 +19,7 @@ import (
 // A token's secret is "s4t_" and 32 random bytes in base64url. What is stored
 // is its SHA-256: a secret of 256 bits needs no slow hash.
 const (
-	SecretPrefix = "s4t_"
+	SecretPrefix = wire.TokenPrefix
 	SecretLen    = len(SecretPrefix) + (secretBytes*8+5)/6
 	secretBytes  = 32
 )
@@ -49,17 +49,31 @@ type TokenRow struct {
 	Depth  int    // how many made it, one by the other
 	Login  bool   // a login gave it,
 	Source string // from here; see wire.LoginRequest
+
+	Idle time.Duration // not used for so long, it ends; 0: that is no matter, and no use is noted
 }
 
-const selectTokens = `SELECT t.id, u.name, t.project, t.role, t.expires_at, t.created_at, u.id, u.role, COALESCE(t.parent, ''), COALESCE(t.board_plugin, ''), t.depth, t.login, t.source
+// Effective is the role that the token gives now: its own, or its user's where that is weaker.
+func (t TokenRow) Effective() s4t.Role {
+	if t.UserRole.Covers(t.Role) {
+		return t.Role
+	}
+	return t.UserRole
+}
+
+const selectTokens = `SELECT t.id, u.name, t.project, t.role, t.expires_at, t.created_at, u.id, u.role, COALESCE(t.parent, ''), COALESCE(t.board_plugin, ''), t.depth, t.login, t.source, t.idle, t.used_at
 	FROM tokens t JOIN users u ON u.id = t.user_id`
 
 func scanToken(s scanner) (TokenRow, error) {
 	var t TokenRow
-	var created int64
+	var created, idle, used int64
 	var expires sql.NullInt64
-	err := s.Scan(&t.ID, &t.User, &t.Project, &t.Role, &expires, &created, &t.UserID, &t.UserRole, &t.Parent, &t.Injection, &t.Depth, flag(&t.Login), &t.Source)
+	err := s.Scan(&t.ID, &t.User, &t.Project, &t.Role, &expires, &created, &t.UserID, &t.UserRole, &t.Parent, &t.Injection, &t.Depth, flag(&t.Login), &t.Source, &idle, &used)
 	t.CreatedAt, t.ExpiresAt = fromMicros(created), fromMicrosOrNull(expires)
+	if t.Idle = time.Duration(idle) * time.Microsecond; t.Idle > 0 {
+		at := fromMicros(used)
+		t.Session, t.UsedAt = true, &at
+	}
 	return t, err
 }
 
@@ -68,9 +82,37 @@ func scanToken(s scanner) (TokenRow, error) {
 // [IsInUse] is true.
 func (tx *Tx) InsertToken(t TokenRow, secretHash string) error {
 	_, err := tx.exec("create a token",
-		`INSERT INTO tokens (id, secret_hash, user_id, project, role, expires_at, created_at, parent, board_plugin, depth, login, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		t.ID, secretHash, t.UserID, t.Project, t.Role, microsOrNull(t.ExpiresAt), micros(t.CreatedAt), textOrNull(string(t.Parent)), textOrNull(t.Injection), t.Depth, bit(t.Login), t.Source)
+		`INSERT INTO tokens (id, secret_hash, user_id, project, role, expires_at, created_at, parent, board_plugin, depth, login, source, idle, used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		t.ID, secretHash, t.UserID, t.Project, t.Role, microsOrNull(t.ExpiresAt), micros(t.CreatedAt), textOrNull(string(t.Parent)), textOrNull(t.Injection), t.Depth, bit(t.Login), t.Source,
+		t.Idle.Microseconds(), micros(t.CreatedAt))
 	return err
+}
+
+// UseToken notes that a token was used at a time, unless a later use is noted.
+func (tx *Tx) UseToken(id s4t.TokenID, at time.Time) error {
+	_, err := tx.exec("note the use of a session", `UPDATE tokens SET used_at = ? WHERE id = ? AND used_at < ?`, micros(at), id, micros(at))
+	return err
+}
+
+// InsertLoginCode adds what logs a browser in as a token, in place of what did so before;
+// codeHash is its SHA-256 in hex. Those that have expired at now are forgotten.
+func (tx *Tx) InsertLoginCode(token s4t.TokenID, codeHash string, now, expires time.Time) error {
+	const op = "make a code that logs in"
+	if _, err := tx.exec(op, `DELETE FROM login_codes WHERE token = ? OR expires_at <= ?`, token, micros(now)); err != nil {
+		return err
+	}
+	_, err := tx.exec(op, `INSERT INTO login_codes (code_hash, token, expires_at) VALUES (?, ?, ?)`, codeHash, token, micros(expires))
+	return err
+}
+
+// TakeLoginCode returns the token that a code logs in as, which it does once. One that does
+// not exist, or has expired at now, is NotFound.
+func (tx *Tx) TakeLoginCode(codeHash string, now time.Time) (TokenRow, error) {
+	id, err := one(tx, "find a code that logs in", value[s4t.TokenID], `DELETE FROM login_codes WHERE code_hash = ? AND expires_at > ? RETURNING token`, codeHash, micros(now))
+	if err != nil {
+		return TokenRow{}, err
+	}
+	return tx.Token(id)
 }
 
 // TrimInjectionTokens deletes the tokens of a plugin on a board, but for the keep

@@ -41,6 +41,9 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	text := strings.Clone(accept.Bearer(r))
 	t, err := a.admit(ctx, text, purposeOf[proto])
+	if err == nil && t.Purpose == wire.PurposeStream && t.Origin != r.Header.Get("Origin") {
+		err = s4t.Errorf(s4t.Forbidden, "open a stream", "open it from the page that asked for the ticket", "another page asks for it")
+	}
 	if err == nil && t.Purpose == wire.PurposePeer {
 		err = a.peers.vouch(r, t.Peering)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"time"
 
@@ -69,6 +70,9 @@ func (c Caller) Sees(project s4t.ProjectID) bool {
 // Methods of the conductor: identity. Ref is a name or an id.
 const (
 	MethodLogin         = "identity.login"  // LoginRequest -> s4t.Token (with Secret)
+	MethodSessionOpen   = "identity.open"   // SessionOpen -> s4t.Session
+	MethodSessionGet    = "identity.who"    // SessionOf -> s4t.Session
+	MethodSessionCode   = "identity.code"   // SessionOf -> s4t.LoginCode
 	MethodVerify        = "identity.verify" // VerifyRequest -> Caller
 	MethodProjectCreate = "project.create"  // ProjectCreate -> s4t.Project
 	MethodProjectUpdate = "project.update"  // ProjectUpdate -> s4t.Project
@@ -92,6 +96,30 @@ type LoginRequest struct {
 	Source   string `json:"source,omitempty"`  // where it comes from: an IPv4 address, or an IPv6 /64, as the API sees it
 
 	Expires time.Duration `json:"expires,omitempty"` // of the token, from now; 0: the cloud's default
+}
+
+// SessionOpen begins a browser's session, for a password or for a code.
+type SessionOpen struct {
+	Login  LoginRequest `json:"login,omitzero"` // Source also where there is a code
+	Code   string       `json:"code,omitempty"` // of s4t.LoginCode
+	Secret string       `json:"secret"`         // of its token, see [SessionSecret]: who asks made it, and keeps it
+}
+
+// SessionOf is about who asks, and the token in use.
+type SessionOf struct {
+	Caller Caller `json:"caller"`
+}
+
+// TokenPrefix begins the secret of every token.
+const TokenPrefix = "s4t_"
+
+// SessionSecret is the secret of the token of a browser's session. A browser keeps two
+// halves of it, a cookie and what its scripts may read, and each alone is worth nothing:
+// other servers on the same host are sent the cookie, and a script of another origin reads
+// neither (RFC 6265, 8.5: cookies do not provide isolation by port).
+func SessionSecret(cookie, half string) string {
+	sum := sha256.Sum256([]byte("s4t-session-1\x00" + cookie + "\x00" + half))
+	return TokenPrefix + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // VerifyRequest resolves a token's secret.

@@ -78,7 +78,8 @@ type StreamOpen struct {
 	Resumable string `json:"resumable,omitempty"` // a name for the stream, 32 hexadecimal digits: it may be resumed, where the board can
 	Again     bool   `json:"again,omitempty"`     // the stream of that name is resumed
 
-	HostKeys bool `json:"host_keys,omitempty"` // the board is asked for the SSH host keys of the service
+	HostKeys bool   `json:"host_keys,omitempty"` // the board is asked for the SSH host keys of the service
+	Origin   string `json:"origin,omitempty"`    // of the page that asks, which alone may use the ticket; empty: it is no page
 }
 
 // HostKeysAsk asks a board for the host keys of an SSH service of its own.

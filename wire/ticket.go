@@ -35,6 +35,7 @@ type Ticket struct {
 	Target  string        `json:"t,omitempty"` // PurposeStream, PurposeService: "host:port" on the board's side
 	Expires int64         `json:"e,omitempty"` // Unix seconds, the cloud's clock; 0 with PurposeService only
 	User    string        `json:"u,omitempty"` // who asked, for the board's log
+	Origin  string        `json:"o,omitempty"` // PurposeStream: of the page that asked (RFC 6454); empty: it was no page
 
 	Resumable string `json:"r,omitempty"` // PurposeStream: the name of the stream, which can be resumed; empty: it cannot
 	Again     bool   `json:"g,omitempty"` // it resumes the stream of that name, which has been begun

@@ -4,6 +4,8 @@
 package accept
 
 import (
+	"encoding/base64"
+	"iter"
 	"math"
 	"net/http"
 	"slices"
@@ -16,14 +18,35 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// Bearer returns the ticket or token of a request's Authorization header, ""
-// if there is none.
+// Bearer returns the ticket or token of a request: of its Authorization header, or, as browsers
+// say it, of a subprotocol that begins with [rtunnel.TicketPrefix]; "" if there is none.
 func Bearer(r *http.Request) string {
-	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
+	if scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(value)
 	}
-	return strings.TrimSpace(value)
+	for offered := range offers(r) {
+		if text, ok := strings.CutPrefix(offered, rtunnel.TicketPrefix); ok {
+			ticket, err := base64.RawURLEncoding.DecodeString(text)
+			if err != nil {
+				return ""
+			}
+			return string(ticket)
+		}
+	}
+	return ""
+}
+
+// offers are the subprotocols that a request offers.
+func offers(r *http.Request) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+			for offered := range strings.SplitSeq(line, ",") {
+				if !yield(strings.TrimSpace(offered)) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Subprotocol checks that r asks for a WebSocket upgrade (RFC 6455 section
@@ -43,11 +66,9 @@ func Subprotocol(r *http.Request, ours []string) (string, error) {
 	case len(r.Header.Get("Sec-WebSocket-Key")) != 24:
 		return bad("the Sec-WebSocket-Key is not 16 bytes in base64")
 	}
-	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
-		for offered := range strings.SplitSeq(line, ",") {
-			if offered = strings.TrimSpace(offered); slices.Contains(ours, offered) {
-				return offered, nil
-			}
+	for offered := range offers(r) {
+		if slices.Contains(ours, offered) {
+			return offered, nil
 		}
 	}
 	return bad("none of the subprotocols %s is offered", strings.Join(ours, ", "))
