@@ -222,6 +222,10 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 			}
 		}
 
+		if strings.HasPrefix(template, "/v1/session") {
+			continue // it is about the token in use: logging out would end this test's
+		}
+
 		// A member of another project sees nothing of this one. Boards and
 		// tokens of the own project may be made: POST /v1/boards is no
 		// question of this test, a token of this project is.

@@ -157,6 +157,7 @@ func TestTheTicketOfAPageIsForItsOrigin(t *testing.T) {
 	if asked.Origin != "https://cloud.example" {
 		t.Errorf("%+v", asked)
 	}
+	asked = wire.StreamOpen{}
 	r.browse(t, "POST", "/v1/boards/kitchen/streams", `{"port":22}`, map[string]string{"Authorization": "Bearer member-secret"})
 	if asked.Origin != "" {
 		t.Errorf("%+v", asked)
