@@ -72,7 +72,7 @@ func (a *API) listBoards(ctx context.Context, in *boardFilter) (*listed[s4t.Boar
 		return nil, a.answer(ctx, "board.list", err)
 	}
 	if !possible {
-		return &listed[s4t.Board]{Body: []s4t.Board{}}, nil
+		return &listed[s4t.Board]{}, nil
 	}
 	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status, Labels: labels, Page: in.page()}
 	return list[s4t.Board](ctx, a, &in.PageQuery, wire.MethodBoardList, req)

@@ -73,6 +73,10 @@ func (a *API) bridgeRoutes() {
 		func(ctx context.Context, in *objectRef) (*answered[s4t.Network], error) {
 			return get[s4t.Network](ctx, a, wire.MethodNetworkGet, wire.RefRequest{Caller: callerOf(ctx), Ref: in.ID})
 		})
+	register(a, guarded, "GET /v1/networks/{id}/ports", "network.ports", "List the ports of a network", "All of them, in one page, with counters, where the tunnel agents answer.",
+		func(ctx context.Context, in *objectRef) (*listed[s4t.Port], error) {
+			return list[s4t.Port](ctx, a, &PageQuery{}, wire.MethodNetworkPorts, wire.RefRequest{Caller: callerOf(ctx), Ref: in.ID})
+		})
 	registerList[s4t.Subnet](a, "GET /v1/subnets", "subnet.list", "List subnets", "", wire.MethodSubnetList)
 	register(a, guarded, "GET /v1/subnets/{id}", "subnet.show", "Show a subnet", "",
 		func(ctx context.Context, in *objectRef) (*answered[s4t.Subnet], error) {

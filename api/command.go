@@ -136,8 +136,8 @@ func (a *API) commandRoutes() {
 func (a *API) listCommands(ctx context.Context, in *PageQuery, board string) (*listed[s4t.Command], error) {
 	out, err := list[s4t.Command](ctx, a, in, wire.MethodCommandList, wire.CommandList{Caller: callerOf(ctx), Board: board, Page: in.page()})
 	if err == nil {
-		for i, cmd := range out.Body {
-			out.Body[i] = withSchemas(cmd)
+		for i, cmd := range out.Body.list {
+			out.Body.list[i] = withSchemas(cmd)
 		}
 	}
 	return out, err

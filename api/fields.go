@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -108,21 +107,9 @@ func empty(v reflect.Value) bool {
 	return v.IsZero()
 }
 
-// projections are those that were asked for, by type and parameter: clients ask for few.
-var projections sync.Map // of projectionKey to *projection
-
-type projectionKey struct {
-	of     reflect.Type
-	fields string
-}
-
 // projectionOf reads a list of fields, with commas between them, of the objects of a list: names
 // of JSON, "info.version" for a field of a field. The id is always there.
 func projectionOf[T any](op, fields string) (*projection, error) {
-	key := projectionKey{typeOf[T](), fields}
-	if p, ok := projections.Load(key); ok {
-		return p.(*projection), nil
-	}
 	names := strings.Split(fields, ",")
 	if len(names) > maxFields {
 		return nil, s4t.Errorf(s4t.Invalid, op, "ask for all, without fields", "%d fields are more than %d", len(names), maxFields)
@@ -141,7 +128,7 @@ func projectionOf[T any](op, fields string) (*projection, error) {
 		}
 	}
 	p := &projection{}
-	known := fieldsOf(key.of)
+	known := fieldsOf(typeOf[T]())
 	for _, head := range order {
 		f, ok := known[head]
 		switch {
@@ -162,9 +149,6 @@ func projectionOf[T any](op, fields string) (*projection, error) {
 			}
 		}
 		p.parts = append(p.parts, f.part)
-	}
-	if len(fields) <= 512 { // strangers' inventions are not kept for ever: see forget
-		projections.Store(key, p)
 	}
 	return p, nil
 }

@@ -29,6 +29,8 @@ func (a *API) guard() http.Handler {
 		if sum := a.trust().Sum(); sum != "" {
 			h.Set(apiclient.TrustHeader, sum)
 		}
+		w, finish := compress(w, r)
+		defer finish()
 		seen := &statusWriter{ResponseWriter: w, http1: r.ProtoMajor == 1}
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {

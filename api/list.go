@@ -17,6 +17,8 @@ type PageQuery struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"500" doc:"At most so many objects in this answer; 500 by default. The header Link leads to the rest"`
 	After string `query:"after" maxLength:"1024" doc:"Where the page before ended, as its header Link says it"`
 
+	Fields string `query:"fields" maxLength:"1024" example:"name,status,info.version" doc:"Only these fields of each object, and its id; all by default"`
+
 	self url.URL // of the request
 }
 
@@ -43,19 +45,23 @@ func (q *PageQuery) link(next string) string {
 type listed[T any] struct {
 	Link    string `header:"Link" doc:"<URL>; rel=\"next\": the path of the next page; absent on the last"`
 	EventID int64  `header:"X-Event-Id" doc:"Id of the newest event when this was read: what has changed since is told by events after it"`
-	Body    []T
+	Body    items[T]
 }
 
 // list calls a method and answers with the page.
 func list[T any](ctx context.Context, a *API, q *PageQuery, method string, req any) (*listed[T], error) {
+	var fields *projection
+	if q.Fields != "" {
+		var err error
+		if fields, err = projectionOf[T](method, q.Fields); err != nil {
+			return nil, a.answer(ctx, method, err)
+		}
+	}
 	l, err := call[wire.List[T]](ctx, a, method, req)
 	if err != nil {
 		return nil, err
 	}
-	if l.Items == nil {
-		l.Items = []T{}
-	}
-	return &listed[T]{q.link(l.Next), l.EventID, l.Items}, nil
+	return &listed[T]{q.link(l.Next), l.EventID, items[T]{l.Items, fields}}, nil
 }
 
 // registerList adds the route of a list that has no filter.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -32,7 +33,7 @@ func openAPIConfig(version string) huma.Config {
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", "" // served by documentRoutes
 	c.CreateHooks = nil                                   // no "$schema" in answers
 	c.Transformers = []huma.Transformer{transformProblem}
-	json := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: decode}
+	json := huma.Format{Marshal: encode, Unmarshal: decode}
 	c.Formats = map[string]huma.Format{"application/json": json, "json": json}
 	c.RejectUnknownQueryParameters = true
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
@@ -41,6 +42,14 @@ func openAPIConfig(version string) huma.Config {
 		"x-auth-token": {Type: "apiKey", In: "header", Name: "X-Auth-Token", Description: "The same token, as OpenStack's clients send it"},
 	}
 	return c
+}
+
+// encode writes a body. A list writes itself: encoding/json would read again what it has written.
+func encode(w io.Writer, v any) error {
+	if l, ok := v.(interface{ writeJSON(io.Writer) error }); ok {
+		return l.writeJSON(w)
+	}
+	return huma.DefaultJSONFormat.Marshal(w, v)
 }
 
 // decode is the only decoder of bodies. Unknown fields are refused by the

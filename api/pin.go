@@ -323,7 +323,7 @@ func (a *API) pinHistory(ctx context.Context, in *historyAsk) (*listed[s4t.Sampl
 	if err != nil {
 		return nil, err
 	}
-	out := &listed[s4t.Sample]{EventID: max(a.feed.last(), 0), Body: got.Samples}
+	out := &listed[s4t.Sample]{EventID: max(a.feed.last(), 0), Body: items[s4t.Sample]{list: got.Samples}}
 	if out.Body == nil {
 		out.Body = []s4t.Sample{}
 	}

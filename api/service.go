@@ -104,8 +104,8 @@ func (a *API) listServices(ctx context.Context, page *PageQuery, board string) (
 	if err != nil {
 		return nil, err
 	}
-	for i := range l.Body {
-		a.named(&l.Body[i])
+	for i := range l.Body.list {
+		a.named(&l.Body.list[i])
 	}
 	return l, nil
 }

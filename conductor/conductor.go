@@ -210,6 +210,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodSubnetGet:    queue.Handle(c.subnetGet),
 		wire.MethodPortList:     queue.Handle(c.portList),
 		wire.MethodPortGet:      queue.Handle(c.portGet),
+		wire.MethodNetworkPorts: queue.Handle(c.networkPorts),
 
 		wire.MethodServiceExpose: queue.Handle(c.serviceExpose),
 		wire.MethodServiceList:   queue.Handle(c.serviceList),

@@ -103,6 +103,40 @@ func (c *Conductor) networkGet(ctx context.Context, req wire.RefRequest) (s4t.Ne
 	return n, err
 }
 
+// networkPorts returns the ports of a network, all of them, with what they counted: one question to
+// each of its tunnel agents. Where one does not answer, its ports have no counters.
+func (c *Conductor) networkPorts(ctx context.Context, req wire.RefRequest) (wire.List[s4t.Port], error) {
+	op := fmt.Sprintf("show the ports of network %q", req.Ref)
+	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
+		return wire.List[s4t.Port]{}, err
+	}
+	l := wire.List[s4t.Port]{Items: []s4t.Port{}}
+	stored, err := view(ctx, c, func(tx *store.Tx) (ports []store.Port, err error) {
+		n, err := findNetwork(tx, req.Caller, op, req.Ref)
+		if err != nil {
+			return nil, err
+		}
+		if l.EventID, err = tx.LastEvent(); err != nil {
+			return nil, err
+		}
+		return tx.PortsOfNetwork(n.ID)
+	})
+	if err != nil {
+		return l, err
+	}
+	ask := map[s4t.AgentID][]s4t.PortID{}
+	for _, p := range stored {
+		ask[p.TunnelAgent] = append(ask[p.TunnelAgent], p.ID)
+	}
+	counted := c.counted(ctx, ask)
+	for _, p := range stored {
+		shown := shownPort(p)
+		shown.Counters = counted(p.ID)
+		l.Items = append(l.Items, shown)
+	}
+	return l, nil
+}
+
 // subnetList returns the subnets that the caller sees.
 func (c *Conductor) subnetList(ctx context.Context, req wire.ListRequest) (wire.List[s4t.Subnet], error) {
 	return list(ctx, c, req.Caller, "list subnets", req.Page, same[s4t.Subnet], func(tx *store.Tx, p wire.Page) (wire.List[s4t.Subnet], error) {

@@ -20,6 +20,7 @@ const (
 	MethodSubnetGet    = "subnet.get"         // RefRequest -> s4t.Subnet
 	MethodPortList     = "port.list"          // ListRequest -> List[s4t.Port]
 	MethodPortGet      = "port.get"           // RefRequest -> s4t.Port, with counters
+	MethodNetworkPorts = "network.ports"      // RefRequest -> List[s4t.Port] of a network, with counters
 )
 
 // BridgeCreate is step 2 of the paper's Fig. 3.

@@ -33,7 +33,7 @@ const (
 // TopicOf is the conductor's topic that a method is served on.
 func TopicOf(method string) string {
 	switch method {
-	case MethodBoardDoctor, MethodStreamOpen, MethodMetrics, MethodPortGet:
+	case MethodBoardDoctor, MethodStreamOpen, MethodMetrics, MethodPortGet, MethodNetworkPorts:
 		return TopicQuestions
 	case MethodBoardRemote: // it waits for another board
 		return TopicPins
