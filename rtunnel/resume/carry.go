@@ -149,12 +149,12 @@ func (c *Carrier) Write(p []byte) (n int, err error) {
 	if err == nil {
 		return n, nil
 	}
-	if s4t.KindOf(err) == s4t.Invalid { // it cannot be understood: no other connection mends that
-		c.s.Abort(err)
-	}
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.s.drop(c, err)
+	if s4t.KindOf(err) == s4t.Invalid { // it cannot be understood: no other connection mends that
+		c.s.end(err)
+	}
+	c.s.drop(c, err) // in one step: who sees the end says that as the reason
 	return n, err
 }
 
