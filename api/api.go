@@ -51,6 +51,7 @@ type API struct {
 	feed    *feed
 	pins    *pinHub
 	feeds   *feedHub
+	steps   *stepHub
 	waiters waiters
 	gate    gate
 
@@ -85,6 +86,7 @@ func New(c Config) (*API, error) {
 	}
 	a.pins = newPinHub(a)
 	a.feeds = newFeedHub(a)
+	a.steps = newStepHub(c.Queue)
 	a.feed.heard = func(events []s4t.Event) {
 		a.pins.heard(events)
 		a.feeds.heard(events)
@@ -138,6 +140,7 @@ func (a *API) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var reading sync.WaitGroup
 	reading.Go(func() { a.feed.run(ctx) })
+	reading.Go(func() { a.steps.run(ctx) })
 	reading.Go(func() {
 		if err := a.pins.run(ctx); err != nil && ctx.Err() == nil {
 			a.log.Error("samples of pins cannot be taken", "err", err)
@@ -163,6 +166,7 @@ func (a *API) news(_ context.Context, n wire.News) (wire.Empty, error) {
 		a.feed.wake()
 	}
 	a.waiters.wake(n.Operations)
+	a.steps.heard(n.Operations)
 	return wire.Empty{}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,9 +30,12 @@ const (
 type eventAsk struct {
 	LastEventID string `header:"Last-Event-ID" maxLength:"20" doc:"Resume after this event"`
 	After       string `query:"after" maxLength:"20" doc:"The same, for clients that cannot set the header; 0: from the oldest that is kept"`
+	Kinds       string `query:"kinds" maxLength:"1024" example:"board.*,bridge.created,operation.step" doc:"Only these kinds, * within them; operation.step, each step of each operation as it is taken, only where it is named. All that are kept by default"`
+	Board       string `query:"board" maxLength:"63" doc:"With limit: only events that concern the board of this name"`
 	Limit       int    `query:"limit" minimum:"1" maximum:"500" doc:"Answer with an array of at most so many events after that one, as of now, instead of a stream; from the oldest by default"`
 
-	page PageQuery // for the link of an array
+	page  PageQuery // for the link of an array
+	kinds kindFilter
 }
 
 // Resolve keeps the URL, for the link of an array.
@@ -56,6 +60,10 @@ func (a *API) eventRoutes() {
 }
 
 func (a *API) watchEvents(ctx context.Context, in *eventAsk) (*huma.StreamResponse, error) {
+	var err error
+	if in.kinds, err = parseKinds("watch events", in.Kinds); err != nil {
+		return nil, a.answer(ctx, "event.watch", err)
+	}
 	after := int64(-1) // from now on
 	for _, text := range []string{in.After, in.LastEventID} {
 		if text == "" {
@@ -88,7 +96,12 @@ func (a *API) watchEvents(ctx context.Context, in *eventAsk) (*huma.StreamRespon
 		defer a.watchers.leave(place)
 		r, rw := humago.Unwrap(hctx)
 		rw.Header().Set("X-Event-Id", strconv.FormatInt(after, 10))
-		s := &eventStream{sse: beginSSE(rw), api: a, caller: caller, secret: secretOf(ctx), last: after, gone: place.gone}
+		s := &eventStream{sse: beginSSE(rw), api: a, caller: caller, secret: secretOf(ctx), last: after, kinds: in.kinds, gone: place.gone}
+		if in.kinds.steps() {
+			steps, leave := a.steps.enter()
+			defer leave()
+			s.steps = steps
+		}
 		if err := s.run(context.WithValue(r.Context(), callerKey{}, caller)); err != nil {
 			a.log.Debug("a stream of events ended", "err", err)
 		}
@@ -108,7 +121,7 @@ func (a *API) newestEvent(ctx context.Context) (int64, error) {
 
 // listEvents answers with the events that there are.
 func (a *API) listEvents(ctx context.Context, in *eventAsk, after int64) (*huma.StreamResponse, error) {
-	l, err := call[wire.List[s4t.Event]](ctx, a, wire.MethodEventList, wire.EventList{Caller: callerOf(ctx), After: after, Limit: in.Limit})
+	l, err := call[wire.List[s4t.Event]](ctx, a, wire.MethodEventList, wire.EventList{Caller: callerOf(ctx), After: after, Limit: in.Limit, Board: in.Board})
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +129,7 @@ func (a *API) listEvents(ctx context.Context, in *eventAsk, after int64) (*huma.
 	if n := len(l.Items); n >= in.Limit && l.Items[n-1].ID < l.EventID {
 		next = strconv.FormatInt(l.Items[n-1].ID, 10)
 	}
-	if l.Items == nil {
+	if l.Items = slices.DeleteFunc(l.Items, func(e s4t.Event) bool { return !in.kinds.has(e.Kind) }); l.Items == nil {
 		l.Items = []s4t.Event{}
 	}
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
@@ -135,7 +148,9 @@ type eventStream struct {
 	api    *API
 	caller wire.Caller
 	secret string
-	last   int64           // up to here everything was sent that the caller may see
+	last   int64 // up to here everything was sent that the caller may see
+	kinds  kindFilter
+	steps  <-chan *told    // of operations; nil: not asked for
 	gone   <-chan struct{} // closed when it has to make room
 }
 
@@ -159,6 +174,12 @@ func (s *eventStream) run(ctx context.Context) error {
 			return nil
 		case <-s.gone:
 			return nil
+		case t := <-s.steps:
+			if s.caller.Sees(t.project) {
+				if err := s.write([]byte(t.text)); err != nil {
+					return err
+				}
+			}
 		case <-more:
 		case <-beat.C:
 			if _, err := s.api.verify(ctx, s.secret); s4t.KindOf(err) == s4t.Unauthenticated {
@@ -185,7 +206,7 @@ func (s *eventStream) advance(ctx context.Context) (<-chan struct{}, error) {
 	}
 	var text strings.Builder
 	for _, t := range l {
-		if s.caller.Sees(t.project) {
+		if s.caller.Sees(t.project) && s.kinds.has(t.kind) {
 			text.WriteString(t.text)
 		}
 		s.last = t.id
@@ -215,7 +236,9 @@ func (s *eventStream) catchUp(ctx context.Context, more <-chan struct{}) (<-chan
 	var text strings.Builder
 	was := s.last
 	for _, e := range l.Items {
-		text.WriteString(eventText(e))
+		if s.kinds.has(e.Kind) {
+			text.WriteString(eventText(e))
+		}
 		s.last = e.ID
 	}
 	if text.Len() > 0 {

@@ -48,8 +48,9 @@ type feed struct {
 
 // told is an event as it is sent to a watcher.
 type told struct {
-	id      int64
+	id      int64 // 0: it is not kept
 	project s4t.ProjectID
+	kind    string
 	text    string
 }
 
@@ -147,7 +148,7 @@ func (f *feed) add(events []s4t.Event) {
 	defer f.mu.Unlock()
 	for _, e := range events {
 		if e.ID > f.newest {
-			f.ring = append(f.ring, &told{e.ID, e.Project, eventText(e)})
+			f.ring = append(f.ring, &told{e.ID, e.Project, e.Kind, eventText(e)})
 			f.newest = e.ID
 		}
 	}
@@ -184,6 +185,9 @@ func eventText(e s4t.Event) string {
 	b, err := json.Marshal(e)
 	if err != nil { // it was JSON a moment ago
 		b = []byte("{}")
+	}
+	if e.ID == 0 { // one that is not kept: where to resume stays as it is
+		return fmt.Sprintf("event: %s\ndata: %s\n\n", e.Kind, b)
 	}
 	return fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n", e.ID, e.Kind, b)
 }

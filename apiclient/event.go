@@ -16,6 +16,10 @@ import (
 // after which the stream goes on. Who keeps state of events reads it anew.
 const EventReset = "reset"
 
+// EventStep is the kind of what tells of a step of an operation as it is taken, with the
+// operation in its data. It has no id, is not kept, and comes to who asked for it by name.
+const EventStep = "operation.step"
+
 // EventsOptions of a stream of events.
 type EventsOptions struct {
 	After int64 // resume after this event; 0: from now on

@@ -227,5 +227,9 @@ func (ch *change) operationEvent(kind string, op store.Operation, detail string)
 	} else {
 		detail = op.Kind + ": " + detail
 	}
-	ch.event(s4t.Event{Kind: kind, Project: op.Project, Object: string(op.ID), Name: op.Name, Detail: detail})
+	e := s4t.Event{Kind: kind, Project: op.Project, Object: string(op.ID), Name: op.Name, Detail: detail}
+	if op.Kind != store.KindRun && op.Kind != opPinWrite {
+		e.Data = op.Operation
+	}
+	ch.event(e)
 }

@@ -159,7 +159,31 @@ func (ch *change) event(e s4t.Event) {
 
 // boardEvent appends an event about a board.
 func (ch *change) boardEvent(kind string, b store.Board, detail string) {
-	ch.event(s4t.Event{Kind: kind, Project: b.Project, Object: string(b.ID), Name: b.Name, Board: b.Name, Detail: detail})
+	e := s4t.Event{Kind: kind, Project: b.Project, Object: string(b.ID), Name: b.Name, Board: b.Name, Detail: detail}
+	if kind != "board.deleted" {
+		e.Data = boardFields(kind, b, ch.now)
+	}
+	ch.event(e)
+}
+
+// boardFields are the fields of a board that lists show, as they are after an event of a kind. What
+// has the list of boards keeps it true with them, and asks for nothing.
+func boardFields(kind string, b store.Board, now time.Time) map[string]any {
+	status, seen := b.Status, b.LastSeen
+	switch kind {
+	case "board.online":
+		status, seen = s4t.BoardOnline, &now
+	case "board.offline":
+		status, seen = s4t.BoardOffline, &now
+	}
+	fields := map[string]any{"id": b.ID, "name": b.Name, "status": status, "labels": b.Labels}
+	if b.Type != "" {
+		fields["type"] = b.Type
+	}
+	if seen != nil {
+		fields["last_seen"] = *seen
+	}
+	return fields
 }
 
 // wakeBoard sends a wake-up after the commit (steps 4 and 5 of Fig. 3).
@@ -196,6 +220,6 @@ func (ch *change) deriveBridge(id s4t.NetworkID) error {
 	if status == b.Status {
 		return nil
 	}
-	ch.event(s4t.Event{Kind: "bridge." + string(status), Project: b.Project, Object: string(b.ID), Name: b.Name})
+	ch.event(s4t.Event{Kind: "bridge." + string(status), Project: b.Project, Object: string(b.ID), Name: b.Name, Data: map[string]any{"id": b.ID, "status": status}})
 	return ch.SetBridgeStatus(b.ID, status)
 }

@@ -235,6 +235,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodOperationList: queue.Handle(c.operationList),
 		wire.MethodOperationGet:  queue.Handle(c.operationGet),
 		wire.MethodOperationDone: queue.Handle(c.operationDone),
+		wire.MethodOperationFeed: queue.Handle(c.operationFeed),
 		wire.MethodMetrics:       queue.Handle(c.metrics),
 		wire.MethodEventList:     queue.Handle(c.eventList),
 		wire.MethodEventFeed:     queue.Handle(c.eventFeed),

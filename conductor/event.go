@@ -52,7 +52,7 @@ func (c *Conductor) events(ctx context.Context, project s4t.ProjectID, req wire.
 		if req.After > 0 && req.After < trimmed {
 			return list, s4t.Errorf(s4t.NotFound, listEvents, "list the objects anew, and go on after the newest event", "the events after %d are not kept any more", req.After)
 		}
-		list.Items, err = tx.Events(project, req.After, limit)
+		list.Items, err = tx.Events(project, req.Board, req.After, limit)
 		return list, err
 	})
 }

@@ -138,6 +138,26 @@ func (c *Conductor) operationList(ctx context.Context, req wire.ListRequest) (wi
 		})
 }
 
+// operationFeed returns operations of any project, to an API process that tells its users of theirs.
+func (c *Conductor) operationFeed(ctx context.Context, req wire.OperationFeed) (wire.List[s4t.Operation], error) {
+	if len(req.IDs) > wire.MaxOperationFeed {
+		return wire.List[s4t.Operation]{}, s4t.Errorf(s4t.Invalid, "read operations", "", "%d are more than %d", len(req.IDs), wire.MaxOperationFeed)
+	}
+	return view(ctx, c, func(tx *store.Tx) (l wire.List[s4t.Operation], err error) {
+		for _, id := range req.IDs {
+			op, err := tx.Operation(id)
+			if s4t.KindOf(err) == s4t.NotFound {
+				continue
+			}
+			if err != nil {
+				return l, err
+			}
+			l.Items = append(l.Items, op.Operation)
+		}
+		return l, nil
+	})
+}
+
 // operationDone records step 10: the API has answered the user. It is the one
 // step after the end.
 func (c *Conductor) operationDone(ctx context.Context, req wire.RefRequest) (wire.Empty, error) {

@@ -24,7 +24,9 @@ var portKind = kind{
 			return err
 		}
 		ch.networks[p.Network] = true
-		ch.event(s4t.Event{Kind: "port." + string(now), Project: p.Project, Object: id, Name: p.Interface, Board: p.Board, Detail: problemOf(halves)})
+		problem := problemOf(halves)
+		ch.event(s4t.Event{Kind: "port." + string(now), Project: p.Project, Object: id, Name: p.Interface, Board: p.Board, Detail: problem,
+			Data: map[string]any{"id": p.ID, "network": p.Network, "board_id": p.BoardID, "status": now, "problem": problem}})
 		return nil
 	},
 	late: func(a store.Await) string {

@@ -32,11 +32,12 @@ var serviceKind = kind{
 		if err != nil {
 			return err
 		}
-		word := "service.down"
+		word, status, problem := "service.down", s4t.ServicePending, problemOf(halves)
 		if now == s4t.PortUp {
-			word = "service.up"
+			word, status = "service.up", s4t.ServiceUp
 		}
-		ch.event(s4t.Event{Kind: word, Project: s.Project, Object: id, Name: s.Name, Board: s.Board, Detail: problemOf(halves)})
+		ch.event(s4t.Event{Kind: word, Project: s.Project, Object: id, Name: s.Name, Board: s.Board, Detail: problem,
+			Data: map[string]any{"id": s.ID, "status": status, "problem": problem}})
 		return nil
 	},
 	told: func(ch *change, id string, was, now store.Realization) error {

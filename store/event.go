@@ -90,10 +90,10 @@ func (tx *Tx) eventStatement(events []s4t.Event) statement {
 	return statement{query.String(), args}
 }
 
-// Events returns at most limit events of a project after one, oldest first;
-// "" means every project. See [Tx.TrimmedEvents].
-func (tx *Tx) Events(project s4t.ProjectID, after int64, limit int) ([]s4t.Event, error) {
-	f := equal(filter{}, "project", project).and("id > ?", after)
+// Events returns at most limit events of a project, and of a board by its name, after one, oldest
+// first; "" means every project, and every board. See [Tx.TrimmedEvents].
+func (tx *Tx) Events(project s4t.ProjectID, board string, after int64, limit int) ([]s4t.Event, error) {
+	f := equal(equal(filter{}, "project", project), "board", board).and("id > ?", after)
 	return many(tx, "list events", scanEvent, `SELECT `+eventColumns+` FROM events`+f.where()+` ORDER BY id LIMIT ?`, append(f.args, limit)...)
 }
 

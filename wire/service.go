@@ -19,6 +19,7 @@ const (
 	MethodOperationList = "operation.list" // ListRequest -> List[s4t.Operation], oldest first
 	MethodOperationGet  = "operation.get"  // OperationGet -> s4t.Operation
 	MethodOperationDone = "operation.done" // RefRequest (cast, from the API): step 10
+	MethodOperationFeed = "operation.feed" // OperationFeed -> List[s4t.Operation]: of all projects, for an API process
 	MethodEventList     = "event.list"     // EventList -> List[s4t.Event], oldest first; EventID is the newest of all
 	MethodEventFeed     = "event.feed"     // EventList without a caller -> List[s4t.Event]: those of all projects, for an API process
 	MethodAuditList     = "audit.list"     // AuditList -> List[s4t.AuditRecord], oldest first
@@ -108,12 +109,21 @@ type OperationGet struct {
 	ID     s4t.OperationID `json:"id"`
 }
 
+// OperationFeed asks for operations as they are now; those that do not exist are left out.
+type OperationFeed struct {
+	IDs []s4t.OperationID `json:"ids"` // at most MaxOperationFeed
+}
+
+// MaxOperationFeed bounds the operations of one [OperationFeed].
+const MaxOperationFeed = 64
+
 // EventList asks for the events after one, at most Limit. Where some of them
 // are not kept any more, it is NotFound.
 type EventList struct {
 	Caller Caller `json:"caller"`
 	After  int64  `json:"after"`
 	Limit  int    `json:"limit,omitempty"` // 1 to MaxEvents; 0 means MaxEvents
+	Board  string `json:"board,omitempty"` // name of the board concerned; empty: any
 }
 
 // MaxEvents bounds the events of one list.

@@ -184,11 +184,17 @@ class Live {
         if (verb === 'deleted' || verb === 'hidden') this.#of(kind).delete(e.object);
         else if (isFields(e.data) && this.#of(kind).has(e.object)) this.#of(kind).merge(e.object, e.data);
         else this.#touch(kind, e.object);
+        if (noun === 'agent' && verb === 'away' && this.#loading.has('boards')) this.#loading.set('boards', this.#load('boards')); // thousands at once, told in one
         if (noun === 'board' && verb !== 'online' && verb !== 'offline') for (const f of this.fleets.list) this.#touch('fleets', f.id); // who is a member goes by labels
         return;
       }
       case 'port': // a bridge is shown with its ports
-        for (const b of this.bridges.list) if (b.ports?.some((p) => p.id === e.object)) this.#touch('bridges', b.id);
+        for (const b of this.bridges.list) {
+          const ports = b.ports ?? [];
+          if (!ports.some((p) => p.id === e.object)) continue;
+          if (isFields(e.data)) this.bridges.merge(b.id, { ports: ports.map((p) => (p.id === e.object ? { ...p, ...(e.data as object) } : p)) } as Partial<Bridge>);
+          else this.#touch('bridges', b.id);
+        }
         return;
       case 'cloud':
         for (const kind of this.#loading.keys()) this.#loading.set(kind, this.#load(kind));
