@@ -18,8 +18,27 @@ type Operation struct {
 	CreatedAt time.Time       `json:"created_at"`
 	EndedAt   *time.Time      `json:"ended_at,omitempty"`
 
-	Run *CommandRun `json:"run,omitempty"` // of a command
+	Lanes []Lane      `json:"lanes,omitempty"` // of its boards
+	Run   *CommandRun `json:"run,omitempty"`   // of a command
 }
+
+// Lane is when a board took those steps of Fig. 3 that each board takes by itself, 5 to 8, in the
+// order of their numbers.
+type Lane struct {
+	BoardID BoardID    `json:"board_id"`
+	Board   string     `json:"board"` // name
+	Steps   []LaneStep `json:"steps"`
+	Problem string     `json:"problem,omitempty"` // what keeps it from the next one
+}
+
+// LaneStep is one of them.
+type LaneStep struct {
+	Number int       `json:"number"`
+	At     time.Time `json:"at"` // the conductor's clock
+}
+
+// MaxLanes bounds the boards of an operation whose steps are told one by one.
+const MaxLanes = 64
 
 // CommandRun is what an operation of the kind "command.run" has besides. Its steps
 // are the states that it went through.

@@ -92,7 +92,7 @@ func (h *stepHub) tell(t *told) {
 
 // run reads operations that moved until ctx ends.
 func (h *stepHub) run(ctx context.Context) {
-	last := map[s4t.OperationID]int{} // steps that were told
+	last := map[s4t.OperationID]int{} // how many steps were told, those of each board too
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,10 +105,14 @@ func (h *stepHub) run(ctx context.Context) {
 				continue // who waits for an operation asks by itself
 			}
 			for _, op := range l.Items {
-				if len(op.Steps) <= last[op.ID] && !op.Status.Ended() {
+				taken := len(op.Steps)
+				for _, l := range op.Lanes {
+					taken += len(l.Steps)
+				}
+				if taken <= last[op.ID] && !op.Status.Ended() {
 					continue
 				}
-				if last[op.ID] = len(op.Steps); op.Status.Ended() || len(last) > keptSteps {
+				if last[op.ID] = taken; op.Status.Ended() || len(last) > keptSteps {
 					delete(last, op.ID)
 				}
 				h.tell(toldStep(op))

@@ -142,6 +142,8 @@ func (ch *change) assessOne(id s4t.OperationID, overdue bool) error {
 		return err
 	}
 	v := assess(awaits)
+	lanes, moved := lanesOf(op.Lanes, awaits, ch.now)
+	op.Lanes = lanes
 	k := kinds[v.with.Kind]
 	switch {
 	case v.boards && v.agents:
@@ -159,9 +161,10 @@ func (ch *change) assessOne(id s4t.OperationID, overdue bool) error {
 	case overdue:
 		return ch.end(op, v, s4t.Timeout, v.overdue())
 	}
-	if steps := withSteps(op.Steps, v.seen(ch.now), false); len(steps) > len(op.Steps) {
+	if steps := withSteps(op.Steps, v.seen(ch.now), false); moved || len(steps) > len(op.Steps) {
 		ch.moved = append(ch.moved, id)
-		return ch.SetSteps(id, steps)
+		op.Steps = steps
+		return ch.SetProgress(op)
 	}
 	return nil
 }

@@ -16,18 +16,29 @@ type Operation struct {
 	Retries int    // other choices that may still be tried
 }
 
-const operationColumns = `id, kind, project, object, name, status, steps, error, error_kind, created_at, ended_at, retries`
+const operationColumns = `id, kind, project, object, name, status, steps, lanes, error, error_kind, created_at, ended_at, retries`
 
 func scanOperation(s scanner) (Operation, error) {
 	var o Operation
-	var steps string
+	var steps, lanes string
 	var created int64
 	var ended sql.NullInt64
-	if err := s.Scan(&o.ID, &o.Kind, &o.Project, &o.Object, &o.Name, &o.Status, &steps, &o.Error, &o.ErrorKind, &created, &ended, &o.Retries); err != nil {
+	if err := s.Scan(&o.ID, &o.Kind, &o.Project, &o.Object, &o.Name, &o.Status, &steps, &lanes, &o.Error, &o.ErrorKind, &created, &ended, &o.Retries); err != nil {
 		return o, err
 	}
 	o.CreatedAt, o.EndedAt = fromMicros(created), fromMicrosOrNull(ended)
+	if err := fromJSON(lanes, &o.Lanes); err != nil {
+		return o, err
+	}
 	return o, fromJSON(steps, &o.Steps)
+}
+
+// lanesText is how lanes are kept.
+func lanesText(lanes []s4t.Lane) string {
+	if len(lanes) == 0 {
+		return ""
+	}
+	return jsonText(lanes)
 }
 
 // InsertOperation adds an operation that may run for timeout from now, by the
@@ -35,8 +46,8 @@ func scanOperation(s scanner) (Operation, error) {
 func (tx *Tx) InsertOperation(o Operation, timeout time.Duration) error {
 	now := tx.Now()
 	_, err := tx.exec("record the operation "+o.Kind,
-		`INSERT INTO operations (`+operationColumns+`, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		o.ID, o.Kind, o.Project, o.Object, o.Name, o.Status, jsonText(o.Steps), o.Error, o.ErrorKind, micros(o.CreatedAt), microsOrNull(o.EndedAt), o.Retries, micros(now.Add(timeout)))
+		`INSERT INTO operations (`+operationColumns+`, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		o.ID, o.Kind, o.Project, o.Object, o.Name, o.Status, jsonText(o.Steps), lanesText(o.Lanes), o.Error, o.ErrorKind, micros(o.CreatedAt), microsOrNull(o.EndedAt), o.Retries, micros(now.Add(timeout)))
 	return err
 }
 
@@ -44,8 +55,8 @@ func (tx *Tx) InsertOperation(o Operation, timeout time.Duration) error {
 // that has ended already stays as it is.
 func (tx *Tx) EndOperation(o Operation) (bool, error) {
 	op := fmt.Sprintf("record the end of operation %q", o.ID)
-	n, err := tx.exec(op, `UPDATE operations SET status = ?, steps = ?, error = ?, error_kind = ?, ended_at = ? WHERE id = ? AND status = 'running'`,
-		o.Status, jsonText(o.Steps), o.Error, o.ErrorKind, microsOrNull(o.EndedAt), o.ID)
+	n, err := tx.exec(op, `UPDATE operations SET status = ?, steps = ?, lanes = ?, error = ?, error_kind = ?, ended_at = ? WHERE id = ? AND status = 'running'`,
+		o.Status, jsonText(o.Steps), lanesText(o.Lanes), o.Error, o.ErrorKind, microsOrNull(o.EndedAt), o.ID)
 	if err != nil || n == 0 {
 		return false, err
 	}
@@ -56,6 +67,12 @@ func (tx *Tx) EndOperation(o Operation) (bool, error) {
 // SetSteps writes the steps of an operation.
 func (tx *Tx) SetSteps(id s4t.OperationID, steps []s4t.Step) error {
 	_, err := tx.exec(fmt.Sprintf("record the steps of operation %q", id), `UPDATE operations SET steps = ? WHERE id = ?`, jsonText(steps), id)
+	return err
+}
+
+// SetProgress writes the steps of an operation, and the lanes of its boards.
+func (tx *Tx) SetProgress(o Operation) error {
+	_, err := tx.exec(fmt.Sprintf("record the steps of operation %q", o.ID), `UPDATE operations SET steps = ?, lanes = ? WHERE id = ?`, jsonText(o.Steps), lanesText(o.Lanes), o.ID)
 	return err
 }
 

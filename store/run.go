@@ -34,21 +34,24 @@ func short(column string) string {
 
 // shownOperation selects operations with what of their runs is shown.
 func shownOperation(params, result string) string {
-	return `SELECT o.id, o.kind, o.project, o.object, o.name, o.status, o.steps, o.error, o.error_kind, o.created_at, o.ended_at, o.retries,
+	return `SELECT o.id, o.kind, o.project, o.object, o.name, o.status, o.steps, o.lanes, o.error, o.error_kind, o.created_at, o.ended_at, o.retries,
 		r.command, ` + params + `, r.key, ` + result + `, r.expires_at FROM operations o LEFT JOIN runs r ON r.operation = o.id`
 }
 
 func scanShownOperation(s scanner) (Operation, error) {
 	var o Operation
-	var steps string
+	var steps, lanes string
 	var created int64
 	var ended, expires sql.NullInt64
 	var command, params, key, result sql.NullString
-	if err := s.Scan(&o.ID, &o.Kind, &o.Project, &o.Object, &o.Name, &o.Status, &steps, &o.Error, &o.ErrorKind, &created, &ended, &o.Retries,
+	if err := s.Scan(&o.ID, &o.Kind, &o.Project, &o.Object, &o.Name, &o.Status, &steps, &lanes, &o.Error, &o.ErrorKind, &created, &ended, &o.Retries,
 		&command, &params, &key, &result, &expires); err != nil {
 		return o, err
 	}
 	o.CreatedAt, o.EndedAt = fromMicros(created), fromMicrosOrNull(ended)
+	if err := fromJSON(lanes, &o.Lanes); err != nil {
+		return o, err
+	}
 	if command.Valid {
 		o.Run = &s4t.CommandRun{Board: o.Name, BoardID: s4t.BoardID(o.Object), Command: command.String, Params: rawOrNil(params.String), Key: key.String, Result: rawOrNil(result.String)}
 		if expires.Int64 > 0 {
@@ -94,7 +97,7 @@ func scanRun(s scanner) (Run, error) {
 func (tx *Tx) InsertRuns(all []Run) error {
 	const op = "record the runs of commands"
 	err := insert(tx, op, `INSERT INTO operations (`+operationColumns+`, deadline) VALUES `, all, func(r Run) []any {
-		return []any{r.ID, KindRun, r.Project, r.Object, r.Name, r.Status, jsonText(r.Steps), r.Error, r.ErrorKind, micros(r.CreatedAt), microsOrNull(r.EndedAt), 0, 0}
+		return []any{r.ID, KindRun, r.Project, r.Object, r.Name, r.Status, jsonText(r.Steps), "", r.Error, r.ErrorKind, micros(r.CreatedAt), microsOrNull(r.EndedAt), 0, 0}
 	}, ``)
 	if err != nil {
 		return err

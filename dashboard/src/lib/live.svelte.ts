@@ -178,13 +178,13 @@ class Live {
       case 'plugin':
       case 'operation':
       case 'agent': {
-        const kind = (noun === 'fleet' ? 'fleets' : noun + 's') as Kind;
+        const kind = (noun + 's') as Kind;
+        if (noun === 'agent' && verb === 'away' && this.#loading.has('boards')) this.#loading.set('boards', this.#load('boards')); // of thousands at once, told in one
         if (!this.#loading.has(kind)) return;
         this.#meanwhile.get(kind)?.add(e.object);
         if (verb === 'deleted' || verb === 'hidden') this.#of(kind).delete(e.object);
         else if (isFields(e.data) && this.#of(kind).has(e.object)) this.#of(kind).merge(e.object, e.data);
         else this.#touch(kind, e.object);
-        if (noun === 'agent' && verb === 'away' && this.#loading.has('boards')) this.#loading.set('boards', this.#load('boards')); // thousands at once, told in one
         if (noun === 'board' && verb !== 'online' && verb !== 'offline') for (const f of this.fleets.list) this.#touch('fleets', f.id); // who is a member goes by labels
         return;
       }
