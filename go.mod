@@ -2,6 +2,8 @@ module github.com/stack4things/s4t
 
 go 1.26.0
 
+ignore ./dashboard/node_modules
+
 require (
 	github.com/danielgtaylor/huma/v2 v2.39.0
 	github.com/gammazero/nexus/v3 v3.3.0

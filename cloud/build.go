@@ -12,6 +12,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/api"
 	"github.com/stack4things/s4t/conductor"
+	"github.com/stack4things/s4t/dashboard"
 	"github.com/stack4things/s4t/descriptors"
 	"github.com/stack4things/s4t/identity"
 	"github.com/stack4things/s4t/link"
@@ -130,6 +131,9 @@ func (c *Cloud) addAPI(_ context.Context, p *parts) error {
 		return err
 	}
 	p.handlers.api = rest.Handler()
+	if p.handlers.pages, err = dashboard.New(dashboard.Config{URL: cfg.URL}); err != nil {
+		return err
+	}
 	p.front = append(p.front, task{name: "API", run: rest.Run})
 	return nil
 }

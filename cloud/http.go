@@ -2,7 +2,6 @@ package cloud
 
 import (
 	"context"
-	_ "embed"
 	"io"
 	"log"
 	"log/slog"
@@ -38,14 +37,10 @@ const (
 	answerTimeout = 2 * time.Minute
 )
 
-// frontPage is what a browser sees at /.
-//
-//go:embed front.html
-var frontPage []byte
-
 // handlers are behind the one port; nil where the process lacks the role.
 type handlers struct {
 	api, wamp, rtunnel http.Handler
+	pages              http.Handler // what browsers see at all other paths
 
 	ready func(context.Context) error // says why the process is not ready, for load balancers; nil: nobody asks
 }
@@ -67,13 +62,9 @@ func (hs handlers) routes() http.Handler {
 	if hs.ready != nil {
 		mux.HandleFunc("GET /readyz", readyz(hs.ready))
 	}
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		h := w.Header()
-		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		w.Write(frontPage)
-	})
+	if hs.pages != nil {
+		mux.Handle("/", hs.pages)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != http.NoBody {
 			// Not for requests without a body: HTTP/1 takes a deadline that

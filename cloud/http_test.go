@@ -110,10 +110,11 @@ func TestRoutesByPath(t *testing.T) {
 	say := func(s string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, s) })
 	}
-	plain, _ := serveTest(t, handlers{api: say("api"), wamp: say("wamp"), rtunnel: say("rtunnel")}.routes())
+	plain, _ := serveTest(t, handlers{api: say("api"), wamp: say("wamp"), rtunnel: say("rtunnel"), pages: say("pages")}.routes())
+	agents, _ := serveTest(t, handlers{wamp: say("wamp"), rtunnel: say("rtunnel")}.routes())
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for path, want := range map[string]string{
-		"/v1/boards": "api", "/v1/": "api", "/wamp": "wamp", "/rtunnel": "rtunnel", "/healthz": "ok\n", "/": string(frontPage),
+		"/v1/boards": "api", "/v1/": "api", "/wamp": "wamp", "/rtunnel": "rtunnel", "/healthz": "ok\n", "/": "pages", "/boards/kitchen": "pages", "/wamp/x": "pages",
 	} {
 		res, err := client.Get("http://" + plain + path)
 		if err != nil {
@@ -125,8 +126,8 @@ func TestRoutesByPath(t *testing.T) {
 			t.Errorf("%s: %d %.20q, %v", path, res.StatusCode, body, err)
 		}
 	}
-	for _, path := range []string{"/nothing", "/wamp/x", "/etc/passwd"} {
-		res, err := client.Get("http://" + plain + path)
+	for _, path := range []string{"/", "/nothing", "/wamp/x", "/etc/passwd"} { // where there is no API
+		res, err := client.Get("http://" + agents + path)
 		if err != nil {
 			t.Fatal(err)
 		}
