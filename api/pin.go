@@ -210,7 +210,7 @@ func (a *API) listPins(ctx context.Context, in *pinFilter) (*pinList, error) {
 		if p.Name <= in.After {
 			continue
 		}
-		if in.Limit > 0 && len(out.Body) == in.Limit {
+		if in.Limit > 0 && len(got.Samples) == in.Limit {
 			out.Link = in.link(got.Pins[i-1].Name)
 			break
 		}
@@ -324,11 +324,8 @@ func (a *API) pinHistory(ctx context.Context, in *historyAsk) (*listed[s4t.Sampl
 		return nil, err
 	}
 	out := &listed[s4t.Sample]{EventID: max(a.feed.last(), 0), Body: items[s4t.Sample]{list: got.Samples}}
-	if out.Body == nil {
-		out.Body = []s4t.Sample{}
-	}
-	if n := len(out.Body); got.More && n > 0 {
-		out.Link = in.link(strconv.FormatUint(out.Body[n-1].Seq, 10))
+	if n := len(got.Samples); got.More && n > 0 {
+		out.Link = in.link(strconv.FormatUint(got.Samples[n-1].Seq, 10))
 	}
 	return out, nil
 }

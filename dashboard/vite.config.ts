@@ -7,6 +7,8 @@ import { defineConfig } from 'vite';
 export default defineConfig({
   base: './',
   plugins: [svelte({ compilerOptions: { runes: true, cssHash: ({ hash, css }) => `s-${hash(css)}` } })],
+  // The SSH library has two sets of ciphers, and in a browser takes the browser's.
+  resolve: { alias: { 'node-rsa': new URL('./src/lib/none.ts', import.meta.url).pathname } },
   build: {
     target: 'es2022',
     modulePreload: { polyfill: false },

@@ -457,7 +457,7 @@ func TestOperationsAndEvents(t *testing.T) {
 			same(t, "operation", o, err, ops[0])
 			running, err := tx.OverdueOperations(true)
 			same(t, "running", running, err, []s4t.OperationID{ops[3].ID})
-			events, err := tx.Events(p.ID, 1, 10)
+			events, err := tx.Events(p.ID, "", 1, 10)
 			same(t, "events", len(events), err, 2)
 			if events[0].ID != 2 || events[1].Kind != "c" || events[0].Data == nil {
 				t.Errorf("%+v", events)
@@ -473,7 +473,7 @@ func TestOperationsAndEvents(t *testing.T) {
 			return tx.TrimOperations(p.ID, 1)
 		})
 		view(t, db, func(tx *Tx) error {
-			events, err := tx.Events("", 0, 10)
+			events, err := tx.Events("", "", 0, 10)
 			same(t, "events that are left", len(events), err, 1)
 			all, err := tx.Operations("", wire.Page{})
 			same(t, "operations that are left", len(all.Items), err, 2)

@@ -65,7 +65,7 @@ func TestEventsAreReadInTheOrderOfCommits(t *testing.T) {
 		for finished := false; ; {
 			var events []s4t.Event
 			view(t, reader, func(tx *Tx) (err error) {
-				events, err = tx.Events("", after, 7)
+				events, err = tx.Events("", "", after, 7)
 				return err
 			})
 			for _, e := range events {
@@ -129,7 +129,7 @@ func TestEventsAreTheLastThatIsWritten(t *testing.T) {
 		})
 		same(t, "last", told.LastInserted(), nil, int64(3))
 		view(t, db, func(tx *Tx) error {
-			events, err := tx.Events("", 0, 10)
+			events, err := tx.Events("", "", 0, 10)
 			same(t, "events", len(events), err, 3)
 			for i, kind := range []string{"a", "b", "c"} {
 				same(t, "event", events[i].Kind, nil, kind)
@@ -150,7 +150,7 @@ func TestManyEventsOfOneTransaction(t *testing.T) {
 		}
 		write(t, db, func(tx *Tx) error { tx.InsertEvents(events...); return nil })
 		view(t, db, func(tx *Tx) error {
-			got, err := tx.Events("", 0, n+1)
+			got, err := tx.Events("", "", 0, n+1)
 			same(t, "events", len(got), err, n)
 			for i, e := range got {
 				if e.Kind != fmt.Sprint(i) {
@@ -176,7 +176,7 @@ func TestTrimmedEventsAreKnown(t *testing.T) {
 		check := func(what string, left int, trimmed int64) {
 			t.Helper()
 			view(t, db, func(tx *Tx) error {
-				events, err := tx.Events("", 0, 10)
+				events, err := tx.Events("", "", 0, 10)
 				same(t, what+": events", len(events), err, left)
 				id, err := tx.TrimmedEvents("")
 				same(t, what+": trimmed", id, err, trimmed)
@@ -202,7 +202,7 @@ func TestTrimmedEventsAreKnown(t *testing.T) {
 		trim(0)
 		view(t, db, func(tx *Tx) error {
 			last, err := tx.LastEvent()
-			events, err2 := tx.Events("", 0, 10)
+			events, err2 := tx.Events("", "", 0, 10)
 			if err != nil || err2 != nil || len(events) != 1 || events[0].Kind != "c" || events[0].ID != last {
 				t.Errorf("left of one: %+v, last %d, %v, %v", events, last, err, err2)
 			}

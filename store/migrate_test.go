@@ -55,7 +55,7 @@ func TestIdsGoOnAfterTheirMigration(t *testing.T) {
 			return nil
 		})
 		view(t, db, func(tx *Tx) error {
-			events, err := tx.Events("", 8, 10)
+			events, err := tx.Events("", "", 8, 10)
 			same(t, "events", len(events), err, 2)
 			same(t, "next event", events[1].ID, err, 10)
 			records, err := tx.AuditRecords(AuditFilter{}, wire.Page{})

@@ -62,7 +62,6 @@ class Live {
   #channel = new BroadcastChannel('s4t-events:' + base.pathname);
   #fresh: Event[] = [];
   #retry = 500;
-  #lead: AbortController | null = null;
 
   /** Has a kind of objects read, and kept true from then on. Safe to call often. */
   use(...wanted: Kind[]): void {
@@ -88,7 +87,6 @@ class Live {
     };
     void navigator.locks
       .request('s4t-events:' + base.pathname, { signal: stop.signal }, async () => {
-        this.#lead = stop;
         while (!stop.signal.aborted) await this.#stream(stop.signal);
       })
       .catch(() => {});
@@ -99,7 +97,6 @@ class Live {
     addEventListener('online', wake);
     return () => {
       stop.abort();
-      this.#lead = null;
       document.removeEventListener('visibilitychange', wake);
       removeEventListener('online', wake);
     };

@@ -46,7 +46,7 @@ export class Operating {
   }
 
   #show(o: Operation) {
-    if (this.operation && o.steps.length < this.operation.steps.length) return; // an older answer
+    if (this.operation && (o.steps?.length ?? 0) < (this.operation.steps?.length ?? 0)) return; // an older answer
     this.operation = o;
     live.operations.put(o);
     if (o.ended_at) this.stop();
@@ -75,7 +75,7 @@ export class Operating {
   async #wait(id: string) {
     while (this.operation?.id === id && !this.operation.ended_at) {
       try {
-        const { body } = await call<Operation>('GET', ['operations', id], { query: { wait: '30s', steps: this.operation.steps.length } });
+        const { body } = await call<Operation>('GET', ['operations', id], { query: { wait: '30s', steps: this.operation.steps?.length ?? 0 } });
         if (this.operation?.id !== id) return;
         this.#show(body);
       } catch (e) {

@@ -7,7 +7,7 @@ export interface Page {
   group: '' | 'Connect' | 'Act' | 'Watch' | 'Manage';
   icon: string; // path of an SVG of 20 x 20, drawn as lines
   role?: 'manager' | 'admin'; // who sees it
-  load: () => Promise<{ default: Component<{ parts: string[] }> }>;
+  load: () => Promise<{ default: Component<any> }>;
 }
 
 import Now from '../pages/Now.svelte';

@@ -1,0 +1,2 @@
+/** In place of what a library uses in Node only. */
+export default {};
