@@ -97,7 +97,7 @@ var listed = map[string]any{
 	wire.MethodTokenList: listOf(s4t.Token{ID: "x", User: "marker-user"}), wire.MethodBoardList: listOf(s4t.Board{ID: "b1", Name: "marker-board"}),
 	wire.MethodServiceList: listOf(s4t.Service{ID: "s1", Board: "marker-board"}), wire.MethodBridgeList: listOf(s4t.Bridge{ID: "br1", Name: "marker-bridge"}),
 	wire.MethodNetworkList: listOf(s4t.Network{ID: "n1", Name: "marker-network"}), wire.MethodSubnetList: listOf(s4t.Subnet{ID: "marker"}),
-	wire.MethodPortList: listOf(s4t.Port{ID: "marker"}), wire.MethodOperationList: listOf(s4t.Operation{ID: "o1", Kind: "marker"}),
+	wire.MethodPortList: listOf(s4t.Port{ID: "marker"}), wire.MethodNetworkPorts: listOf(s4t.Port{ID: "po1", Board: "marker-board"}), wire.MethodOperationList: listOf(s4t.Operation{ID: "o1", Kind: "marker"}),
 	wire.MethodPinAll:      wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
 	wire.MethodMetrics:     wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
 	wire.MethodHealthAll:   wire.HealthMetrics{Boards: []wire.BoardMetrics{{ID: "b1", Name: "marker-board", Status: s4t.BoardOnline}}},

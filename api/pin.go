@@ -210,7 +210,7 @@ func (a *API) listPins(ctx context.Context, in *pinFilter) (*pinList, error) {
 		if p.Name <= in.After {
 			continue
 		}
-		if in.Limit > 0 && len(got.Samples) == in.Limit {
+		if in.Limit > 0 && len(out.Body) == in.Limit {
 			out.Link = in.link(got.Pins[i-1].Name)
 			break
 		}

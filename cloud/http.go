@@ -64,6 +64,11 @@ func (hs handlers) routes() http.Handler {
 	}
 	if hs.pages != nil {
 		mux.Handle("/", hs.pages)
+		for path, h := range map[string]http.Handler{wamp.Path: hs.wamp, rtunnel.Path: hs.rtunnel} {
+			if h == nil { // who dials the wrong process is told so, and gets no page
+				mux.HandleFunc(path, http.NotFound)
+			}
+		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != http.NoBody {

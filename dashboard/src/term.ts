@@ -1,3 +1,4 @@
+import './lib/buffer.ts';
 import './theme.css';
 import '@xterm/xterm/css/xterm.css';
 import { mount } from 'svelte';
