@@ -142,6 +142,14 @@ func (r Role) Valid() bool { return r.level() > 0 }
 // Covers reports whether r may do what needs allows.
 func (r Role) Covers(needs Role) bool { return needs.Valid() && r.level() >= needs.level() }
 
+// Weaker returns r, or the other one where that is the weaker of the two.
+func (r Role) Weaker(other Role) Role {
+	if other.Covers(r) {
+		return r
+	}
+	return other
+}
+
 // Lacks is the error of a caller whose role is not enough: which is needed, and
 // who has or gives it. op is what was attempted, on what.
 func Lacks(op string, needs, has Role) *Error {

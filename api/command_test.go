@@ -23,15 +23,23 @@ var markerCommand = s4t.Command{
 	Result: json.RawMessage(`{"type":"integer"}`),
 }
 
-// ask sends a request with headers.
+// ask sends a request of a member with headers.
 func (r *rig) ask(t *testing.T, method, path, body string, header http.Header) (*http.Response, string) {
+	t.Helper()
+	all := http.Header{}
+	maps.Copy(all, header)
+	all.Set("Authorization", "Bearer member-secret")
+	return r.send(t, method, path, body, all)
+}
+
+// send sends a request with headers.
+func (r *rig) send(t *testing.T, method, path, body string, header http.Header) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, r.url+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	maps.Copy(req.Header, header)
-	req.Header.Set("Authorization", "Bearer member-secret")
 	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,36 +11,10 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// browse makes a request as a browser does.
-func (r *rig) browse(t *testing.T, method, path, body string, header map[string]string) (*http.Response, string) {
-	t.Helper()
-	req, err := http.NewRequest(method, r.url+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for k, v := range header {
-		req.Header.Set(k, v)
-	}
-	req.Close = true
-	res, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res, string(b)
-}
-
 // begin begins a session and returns its halves: the cookie as it is sent, and the header's value.
 func (r *rig) begin(t *testing.T) (cookie, half string) {
 	t.Helper()
-	res, body := r.browse(t, "POST", "/v1/session", `{"user":"maria","password":"right-password"}`, nil)
+	res, body := r.send(t, "POST", "/v1/session", `{"user":"maria","password":"right-password"}`, nil)
 	var s s4t.Session
 	if err := json.Unmarshal([]byte(body), &s); err != nil || res.StatusCode != 200 || s.Half == "" || s.User != "maria" {
 		t.Fatal(res.Status, body, err)
@@ -65,18 +38,18 @@ func TestASessionTakesBothHalves(t *testing.T) {
 	other, otherHalf := r.begin(t) // the fake conductor knows the newest only
 	for _, tt := range []struct {
 		name   string
-		header map[string]string
+		header http.Header
 		status int
 	}{
-		{"both", map[string]string{"Cookie": other, apiclient.SessionHeader: otherHalf}, 200},
-		{"the cookie alone, as other servers on the host are sent it", map[string]string{"Cookie": other}, 401},
-		{"the header alone", map[string]string{apiclient.SessionHeader: otherHalf}, 401},
-		{"halves of two sessions", map[string]string{"Cookie": cookie, apiclient.SessionHeader: otherHalf}, 401},
-		{"halves of two sessions, the other way", map[string]string{"Cookie": other, apiclient.SessionHeader: half}, 401},
-		{"a very long half", map[string]string{"Cookie": other, apiclient.SessionHeader: strings.Repeat("x", 4096)}, 401},
-		{"a token besides: it counts", map[string]string{"Cookie": other, apiclient.SessionHeader: otherHalf, "Authorization": "Bearer foreign-token"}, 200},
+		{"both", http.Header{"Cookie": {other}, apiclient.SessionHeader: {otherHalf}}, 200},
+		{"the cookie alone, as other servers on the host are sent it", http.Header{"Cookie": {other}}, 401},
+		{"the header alone", http.Header{apiclient.SessionHeader: {otherHalf}}, 401},
+		{"halves of two sessions", http.Header{"Cookie": {cookie}, apiclient.SessionHeader: {otherHalf}}, 401},
+		{"halves of two sessions, the other way", http.Header{"Cookie": {other}, apiclient.SessionHeader: {half}}, 401},
+		{"a very long half", http.Header{"Cookie": {other}, apiclient.SessionHeader: {strings.Repeat("x", 4096)}}, 401},
+		{"a token besides: it counts", http.Header{"Cookie": {other}, apiclient.SessionHeader: {otherHalf}, "Authorization": {"Bearer foreign-token"}}, 200},
 	} {
-		if res, body := r.browse(t, "GET", "/v1/boards", "", tt.header); res.StatusCode != tt.status {
+		if res, body := r.send(t, "GET", "/v1/boards", "", tt.header); res.StatusCode != tt.status {
 			t.Errorf("%s: %d %s", tt.name, res.StatusCode, body)
 		}
 	}
@@ -98,7 +71,7 @@ func TestASessionBegins(t *testing.T) {
 		{`{}`, 400},
 		{`{"user":"maria","password":"` + strings.Repeat("x", 9000) + `"}`, 413},
 	} {
-		res, body := r.browse(t, "POST", "/v1/session", tt.body, nil)
+		res, body := r.send(t, "POST", "/v1/session", tt.body, nil)
 		if res.StatusCode != tt.status || (len(res.Cookies()) > 0) != (tt.status == 200) {
 			t.Errorf("%.60s: %d %s %v", tt.body, res.StatusCode, body, res.Cookies())
 		}
@@ -108,7 +81,7 @@ func TestASessionBegins(t *testing.T) {
 func TestLoggingOut(t *testing.T) {
 	r := newRig(t)
 	cookie, half := r.begin(t)
-	res, body := r.browse(t, "DELETE", "/v1/session", "", map[string]string{"Cookie": cookie, apiclient.SessionHeader: half})
+	res, body := r.send(t, "DELETE", "/v1/session", "", http.Header{"Cookie": {cookie}, apiclient.SessionHeader: {half}})
 	if res.StatusCode != 204 || len(res.Cookies()) != 1 || res.Cookies()[0].MaxAge >= 0 || res.Cookies()[0].Value != "" {
 		t.Errorf("%d %s %v", res.StatusCode, body, res.Cookies())
 	}
@@ -123,17 +96,17 @@ func TestPagesOfOthersMakeNoRequests(t *testing.T) {
 	login := `{"user":"maria","password":"right-password"}`
 	for _, tt := range []struct {
 		name   string
-		header map[string]string
+		header http.Header
 		status int
 	}{
-		{"the cloud's own page", map[string]string{"Sec-Fetch-Site": "same-origin", "Origin": "http://" + host}, 200},
-		{"its page behind a proxy that changes Host", map[string]string{"Sec-Fetch-Site": "same-origin", "Origin": "https://cloud.example"}, 200},
+		{"the cloud's own page", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {"http://" + host}}, 200},
+		{"its page behind a proxy that changes Host", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {"https://cloud.example"}}, 200},
 		{"no browser", nil, 200},
-		{"a board's page, on another port of the host", map[string]string{"Sec-Fetch-Site": "same-site", "Origin": "http://" + host + "0"}, 403},
-		{"another site", map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, 403},
-		{"another site, of an old browser", map[string]string{"Origin": "https://evil.example"}, 403},
+		{"a board's page, on another port of the host", http.Header{"Sec-Fetch-Site": {"same-site"}, "Origin": {"http://" + host + "0"}}, 403},
+		{"another site", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}, 403},
+		{"another site, of an old browser", http.Header{"Origin": {"https://evil.example"}}, 403},
 	} {
-		res, body := r.browse(t, "POST", "/v1/session", login, tt.header)
+		res, body := r.send(t, "POST", "/v1/session", login, tt.header)
 		if res.StatusCode != tt.status {
 			t.Errorf("%s: %d %s", tt.name, res.StatusCode, body)
 		}
@@ -142,7 +115,7 @@ func TestPagesOfOthersMakeNoRequests(t *testing.T) {
 		}
 	}
 	before := r.changes
-	if res, _ := r.browse(t, "POST", "/v1/boards", `{"name":"x"}`, map[string]string{"Authorization": "Bearer member-secret", "Sec-Fetch-Site": "cross-site"}); res.StatusCode != 403 || r.changes != before {
+	if res, _ := r.send(t, "POST", "/v1/boards", `{"name":"x"}`, http.Header{"Authorization": {"Bearer member-secret"}, "Sec-Fetch-Site": {"cross-site"}}); res.StatusCode != 403 || r.changes != before {
 		t.Error(res.Status)
 	}
 }
@@ -153,12 +126,12 @@ func TestTheTicketOfAPageIsForItsOrigin(t *testing.T) {
 	r.answer[wire.MethodStreamOpen] = func(body []byte) (any, error) {
 		return wire.StreamGrant{Ticket: "x"}, json.Unmarshal(body, &asked)
 	}
-	r.browse(t, "POST", "/v1/boards/kitchen/streams", `{"port":22}`, map[string]string{"Authorization": "Bearer member-secret", "Origin": "https://cloud.example", "Sec-Fetch-Site": "same-origin"})
+	r.send(t, "POST", "/v1/boards/kitchen/streams", `{"port":22}`, http.Header{"Authorization": {"Bearer member-secret"}, "Origin": {"https://cloud.example"}, "Sec-Fetch-Site": {"same-origin"}})
 	if asked.Origin != "https://cloud.example" {
 		t.Errorf("%+v", asked)
 	}
 	asked = wire.StreamOpen{}
-	r.browse(t, "POST", "/v1/boards/kitchen/streams", `{"port":22}`, map[string]string{"Authorization": "Bearer member-secret"})
+	r.send(t, "POST", "/v1/boards/kitchen/streams", `{"port":22}`, http.Header{"Authorization": {"Bearer member-secret"}})
 	if asked.Origin != "" {
 		t.Errorf("%+v", asked)
 	}

@@ -114,7 +114,7 @@ func (c *Cloud) askConductor(ctx context.Context) error {
 }
 
 // nobodys has the form of a token, so that it is looked for in the database.
-var nobodys = store.SecretPrefix + strings.Repeat("0", store.SecretLen-len(store.SecretPrefix))
+var nobodys = wire.TokenPrefix + strings.Repeat("0", store.SecretLen-len(wire.TokenPrefix))
 
 // readiness is what was found when the conductor was asked last: whoever wants to know
 // costs it one question a second.

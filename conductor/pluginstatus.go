@@ -130,13 +130,9 @@ func (c *Conductor) pluginToken(ctx context.Context, req wire.PluginTokenAsk) (w
 		if err != nil {
 			return err
 		}
-		role := i.API
-		if !i.Role.Covers(role) {
-			role = i.Role
-		}
 		expires := c.now().Add(pluginTokenLife)
 		t = store.TokenRow{
-			Token:  s4t.Token{ID: s4t.TokenID(s4t.NewID()), User: u.Name, Project: i.Project, Role: role, ExpiresAt: &expires, CreatedAt: c.now()},
+			Token:  s4t.Token{ID: s4t.TokenID(s4t.NewID()), User: u.Name, Project: i.Project, Role: i.API.Weaker(i.Role), ExpiresAt: &expires, CreatedAt: c.now()},
 			UserID: u.ID, Injection: i.ID,
 		}
 		if err := tx.InsertToken(t, store.HashSecret(secret)); err != nil {

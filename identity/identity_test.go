@@ -264,7 +264,7 @@ func TestVerify(t *testing.T) {
 	tests := []struct{ name, secret string }{
 		{"expired", short.Secret},
 		{"revoked", revoked.Secret},
-		{"unknown", store.SecretPrefix + strings.Repeat("A", store.SecretLen-len(store.SecretPrefix))},
+		{"unknown", wire.TokenPrefix + strings.Repeat("A", store.SecretLen-len(wire.TokenPrefix))},
 		{"empty", ""},
 		{"a stored hash", store.HashSecret(narrow.Secret)},
 		{"cut short", narrow.Secret[:len(narrow.Secret)-1]},

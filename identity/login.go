@@ -23,7 +23,7 @@ func (i *Identity) Login(ctx context.Context, req wire.LoginRequest) (s4t.Token,
 		return s4t.Token{}, err
 	}
 	expires := l.rec.At.Add(cmp.Or(req.Expires, i.cfg.LoginLifetime))
-	token := newToken(l.user.Name, l.project, l.user.Role, &expires, l.rec.At)
+	token := newToken(l.user.Name, l.project.ID, l.user.Role, &expires, l.rec.At)
 	return token, i.keepLogin(ctx, l, store.TokenRow{Token: token})
 }
 
@@ -32,7 +32,7 @@ func loginOp(req wire.LoginRequest) string { return fmt.Sprintf("log in as %q", 
 // login is somebody who gave the right password.
 type login struct {
 	user    s4t.User
-	project s4t.ProjectID
+	project s4t.Project
 	source  string
 	rec     s4t.AuditRecord // of it
 }
@@ -45,7 +45,7 @@ func (i *Identity) keepLogin(ctx context.Context, l login, t store.TokenRow) err
 		if err := tx.InsertToken(t, store.HashSecret(t.Secret)); err != nil {
 			return err
 		}
-		if err := tx.TrimLogins(l.user.ID, l.project, t.ID, maxLogins-1); err != nil {
+		if err := tx.TrimLogins(l.user.ID, l.project.ID, t.ID, maxLogins-1); err != nil {
 			return err
 		}
 		return tx.InsertAudit(l.rec)
@@ -110,7 +110,7 @@ func (i *Identity) prove(ctx context.Context, req wire.LoginRequest) (login, err
 	}
 	i.attempts.right(who, req.Source)
 	rec.User, rec.Project = user.Name, project.ID
-	return login{user, project.ID, req.Source, rec}, nil
+	return login{user, project, req.Source, rec}, nil
 }
 
 // maxLogins is how many tokens logins of one user to one project may have

@@ -30,19 +30,14 @@ func (i *Identity) OpenSession(ctx context.Context, req wire.SessionOpen) (s4t.S
 	if err != nil {
 		return s4t.Session{}, err
 	}
-	t := i.newSession(l.user.Name, l.project, l.user.Role, req.Secret)
+	t := i.newSession(l.user.Name, l.project.ID, l.user.Role, req.Secret)
 	expires := t.CreatedAt.Add(s4t.SessionLifetime)
 	t.ExpiresAt = &expires
 	l.rec.Action = "session.create"
 	if err := i.keepLogin(ctx, l, t); err != nil {
 		return s4t.Session{}, err
 	}
-	var session s4t.Session
-	err = i.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		session, err = sessionOf(tx, t)
-		return err
-	})
-	return session, err
+	return sessionOf(t, l.project), nil
 }
 
 // newSession makes the token of a session; who asked for it has its secret.
@@ -59,8 +54,12 @@ func (i *Identity) openByCode(ctx context.Context, op string, req wire.SessionOp
 			return s4t.Errorf(s4t.Unauthenticated, op, "ask for a new one, or log in with a password", "the code was used, or has expired")
 		}
 		if err == nil {
-			by, err = maker(tx, op, by.ID)
+			err = mayMake(op, by)
 		}
+		if err != nil {
+			return err
+		}
+		p, err := tx.Project(string(by.Project))
 		if err != nil {
 			return err
 		}
@@ -69,9 +68,7 @@ func (i *Identity) openByCode(ctx context.Context, op string, req wire.SessionOp
 		if t.Token, err = i.insertMade(tx, op, by, t, s4t.SessionLifetime); err != nil {
 			return err
 		}
-		if session, err = sessionOf(tx, t); err != nil {
-			return err
-		}
+		session = sessionOf(t, p)
 		rec := s4t.AuditRecord{At: t.CreatedAt, User: by.User, Project: by.Project, Action: "session.create", Object: string(t.ID), Outcome: "ok", Detail: "by a code"}
 		if req.Login.Source != "" {
 			rec.Detail += " from " + req.Login.Source
@@ -94,15 +91,15 @@ func (i *Identity) GetSession(ctx context.Context, req wire.SessionOf) (session 
 		if err != nil {
 			return err
 		}
-		session, err = sessionOf(tx, t)
+		p, err := tx.Project(string(t.Project))
+		session = sessionOf(t, p)
 		return err
 	})
 }
 
-// sessionOf is what a token's user is told of it.
-func sessionOf(tx *store.Tx, t store.TokenRow) (s4t.Session, error) {
-	p, err := tx.Project(string(t.Project))
-	return s4t.Session{User: t.User, Role: t.Effective(), Project: t.Project, ProjectName: p.Name, Token: t.ID, ExpiresAt: t.ExpiresAt, Browser: t.Session}, err
+// sessionOf is what the user of a token of a project is told of it.
+func sessionOf(t store.TokenRow, p s4t.Project) s4t.Session {
+	return s4t.Session{User: t.User, Role: t.Role.Weaker(t.UserRole), Project: p.ID, ProjectName: p.Name, Token: t.ID, ExpiresAt: t.ExpiresAt, Browser: t.Session}
 }
 
 // CreateLoginCode makes a code that begins a session as the caller, once, within
@@ -113,7 +110,7 @@ func (i *Identity) CreateLoginCode(ctx context.Context, req wire.SessionOf) (s4t
 		return s4t.LoginCode{}, err
 	}
 	now := i.cfg.Now()
-	code := s4t.LoginCode{Code: store.NewSecret()[len(store.SecretPrefix):], ExpiresAt: now.Add(s4t.LoginCodeLifetime)}
+	code := s4t.LoginCode{Code: store.NewSecret()[len(wire.TokenPrefix):], ExpiresAt: now.Add(s4t.LoginCodeLifetime)}
 	err := i.audited(ctx, req.Caller, "session.code", "", func(tx *store.Tx, rec *s4t.AuditRecord) error {
 		t, err := maker(tx, op, req.Caller.Token)
 		if err != nil {

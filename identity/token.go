@@ -50,13 +50,13 @@ func (i *Identity) Verify(ctx context.Context, req wire.VerifyRequest) (wire.Cal
 			return wire.Caller{}, err
 		}
 	}
-	caller := wire.Caller{User: t.User, UserID: t.UserID, Project: t.Project, Role: t.Effective(), Token: t.ID}
+	caller := wire.Caller{User: t.User, UserID: t.UserID, Project: t.Project, Role: t.Role.Weaker(t.UserRole), Token: t.ID}
 	return caller.Signed(i.cfg.Key, i.cfg.Now()), nil
 }
 
 // isSecret reports whether a text can be a token's secret.
 func isSecret(text string) bool {
-	return len(text) == store.SecretLen && strings.HasPrefix(text, store.SecretPrefix)
+	return len(text) == store.SecretLen && strings.HasPrefix(text, wire.TokenPrefix)
 }
 
 // maxDepth is how many tokens may have made one, one by the other: SQLite ends
@@ -139,10 +139,18 @@ func maker(tx *store.Tx, op string, id s4t.TokenID) (store.TokenRow, error) {
 	if s4t.KindOf(err) == s4t.NotFound {
 		return t, tokenEnded(op)
 	}
-	if err == nil && t.Depth >= maxDepth {
-		err = s4t.Errorf(s4t.Conflict, op, "log in with `s4t login`, and use that token", "%d tokens made this one, one by the other", t.Depth)
+	if err == nil {
+		err = mayMake(op, t)
 	}
 	return t, err
+}
+
+// mayMake refuses a token that too many made, one by the other.
+func mayMake(op string, t store.TokenRow) error {
+	if t.Depth >= maxDepth {
+		return s4t.Errorf(s4t.Conflict, op, "log in with `s4t login`, and use that token", "%d tokens made this one, one by the other", t.Depth)
+	}
+	return nil
 }
 
 // insertMade adds a token that another one makes, which it ends with: after lifetime, where that

@@ -19,16 +19,15 @@ import (
 // A token's secret is "s4t_" and 32 random bytes in base64url. What is stored
 // is its SHA-256: a secret of 256 bits needs no slow hash.
 const (
-	SecretPrefix = wire.TokenPrefix
-	SecretLen    = len(SecretPrefix) + (secretBytes*8+5)/6
-	secretBytes  = 32
+	SecretLen   = len(wire.TokenPrefix) + (secretBytes*8+5)/6
+	secretBytes = 32
 )
 
 // NewSecret makes the secret of a token.
 func NewSecret() string {
 	b := make([]byte, secretBytes)
 	rand.Read(b) // it never fails
-	return SecretPrefix + base64.RawURLEncoding.EncodeToString(b)
+	return wire.TokenPrefix + base64.RawURLEncoding.EncodeToString(b)
 }
 
 // HashSecret is what is stored of a secret.
@@ -51,14 +50,6 @@ type TokenRow struct {
 	Source string // from here; see wire.LoginRequest
 
 	Idle time.Duration // not used for so long, it ends; 0: that is no matter, and no use is noted
-}
-
-// Effective is the role that the token gives now: its own, or its user's where that is weaker.
-func (t TokenRow) Effective() s4t.Role {
-	if t.UserRole.Covers(t.Role) {
-		return t.Role
-	}
-	return t.UserRole
 }
 
 const selectTokens = `SELECT t.id, u.name, t.project, t.role, t.expires_at, t.created_at, u.id, u.role, COALESCE(t.parent, ''), COALESCE(t.board_plugin, ''), t.depth, t.login, t.source, t.idle, t.used_at

@@ -98,8 +98,8 @@ func (f *fleet) startMember(ctx context.Context, b build, c *cluster, dir string
 		return nil, err
 	}
 	go func() {
+		defer close(m.ended) // last: who waits for it may end the program
 		defer os.RemoveAll(state)
-		defer close(m.ended)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			var s sample
 			var ms int64
