@@ -23,6 +23,8 @@ type (
 	ServiceID   string // an exposed service of a board
 	EndpointID  string // a GRE endpoint of the data centre on a network
 	FleetID     string // a set of boards
+	OfferID     string // what an owner offers of boards
+	LeaseID     string // a booking of boards, or a share of one
 	OperationID string // a recorded request that changes desired state
 	AgentID     string // a WAMP agent or a tunnel agent, for example "tunnel-agent-1"
 )
