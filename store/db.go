@@ -83,7 +83,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 // newDB is a database that is not open.
 func newDB(cfg Config) *DB {
 	db := &DB{writes: prepared{stmts: map[string]*sql.Stmt{}}, reads: prepared{stmts: map[string]*sql.Stmt{}}, log: cfg.Log, now: cfg.Now,
-		present: present{leases: map[string]lease{}, heard: map[s4t.AgentID]heard{}}}
+		present: present{leases: map[string]hold{}, heard: map[s4t.AgentID]heard{}}}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}

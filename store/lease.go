@@ -13,7 +13,7 @@ import (
 func (tx *Tx) TakeLease(name, holder string, d time.Duration) (bool, error) {
 	now := tx.Now()
 	if tx.alone() {
-		return tx.db.present.take(name, lease{holder, micros(now.Add(d))}, micros(now)), tx.failed
+		return tx.db.present.take(name, hold{holder, micros(now.Add(d))}, micros(now)), tx.failed
 	}
 	n, err := tx.exec(fmt.Sprintf("take the lease %q", name),
 		`INSERT INTO leases (name, holder, until) VALUES (?, ?, ?)
@@ -29,7 +29,7 @@ func (tx *Tx) LeaseHolder(name string) (holder string, until time.Time, err erro
 		l := tx.db.present.leaseOf(name)
 		return l.holder, fromMicros(l.until), tx.failed
 	}
-	l, err := one(tx, fmt.Sprintf("look at the lease %q", name), func(s scanner) (l lease, err error) {
+	l, err := one(tx, fmt.Sprintf("look at the lease %q", name), func(s scanner) (l hold, err error) {
 		err = s.Scan(&l.holder, &l.until)
 		return
 	}, `SELECT holder, until FROM leases WHERE name = ?`, name)

@@ -14,12 +14,12 @@ import (
 // written now and then, for the process after this one. PostgreSQL's is in its rows.
 type present struct {
 	mu     sync.Mutex
-	leases map[string]lease
+	leases map[string]hold
 	heard  map[s4t.AgentID]heard
 }
 
-// lease is who has one, and until when, in microseconds.
-type lease struct {
+// hold is who has a lease of a process, and until when, in microseconds.
+type hold struct {
 	holder string
 	until  int64
 }
@@ -81,14 +81,14 @@ func (p *present) of(a *Agent) {
 }
 
 // leaseOf returns who has a lease, empty where nobody has it.
-func (p *present) leaseOf(name string) lease {
+func (p *present) leaseOf(name string) hold {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.leases[name]
 }
 
 // take is what [Tx.TakeLease] says; the times are in microseconds.
-func (p *present) take(name string, l lease, now int64) bool {
+func (p *present) take(name string, l hold, now int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if was, held := p.leases[name]; held && was.holder != l.holder && was.until >= now {

@@ -1,0 +1,54 @@
+package s4t
+
+import "time"
+
+// Lease is a booking of boards for a project and a window of time, all or nothing; or a
+// share of another lease, which passes on no more than that has.
+type Lease struct {
+	ID      LeaseID   `json:"id"`
+	Name    string    `json:"name"`
+	Project ProjectID `json:"project"` // who uses the boards
+	Parent  LeaseID   `json:"parent,omitempty"`
+	User    string    `json:"user"` // who booked
+
+	Status   LeaseStatus  `json:"status"`
+	Reason   string       `json:"reason,omitempty"` // why it ended early
+	Boards   []LeaseBoard `json:"boards"`           // by name
+	From     time.Time    `json:"from"`
+	Until    time.Time    `json:"until"` // without this instant
+	Allow    []string     `json:"allow"` // actions, see package lease
+	Priority int          `json:"priority"`
+
+	// Next is the next window that is free for all of its boards, of a lease that was
+	// pre-empted.
+	Next      *time.Time `json:"next_free,omitempty"`
+	CreatedAt time.Time  `json:"created_at"`
+}
+
+// LeaseBoard is a board of a lease, and by which offer it came.
+type LeaseBoard struct {
+	ID    BoardID   `json:"id"`
+	Name  string    `json:"name"`
+	Owner ProjectID `json:"owner"`
+	Offer OfferID   `json:"offer,omitempty"` // empty: the project's own board
+}
+
+// LeaseStatus is where a lease stands.
+//
+//	pending --its time comes--> active --its time is over--> ended
+//	   |                          |---released, pre-empted, revoked
+//	   '---released, pre-empted, revoked
+type LeaseStatus string
+
+// The statuses of a lease.
+const (
+	LeasePending   LeaseStatus = "pending"
+	LeaseActive    LeaseStatus = "active"
+	LeaseEnded     LeaseStatus = "ended"
+	LeaseReleased  LeaseStatus = "released"   // by who had it
+	LeasePreempted LeaseStatus = "pre-empted" // by one of a higher priority
+	LeaseRevoked   LeaseStatus = "revoked"    // by the owner, or with the lease it was a share of
+)
+
+// Over reports whether nothing more comes of the lease.
+func (s LeaseStatus) Over() bool { return s != LeasePending && s != LeaseActive }

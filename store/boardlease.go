@@ -1,0 +1,171 @@
+package store
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lease"
+	"github.com/stack4things/s4t/wire"
+)
+
+const leaseColumns = `id, project, parent, name, user_name, status, reason, starts_at, ends_at, allow, priority, created_at`
+
+func scanLease(s scanner) (l s4t.Lease, err error) {
+	var parent sql.NullString
+	var from, until, created int64
+	var allow string
+	if err = s.Scan(&l.ID, &l.Project, &parent, &l.Name, &l.User, &l.Status, &l.Reason, &from, &until, &allow, &l.Priority, &created); err != nil {
+		return l, err
+	}
+	l.Parent = s4t.LeaseID(parent.String)
+	l.From, l.Until, l.CreatedAt = fromMicros(from), fromMicros(until), fromMicros(created)
+	l.Allow = strings.Split(allow, ",")
+	return l, nil
+}
+
+// LeaseMember is a board of a lease as it is booked.
+type LeaseMember struct {
+	Board  s4t.BoardID
+	Offer  s4t.OfferID // empty: the project's own board
+	Shared bool        // others may stand beside it
+}
+
+// InsertBoardLease adds a lease with its boards, which are locked (see [Tx.LockBoards]).
+func (tx *Tx) InsertBoardLease(l s4t.Lease, members []LeaseMember) error {
+	op := fmt.Sprintf("create lease %q", l.Name)
+	if _, err := tx.exec(op, `INSERT INTO board_leases (`+leaseColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		l.ID, l.Project, textOrNull(string(l.Parent)), l.Name, l.User, l.Status, l.Reason, micros(l.From), micros(l.Until), strings.Join(l.Allow, ","), l.Priority, micros(l.CreatedAt)); err != nil {
+		return err
+	}
+	if _, err := tx.exec(op, `INSERT INTO lease_projects (project, lease) VALUES (?, ?)`, l.Project, l.ID); err != nil {
+		return err
+	}
+	for _, m := range members { // in general of one owner
+		if _, err := tx.exec(op, `INSERT INTO lease_projects (project, lease) SELECT project, ? FROM boards WHERE id = ? ON CONFLICT DO NOTHING`, l.ID, m.Board); err != nil {
+			return err
+		}
+	}
+	return insert(tx, op, `INSERT INTO lease_boards (lease, board, offer, starts_at, ends_at, priority, shared, share) VALUES `, members, func(m LeaseMember) []any {
+		return []any{l.ID, m.Board, textOrNull(string(m.Offer)), micros(l.From), micros(l.Until), l.Priority, bit(m.Shared), bit(l.Parent != "")}
+	}, "")
+}
+
+// SetBoardLease writes what may change of a lease: status, reason and window.
+func (tx *Tx) SetBoardLease(l s4t.Lease) error {
+	op := fmt.Sprintf("update lease %q", l.Name)
+	if _, err := tx.exec(op, `UPDATE board_leases SET status = ?, reason = ?, starts_at = ?, ends_at = ? WHERE id = ?`, l.Status, l.Reason, micros(l.From), micros(l.Until), l.ID); err != nil {
+		return err
+	}
+	_, err := tx.exec(op, `UPDATE lease_boards SET starts_at = ?, ends_at = ? WHERE lease = ?`, micros(l.From), micros(l.Until), l.ID)
+	return err
+}
+
+// LeaseByID returns the lease with this id, without its boards.
+func (tx *Tx) LeaseByID(id s4t.LeaseID) (s4t.Lease, error) {
+	return one(tx, fmt.Sprintf("find lease %q", id), scanLease, `SELECT `+leaseColumns+` FROM board_leases WHERE id = ?`, id)
+}
+
+// LeasesNamed returns the leases with a name that are not over: of a project, or with "" of
+// every one; without their boards.
+func (tx *Tx) LeasesNamed(project s4t.ProjectID, name string) ([]s4t.Lease, error) {
+	f := equal(filter{}, "project", project).and("name = ?", name).and("status IN ('pending', 'active')")
+	return many(tx, fmt.Sprintf("find lease %q", name), scanLease, `SELECT `+leaseColumns+` FROM board_leases`+f.where(), f.args...)
+}
+
+// BoardLeases returns a page of the leases that a project has, and of those by its offers, by
+// name, without their boards; "" means every one.
+func (tx *Tx) BoardLeases(project s4t.ProjectID, p wire.Page) (wire.List[s4t.Lease], error) {
+	var where filter
+	if project != "" {
+		where = where.and(`id IN (SELECT lease FROM lease_projects WHERE project = ?)`, project)
+	}
+	return page(tx, "list leases", p, order[s4t.Lease]{"name, id", func(l s4t.Lease) []any { return []any{l.Name, string(l.ID)} }},
+		scanLease, `SELECT `+leaseColumns+` FROM board_leases`, where)
+}
+
+// LeaseBoards returns the boards of leases, by lease, in the order of their names.
+func (tx *Tx) LeaseBoards(ids []s4t.LeaseID) (map[s4t.LeaseID][]s4t.LeaseBoard, error) {
+	all := map[s4t.LeaseID][]s4t.LeaseBoard{}
+	_, err := manyIn(tx, "list the boards of leases", func(s scanner) (_ struct{}, err error) {
+		var id s4t.LeaseID
+		var b s4t.LeaseBoard
+		var offer sql.NullString
+		err = s.Scan(&id, &b.ID, &b.Name, &b.Owner, &offer)
+		b.Offer = s4t.OfferID(offer.String)
+		all[id] = append(all[id], b)
+		return
+	}, `SELECT m.lease, b.id, b.name, b.project, m.offer FROM lease_boards m JOIN boards b ON b.id = m.board WHERE m.lease IN `, nil, ids, ` ORDER BY b.name, b.id`)
+	return all, err
+}
+
+// Calendars returns what is booked of boards from a time on: of leases that are not over, and
+// of no share. A board with nothing has none.
+func (tx *Tx) Calendars(boards []s4t.BoardID, from time.Time) (map[s4t.BoardID]lease.Calendar, error) {
+	all := map[s4t.BoardID]lease.Calendar{}
+	_, err := manyIn(tx, "look at the calendars of boards", func(s scanner) (_ struct{}, err error) {
+		var board s4t.BoardID
+		var e lease.Entry
+		var starts, ends int64
+		if err = s.Scan(&board, &e.Lease, &starts, &ends, &e.Priority, flag(&e.Shared)); err != nil {
+			return
+		}
+		e.Window = lease.Window{From: fromMicros(starts), Until: fromMicros(ends)}
+		all[board] = append(all[board], e)
+		return
+	}, `SELECT m.board, m.lease, m.starts_at, m.ends_at, m.priority, m.shared FROM lease_boards m JOIN board_leases l ON l.id = m.lease
+		WHERE m.ends_at > ? AND m.share = 0 AND l.status IN ('pending', 'active') AND m.board IN `, []any{micros(from)}, boards, ` ORDER BY m.starts_at, m.lease`)
+	return all, err
+}
+
+// Holdings returns all that is held of a board by leases that are not over, and by its owner.
+func (tx *Tx) Holdings(board s4t.BoardID) (lease.Tree, error) {
+	op := fmt.Sprintf("see who holds board %q", board)
+	owner, err := one(tx, op, value[s4t.ProjectID], `SELECT project FROM boards WHERE id = ?`, board)
+	if err != nil {
+		return nil, err
+	}
+	held, err := many(tx, op, func(s scanner) (h lease.Holding, err error) {
+		var parent sql.NullString
+		var starts, ends int64
+		var allow string
+		if err = s.Scan(&h.Lease, &parent, &h.Name, &h.Project, &starts, &ends, &allow); err != nil {
+			return h, err
+		}
+		h.Parent = s4t.LeaseID(parent.String)
+		h.Window = lease.Window{From: fromMicros(starts), Until: fromMicros(ends)}
+		h.Allow, err = lease.ParseSet(allow)
+		return h, err
+	}, `SELECT l.id, l.parent, l.name, l.project, l.starts_at, l.ends_at, l.allow FROM lease_boards m JOIN board_leases l ON l.id = m.lease
+		WHERE m.board = ? AND l.status IN ('pending', 'active') ORDER BY l.starts_at, l.id`, board)
+	if err != nil {
+		return nil, err
+	}
+	return append(lease.Tree{{Project: owner}}, held...), nil
+}
+
+// DueLeases returns leases whose time comes or is over by now, those that end first before
+// those that begin, at most n of each.
+func (tx *Tx) DueLeases(now time.Time, n int) ([]s4t.Lease, error) {
+	const op = "find leases whose time comes"
+	ends, err := many(tx, op, scanLease, `SELECT `+leaseColumns+` FROM board_leases WHERE status IN ('pending', 'active') AND ends_at <= ? ORDER BY ends_at, id LIMIT ?`, micros(now), n)
+	if err != nil {
+		return nil, err
+	}
+	begins, err := many(tx, op, scanLease, `SELECT `+leaseColumns+` FROM board_leases WHERE status = 'pending' AND starts_at <= ? AND ends_at > ? ORDER BY starts_at, id LIMIT ?`, micros(now), micros(now), n)
+	return append(ends, begins...), err
+}
+
+// NextLease is when the next lease begins or ends; the zero time where none does.
+func (tx *Tx) NextLease() (time.Time, error) {
+	at, err := one(tx, "see when the next lease begins or ends", func(s scanner) (at sql.NullInt64, err error) {
+		err = s.Scan(&at)
+		return at, err
+	}, `SELECT MIN(at) FROM (SELECT MIN(ends_at) AS at FROM board_leases WHERE status IN ('pending', 'active') UNION ALL SELECT MIN(starts_at) FROM board_leases WHERE status = 'pending') t`)
+	if err != nil || !at.Valid {
+		return time.Time{}, err
+	}
+	return fromMicros(at.Int64), nil
+}
