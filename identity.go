@@ -33,6 +33,8 @@ const (
 	QuotaTokens      QuotaKey = "tokens" // made by others; of those that a login gave, each user has so many
 	QuotaStreams     QuotaKey = "streams"
 	QuotaFleets      QuotaKey = "fleets"
+	QuotaOffers      QuotaKey = "offers"
+	QuotaLeases      QuotaKey = "leases" // that are not over, and shares of them
 	QuotaWatchers    QuotaKey = "watchers" // streams of events and long polls, at one API process
 	QuotaPlugins     QuotaKey = "plugins"
 	QuotaBundleBytes QuotaKey = "bundle_bytes" // of the bundles of their versions, and of those that are uploaded
@@ -63,6 +65,8 @@ var DefaultQuota = map[QuotaKey]int64{
 	QuotaTokens:      1000,
 	QuotaStreams:     1000,
 	QuotaFleets:      200,
+	QuotaOffers:      200,
+	QuotaLeases:      500,
 	QuotaWatchers:    128,
 	QuotaPlugins:     200,
 	QuotaBundleBytes: 2_000_000_000,

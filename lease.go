@@ -52,3 +52,13 @@ const (
 
 // Over reports whether nothing more comes of the lease.
 func (s LeaseStatus) Over() bool { return s != LeasePending && s != LeaseActive }
+
+// Access is what a project may do on a board, and why.
+type Access struct {
+	Project ProjectID `json:"project"`
+	Name    string    `json:"project_name,omitempty"` // of one that the caller sees
+	By      string    `json:"by"`                     // "owner", "lease NAME", "share NAME of lease NAME"
+	Lease   LeaseID   `json:"lease,omitempty"`
+	Allow   []string  `json:"allow"`
+	Until   time.Time `json:"until,omitzero"` // zero: it does not end
+}

@@ -194,6 +194,18 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodFleetUpdate: queue.Handle(c.fleetUpdate),
 		wire.MethodFleetDelete: queue.Handle(c.fleetDelete),
 
+		wire.MethodOfferCreate:  queue.Handle(c.offerCreate),
+		wire.MethodOfferList:    queue.Handle(c.offerList),
+		wire.MethodOfferGet:     queue.Handle(c.offerGet),
+		wire.MethodOfferDelete:  queue.Handle(c.offerDelete),
+		wire.MethodLeaseCreate:  queue.Handle(c.leaseCreate),
+		wire.MethodLeaseList:    queue.Handle(c.leaseList),
+		wire.MethodLeaseGet:     queue.Handle(c.leaseGet),
+		wire.MethodLeaseExtend:  queue.Handle(c.leaseExtend),
+		wire.MethodLeaseRelease: queue.Handle(c.leaseRelease),
+		wire.MethodLeaseShare:   queue.Handle(c.leaseShare),
+		wire.MethodWhoCan:       queue.Handle(c.whoCan),
+
 		wire.MethodBridgeCreate: queue.Handle(c.bridgeCreate),
 		wire.MethodBridgeList:   queue.Handle(c.bridgeList),
 		wire.MethodBridgeGet:    queue.Handle(c.bridgeGet),

@@ -45,14 +45,17 @@ func ParseSet(text string) (Set, error) {
 	return found.sorted(), nil
 }
 
-// String writes the actions with commas between them.
-func (s Set) String() string {
+// Words are the actions as texts.
+func (s Set) Words() []string {
 	words := make([]string, len(s))
 	for i, a := range s {
 		words[i] = string(a)
 	}
-	return strings.Join(words, ",")
+	return words
 }
+
+// String writes the actions with commas between them.
+func (s Set) String() string { return strings.Join(s.Words(), ",") }
 
 // Has reports whether an action is in the set.
 func (s Set) Has(a Action) bool { return slices.Contains(s, a) }

@@ -169,3 +169,62 @@ func (tx *Tx) NextLease() (time.Time, error) {
 	}
 	return fromMicros(at.Int64), nil
 }
+
+// Bookable is a board that somebody may book, as far as that is chosen by.
+type Bookable struct {
+	ID       s4t.BoardID
+	Name     string
+	Project  s4t.ProjectID
+	Labels   map[string]string
+	Location *s4t.Location
+	Online   bool
+}
+
+func scanBookable(s scanner) (b Bookable, err error) {
+	var labels, location string
+	var status s4t.BoardStatus
+	if err = s.Scan(&b.ID, &b.Name, &b.Project, &labels, &location, &status); err != nil {
+		return b, err
+	}
+	b.Online = status == s4t.BoardOnline
+	if err = fromJSON(labels, &b.Labels); err == nil {
+		err = fromJSON(location, &b.Location)
+	}
+	return b, err
+}
+
+var bookableSelect = `SELECT b.id, b.name, b.project, b.labels, b.location, ` + statusOf("p") + ` FROM boards b JOIN presence p ON p.board = b.id `
+
+// BookableByID returns those of boards that there are.
+func (tx *Tx) BookableByID(ids []s4t.BoardID) ([]Bookable, error) {
+	return manyIn(tx, "find boards", scanBookable, bookableSelect+`WHERE b.id IN `, nil, ids, ``)
+}
+
+// BookableOf returns the boards of a project with all of some labels.
+func (tx *Tx) BookableOf(project s4t.ProjectID, labels map[string]string) ([]Bookable, error) {
+	where := equal(filter{}, "b.project", project)
+	for k, v := range labels { // as in Boards
+		text := jsonText(map[string]string{k: v})
+		where = where.and("replace(b.labels, ?, '') <> b.labels", text[1:len(text)-1])
+	}
+	return many(tx, "find boards", scanBookable, bookableSelect+where.where(), where.args...)
+}
+
+// Booked returns how long each of boards was booked between two times.
+func (tx *Tx) Booked(boards []s4t.BoardID, from, until time.Time) (map[s4t.BoardID]time.Duration, error) {
+	all := map[s4t.BoardID]time.Duration{}
+	_, err := manyIn(tx, "see how much boards were used", func(s scanner) (_ struct{}, err error) {
+		var board s4t.BoardID
+		var starts, ends int64
+		if err = s.Scan(&board, &starts, &ends); err == nil {
+			all[board] += fromMicros(min(ends, micros(until))).Sub(fromMicros(max(starts, micros(from))))
+		}
+		return
+	}, `SELECT board, starts_at, ends_at FROM lease_boards WHERE ends_at > ? AND starts_at < ? AND share = 0 AND board IN `, []any{micros(from), micros(until)}, boards, ``)
+	return all, err
+}
+
+// SharesOf returns the shares of a lease that are not over, without their boards.
+func (tx *Tx) SharesOf(id s4t.LeaseID) ([]s4t.Lease, error) {
+	return many(tx, fmt.Sprintf("find the shares of lease %q", id), scanLease, `SELECT `+leaseColumns+` FROM board_leases WHERE parent = ? AND status IN ('pending', 'active') ORDER BY name, id`, id)
+}

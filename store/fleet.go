@@ -96,10 +96,15 @@ func (tx *Tx) FleetBoards(f *s4t.Fleet) ([]s4t.FleetBoard, error) {
 	if len(named) > 0 {
 		f.Named = named
 	}
+	return tx.members(op, *f)
+}
+
+// members are the boards that a rule of a fleet, or of what is like one, has now, by name.
+func (tx *Tx) members(op string, f s4t.Fleet) ([]s4t.FleetBoard, error) {
 	members, err := manyIn(tx, op, func(s scanner) (b s4t.FleetBoard, err error) {
 		err = s.Scan(&b.ID, &b.Name)
 		return b, err
-	}, `SELECT id, name FROM boards WHERE id IN `, nil, named, ``)
+	}, `SELECT id, name FROM boards WHERE id IN `, nil, f.Named, ``)
 	if err != nil {
 		return nil, err
 	}

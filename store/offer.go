@@ -80,3 +80,24 @@ func (tx *Tx) OffersTo(project s4t.ProjectID) ([]s4t.Offer, error) {
 func (tx *Tx) OfferTo(id s4t.OfferID) ([]s4t.ProjectID, error) {
 	return many(tx, fmt.Sprintf("list whom offer %q is to", id), value[s4t.ProjectID], `SELECT project FROM offer_projects WHERE offer = ? AND books = 1 AND project IS NOT NULL ORDER BY project`, id)
 }
+
+// OfferBoards fills in who is named in an offer, and returns its boards, by name: of those the
+// owner's.
+func (tx *Tx) OfferBoards(o *s4t.Offer) ([]s4t.FleetBoard, error) {
+	op := fmt.Sprintf("list the boards of offer %q", o.Name)
+	named, err := tx.OfferNamed(*o)
+	if err != nil {
+		return nil, err
+	}
+	f := s4t.Fleet{Name: o.Name, Project: o.Project, FleetRule: s4t.FleetRule{Named: named, Labels: o.Labels}}
+	o.Named = nil
+	if len(named) > 0 {
+		o.Named = named
+	}
+	return tx.members(op, f)
+}
+
+// OfferNamed returns the boards that an offer names, which are its owner's, sorted.
+func (tx *Tx) OfferNamed(o s4t.Offer) ([]s4t.BoardID, error) {
+	return many(tx, fmt.Sprintf("list the boards of offer %q", o.Name), value[s4t.BoardID], `SELECT f.board FROM offer_boards f JOIN boards b ON b.id = f.board WHERE f.offer = ? AND b.project = ? ORDER BY f.board`, o.ID, o.Project)
+}

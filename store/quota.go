@@ -16,6 +16,8 @@ var used = map[s4t.QuotaKey]string{
 	s4t.QuotaServices:    `SELECT COUNT(*) FROM services WHERE project = ?`,
 	s4t.QuotaPublicPorts: `SELECT COUNT(*) FROM services WHERE project = ? AND public_port > 0`,
 	s4t.QuotaUsers:       `SELECT COUNT(*) FROM users WHERE project = ?`,
+	s4t.QuotaOffers:      `SELECT COUNT(*) FROM offers WHERE project = ?`,
+	s4t.QuotaLeases:      `SELECT COUNT(*) FROM board_leases WHERE project = ? AND status IN ('pending', 'active')`,
 	s4t.QuotaFleets:      `SELECT COUNT(*) FROM fleets WHERE project = ?`,
 	s4t.QuotaTokens:      `SELECT COUNT(*) FROM tokens WHERE project = ? AND login = 0 AND board_plugin IS NULL`,
 	s4t.QuotaPlugins:     `SELECT COUNT(*) FROM plugins WHERE project = ?`,

@@ -1,0 +1,79 @@
+package wire
+
+import (
+	"time"
+
+	"github.com/stack4things/s4t"
+)
+
+// Methods of the conductor: what is lent.
+const (
+	MethodOfferCreate  = "offer.create"  // OfferCreate -> s4t.Offer
+	MethodOfferList    = "offer.list"    // ListRequest -> List[s4t.Offer]
+	MethodOfferGet     = "offer.get"     // RefRequest -> s4t.Offer
+	MethodOfferDelete  = "offer.delete"  // RefRequest -> Empty
+	MethodLeaseCreate  = "lease.create"  // LeaseCreate -> s4t.Lease
+	MethodLeaseList    = "lease.list"    // ListRequest -> List[s4t.Lease]
+	MethodLeaseGet     = "lease.get"     // RefRequest -> s4t.Lease
+	MethodLeaseExtend  = "lease.extend"  // LeaseExtend -> s4t.Lease
+	MethodLeaseRelease = "lease.release" // RefRequest -> s4t.Lease
+	MethodLeaseShare   = "lease.share"   // LeaseShare -> s4t.Lease
+	MethodWhoCan       = "board.who_can" // WhoCan -> List[s4t.Access]
+)
+
+// OfferCreate offers boards.
+type OfferCreate struct {
+	Caller      Caller            `json:"caller"`
+	Name        string            `json:"name"`
+	Boards      []string          `json:"boards,omitempty"` // names or ids
+	Labels      map[string]string `json:"labels,omitempty"`
+	To          []string          `json:"to,omitempty"`    // names or ids of projects; none: every one
+	Allow       []string          `json:"allow,omitempty"` // none: everything
+	Max         s4t.Seconds       `json:"max_seconds,omitempty"`
+	Hours       string            `json:"hours,omitempty"`
+	Zone        string            `json:"zone,omitempty"`
+	Shared      bool              `json:"shared,omitempty"`
+	MaxPriority int               `json:"max_priority,omitempty"`
+}
+
+// LeaseCreate books boards: those that are named, or Count of those that match, all or
+// nothing.
+type LeaseCreate struct {
+	Caller   Caller            `json:"caller"`
+	Name     string            `json:"name,omitempty"` // empty: one is made
+	Boards   []string          `json:"boards,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Count    int               `json:"count,omitempty"`
+	Near     *s4t.Location     `json:"near,omitempty"`
+	Within   float64           `json:"within_km,omitempty"`
+	From     *time.Time        `json:"from,omitempty"` // nil: now
+	For      s4t.Seconds       `json:"for_seconds,omitempty"`
+	Priority int               `json:"priority,omitempty"`
+	Allow    []string          `json:"allow,omitempty"` // none: what the offers allow
+	Partial  bool              `json:"partial,omitempty"`
+}
+
+// LeaseExtend moves the end of a lease.
+type LeaseExtend struct {
+	Caller Caller      `json:"caller"`
+	Ref    string      `json:"ref"`
+	For    s4t.Seconds `json:"for_seconds"` // longer than it was to be
+}
+
+// LeaseShare passes on a part of a lease to another project.
+type LeaseShare struct {
+	Caller Caller     `json:"caller"`
+	Ref    string     `json:"ref"`
+	Name   string     `json:"name,omitempty"`
+	To     string     `json:"to"` // name or id of a project
+	Boards []string   `json:"boards,omitempty"`
+	Allow  []string   `json:"allow,omitempty"`
+	Until  *time.Time `json:"until,omitempty"`
+}
+
+// WhoCan asks who may do what on a board.
+type WhoCan struct {
+	Caller Caller `json:"caller"`
+	Board  string `json:"board"`
+	Action string `json:"action,omitempty"` // empty: any
+}
