@@ -80,6 +80,10 @@ type BoardInfo struct {
 
 	Resumes bool `json:"resumes,omitempty"` // users' streams can be resumed
 
+	// PublicAddress is where the cloud sees its session come from: behind a NAT, the NAT's address.
+	// It is the cloud's word, not the board's.
+	PublicAddress string `json:"public_address,omitempty"`
+
 	Routes    []string `json:"routes,omitempty"`    // networks that the board reaches by itself, CIDR; not the default route, and none of ours
 	Resolvers []string `json:"resolvers,omitempty"` // its DNS servers: IP addresses
 	Trusts    []string `json:"trusts,omitempty"`    // what it trusts as the cloud: SHA-256 of CA certificates' DER, hex; [SystemRoots]

@@ -243,7 +243,7 @@ class Live {
     const meanwhile = new Set<string>();
     this.#meanwhile.set(kind, meanwhile);
     try {
-      const asOf = await pages<Identified>([kinds[kind].path], { fields: kinds[kind].fields || undefined }, (items) => {
+      const asOf = await pages<Identified>([kinds[kind].path], { fields: kinds[kind].fields || undefined, limit: kind === 'boards' ? 2000 : undefined }, (items) => {
         for (const i of items) seen.add(i.id);
         of.put(...(items as never[]));
       });

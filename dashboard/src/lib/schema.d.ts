@@ -1744,6 +1744,7 @@ export interface components {
             kernel?: string;
             networks: boolean;
             os?: string;
+            public_address?: string;
             resolvers?: string[] | null;
             resumes?: boolean;
             routes?: string[] | null;
@@ -3216,7 +3217,7 @@ export interface operations {
     "board.list": {
         parameters: {
             query?: {
-                /** @description At most so many objects in this answer; 500 by default. The header Link leads to the rest */
+                /** @description At most so many boards in this answer; 500 by default. The header Link leads to the rest; a page may have fewer */
                 limit?: number;
                 /** @description Where the page before ended, as its header Link says it */
                 after?: string;
@@ -3226,6 +3227,8 @@ export interface operations {
                 label?: string[] | null;
                 /** @description Boards with this status */
                 status?: "registered" | "online" | "offline";
+                /** @description Words that find boards, all of which hold: text in the name, the type or a label, or status:, label:K=V, type:, name:, seen:>1d, version:, arch:, agent:, problem:*, bridge:. A ! before a word means that it does not hold, a comma between values any of them */
+                q?: string;
             };
             header?: never;
             path?: never;
