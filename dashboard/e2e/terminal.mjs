@@ -90,6 +90,8 @@ export async function terminal(link, board, shots) {
     await shot('after');
     await p.keyboard.press('Escape');
     await type(':wq\n');
+    // What is typed before the editor has gone may be taken by nobody.
+    await until(frame, 'the shell again', (l) => !l.includes('~') && /[$#]$/.test(l.findLast(Boolean) ?? ''));
     await type('cat /tmp/s4t-$$; rm /tmp/s4t-$$; stty size\n');
     await until(frame, 'the file', (l) => l.includes('before the cut and in it and after') && l.includes(`${now.rows} ${now.cols}`));
 
