@@ -64,7 +64,7 @@ func (a *API) boardRoutes() {
 			Body   apiclient.StreamOpen
 		}) (*answered[wire.StreamGrant], error) {
 			return get[wire.StreamGrant](ctx, a, wire.MethodStreamOpen, wire.StreamOpen{Caller: callerOf(ctx), Board: in.Board, Target: in.Body.Target, TCPPort: in.Body.TCPPort, HostKeys: in.Body.HostKeys,
-				Resumable: in.Body.Resumable, Again: in.Body.Again, Origin: in.Origin})
+				Terminal: in.Body.Terminal, Resumable: in.Body.Resumable, Again: in.Body.Again, Origin: in.Origin})
 		})
 }
 

@@ -1748,6 +1748,7 @@ export interface components {
             resolvers?: string[] | null;
             resumes?: boolean;
             routes?: string[] | null;
+            terminal?: string;
             trusts?: string[] | null;
             version?: string;
         };
@@ -2551,11 +2552,13 @@ export interface components {
              * Format: int64
              * @description TCP port of the service
              */
-            port: number;
+            port?: number;
             /** @description A random name for the stream, 32 hexadecimal digits: it can be resumed after its connection was lost, where the answer says so */
             resumable?: string;
             /** @description Host on the board's LAN, where the board allows it; the board itself by default */
             target?: string;
+            /** @description Open a shell of the board in the place of a port, where its owner allows it; with resumable */
+            terminal?: boolean;
         };
         Subnet: {
             cidr: string;
