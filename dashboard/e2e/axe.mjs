@@ -13,9 +13,9 @@ const source = await readFile(createRequire(import.meta.url).resolve('axe-core/a
 export const themes = ['light', 'dark'];
 export const widths = [1280, 360];
 
-/** Puts axe into every page of a context, and into the frames in it. The pages' policy allows no
+/** Puts axe into a page, or every page of a context, and into the frames in it. The pages' policy allows no
  * foreign script: the browser itself runs this one. */
-export const install = (context) => context.addInitScript({ content: source });
+export const install = (into) => into.addInitScript({ content: source });
 
 /** The violations that axe finds in a page as it is now, one line each. */
 export async function violations(p, rules) {

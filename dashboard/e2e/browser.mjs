@@ -38,10 +38,10 @@ export async function another(context) {
   return p;
 }
 
-/** Waits until a page has been the same for a while: what it reads has come and is drawn. A page
+/** Waits until a page shows something, and has been the same for a while: what it reads has come and is drawn. A page
  * with live values is never the same; it is as good after five seconds. */
-export async function settled(p, quiet = 300) {
-  await p.waitForSelector('main h1');
+export async function settled(p, first = 'main h1', quiet = 300) {
+  await p.waitForSelector(first);
   await p.evaluate(
     (quiet) =>
       new Promise((done) => {
