@@ -6,7 +6,7 @@
 // is one. PATHs are looked at instead of all pages.
 import { readFile, mkdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { browser, page, settled, ask } from './browser.mjs';
+import { browser, page, another, settled, ask } from './browser.mjs';
 
 const source = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -37,11 +37,15 @@ export async function scenes(p) {
   const first = (items, ...wanted) => wanted.map((w) => items.find((i) => i.status === w)).find(Boolean) ?? items[0];
   const all = ['', 'boards', 'boards?q=status%3Aoffline', 'map', 'networks', 'services', 'fleets', 'plugins', 'commands', 'operations', 'activity', 'project', 'cloud', 'no-such-page'];
   const boards = await list('boards?limit=500');
-  const board = first(boards, 'online');
+  let board = first(boards, 'online');
+  let command;
+  for (const b of boards.filter((b) => b.status === 'online').slice(0, 8)) {
+    command = first(await list(`boards/${b.name}/commands`));
+    if (command && (board = b)) break; // one with more to see
+  }
   if (board) for (const tab of ['', '/services', '/pins', '/commands', '/plugins', '/history', '/timeline', '/terminal']) all.push(`boards/${board.name}${tab}`);
   const away = boards.find((b) => b.status === 'offline');
   if (away) all.push(`boards/${away.name}`);
-  const command = board && first(await list(`boards/${board.name}/commands`));
   if (command) all.push(`boards/${board.name}/commands/${command.name}`);
   const bridge = first(await list('bridges'), 'up');
   if (bridge) all.push(`networks/${bridge.name}`);
@@ -60,46 +64,53 @@ export async function scenes(p) {
   return [...all.map((path) => ({ name: path, path })), ...over];
 }
 
-/** Looks at scenes; answers with lines, and leaves pictures in a folder where one is given. */
-export async function judge(p, list, { shots = '', log = () => {} } = {}) {
+/** Looks at scenes, each width in a page of its own; answers with lines, and leaves pictures in a
+ * folder where one is given. base is where the cloud is. */
+export async function judge(context, base, list, { shots = '', log = () => {} } = {}) {
   const found = [];
-  for (const width of widths) {
-    await p.setViewportSize({ width, height: 800 });
-    for (const scene of list) {
-      for (const theme of themes) {
-        await p.emulateMedia({ colorScheme: theme });
-        if (theme === themes[0]) {
-          await p.goto(p.base + scene.path);
-          await settled(p);
-          if (scene.open) {
-            await scene.open(p);
-            await p.waitForSelector(scene.wait);
-            await settled(p);
-          }
-        } else {
-          await p.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
-        }
-        // What changes with the theme is colours.
-        const here = await violations(p, theme === themes[0] ? undefined : ['color-contrast', 'link-in-text-block']);
-        for (const v of here) {
-          const line = `${scene.name || 'now'} ${width} ${theme}: ${v}`;
-          found.push(line);
-          log(line);
-        }
-        if (shots) await p.screenshot({ path: `${shots}/${(scene.name || 'now').replaceAll(/[^\w.-]+/g, '-')}-${width}-${theme}.png` });
-      }
-    }
-  }
-  for (const t of p.trouble) found.push(t);
+  const tell = (line) => {
+    found.push(line);
+    log(line);
+  };
+  await Promise.all(
+    widths.map(async (width) => {
+      const p = await another(context);
+      await install(p);
+      await p.setViewportSize({ width, height: 800 });
+      for (const scene of list) await look(p, base, scene, width, shots, tell);
+      for (const t of p.trouble) tell(t);
+      await p.close();
+    }),
+  );
   return found;
+}
+
+/** Looks at one scene in each theme. */
+async function look(p, base, scene, width, shots, tell) {
+  const name = scene.name || 'now';
+  for (const theme of themes) {
+    await p.emulateMedia({ colorScheme: theme });
+    if (theme === themes[0]) {
+      await p.goto(base + scene.path);
+      await settled(p);
+      if (scene.open) {
+        await scene.open(p);
+        await p.waitForSelector(scene.wait);
+        await settled(p);
+      }
+    } else {
+      await p.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    }
+    // What changes with the theme is colours.
+    for (const v of await violations(p, theme === themes[0] ? undefined : ['color-contrast', 'link-in-text-block'])) tell(`${name} ${width} ${theme}: ${v}`);
+    if (shots) await p.screenshot({ path: `${shots}/${name.replaceAll(/[^\w.-]+/g, '-')}-${width}-${theme}.png` });
+  }
 }
 
 /** The page on which who is not logged in begins. */
 export async function judgeLogin(b, base, how) {
-  const p = await page(b, '', {});
-  await install(p.context());
-  p.base = base;
-  const found = await judge(p, [{ name: 'login', path: '' }], how);
+  const p = await page(b, '');
+  const found = await judge(p.context(), base, [{ name: 'login', path: '' }], how);
   await p.context().close();
   return found;
 }
@@ -119,13 +130,11 @@ if (import.meta.filename === process.argv[1] || process.argv[1]?.endsWith('/axe.
   }
   if (shots) await mkdir(shots, { recursive: true });
   const b = await browser();
-  const p = await page(b, link, {});
-  await install(p.context());
+  const p = await page(b, link);
   let list = paths.length ? paths.map((path) => ({ name: path, path })) : await scenes(p);
   if (only.length) list = list.filter((s) => only.includes(s.name));
   const how = { shots, log: (line) => console.log(line) };
-  const found = [...(paths.length || only.length ? [] : await judgeLogin(b, p.base, how)), ...(await judge(p, list, how))];
-  for (const t of p.trouble) console.log(t);
+  const found = [...(paths.length || only.length ? [] : await judgeLogin(b, p.base, how)), ...(await judge(p.context(), p.base, list, how))];
   console.log(`${list.length} pages and dialogs, ${themes.length} themes, ${widths.length} widths: ${found.length} violations`);
   await b.close();
   process.exitCode = found.length ? 1 : 0;

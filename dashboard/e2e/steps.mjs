@@ -1,6 +1,6 @@
 // What a test does with pages, a step each; the pages are known by names. See drive.mjs.
 import { page, another, ask as askOf, settled, patience } from './browser.mjs';
-import { install, judge, judgeLogin, scenes } from './axe.mjs';
+import { judge, judgeLogin, scenes } from './axe.mjs';
 
 const of = (lab, step) => {
   const p = lab.pages.get(step.as);
@@ -286,16 +286,9 @@ export async function back(lab, step) {
 
 /** Has axe judge every page at each theme and width. */
 export async function axe(lab, step) {
-  const from = of(lab, step);
-  const p = await another(from.context());
-  p.base = from.base;
-  lab.pages.set('axe', p);
-  await install(p);
+  const p = of(lab, step);
   const how = { shots: step.shots };
-  const found = [...(await judgeLogin(lab.browser, p.base, how)), ...(await judge(p, await scenes(from), how))];
-  lab.pages.delete('axe');
-  await p.close();
-  return found;
+  return [...(await judgeLogin(lab.browser, p.base, how)), ...(await judge(p.context(), p.base, await scenes(p), how))];
 }
 
 /** What went wrong in pages, as the browser saw it; it is asked for at the end. */
