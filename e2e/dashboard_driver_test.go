@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/stack4things/s4t/internal/netlab"
 )
 
 // scripts are those that drive a browser.
@@ -80,8 +78,13 @@ func artifacts(t *testing.T) string {
 	return dir
 }
 
-// startBrowser starts one in a host, until the test ends.
-func startBrowser(t *testing.T, on *netlab.Host) *browser {
+// commander is where programs run: a host of a lab.
+type commander interface {
+	Command(ctx context.Context, argv ...string) *exec.Cmd
+}
+
+// startBrowser starts one there, until the test ends.
+func startBrowser(t *testing.T, on commander) *browser {
 	t.Helper()
 	script, err := filepath.Abs(filepath.Join(scripts, "drive.mjs"))
 	must(t, err)

@@ -291,6 +291,24 @@ export async function axe(lab, step) {
   return [...(await judgeLogin(lab.browser, p.base, how)), ...(await judge(p.context(), p.base, await scenes(p), how))];
 }
 
+/** Waits until a page shows a text. */
+export async function shows(lab, step) {
+  await of(lab, step).getByText(step.text).first().waitFor();
+}
+
+/** How much of its heap a page uses, in bytes, when all that is garbage has been collected. */
+export async function heap(lab, step) {
+  const p = of(lab, step);
+  const cdp = await p.context().newCDPSession(p);
+  for (let i = 0; i < 3; i++) {
+    await cdp.send('HeapProfiler.collectGarbage');
+    await p.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0))));
+  }
+  const { usedSize } = await cdp.send('Runtime.getHeapUsage');
+  await cdp.detach();
+  return usedSize;
+}
+
 /** What went wrong in pages, as the browser saw it; it is asked for at the end. */
 export async function trouble(lab) {
   const all = [];
