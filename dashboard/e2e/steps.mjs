@@ -2,12 +2,12 @@
 import { page, another, ask as askOf, settled, patience } from './browser.mjs';
 import { judge, judgeLogin, scenes } from './axe.mjs';
 
-const of = (lab, step) => {
+export const of = (lab, step) => {
   const p = lab.pages.get(step.as);
   if (!p) throw new Error(`there is no page ${step.as}`);
   return p;
 };
-const goto = async (p, path) => {
+export const goto = async (p, path) => {
   await p.goto(p.base + path);
   await p.waitForSelector('main h1');
 };
@@ -84,66 +84,55 @@ export async function boardIs(lab, step) {
   await p.getByRole('row').filter({ hasText: step.board }).getByText(step.status).waitFor();
 }
 
-/** Drags a board onto another thing on the map; frames, where wanted, are pictures of it. */
-export async function drag(lab, step) {
-  const p = of(lab, step);
-  const frame = async (ms) => {
-    if (!step.frames) return;
-    lab.frames ??= [];
-    lab.frames.push({ png: await p.screenshot({ clip: step.clip }), ms });
-  };
-  await p.setViewportSize(step.size ?? { width: 1280, height: 1200 }); // what was done last is shown over the map's end
+/** Drags a board onto another thing on the map, to a dialog that says what it would do. */
+export async function drop(p, from, onto, frame = async () => {}) {
   await goto(p, 'map');
   const node = (name) => p.locator('.svelte-flow__node').filter({ hasText: name }).first();
-  await node(step.from).waitFor();
+  await node(from).waitFor();
   await settled(p);
   const middle = async (name) => {
     const box = await node(name).boundingBox();
     return [box.x + box.width / 2, box.y + box.height / 2];
   };
-  const [x, y] = await middle(step.from);
-  const [tx, ty] = await middle(step.onto);
-  await frame(900);
+  const [x, y] = await middle(from);
+  const [tx, ty] = await middle(onto);
+  await frame(1000, [x + 60, y + 40]);
   await p.mouse.move(x, y);
+  await frame(500, [x, y]);
   await p.mouse.down();
-  const parts = 12;
+  const parts = 14;
   for (let i = 1; i <= parts; i++) {
-    await p.mouse.move(x + ((tx - x) * i) / parts, y + ((ty - y) * i) / parts);
+    const at = [x + ((tx - x) * i) / parts, y + ((ty - y) * i) / parts];
+    await p.mouse.move(...at);
     await p.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
-    await frame(60);
+    await frame(i === parts ? 700 : 60, at);
   }
   await p.mouse.up();
   const dialog = p.getByRole('dialog');
   await dialog.waitFor();
+  return dialog;
+}
+
+/** Bridges a board with another one, or adds it to a network, by drag. */
+export async function drag(lab, step) {
+  const p = of(lab, step);
+  await p.setViewportSize({ width: 1280, height: 1200 }); // what was done last is shown over the map's end
+  const dialog = await drop(p, step.from, step.onto);
   const boards = await dialog.locator('.chip').allInnerTexts();
   if (step.name) {
     const name = dialog.getByLabel(/^Name/);
     await name.fill(step.name);
-    await frame(1200);
     if ((await askOf(p, 'GET', `bridges/${step.name}`)).status !== 404) throw new Error('the bridge is made before anybody said so');
     await name.press('Enter');
   } else {
-    await frame(1200);
     await dialog.getByRole('button', { name: 'Add', exact: true }).click();
   }
-  if (step.frames) {
-    // As fast as pictures can be taken, until all of it has happened.
-    const done = dialog.getByText(/^took/);
-    while (!(await done.isVisible())) await frame(90);
-    await settled(p);
-    await frame(2200);
-    await dialog.getByRole('button', { name: 'Done', exact: true }).click();
-    await settled(p);
-    await frame(2500);
-  }
-  if (!step.frames) {
-    await dialog.getByText(/^took/).waitFor();
-    await dialog.locator('.steps ol > li.done').nth(9).waitFor();
-  }
-  const steps = step.frames ? [] : await dialog.locator('.steps ol > li.done').allInnerTexts();
-  const told = step.frames ? [] : await dialog.locator('table.lanes tbody tr').allInnerTexts();
-  if (!step.frames) await dialog.getByRole('button', { name: 'Done', exact: true }).click();
-  return { boards, steps, lanes: told };
+  await dialog.getByText(/^took/).waitFor();
+  await dialog.locator('.steps ol > li.done').nth(9).waitFor();
+  const steps = await dialog.locator('.steps ol > li.done').allInnerTexts();
+  const lanes = await dialog.locator('table.lanes tbody tr').allInnerTexts();
+  await dialog.getByRole('button', { name: 'Done', exact: true }).click();
+  return { boards, steps, lanes };
 }
 
 /** Switches a pin, and waits until the page has it from the board. */
