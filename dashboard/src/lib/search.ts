@@ -110,16 +110,3 @@ export function toggle(text: string, term: string): string {
 
 /** A value as it is written in a search. */
 export const quoted = (v: string) => (/\s/.test(v) ? `"${v}"` : v);
-
-/** Whether something fits words like `status:failed !kind:command lab`: is says so of a key's value, or
- * undefined where the key is none of its own; what is left is looked for in a text. */
-export function fits(q: string, is: (key: string, value: string) => boolean | undefined, text: () => string): boolean {
-  return q.toLowerCase().split(/\s+/).filter(Boolean).every((w) => {
-    const not = w.length > 1 && w.startsWith('!');
-    const word = not ? w.slice(1) : w;
-    const [key, values] = cut(word, ':');
-    const said = values === undefined ? [] : values.split(',').filter(Boolean).map((v) => is(key, v));
-    const yes = said.length && said[0] !== undefined ? said.some(Boolean) : text().includes(word);
-    return yes !== not;
-  });
-}
