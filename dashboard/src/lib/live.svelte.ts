@@ -181,6 +181,7 @@ class Live {
         if (noun === 'agent' && verb === 'away' && this.#loading.has('boards')) this.#loading.set('boards', this.#load('boards')); // of thousands at once, told in one
         if (!this.#loading.has(kind)) return;
         this.#meanwhile.get(kind)?.add(e.object);
+        if (kind === 'operations' && older(e.data, this.operations.get(e.object))) return;
         if (verb === 'deleted' || verb === 'hidden') this.#of(kind).delete(e.object);
         else if (isFields(e.data) && this.#of(kind).has(e.object)) this.#of(kind).merge(e.object, e.data);
         else this.#touch(kind, e.object);
@@ -270,6 +271,11 @@ class Live {
 
 function isFields(data: unknown): data is Record<string, unknown> & object {
   return typeof data === 'object' && data !== null && !Array.isArray(data) && 'id' in data;
+}
+
+/** Whether what an event says of an operation is from before what is known: the answer to a long poll may come first. */
+function older(data: unknown, known: Operation | undefined): boolean {
+  return isFields(data) && Array.isArray(data.steps) && data.steps.length < (known?.steps?.length ?? 0);
 }
 
 function requestIdle(f: () => void) {
