@@ -93,7 +93,7 @@ type BoardInfo struct {
 // SystemRoots in [BoardInfo.Trusts] stands for what the board's system trusts.
 const SystemRoots = "system"
 
-// Clamp cuts what is over the bounds: strings of at most 255 bytes, at most 16 host keys of at
+// Clamp cuts what is no board's to say, and what is over the bounds: strings of at most 255 bytes, at most 16 host keys of at
 // most 2048 bytes, 64 routes, 8 resolvers and CAs of at most 64 bytes.
 func (i BoardInfo) Clamp() BoardInfo {
 	cut := func(s string, n int) string { return s[:min(len(s), n)] }
@@ -114,6 +114,7 @@ func (i BoardInfo) Clamp() BoardInfo {
 		}
 		return kept
 	}
+	i.PublicAddress = "" // a board does not know
 	i.Routes, i.Resolvers, i.Trusts = short(i.Routes, 64), short(i.Resolvers, 8), short(i.Trusts, 8)
 	return i
 }

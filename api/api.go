@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -43,6 +45,7 @@ type API struct {
 	version string
 	url     string
 	zone    string
+	below   string // path of url: "" or "/s4t"
 	cookie  string // name of the cookie of sessions
 	trust   func() wire.Trust
 	log     *slog.Logger
@@ -83,6 +86,9 @@ func New(c Config) (*API, error) {
 		feed:     newFeed(c.Queue, c.Log),
 		waiters:  waiters{polls: map[s4t.OperationID]map[*waiter]bool{}},
 		stopping: make(chan struct{}),
+	}
+	if u, err := url.Parse(c.URL); err == nil {
+		a.below = strings.TrimRight(u.EscapedPath(), "/")
 	}
 	a.pins = newPinHub(a)
 	a.feeds = newFeedHub(a)

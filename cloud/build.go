@@ -69,7 +69,7 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 		c.metrics.counter("s4t_turned_away_total", "Boards that found no room and were told when to come back.", c.gate.sentAway)
 		a := newAdmission(c.gate)
 		a.max = guests
-		srv := newHTTPServer(tellSource(c.cfg.TLS.proxies(), p.handlers.routes()), a, c.cfg.Log)
+		srv := newHTTPServer(tellSource(c.cfg.TLS.proxies(), below(p.handlers.routes(), c.at.url, c.at.agentURL)), a, c.cfg.Log)
 		l := roomyListener{c.at, a, c.cfg.Log, &lograte.Line{}}
 		p.front = append(p.front, task{name: "HTTP server", run: func(ctx context.Context) error { return serveHTTP(ctx, srv, l) }})
 	}

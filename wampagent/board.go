@@ -124,9 +124,13 @@ func (a *Agent) pass(ctx context.Context, from router.Session, method string, re
 // meanwhile: what the conductor took in has to be ended again.
 func (a *Agent) connected(ctx context.Context, op string, from router.Session, req wire.BoardConnected) (wire.BoardWelcome, error) {
 	var w wire.BoardWelcome
+	address := ""
+	if from := a.router.Address(from); from.IsValid() {
+		address = from.String()
+	}
 	err := a.conduct(ctx, callTimeout, wire.MethodBoardConnected, wire.BoardConnected{
 		Board: from.Board, Agent: a.cfg.ID, Incarnation: a.incarnation, Session: from.ID,
-		Instance: req.Instance, Info: req.Info.Clamp(), Moved: req.Moved, Uptime: max(req.Uptime, 0), Report: req.Report,
+		Instance: req.Instance, Info: req.Info.Clamp(), Address: address, Moved: req.Moved, Uptime: max(req.Uptime, 0), Report: req.Report,
 	}, &w)
 	switch s4t.KindOf(err) {
 	case "":

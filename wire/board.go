@@ -126,6 +126,10 @@ type BoardConnected struct {
 	Instance    string        `json:"instance"`
 	Info        s4t.BoardInfo `json:"info"`
 
+	// Address is where the agent sees the session come from, see [s4t.BoardInfo.PublicAddress]; it
+	// says so, not the board.
+	Address string `json:"address,omitempty"`
+
 	// Moved is set where the board still has another session, which it ends itself in
 	// a moment: it was told to move.
 	Moved bool `json:"moved,omitempty"`

@@ -190,14 +190,20 @@ func (c config) checkURL(text string) error {
 		return nil
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Fragment != "" || u.RawQuery != "" || u.User != nil {
 		return bad("url", "use https://NAME:PORT", "%q is not the URL of a server", text)
+	}
+	if !belowPath.MatchString(u.EscapedPath()) {
+		return bad("url", "use https://NAME:PORT/PATH with letters, digits, '.', '_' and '-' in the path", "%q has another path", text)
 	}
 	if u.Scheme == "http" && c.TLS.Mode != "off" {
 		return bad("url", "use https://, or --tls off", "%q is http, and TLS is on", text)
 	}
 	return nil
 }
+
+// belowPath is where a reverse proxy may have put the cloud.
+var belowPath = regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}){0,8}/?$`)
 
 // names are what a process may be called.
 var names = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)

@@ -98,7 +98,7 @@ func newServeCommand() *cobra.Command {
 	f.StringVar(&file, "config", "", "read `FILE` (see iotronic config); flags win over it")
 	f.StringVar(&flags.Data, "data", def.Data, "data directory `DIR`")
 	f.StringVar(&flags.Listen, "listen", def.Listen, "`ADDR:PORT` of the one HTTPS port; public ports bind to ADDR too")
-	f.StringVar(&flags.URL, "url", "", "what others are told: https://NAME:PORT (default: made from --listen)")
+	f.StringVar(&flags.URL, "url", "", "what others are told: https://NAME:PORT, or https://NAME/PATH behind a reverse proxy (default: made from --listen)")
 	f.StringVar(&flags.Role, "role", def.Role, "`ROLES` of this process: all, or some of api, conductor, wamp-agent and tunnel-agent with commas between them")
 	f.StringVar(&flags.Name, "name", "", "`NAME` of this process, which no other with the same role has (default with --queue: the host's)")
 	f.StringVar(&flags.Advertise, "advertise", "", "`URL` that boards reach the agents of this process at (default: --url)")

@@ -33,6 +33,7 @@ type localProxy struct {
 	host     string // "127.0.0.1:PORT"
 	cloud    *httputil.ReverseProxy
 	secret   string // what the browser's cookie is
+	enterJS  string // goes on to the dashboard, which is at the cloud's own path, with the code in the fragment
 
 	mu      sync.Mutex        // guards the fields below
 	door    string            // path that gives the cookie, once; empty: it was used
@@ -49,11 +50,16 @@ func newLocalProxy(client *apiclient.Client) (*localProxy, error) {
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Invalid, op, "", "%w", err)
 	}
+	base := strings.TrimRight(cloud.EscapedPath(), "/") + "/"
+	if strings.Trim(base, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/") != "" {
+		return nil, s4t.Errorf(s4t.Invalid, op, "", "the path of %s has characters that are not allowed", client.URL())
+	}
+	cloud.Path, cloud.RawPath = "", "" // requests have it
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Unavailable, op, "", "%w", err)
 	}
-	p := &localProxy{listener: l, host: l.Addr().String(), secret: rand.Text(), door: doorPrefix + rand.Text(), cookies: map[string]string{}}
+	p := &localProxy{enterJS: `location.replace("` + base + `"+location.hash)`, listener: l, host: l.Addr().String(), secret: rand.Text(), door: doorPrefix + rand.Text(), cookies: map[string]string{}}
 	quiet := log.New(discard{}, "", 0)
 	p.cloud = &httputil.ReverseProxy{Transport: client.Transport(), FlushInterval: -1, Rewrite: p.rewrite(cloud), ModifyResponse: p.keep, ErrorLog: quiet}
 	p.server = &http.Server{Handler: p, ReadHeaderTimeout: s4t.HandshakeTimeout, ErrorLog: quiet}
@@ -103,8 +109,9 @@ func (p *localProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// Not a redirection: a browser that was sent here by another page does not send a strict
 		// cookie with what it is redirected to. The fragment goes along by itself.
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'sha256-"+enterSum+"'")
-		w.Write([]byte(`<!doctype html><meta charset="utf-8"><title>Stack4Things</title><script>` + enterScript + `</script>`))
+		sum := sha256.Sum256([]byte(p.enterJS))
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+		w.Write([]byte(`<!doctype html><meta charset="utf-8"><title>Stack4Things</title><script>` + p.enterJS + `</script>`))
 		return
 	}
 	c, err := r.Cookie(p.cookieName())
@@ -154,12 +161,3 @@ func (p *localProxy) keep(res *http.Response) error {
 	res.Header.Del("Set-Cookie")
 	return nil
 }
-
-// enterScript goes on to the dashboard, with the code in the fragment; enterSum is its
-// SHA-256 in base64, which the page's policy has.
-const enterScript = `location.replace("/"+location.hash)`
-
-var enterSum = func() string {
-	sum := sha256.Sum256([]byte(enterScript))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}()
