@@ -13,7 +13,8 @@ export interface Grant {
 /** What of a board is wanted: a TCP port of it, or its terminal. */
 export interface Wanted {
   board: string;
-  port: number;
+  port?: number;
+  terminal?: boolean;
 }
 
 const openWithin = 20_000; // ms until the board has answered
@@ -24,7 +25,7 @@ export function stream(wanted: Wanted, on: Handlers, granted?: (grant: Grant) =>
   return new Resumed(async (again) => {
     let grant: Grant;
     try {
-      grant = await post<Grant>(['boards', wanted.board, 'streams'], { port: wanted.port, resumable: name, again: again || undefined, host_keys: again ? undefined : true });
+      grant = await post<Grant>(['boards', wanted.board, 'streams'], { port: wanted.port, terminal: wanted.terminal, resumable: name, again: again || undefined, host_keys: again || wanted.terminal ? undefined : true });
     } catch (e) {
       if (e instanceof Problem && [400, 403, 404, 409].includes(e.status)) throw new Final(e.message + (e.hint ? '; ' + e.hint : ''));
       throw e;
