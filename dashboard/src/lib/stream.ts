@@ -36,6 +36,10 @@ export function stream(wanted: Wanted, on: Handlers, granted?: (grant: Grant) =>
   }, on);
 }
 
+/** A browser says nothing of why it did not connect to another host than the page's. */
+const elsewhere = (host: string) =>
+  `this browser did not reach the tunnel agent at ${host}, which carries the board's streams. Where its certificate is of the cloud's own CA, browsers do not know it: s4t terminal and s4t ssh do`;
+
 /** The WebSocket of a grant: the ticket is a subprotocol, since a page sets no header. */
 async function dial(grant: Grant): Promise<WebSocket> {
   const at = new URL(grant.url);
@@ -52,7 +56,7 @@ async function dial(grant: Grant): Promise<WebSocket> {
       ws.close();
       failed(e);
     };
-    ws.onclose = () => end(new Error('the connection to the board was refused'));
+    ws.onclose = () => end(new Error(at.host === base.host ? 'the connection to the board was refused' : elsewhere(at.host)));
     ws.onmessage = (m: MessageEvent<unknown>) => {
       if (typeof m.data !== 'string') return end(new Error('the board speaks before it was asked'));
       const control = JSON.parse(m.data) as { opened?: unknown; refused?: { msg?: string; kind?: string } };
