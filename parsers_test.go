@@ -26,6 +26,7 @@ var parsers = []struct{ reads, target string }{
 	{"a WebSocket message, also in pieces", "rtunnel FuzzReadMessage"},
 	{"a control message of a stream", "rtunnel/stream FuzzControl"},
 	{"a message between the ends of a stream that is resumed", "rtunnel/resume FuzzMessage"},
+	{"a frame of a board's terminal", "terminal FuzzDecoder"},
 	{"the head of a server's or proxy's answer", "rtunnel/dial FuzzReadHead"},
 	{"what a proxy asks for (Basic, Digest)", "rtunnel/dial FuzzChallenges"},
 	{"an offload header and the packet that it describes", "link FuzzValidate"},

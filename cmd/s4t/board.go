@@ -204,7 +204,7 @@ func (a *app) printBoard(b s4t.Board, more ...field) error {
 	return a.printOne(b, b.Name, append([]field{
 		{"name", b.Name}, {"id", string(b.ID)}, {"status", string(b.Status)}, {"type", b.Type},
 		{"labels", labelText(b.Labels)}, {"location", location}, {"last seen", lastSeen(b)}, {"generation", generation},
-		{"system", strings.Join(strings.Fields(i.OS+" "+i.Arch+" "+i.Kernel), " ")}, {"hostname", i.Hostname}, {"comes from", i.PublicAddress}, {"lightning-rod", i.Version},
+		{"system", strings.Join(strings.Fields(i.OS+" "+i.Arch+" "+i.Kernel), " ")}, {"hostname", i.Hostname}, {"comes from", i.PublicAddress}, {"lightning-rod", i.Version}, {"terminal of", i.Terminal},
 		{"problems", strings.Join(b.Problems, "; ")}, {"code expires", until(b.CodeExpiresAt)}, {"created", since(&b.CreatedAt)}}, more...)...)
 }
 

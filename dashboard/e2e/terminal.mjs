@@ -9,7 +9,7 @@ import { browser, page } from './browser.mjs';
 import { Cuttable } from './cut.mjs';
 
 const { S4T_TERM_USER: user, S4T_TERM_PASSWORD: password, S4T_TERM_KEY: key } = process.env;
-const within = { timeout: 60_000 };
+const within = { timeout: Number(process.env.S4T_TERM_WITHIN ?? 60_000) };
 
 /** What the terminal shows, a line each. */
 const shown = (frame) => frame.locator('.xterm-rows > div').evaluateAll((rows) => rows.map((r) => r.textContent.replaceAll('\u00a0', ' ').trimEnd()));
@@ -37,13 +37,12 @@ export async function terminal(link, board, shots) {
     const p = await page(b, link);
     const shot = (name) => shots && p.screenshot({ path: `${shots}/terminal-${name}.png` });
     await p.goto(new URL(`boards/${board}/terminal`, at.origin + at.pathname).href);
+    await p.waitForSelector('iframe', within);
+    const ssh = p.getByRole('button', { name: 'SSH instead' });
+    if (user && (await ssh.isVisible())) await ssh.click();
     const frame = await (await p.waitForSelector('iframe', within)).contentFrame();
     if (user) {
-      const ssh = frame.getByRole('button', { name: 'SSH instead' });
-      const form = frame.getByLabel('User on the board');
-      await ssh.or(form).first().waitFor(within);
-      if (await ssh.isVisible()) await ssh.click();
-      await form.fill(user);
+      await frame.getByLabel('User on the board').fill(user, within);
       if (key) await frame.locator('input[type=file]').setInputFiles({ name: 'key', mimeType: 'text/plain', buffer: await readFile(key) });
       await shot('ask');
       await frame.getByRole('button', { name: 'Connect' }).click();

@@ -6,7 +6,7 @@ import { base } from './base.ts';
 
 /** The kinds of objects that are kept, with the list of each and what of it is asked for. */
 const kinds = {
-  boards: { path: 'boards', fields: 'name,project,type,labels,location,status,problems,last_seen,created_at,wamp_agent,tunnel_agent,info.version,info.arch,info.os,code_expires_at' },
+  boards: { path: 'boards', fields: 'name,project,type,labels,location,status,problems,last_seen,created_at,wamp_agent,tunnel_agent,info.version,info.arch,info.os,info.terminal,code_expires_at' },
   bridges: { path: 'bridges', fields: '' },
   networks: { path: 'networks', fields: '' },
   services: { path: 'services', fields: '' },

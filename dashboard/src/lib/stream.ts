@@ -13,7 +13,8 @@ export interface Grant {
 /** What of a board is wanted: a TCP port of it, or its terminal. */
 export interface Wanted {
   board: string;
-  port: number;
+  port?: number;
+  terminal?: boolean;
 }
 
 const openWithin = 20_000; // ms until the board has answered
@@ -24,7 +25,7 @@ export function stream(wanted: Wanted, on: Handlers, granted?: (grant: Grant) =>
   return new Resumed(async (again) => {
     let grant: Grant;
     try {
-      grant = await post<Grant>(['boards', wanted.board, 'streams'], { port: wanted.port, resumable: name, again: again || undefined, host_keys: again ? undefined : true });
+      grant = await post<Grant>(['boards', wanted.board, 'streams'], { port: wanted.port, terminal: wanted.terminal, resumable: name, again: again || undefined, host_keys: again || wanted.terminal ? undefined : true });
     } catch (e) {
       if (e instanceof Problem && [400, 403, 404, 409].includes(e.status)) throw new Final(e.message + (e.hint ? '; ' + e.hint : ''));
       throw e;
@@ -34,6 +35,10 @@ export function stream(wanted: Wanted, on: Handlers, granted?: (grant: Grant) =>
     return dial(grant);
   }, on);
 }
+
+/** A browser says nothing of why it did not connect to another host than the page's. */
+const elsewhere = (host: string) =>
+  `this browser did not reach the tunnel agent at ${host}, which carries the board's streams. Where its certificate is of the cloud's own CA, browsers do not know it: s4t terminal and s4t ssh do`;
 
 /** The WebSocket of a grant: the ticket is a subprotocol, since a page sets no header. */
 async function dial(grant: Grant): Promise<WebSocket> {
@@ -51,7 +56,7 @@ async function dial(grant: Grant): Promise<WebSocket> {
       ws.close();
       failed(e);
     };
-    ws.onclose = () => end(new Error('the connection to the board was refused'));
+    ws.onclose = () => end(new Error(at.host === base.host ? 'the connection to the board was refused' : elsewhere(at.host)));
     ws.onmessage = (m: MessageEvent<unknown>) => {
       if (typeof m.data !== 'string') return end(new Error('the board speaks before it was asked'));
       const control = JSON.parse(m.data) as { opened?: unknown; refused?: { msg?: string; kind?: string } };
