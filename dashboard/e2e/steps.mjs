@@ -87,6 +87,8 @@ export async function boardIs(lab, step) {
 /** Drags a board onto another thing on the map, to a dialog that says what it would do. */
 export async function drop(p, from, onto, frame = async () => {}) {
   await goto(p, 'map');
+  // What was done just before is shown over the end of the map for some seconds.
+  await p.locator('.panel.steps').waitFor({ state: 'hidden', timeout: 15_000 }).catch(() => {});
   const node = (name) => p.locator('.svelte-flow__node').filter({ hasText: name }).first();
   await node(from).waitFor();
   await settled(p);
