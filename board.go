@@ -78,7 +78,12 @@ type BoardInfo struct {
 	HostKeys []string `json:"host_keys,omitempty"` // SSH host keys, authorized_keys form: "ssh-ed25519 AAAA..."
 	Networks bool     `json:"networks"`            // may create devices (root or CAP_NET_ADMIN, and /dev/net/tun)
 
-	Resumes bool `json:"resumes,omitempty"` // users' streams can be resumed
+	Resumes  bool   `json:"resumes,omitempty"`  // users' streams can be resumed
+	Terminal string `json:"terminal,omitempty"` // whose shells its owner allows as terminals; empty: none
+
+	// PublicAddress is where the cloud sees its session come from: behind a NAT, the NAT's address.
+	// It is the cloud's word, not the board's.
+	PublicAddress string `json:"public_address,omitempty"`
 
 	Routes    []string `json:"routes,omitempty"`    // networks that the board reaches by itself, CIDR; not the default route, and none of ours
 	Resolvers []string `json:"resolvers,omitempty"` // its DNS servers: IP addresses
@@ -93,7 +98,7 @@ const SystemRoots = "system"
 func (i BoardInfo) Clamp() BoardInfo {
 	cut := func(s string, n int) string { return s[:min(len(s), n)] }
 	i.Version, i.OS, i.Arch = cut(i.Version, 255), cut(i.OS, 255), cut(i.Arch, 255)
-	i.Kernel, i.Hostname = cut(i.Kernel, 255), cut(i.Hostname, 255)
+	i.Kernel, i.Hostname, i.Terminal = cut(i.Kernel, 255), cut(i.Hostname, 255), cut(i.Terminal, 64)
 	keys := i.HostKeys[:min(len(i.HostKeys), 16)]
 	i.HostKeys = nil
 	for _, k := range keys {

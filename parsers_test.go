@@ -39,6 +39,7 @@ var parsers = []struct{ reads, target string }{
 	{"Ethernet, IP, ARP, ND, DHCP, IGMP and MLD in a switch", "vswitch FuzzInput"},
 	{"a join string", ". FuzzParseJoin"},
 	{"a range of ports", ". FuzzPortRange"},
+	{"the words that find boards", ". FuzzBoardQuery"},
 	{"text from outside that is shown", ". FuzzLine"},
 	{"what the owner of a board gives", ". FuzzProfile"},
 	{"a ticket", "wire FuzzVerifyTicket"},

@@ -370,7 +370,7 @@ func TestListsAreReadPageByPage(t *testing.T) {
 		}
 	}
 	var asked []string
-	for b, err := range pages(t, 100, 10, &asked).BoardList(nil, "").Each(t.Context()) {
+	for b, err := range pages(t, 100, 10, &asked).BoardList(nil, "", "").Each(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -79,8 +79,9 @@ type BoardUpdate struct {
 
 // StreamOpen is the body of POST /v1/boards/{board}/streams.
 type StreamOpen struct {
-	TCPPort int    `json:"port" minimum:"1" maximum:"65535" doc:"TCP port of the service"`
-	Target  string `json:"target,omitempty" maxLength:"255" doc:"Host on the board's LAN, where the board allows it; the board itself by default"`
+	TCPPort  int    `json:"port,omitempty" minimum:"0" maximum:"65535" doc:"TCP port of the service"`
+	Target   string `json:"target,omitempty" maxLength:"255" doc:"Host on the board's LAN, where the board allows it; the board itself by default"`
+	Terminal bool   `json:"terminal,omitempty" doc:"Open a shell of the board in the place of a port, where its owner allows it; with resumable"`
 
 	Resumable string `json:"resumable,omitempty" pattern:"^[0-9a-f]{32}$" doc:"A random name for the stream, 32 hexadecimal digits: it can be resumed after its connection was lost, where the answer says so"`
 	Again     bool   `json:"again,omitempty" doc:"Resume the stream of that name, of the same user, board, port and target"`

@@ -15,6 +15,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel/resume"
 	"github.com/stack4things/s4t/rtunnel/stream"
+	"github.com/stack4things/s4t/terminal"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -34,6 +35,7 @@ type streamPolicy struct {
 	clock   *cloudClock
 	allow   []netip.Prefix // targets besides the board itself, by its owner's decision
 	perUser SourcePerUser
+	shells  *terminal.Host // users' terminals, by its owner's decision; nil: none
 	ssh     *sshServices
 	gate    sshGate
 	changed func()                           // the state of a service has changed
@@ -133,10 +135,21 @@ func (p *streamPolicy) connect(ctx context.Context, ticket, source string) (stre
 		}
 		return half, nil
 	}
+	if t.Target == wire.TargetTerminal {
+		dial = func() (stream.HalfCloser, error) { return p.openShell(t) }
+	}
 	if t.Resumable == "" {
 		return dial()
 	}
 	return p.resumable.Open(resume.ID{Name: t.Resumable, User: t.User, Target: t.Target}, t.Again, dial)
+}
+
+// openShell opens a terminal, which only streams that can be resumed have.
+func (p *streamPolicy) openShell(t wire.Ticket) (stream.HalfCloser, error) {
+	if p.shells == nil || t.Resumable == "" || t.Purpose != wire.PurposeStream {
+		return nil, terminal.Refused()
+	}
+	return p.shells.Open(t.User)
 }
 
 // authorize checks the ticket of a stream and returns what is granted. A ticket

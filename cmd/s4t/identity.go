@@ -185,7 +185,7 @@ says, and nobody but an admin makes one.`,
 	}
 	create.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
 		req.Name, req.Role = args[0], s4t.Role(role)
-		if passwordStdin || terminal(a.stdin) {
+		if passwordStdin || isTerminal(a.stdin) {
 			var err error
 			if req.Password, err = a.password(passwordStdin, "Password for "+req.Name+" (empty: none): "); err != nil {
 				return err

@@ -100,3 +100,16 @@ export function nextFrame(f: () => void) {
 
 const order = new Intl.Collator('en', { numeric: true });
 export const compare = order.compare;
+
+/** Rows at the places that they had: those of before, as they are now or, where they are not any more,
+ * as they were; and then the new ones. */
+export function settled<T extends { id: string }>(was: T[], now: T[]): T[] {
+  const fresh = new Map(now.map((r) => [r.id, r]));
+  const out = was.map((r) => {
+    const is = fresh.get(r.id);
+    fresh.delete(r.id);
+    return is ?? r;
+  });
+  for (const r of fresh.values()) out.push(r);
+  return out;
+}

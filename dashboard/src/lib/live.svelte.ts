@@ -179,6 +179,7 @@ class Live {
         if (noun === 'agent' && verb === 'away' && this.#loading.has('boards')) this.#loading.set('boards', this.#load('boards')); // of thousands at once, told in one
         if (!this.#loading.has(kind)) return;
         this.#meanwhile.get(kind)?.add(e.object);
+        if (kind === 'operations' && older(e.data, this.operations.get(e.object))) return;
         if (verb === 'deleted' || verb === 'hidden') this.#of(kind).delete(e.object);
         else if (isFields(e.data) && this.#of(kind).has(e.object)) this.#of(kind).merge(e.object, e.data);
         else this.#touch(kind, e.object);
@@ -243,7 +244,7 @@ class Live {
     const meanwhile = new Set<string>();
     this.#meanwhile.set(kind, meanwhile);
     try {
-      const asOf = await pages<Identified>([kinds[kind].path], { fields: kinds[kind].fields || undefined }, (items) => {
+      const asOf = await pages<Identified>([kinds[kind].path], { fields: kinds[kind].fields || undefined, limit: kind === 'boards' ? 2000 : undefined }, (items) => {
         for (const i of items) seen.add(i.id);
         of.put(...(items as never[]));
       });
@@ -268,6 +269,11 @@ class Live {
 
 function isFields(data: unknown): data is Record<string, unknown> & object {
   return typeof data === 'object' && data !== null && !Array.isArray(data) && 'id' in data;
+}
+
+/** Whether what an event says of an operation is from before what is known: the answer to a long poll may come first. */
+function older(data: unknown, known: Operation | undefined): boolean {
+  return isFields(data) && Array.isArray(data.steps) && data.steps.length < (known?.steps?.length ?? 0);
 }
 
 function requestIdle(f: () => void) {

@@ -1744,9 +1744,11 @@ export interface components {
             kernel?: string;
             networks: boolean;
             os?: string;
+            public_address?: string;
             resolvers?: string[] | null;
             resumes?: boolean;
             routes?: string[] | null;
+            terminal?: string;
             trusts?: string[] | null;
             version?: string;
         };
@@ -2550,11 +2552,13 @@ export interface components {
              * Format: int64
              * @description TCP port of the service
              */
-            port: number;
+            port?: number;
             /** @description A random name for the stream, 32 hexadecimal digits: it can be resumed after its connection was lost, where the answer says so */
             resumable?: string;
             /** @description Host on the board's LAN, where the board allows it; the board itself by default */
             target?: string;
+            /** @description Open a shell of the board in the place of a port, where its owner allows it; with resumable */
+            terminal?: boolean;
         };
         Subnet: {
             cidr: string;
@@ -3216,7 +3220,7 @@ export interface operations {
     "board.list": {
         parameters: {
             query?: {
-                /** @description At most so many objects in this answer; 500 by default. The header Link leads to the rest */
+                /** @description At most so many boards in this answer; 500 by default. The header Link leads to the rest; a page may have fewer */
                 limit?: number;
                 /** @description Where the page before ended, as its header Link says it */
                 after?: string;
@@ -3226,6 +3230,8 @@ export interface operations {
                 label?: string[] | null;
                 /** @description Boards with this status */
                 status?: "registered" | "online" | "offline";
+                /** @description Words that find boards, all of which hold: text in the name, the type or a label, or status:, label:K=V, type:, name:, seen:>1d, version:, arch:, agent:, problem:*, bridge:. A ! before a word means that it does not hold, a comma between values any of them */
+                q?: string;
             };
             header?: never;
             path?: never;

@@ -27,7 +27,7 @@ export const keys: Record<string, { about: string; values?: string[] }> = {
 export function parse(text: string): Term[] {
   const terms: Term[] = [];
   for (const m of text.matchAll(/(!|-(?=\w+:))?(?:(\w+):)?("[^"]*"?|\S+)/g)) {
-    const known = m[2] !== undefined && m[2] in keys;
+    const known = m[2] !== undefined && Object.hasOwn(keys, m[2]);
     let value = m[3]!.replace(/^"|"$/g, '');
     if (m[2] !== undefined && !known) value = m[2] + ':' + value;
     if (!value) continue;

@@ -3,7 +3,7 @@ import { post, Problem } from './api.ts';
 import { base } from './base.ts';
 import { Final, Resumed, type Handlers } from './resume.ts';
 
-interface Grant {
+export interface Grant {
   url: string;
   ticket: string;
   resumable?: boolean;
@@ -18,19 +18,19 @@ export interface Wanted {
 
 const openWithin = 20_000; // ms until the board has answered
 
-/** A stream that outlives its connections; hostKeys hears what the board said of its SSH service. */
-export function stream(wanted: Wanted, on: Handlers, hostKeys?: (keys: string[]) => void): Resumed {
+/** A stream that outlives its connections; granted hears what the cloud said when it granted the first. */
+export function stream(wanted: Wanted, on: Handlers, granted?: (grant: Grant) => void): Resumed {
   const name = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, '0')).join('');
   return new Resumed(async (again) => {
     let grant: Grant;
     try {
-      grant = await post<Grant>(['boards', wanted.board, 'streams'], { port: wanted.port, resumable: name, again: again || undefined, host_keys: hostKeys && !again ? true : undefined });
+      grant = await post<Grant>(['boards', wanted.board, 'streams'], { port: wanted.port, resumable: name, again: again || undefined, host_keys: again ? undefined : true });
     } catch (e) {
       if (e instanceof Problem && [400, 403, 404, 409].includes(e.status)) throw new Final(e.message + (e.hint ? '; ' + e.hint : ''));
       throw e;
     }
     if (!grant.resumable) throw new Final('the lightning-rod of this board is too old for it: use s4t ssh');
-    if (grant.host_keys) hostKeys?.(grant.host_keys);
+    if (!again) granted?.(grant);
     return dial(grant);
   }, on);
 }
