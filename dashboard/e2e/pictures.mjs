@@ -2,7 +2,7 @@
 import { writeFile, stat } from 'node:fs/promises';
 import { another, patience, settled } from './browser.mjs';
 import { encode } from './png.mjs';
-import { drop, goto, of } from './steps.mjs';
+import { drop, free, goto, of } from './steps.mjs';
 
 /** Another page of the same session, of a size and a theme. */
 async function like(lab, step) {
@@ -65,6 +65,11 @@ export async function film(lab, step) {
   await settled(p);
   await frame(2500);
   await dialog.getByRole('button', { name: 'Done', exact: true }).click();
+  await settled(p);
+  await frame(1200);
+  // The steps are shown over the map for some seconds more; then it is all to be seen.
+  await free(p);
+  await p.getByRole('button', { name: /fit view/i }).click({ timeout: 5000 }).catch(() => {});
   await settled(p);
   await frame(3000);
   const size = await write(step.file, frames);
