@@ -181,6 +181,13 @@ bench-state:
 bench-connects:
 	$(GO) test -run '^$$' -bench Connects -benchtime 20x ./conductor
 
+## bench-dashboard: what the dashboard's pages cost: first load, 10,000 boards, an hour of events, steps and losses to the pixel (root, Chromium, a quiet machine)
+bench-dashboard:
+	@scripts/deps browser
+	@$(MAKE) --no-print-directory build
+	@$(NODE) scripts/dashboard install
+	@cd e2e && S4T_NO_SKIPS=1 S4T_BENCH_DASHBOARD=1 S4T_BIN=$(CURDIR)/bin $(NODE) $(GO) test -count 1 -timeout 15m -run '^TestDashboardFigures$$'
+
 ## bench-peers: boards on a bridge across two tunnel agents beside one agent, over wss (root, iperf3, RabbitMQ, a minute)
 bench-peers: build
 	S4T_BIN=$(CURDIR)/bin S4T_BENCH_PEERS=$(or $(ROUNDS),3) $(GO) test -v -count 1 -timeout 10m -run TestRateAcrossAgents ./e2e

@@ -1,20 +1,16 @@
 // Pictures for the documentation, as steps; see steps.mjs.
 import { writeFile, stat } from 'node:fs/promises';
-import { another, settled } from './browser.mjs';
+import { another, patience, settled } from './browser.mjs';
 import { encode } from './png.mjs';
-import { drop, goto, of } from './steps.mjs';
+import { drop, free, goto, of } from './steps.mjs';
 
-/** Another page of the same session, of a size, theme and scale. */
+/** Another page of the same session, of a size and a theme. */
 async function like(lab, step) {
   const from = of(lab, step);
   const p = await another(from.context());
   p.base = from.base;
   await p.setViewportSize({ width: step.width ?? 1280, height: step.height ?? 800 });
   await p.emulateMedia({ colorScheme: step.theme ?? 'light' });
-  if (step.scale) {
-    const cdp = await p.context().newCDPSession(p);
-    await cdp.send('Emulation.setDeviceMetricsOverride', { width: step.width, height: step.height, deviceScaleFactor: step.scale, mobile: false });
-  }
   return p;
 }
 
@@ -28,9 +24,8 @@ export async function picture(lab, step) {
   const p = await like(lab, step);
   await goto(p, step.path);
   await settled(p);
-  for (const name of step.press ?? []) await p.getByRole('button', { name, exact: true }).first().click();
-  if (step.press) await p.waitForTimeout(step.after ?? 0); // a chart needs a while to have something to show
-  await settled(p);
+  for (const row of step.charts ?? []) await p.getByRole('row').filter({ hasText: row }).getByRole('button', { name: 'Chart', exact: true }).click();
+  if (step.charts) await p.waitForTimeout(step.after ?? 0); // for eyes: a chart needs a while to have something to show
   const size = await write(step.file, [{ png: await p.screenshot(), ms: 0 }]);
   await p.close();
   return size;
@@ -39,6 +34,7 @@ export async function picture(lab, step) {
 /** Films a bridge that is made by drag; answers with the size in bytes. */
 export async function film(lab, step) {
   const p = await like(lab, step);
+  lab.pages.set('film', p);
   const frames = [];
   const frame = async (ms, at) => {
     await p.evaluate((at) => {
@@ -60,7 +56,7 @@ export async function film(lab, step) {
   const name = dialog.getByLabel(/^Name/);
   await name.press('Enter');
   const done = dialog.getByText(/^took/);
-  while (!(await done.isVisible())) {
+  for (const end = performance.now() + patience; performance.now() < end && !(await done.isVisible()); ) {
     const begun = performance.now();
     await frame(0);
     frames.at(-1).ms = Math.round(performance.now() - begun);
@@ -70,9 +66,15 @@ export async function film(lab, step) {
   await frame(2500);
   await dialog.getByRole('button', { name: 'Done', exact: true }).click();
   await settled(p);
+  await frame(1200);
+  // The steps are shown over the map for some seconds more; then it is all to be seen.
+  await free(p);
+  await p.getByRole('button', { name: /fit view/i }).click({ timeout: 5000 }).catch(() => {});
+  await settled(p);
   await frame(3000);
   const size = await write(step.file, frames);
   if (process.env.S4T_FRAMES) await Promise.all(frames.map((f, i) => writeFile(`${process.env.S4T_FRAMES}/${String(i).padStart(3, '0')}.png`, f.png)));
+  lab.pages.delete('film');
   await p.close();
   return size;
 }

@@ -84,9 +84,13 @@ export async function boardIs(lab, step) {
   await p.getByRole('row').filter({ hasText: step.board }).getByText(step.status).waitFor();
 }
 
+/** Waits until nothing is shown over the map: what was done just before is, for some seconds. */
+export const free = (p) => p.locator('.panel.steps').waitFor({ state: 'hidden', timeout: 15_000 }).catch(() => {});
+
 /** Drags a board onto another thing on the map, to a dialog that says what it would do. */
 export async function drop(p, from, onto, frame = async () => {}) {
   await goto(p, 'map');
+  await free(p);
   const node = (name) => p.locator('.svelte-flow__node').filter({ hasText: name }).first();
   await node(from).waitFor();
   await settled(p);

@@ -31,8 +31,6 @@ interface Objects {
 
 /** How many events this page keeps to show. */
 const keepEvents = 500;
-/** How many operations this page keeps: a cloud makes them without end. */
-const keepOperations = 1000;
 /** How many objects are read one by one after events about them; with more, the list is read. */
 const readOneByOne = 16;
 
@@ -43,7 +41,7 @@ class Live {
   readonly services = new Collection<Service & Identified>();
   readonly fleets = new Collection<Fleet & Identified>();
   readonly plugins = new Collection<Plugin & Identified>();
-  readonly operations = new Collection<Operation & Identified>(keepOperations);
+  readonly operations = new Collection<Operation & Identified>(1000); // the newest: a cloud makes them without end
   readonly agents = new Collection<Agent & Identified>();
 
   /** Whether the stream is there; null: it was not tried yet. */
