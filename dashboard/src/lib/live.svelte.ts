@@ -31,6 +31,8 @@ interface Objects {
 
 /** How many events this page keeps to show. */
 const keepEvents = 500;
+/** How long nothing may come over the stream, ms. */
+const silence = 35_000;
 /** How many objects are read one by one after events about them; with more, the list is read. */
 const readOneByOne = 16;
 
@@ -105,19 +107,30 @@ class Live {
   /** Ends the wait before the next try, where there is one. */
   #hurry: (() => void) | null = null;
 
-  async #stream(signal: AbortSignal): Promise<void> {
+  async #stream(stop: AbortSignal): Promise<void> {
+    // The cloud says something every 15 s: where nothing comes for longer, the way to it is cut, and only trying anew finds out.
+    const silent = new AbortController();
+    const signal = AbortSignal.any([stop, silent.signal]);
+    let heard = Date.now();
+    const watch = setInterval(() => {
+      if (Date.now() - heard > silence || !navigator.onLine) silent.abort();
+    }, 1000);
     try {
       const res = await open('GET', ['events'], { query: { after: this.last || undefined, kinds: 'operation.step,*' }, headers: { Accept: 'text/event-stream' }, signal });
+      heard = Date.now();
       this.last ||= Number(res.headers.get('X-Event-Id') ?? 0);
       this.#tell({ connected: true });
       this.#retry = 500;
       for await (const one of events(res)) {
+        heard = Date.now();
         if (one.data) this.#tell({ event: JSON.parse(one.data) as Event });
         if (one.id) this.last = Number(one.id);
       }
     } catch (e) {
-      if (signal.aborted) return;
-      if (!(e instanceof Problem) || e.status !== 0) console.warn('events', e);
+      if (stop.aborted) return;
+      if (!silent.signal.aborted && !(e instanceof Problem && e.status === 0)) console.warn('events', e);
+    } finally {
+      clearInterval(watch);
     }
     this.#tell({ connected: false });
     await new Promise<void>((go) => {

@@ -70,7 +70,7 @@ export interface Drawn extends World {
 }
 
 /** As much of a world as a person can look at: where there is more than so many things, boards on no network
- * are drawn as one a site, and then those that are on one network only, the largest first. */
+ * are drawn as one a site, all of them, and then those that are on one network only, the largest first. */
 export function collapse(w: World, most: number): Drawn {
   const networks = [...w.networks];
   let left = 0;
@@ -102,7 +102,7 @@ export function collapse(w: World, most: number): Drawn {
   const bundles: Bundle[] = [];
   const inside = new Set<string>();
   for (const g of [...groups.values()].sort((a, b) => Number(a.network !== '') - Number(b.network !== '') || b.boards.length - a.boards.length)) {
-    if (things <= most) break;
+    if (things <= most && (g.network !== '' || !bundles.length)) break;
     if (g.boards.length < 2) continue;
     bundles.push(g);
     things -= g.boards.length - 1;
