@@ -180,7 +180,7 @@ func (c *Cloud) addTunnelAgent(_ context.Context, p *parts) error {
 	}
 	agent, err := tunnelagent.New(tunnelagent.Config{
 		ID: c.cfg.TunnelAgent, URL: c.at.agentURL, Queue: c.cfg.Queue, Validate: link.Validate, DialPeer: peers.dial,
-		Host: c.at.host, ListenHost: c.publicListen(), PublicPorts: c.cfg.PublicPorts, Descriptors: p.descriptors, Place: c.cfg.Place, Version: c.cfg.Version, Log: c.cfg.Log,
+		Host: cmp.Or(c.cfg.PublicHost, c.at.host), ListenHost: c.publicListen(), PublicPorts: c.cfg.PublicPorts, Descriptors: p.descriptors, Place: c.cfg.Place, Version: c.cfg.Version, Log: c.cfg.Log,
 	})
 	if err != nil {
 		return err
