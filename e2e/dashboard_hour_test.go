@@ -18,6 +18,7 @@ func (here) Command(ctx context.Context, argv ...string) *exec.Cmd {
 // TestDashboardAfterAnHour leaves a page open for an hour of 100 events a second, told as
 // fast as it reads: what it keeps of them does not grow.
 func TestDashboardAfterAnHour(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	const (
 		hour = 360_000

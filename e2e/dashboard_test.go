@@ -60,6 +60,7 @@ func (l *dashboardLab) settle(t *testing.T, b *cloudlab.Board) {
 
 // TestDashboard goes through the dashboard of a real cloud with real boards as people do.
 func TestDashboard(t *testing.T) {
+	t.Parallel()
 	l := newDashboardLab(t, 3)
 	part := func(name string, f func(l *dashboardLab, t *testing.T)) bool {
 		return t.Run(name, func(t *testing.T) { f(l.of(t), t) })
