@@ -47,6 +47,8 @@ var parsers = []struct{ reads, target string }{
 	{"the parameters and the result of a command", "wire FuzzIJSON"},
 	{"the JSON Schema of a command, and what is checked against it", "schema FuzzSchema"},
 	{"X-Forwarded-For of a reverse proxy", "cloud FuzzForwarded"},
+	{"what encodings a client takes", "negotiate FuzzGzip"},
+	{"the URL of a tunnel agent, for the policy of pages", "cloud FuzzWSSOrigin"},
 	{"the configuration of iotronic", "cmd/iotronic FuzzParseConfig"},
 	{"a file of contexts", "cmd/s4t FuzzReadContexts"},
 	{"the identity of a board", "lightningrod FuzzIdentity"},

@@ -131,10 +131,11 @@ func (c *Cloud) addAPI(_ context.Context, p *parts) error {
 		return err
 	}
 	p.handlers.api = rest.Handler()
-	if p.handlers.pages, err = dashboard.New(dashboard.Config{URL: cfg.URL}); err != nil {
+	reach := newReach(c.cfg.Queue, c.at.url)
+	if p.handlers.pages, err = dashboard.New(dashboard.Config{URL: cfg.URL, Connect: reach.origins}); err != nil {
 		return err
 	}
-	p.front = append(p.front, task{name: "API", run: rest.Run})
+	p.front = append(p.front, task{name: "API", run: rest.Run}, task{name: "policy of the dashboard", run: reach.run})
 	return nil
 }
 

@@ -218,6 +218,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodServiceHide:   queue.Handle(c.serviceHide),
 		wire.MethodServiceUpdate: queue.Handle(c.serviceUpdate),
 		wire.MethodServiceLookup: queue.Handle(c.serviceLookup),
+		wire.MethodAgentsReach:   queue.Handle(c.agentsReach),
 		wire.MethodStreamOpen:    queue.Handle(c.streamOpen),
 
 		wire.MethodPluginCreate: queue.Handle(c.pluginCreate),

@@ -46,6 +46,22 @@ func (c *Conductor) agentsList(ctx context.Context, req wire.ListRequest) (wire.
 	})
 }
 
+// agentsReach says where tunnel agents are reached.
+func (c *Conductor) agentsReach(ctx context.Context, _ wire.AgentsReach) (wire.AgentsAt, error) {
+	return view(ctx, c, func(tx *store.Tx) (wire.AgentsAt, error) {
+		at := wire.AgentsAt{URLs: []string{}}
+		agents, err := tx.Agents()
+		for _, online := range []bool{true, false} {
+			for _, a := range agents {
+				if a.Kind == wire.AgentTunnel && a.Online == online && len(at.URLs) < wire.MaxAgentsAt {
+					at.URLs = append(at.URLs, a.URL)
+				}
+			}
+		}
+		return at, err
+	})
+}
+
 // agentsGet returns one.
 func (c *Conductor) agentsGet(ctx context.Context, req wire.RefRequest) (s4t.Agent, error) {
 	op := fmt.Sprintf("show agent %q", s4t.Line(req.Ref, s4t.MaxName))

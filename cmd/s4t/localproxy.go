@@ -33,6 +33,8 @@ type localProxy struct {
 	host     string // "127.0.0.1:PORT"
 	cloud    *httputil.ReverseProxy
 	secret   string // what the browser's cookie is
+	base     string // path of the cloud: "/" or "/s4t/"
+	streams  localStreams
 	enterJS  string // goes on to the dashboard, which is at the cloud's own path, with the code in the fragment
 
 	mu      sync.Mutex        // guards the fields below
@@ -59,9 +61,9 @@ func newLocalProxy(client *apiclient.Client) (*localProxy, error) {
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Unavailable, op, "", "%w", err)
 	}
-	p := &localProxy{enterJS: `location.replace("` + base + `"+location.hash)`, listener: l, host: l.Addr().String(), secret: rand.Text(), door: doorPrefix + rand.Text(), cookies: map[string]string{}}
+	p := &localProxy{base: base, streams: localStreams{agents: map[string]granted{}}, enterJS: `location.replace("` + base + `"+location.hash)`, listener: l, host: l.Addr().String(), secret: rand.Text(), door: doorPrefix + rand.Text(), cookies: map[string]string{}}
 	quiet := log.New(discard{}, "", 0)
-	p.cloud = &httputil.ReverseProxy{Transport: client.Transport(), FlushInterval: -1, Rewrite: p.rewrite(cloud), ModifyResponse: p.keep, ErrorLog: quiet}
+	p.cloud = &httputil.ReverseProxy{Transport: client.Transport(), FlushInterval: -1, Rewrite: p.rewrite(cloud), ModifyResponse: p.keep(cloud), ErrorLog: quiet}
 	p.server = &http.Server{Handler: p, ReadHeaderTimeout: s4t.HandshakeTimeout, ErrorLog: quiet}
 	return p, nil
 }
@@ -137,6 +139,9 @@ func (p *localProxy) open(path string) bool {
 // tickets to the origin of the page.
 func (p *localProxy) rewrite(cloud *url.URL) func(*httputil.ProxyRequest) {
 	return func(r *httputil.ProxyRequest) {
+		if p.toAgent(r, cloud) {
+			return
+		}
 		r.SetURL(cloud)
 		r.Out.Header.Del("Cookie")
 		p.mu.Lock()
@@ -147,17 +152,25 @@ func (p *localProxy) rewrite(cloud *url.URL) func(*httputil.ProxyRequest) {
 	}
 }
 
-// keep takes the cloud's cookies out of an answer, and keeps them.
-func (p *localProxy) keep(res *http.Response) error {
+// keep takes the cloud's cookies out of an answer, and keeps them. Another's are dropped.
+func (p *localProxy) keep(cloud *url.URL) func(*http.Response) error {
+	return func(res *http.Response) error {
+		if res.Request.URL.Host == cloud.Host {
+			p.keepCookies(res.Cookies())
+		}
+		res.Header.Del("Set-Cookie")
+		return p.keepGrant(res)
+	}
+}
+
+func (p *localProxy) keepCookies(cookies []*http.Cookie) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, c := range res.Cookies() {
+	for _, c := range cookies {
 		if c.MaxAge < 0 || !c.Expires.IsZero() && c.Expires.Before(time.Now()) {
 			delete(p.cookies, c.Name)
 		} else {
 			p.cookies[c.Name] = c.Value
 		}
 	}
-	res.Header.Del("Set-Cookie")
-	return nil
 }

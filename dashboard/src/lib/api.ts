@@ -59,6 +59,20 @@ export function url(parts: string[], query: Ask['query'] = {}): URL {
   return u;
 }
 
+/** Tells the pages of this browser that the cloud answers: who waits to try again does it now. */
+const channel = new BroadcastChannel('s4t-reached:' + base.pathname);
+let lost = false;
+let told = 0;
+
+/** Notes whether the cloud answered. */
+function reached(answered: boolean) {
+  if (answered && (lost || Date.now() - told > 1000)) {
+    told = Date.now();
+    channel.postMessage(true);
+  }
+  lost = !answered;
+}
+
 /** Asks, and gives the response once its head is there. A session that has ended is begun anew by
  * who sits there, and then it is asked again: nothing that was typed is lost. */
 export async function open(method: string, at: string[] | URL, ask: Ask = {}): Promise<Response> {
@@ -75,9 +89,13 @@ export async function open(method: string, at: string[] | URL, ask: Ask = {}): P
       res = await fetch(at instanceof URL ? at : url(at, ask.query), { method, headers, body, signal: ask.signal, credentials: 'same-origin', redirect: 'error' });
     } catch (e) {
       if (ask.signal?.aborted) throw e;
+      reached(false);
       throw new Problem(0, 'unreachable', 'the cloud cannot be reached', 'it is tried again by itself');
     }
-    if (res.ok || res.status === 304) return res;
+    if (res.ok || res.status === 304) {
+      reached(true);
+      return res;
+    }
     if (res.status === 401 && !ask.anonymous) {
       await session.again();
       continue;

@@ -33,6 +33,9 @@ interface Objects {
 const keepEvents = 500;
 /** How long nothing may come over the stream, ms. */
 const silence = 35_000;
+/** After how long without a word a stream is given up where the cloud is known to be reached again, ms:
+ * it says something every 15 s, and answers soon. */
+const doubt = { open: 17_000, asked: 5000 };
 /** How many objects are read one by one after events about them; with more, the list is read. */
 const readOneByOne = 16;
 
@@ -64,6 +67,8 @@ class Live {
   #channel = new BroadcastChannel('s4t-events:' + base.pathname);
   #fresh: Event[] = [];
   #retry = 500;
+  /** Whether the cloud refused the stream when it was asked last: then it is there, and another answer of it says nothing. */
+  #refused = false;
 
   /** Has a kind of objects read, and kept true from then on. Safe to call often. */
   use(...wanted: Kind[]): void {
@@ -97,14 +102,19 @@ class Live {
     };
     document.addEventListener('visibilitychange', wake);
     addEventListener('online', wake);
+    const answers = new BroadcastChannel('s4t-reached:' + base.pathname); // to any page of this browser
+    answers.onmessage = () => {
+      if (!this.#refused) this.#hurry?.();
+    };
     return () => {
       stop.abort();
+      answers.close();
       document.removeEventListener('visibilitychange', wake);
       removeEventListener('online', wake);
     };
   }
 
-  /** Ends the wait before the next try, where there is one. */
+  /** Ends the wait before the next try, or a try that comes to nothing: there is reason to think that the cloud is reached. */
   #hurry: (() => void) | null = null;
 
   async #stream(stop: AbortSignal): Promise<void> {
@@ -115,9 +125,15 @@ class Live {
     const watch = setInterval(() => {
       if (Date.now() - heard > silence || !navigator.onLine) silent.abort();
     }, 1000);
+    let patience = this.connected === false ? doubt.asked : silence; // at first much is asked at once
+    this.#hurry = () => {
+      if (Date.now() - heard > patience) silent.abort();
+    };
+    this.#refused = false;
     try {
       const res = await open('GET', ['events'], { query: { after: this.last || undefined, kinds: 'operation.step,*' }, headers: { Accept: 'text/event-stream' }, signal });
       heard = Date.now();
+      patience = doubt.open;
       this.last ||= Number(res.headers.get('X-Event-Id') ?? 0);
       this.#tell({ connected: true });
       this.#retry = 500;
@@ -128,6 +144,7 @@ class Live {
       }
     } catch (e) {
       if (stop.aborted) return;
+      this.#refused = e instanceof Problem && e.status !== 0;
       if (!silent.signal.aborted && !(e instanceof Problem && e.status === 0)) console.warn('events', e);
     } finally {
       clearInterval(watch);
@@ -137,6 +154,7 @@ class Live {
       const t = setTimeout(go, this.#retry * (0.75 + Math.random() / 2));
       this.#hurry = () => {
         clearTimeout(t);
+        this.#retry = 250;
         go();
       };
     });

@@ -12,6 +12,8 @@ class Sessions {
   half = $state('');
   state = $state<State>('unknown');
   who = $state.raw<Session | null>(null);
+  /** What who sits here is asked: whether to go on as who made a link, though somebody else is logged in. */
+  asked = $state.raw<{ user: string; project: string; answer: (yes: boolean) => void } | null>(null);
   #waiting: (() => void)[] = [];
 
   constructor() {
@@ -35,13 +37,8 @@ class Sessions {
     if (this.half) {
       try {
         const { body } = await call<Session>('GET', ['session'], { anonymous: true });
-        if (!code || confirm(`${body.user} of the project ${body.project_name} is logged in here. Log in as who made the link instead?`)) {
-          this.#opened({ ...body, session: this.half });
-          if (!code) return;
-        } else {
-          this.#opened({ ...body, session: this.half });
-          return;
-        }
+        this.#opened({ ...body, session: this.half });
+        if (!code || !(await this.#instead(body))) return;
       } catch (e) {
         if (!(e instanceof Problem && e.status === 401)) throw e;
         if (!code) {
@@ -51,6 +48,15 @@ class Sessions {
       }
     }
     await this.login({ code: code! });
+  }
+
+  /** Asks whether somebody else is to be logged in here. */
+  async #instead(now: Session): Promise<boolean> {
+    const yes = await new Promise<boolean>((answer) => {
+      this.asked = { user: now.user, project: now.project_name ?? now.project ?? '', answer };
+    });
+    this.asked = null;
+    return yes;
   }
 
   /** Logs in, and lets what waited for it go on. Throws a [Problem] where it is refused. */

@@ -38,13 +38,13 @@ export function stream(wanted: Wanted, on: Handlers, granted?: (grant: Grant) =>
 
 /** A browser says nothing of why it did not connect to another host than the page's. */
 const elsewhere = (host: string) =>
-  `this browser did not reach the tunnel agent at ${host}, which carries the board's streams. Where its certificate is of the cloud's own CA, browsers do not know it: s4t terminal and s4t ssh do`;
+  `this browser did not reach the tunnel agent at ${host}, which carries the board's streams. Where its certificate is of the cloud's own CA, browsers do not know it: s4t dashboard, s4t terminal and s4t ssh do`;
 
 /** The WebSocket of a grant: the ticket is a subprotocol, since a page sets no header. */
 async function dial(grant: Grant): Promise<WebSocket> {
   const at = new URL(grant.url);
   // The agent behind the page's own host and port is reached the way that the page came.
-  const url = at.host === base.host ? new URL('rtunnel', base) : new URL('/rtunnel', at);
+  const url = at.host === base.host ? new URL('rtunnel', base) : new URL(at.pathname.replace(/\/$/, '') + '/rtunnel', at);
   url.protocol = url.protocol === 'http:' ? 'ws:' : 'wss:';
   const ticket = btoa(grant.ticket).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
   const ws = new WebSocket(url, ['s4t.stream.1', 's4t.ticket.' + ticket]);
