@@ -127,15 +127,18 @@ export const put = async <T>(parts: string[], body?: unknown): Promise<T> => (aw
 export const patch = async <T>(parts: string[], body: unknown): Promise<T> => (await call<T>('PATCH', parts, { body })).body;
 export const remove = async <T>(parts: string[]): Promise<T> => (await call<T>('DELETE', parts)).body;
 
-/** A list, page by page as they come; answers with the event that its first page is as of. */
+/** A list, page by page as they come; answers with the event that its first page is as of. The next page
+ * is asked for once the head of one is there: the cloud makes it while this one is read. */
 export async function pages<T>(parts: string[], query: Ask['query'], page: (items: T[], first: boolean) => void, signal?: AbortSignal): Promise<number> {
-  let next: URL | null = url(parts, query);
   let asOf = 0;
-  for (let first = true; next; first = false) {
-    const answer: Answer<T[]> = await call<T[]>('GET', next, { signal });
-    if (first) asOf = Number(answer.headers.get('X-Event-Id') ?? 0);
-    page(answer.body, first);
-    next = nextOf(answer.headers);
+  let coming: Promise<Response> | null = open('GET', url(parts, query), { signal });
+  for (let first = true; coming; first = false) {
+    const res: Response = await coming;
+    const next = nextOf(res.headers);
+    coming = next && open('GET', next, { signal });
+    coming?.catch(() => {}); // it is told where it is waited for
+    if (first) asOf = Number(res.headers.get('X-Event-Id') ?? 0);
+    page((await res.json()) as T[], first);
   }
   return asOf;
 }
