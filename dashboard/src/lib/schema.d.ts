@@ -1680,6 +1680,8 @@ export interface components {
             networks: number;
             place?: string;
             role: string;
+            /** Format: int64 */
+            room?: number;
             /** Format: date-time */
             seen_at: string;
             /** Format: int64 */
@@ -1919,6 +1921,8 @@ export interface components {
         };
         Cloud: {
             cas?: components["schemas"]["CAInfo"][] | null;
+            /** Format: date-time */
+            certificate_until?: string;
             public_hosts: string[] | null;
             shared_host: boolean;
             url: string;
