@@ -87,6 +87,7 @@ var shown = map[string]any{
 	wire.MethodFleetGet:     s4t.Fleet{ID: "f1", Name: "marker-fleet"},
 	wire.MethodOperationGet: s4t.Operation{ID: "o1", Kind: "marker", Status: s4t.OperationSucceeded},
 	wire.MethodPluginGet:    s4t.Plugin{ID: "pl1", Name: "marker-plugin"}, wire.MethodPluginStatus: listOf(s4t.BoardPlugin{Plugin: "marker-plugin"}),
+	wire.MethodCloudHosts:   wire.CloudHosts{Hosts: []string{"marker.example"}},
 	wire.MethodHealthGet:    s4t.BoardHealth{Board: "marker-board"},
 	wire.MethodBoardProfile: s4t.BoardProfile{Enforced: map[string]string{"cpu": "marker"}},
 	wire.MethodBoardAsk:     wire.CodeAnswer{Lines: []s4t.LogLine{{Seq: 1, Text: "marker"}}},

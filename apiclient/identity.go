@@ -21,6 +21,11 @@ func (c *Client) Trust(ctx context.Context) (t Trust, err error) {
 	return t, c.do(ctx, "ask whom to trust", "GET", path("trust"), nil, &t)
 }
 
+// Cloud says what who uses the cloud has to know of it.
+func (c *Client) Cloud(ctx context.Context) (i s4t.Cloud, err error) {
+	return i, c.do(ctx, "ask about the cloud", "GET", path("cloud"), nil, &i)
+}
+
 // Session says who asks, and with which token.
 func (c *Client) Session(ctx context.Context) (s s4t.Session, err error) {
 	return s, c.do(ctx, "show the session", "GET", path("session"), nil, &s)

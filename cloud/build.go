@@ -116,7 +116,7 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 }
 
 func (c *Cloud) addAPI(_ context.Context, p *parts) error {
-	cfg := api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, URL: c.at.url, Trust: c.at.certs.trust, Log: c.cfg.Log}
+	cfg := api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, URL: c.at.url, Trust: c.at.certs.trust, Shown: c.at.certs.until, Log: c.cfg.Log}
 	if c.cfg.MetricsListen != "" || c.tracing != nil {
 		cfg.Around = c.around
 	}

@@ -144,6 +144,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodTunnelEvent:  queue.Handle(c.tunnelEvent),
 
 		wire.MethodProcessBeat: queue.Handle(c.processBeat),
+		wire.MethodCloudHosts:  queue.Handle(c.cloudHosts),
 
 		wire.MethodBoardAuthenticate: queue.Handle(c.boardAuthenticate),
 		wire.MethodBoardJoin:         queue.Handle(c.boardJoin),

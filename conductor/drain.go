@@ -20,6 +20,9 @@ func shownAgent(a store.Agent, has store.Carried) s4t.Agent {
 	}
 	if a.Kind == wire.AgentTunnel {
 		shown.Lag = max(a.Generation-a.Applied, 0)
+		shown.Room = a.PublicPorts.Len()
+	} else {
+		shown.Room = agentRoom
 	}
 	return shown
 }

@@ -15,6 +15,7 @@ export type Operation = Schemas['Operation'];
 export type Event = Schemas['Event'];
 export type AuditRecord = Schemas['AuditRecord'];
 export type Agent = Schemas['Agent'];
+export type Cloud = Schemas['Cloud'];
 export type Project = Schemas['Project'];
 export type User = Schemas['User'];
 export type Token = Schemas['Token'];
