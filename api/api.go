@@ -124,6 +124,7 @@ func New(c Config) (*API, error) {
 	a.pluginLogRoutes()
 	a.pluginRoutes()
 	a.serviceRoutes()
+	a.recordingRoutes()
 	a.fleetRoutes()
 	a.agentRoutes()
 	a.bridgeRoutes()
