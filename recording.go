@@ -6,6 +6,7 @@ import "time"
 const (
 	MaxRecording      = 16 << 20            // bytes of one; its terminal ends there
 	MaxRecordingPart  = 32 << 10            // bytes that a board sends at a time
+	MinRecordingPart  = 16                  // and at least: a line has more
 	MaxRecordings     = 500_000_000         // bytes of a project's; the oldest that have ended go
 	RecordingOverhead = 4 << 10             // bytes that each counts for besides
 	RecordingLifetime = 90 * 24 * time.Hour // of one, from its begin

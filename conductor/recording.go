@@ -62,8 +62,9 @@ func (ch *change) roomToRecord(op string, project s4t.ProjectID) error {
 func (c *Conductor) boardRecording(ctx context.Context, req wire.RecordingPart) (wire.Empty, error) {
 	op := fmt.Sprintf("add to recording %q", s4t.Line(string(req.ID), s4t.MaxName))
 	n := int64(len(req.Data))
-	if n > s4t.MaxRecordingPart || !utf8.ValidString(req.Data) || strings.ContainsRune(req.Data, 0) || req.Offset < 0 {
-		return wire.Empty{}, s4t.Errorf(s4t.Invalid, op, "", "%d bytes at %d are no part of a recording: it is text, of %d bytes at most", n, req.Offset, s4t.MaxRecordingPart)
+	whole := n >= s4t.MinRecordingPart && strings.HasSuffix(req.Data, "\n") || n == 0 && req.Ended
+	if !whole || n > s4t.MaxRecordingPart || !utf8.ValidString(req.Data) || strings.ContainsRune(req.Data, 0) || req.Offset < 0 {
+		return wire.Empty{}, s4t.Errorf(s4t.Invalid, op, "", "%d bytes at %d are no part of a recording: it is lines of text, of %d to %d bytes", n, req.Offset, s4t.MinRecordingPart, s4t.MaxRecordingPart)
 	}
 	return wire.Empty{}, c.change(ctx, func(ch *change) error {
 		b, err := ch.Board(req.Board)

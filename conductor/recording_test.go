@@ -61,6 +61,7 @@ func TestATerminalIsRecordedWhereTheProjectSaysSo(t *testing.T) {
 	}
 
 	id := ticket.Recording
+	line := func(c string) string { return strings.Repeat(c, 15) + "\n" }
 	part := func(f *fakeBoard, offset int64, data string, ended bool) wire.RecordingPart {
 		return wire.RecordingPart{Board: f.id, Epoch: f.epochNow(l), ID: id, Offset: offset, Data: data, Ended: ended}
 	}
@@ -69,26 +70,28 @@ func TestATerminalIsRecordedWhereTheProjectSaysSo(t *testing.T) {
 		t.Helper()
 		refusedAs[wire.Empty](l, wire.MethodBoardRecording, p, kind, "")
 	}
-	add(part(one, 0, "head\n", false))
-	add(part(one, 0, "head\n", false)) // told twice
-	refuse(part(two, 5, "x\n", false), s4t.NotFound)
-	refuse(part(one, 6, "x\n", false), s4t.Invalid)
-	refuse(part(one, 3, "d\nx\n", false), s4t.Invalid)
-	refuse(part(one, 5, strings.Repeat("x", s4t.MaxRecordingPart+1), false), s4t.Invalid)
-	refuse(part(one, 5, "\x00", false), s4t.Invalid)
-	old := part(one, 5, "x\n", false)
+	add(part(one, 0, line("h"), false))
+	add(part(one, 0, line("h"), false)) // told twice
+	refuse(part(two, 16, line("x"), false), s4t.NotFound)
+	refuse(part(one, 17, line("x"), false), s4t.Invalid)
+	refuse(part(one, 8, line("x"), false), s4t.Invalid)
+	refuse(part(one, 16, strings.Repeat("x", s4t.MaxRecordingPart)+"\n", false), s4t.Invalid)
+	refuse(part(one, 16, strings.Repeat("\x00", 20)+"\n", false), s4t.Invalid)
+	refuse(part(one, 16, "", false), s4t.Invalid)
+	refuse(part(one, 16, "x\n", false), s4t.Invalid)
+	old := part(one, 16, line("x"), false)
 	old.Epoch--
 	refuse(old, s4t.Unavailable)
 	for n := range int64(10) {
-		add(part(one, 5+n*2, "x\n", false))
+		add(part(one, 16+n*16, line("x"), false))
 	}
-	add(part(one, 25, "y\n", true))
-	add(part(one, 25, "y\n", true))
-	refuse(part(one, 27, "z\n", false), s4t.Conflict)
+	add(part(one, 176, line("y"), true))
+	add(part(one, 176, line("y"), true))
+	refuse(part(one, 192, line("z"), false), s4t.Conflict)
 
 	refusedAs[wire.List[s4t.Recording]](l, wire.MethodRecordingList, wire.ListRequest{Caller: l.member}, s4t.Forbidden, "")
 	all := items[s4t.Recording](l, wire.MethodRecordingList, wire.ListRequest{Caller: manager})
-	if len(all) != 1 || all[0].Bytes != 27 || all[0].EndedAt == nil || all[0].Board != "one" || all[0].User != l.member.User || all[0].ShellOf != "pi" || all[0].Origin != "https://cloud.test" {
+	if len(all) != 1 || all[0].Bytes != 192 || all[0].EndedAt == nil || all[0].Board != "one" || all[0].User != l.member.User || all[0].ShellOf != "pi" || all[0].Origin != "https://cloud.test" {
 		t.Errorf("the recordings are %+v", all)
 	}
 	read := wire.RecordingRead{Caller: l.member, ID: string(id)}
@@ -104,11 +107,11 @@ func TestATerminalIsRecordedWhereTheProjectSaysSo(t *testing.T) {
 		text += got.Data
 		read.Offset = got.Next
 	}
-	if want := "head\n" + strings.Repeat("x\n", 10) + "y\n"; text != want {
+	if want := line("h") + strings.Repeat(line("x"), 10) + line("y"); text != want {
 		t.Errorf("it is %q, not %q", text, want)
 	}
 	call[wire.Empty](l, wire.MethodRecordingDelete, wire.RefRequest{Caller: manager, Ref: string(id)})
-	refuse(part(one, 27, "z\n", false), s4t.NotFound)
+	refuse(part(one, 192, line("z"), false), s4t.NotFound)
 
 	var records wire.List[s4t.AuditRecord]
 	if err := l.db.View(t.Context(), func(tx *store.Tx) (err error) {
@@ -145,16 +148,16 @@ func TestRecordingsOfAProjectAreBounded(t *testing.T) {
 		return r.ID
 	}
 	const most = int64(s4t.MaxRecordings)
-	goesOn := begin(s4t.MaxRecording-1, nil)
+	goesOn := begin(s4t.MaxRecording-16, nil)
 	begin(most/2, &ended)
 	newer := begin(most/2, &ended)
-	part := wire.RecordingPart{Board: f.id, Epoch: f.epochNow(l), ID: goesOn, Offset: s4t.MaxRecording - 1, Data: "\n"}
+	part := wire.RecordingPart{Board: f.id, Epoch: f.epochNow(l), ID: goesOn, Offset: s4t.MaxRecording - 16, Data: strings.Repeat("x", 15) + "\n"}
 	call[wire.Empty](l, wire.MethodBoardRecording, part)
 	all := items[s4t.Recording](l, wire.MethodRecordingList, wire.ListRequest{Caller: l.admin})
 	if len(all) != 2 || all[0].ID != goesOn || all[1].ID != newer {
 		t.Errorf("left are %+v", all)
 	}
-	part.Offset++
+	part.Offset += 16
 	refusedAs[wire.Empty](l, wire.MethodBoardRecording, part, s4t.Conflict, "at most")
 	begin(most, nil)
 	on := true

@@ -102,7 +102,11 @@ func (r *recorder) output(p []byte, gone <-chan struct{}) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	line := r.event("o", r.whole(p))
+	text := r.whole(p)
+	if text == "" {
+		return r.err
+	}
+	line := r.event("o", text)
 	if r.size+int64(len(line)) > s4t.MaxRecording {
 		r.fail(fmt.Errorf("its recording has %d bytes, which is the most; open another", r.size))
 	}
