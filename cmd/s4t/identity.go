@@ -16,7 +16,7 @@ import (
 func (a *app) projectCommand() *cobra.Command {
 	name := func(p s4t.Project) string { return p.Name }
 	print := func(p s4t.Project) error {
-		if err := a.printOne(p, p.Name, field{"name", p.Name}, field{"id", string(p.ID)}, field{"weight", strconv.Itoa(p.Weight)}, field{"record terminals", onOff(p.RecordTerminals)}, field{"created", since(&p.CreatedAt)}); err != nil || a.format != "table" {
+		if err := a.printOne(p, p.Name, field{"name", p.Name}, field{"id", string(p.ID)}, field{"weight", strconv.Itoa(p.Weight)}, field{"records", recorded(p)}, field{"created", since(&p.CreatedAt)}); err != nil || a.format != "table" {
 			return err
 		}
 		a.printQuota(p.Quota)

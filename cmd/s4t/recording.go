@@ -46,9 +46,10 @@ asciicast v2, which asciinema and others play. That it was read is in the audit.
 			})})
 }
 
-func onOff(on bool) string {
-	if on {
-		return "on"
+// recorded says what of a project's boards is recorded.
+func recorded(p s4t.Project) string {
+	if p.RecordTerminals {
+		return "terminals"
 	}
-	return "off"
+	return "nothing"
 }
