@@ -79,6 +79,7 @@ type BoardInfo struct {
 	Networks bool     `json:"networks"`            // may create devices (root or CAP_NET_ADMIN, and /dev/net/tun)
 
 	Resumes  bool   `json:"resumes,omitempty"`  // users' streams can be resumed
+	Records  bool   `json:"records,omitempty"`  // it records terminals where its project wants that
 	Terminal string `json:"terminal,omitempty"` // whose shells its owner allows as terminals; empty: none
 
 	// PublicAddress is where the cloud sees its session come from: behind a NAT, the NAT's address.

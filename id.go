@@ -23,6 +23,7 @@ type (
 	ServiceID   string // an exposed service of a board
 	EndpointID  string // a GRE endpoint of the data centre on a network
 	FleetID     string // a set of boards
+	RecordingID string // what a shell of a board wrote
 	OperationID string // a recorded request that changes desired state
 	AgentID     string // a WAMP agent or a tunnel agent, for example "tunnel-agent-1"
 )

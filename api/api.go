@@ -134,6 +134,7 @@ func New(c Config) (*API, error) {
 	a.pluginLogRoutes()
 	a.pluginRoutes()
 	a.serviceRoutes()
+	a.recordingRoutes()
 	a.fleetRoutes()
 	a.agentRoutes()
 	a.bridgeRoutes()

@@ -181,6 +181,9 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	}
 	var reads, changes []step
 	for template, methods := range doc.Paths {
+		if strings.HasPrefix(template, "/v1/recordings") {
+			continue // managers only, also to read: package conductor tests it
+		}
 		path := template
 		for name, id := range ids {
 			if strings.HasPrefix(name, "{") {

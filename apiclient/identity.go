@@ -56,7 +56,8 @@ func (c *Client) Project(ctx context.Context, ref string) (p s4t.Project, err er
 	return p, c.do(ctx, "show project "+ref, "GET", path("projects", ref), nil, &p)
 }
 
-// UpdateProject changes what is not nil. It needs the role admin.
+// UpdateProject changes what is not nil. It needs the role admin; RecordTerminals by itself the
+// role manager.
 func (c *Client) UpdateProject(ctx context.Context, ref string, req ProjectUpdate) (p s4t.Project, err error) {
 	return p, c.do(ctx, "update project "+ref, "PATCH", path("projects", ref), req, &p)
 }

@@ -35,6 +35,8 @@ type ProjectCreate struct {
 type ProjectUpdate struct {
 	Weight *int `json:"weight,omitempty" minimum:"1" maximum:"1000" doc:"New weight"`
 
+	RecordTerminals *bool `json:"record_terminals,omitempty" doc:"Whether terminals of the project's boards are recorded, and say so; the role manager is enough for this alone"`
+
 	Quota map[s4t.QuotaKey]*int64 `json:"quota,omitempty" example:"{\"ports\":9000,\"boards\":null}" doc:"What the project may have: 0 or more, -1 for no limit, null for the default. Keys: boards, networks, ports, services, public_ports, users, tokens, fleets, streams, watchers, plugins, bundle_bytes"`
 }
 

@@ -222,6 +222,11 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodAgentsReach:   queue.Handle(c.agentsReach),
 		wire.MethodStreamOpen:    queue.Handle(c.streamOpen),
 
+		wire.MethodBoardRecording:  queue.Handle(c.boardRecording),
+		wire.MethodRecordingList:   queue.Handle(c.recordingList),
+		wire.MethodRecordingRead:   queue.Handle(c.recordingRead),
+		wire.MethodRecordingDelete: queue.Handle(c.recordingDelete),
+
 		wire.MethodPluginCreate: queue.Handle(c.pluginCreate),
 		wire.MethodPluginList:   queue.Handle(c.pluginList),
 		wire.MethodPluginGet:    queue.Handle(c.pluginGet),

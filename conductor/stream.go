@@ -91,6 +91,7 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 	}
 	var b store.Board
 	var agent store.Agent
+	var recording s4t.RecordingID
 	err = c.request(ctx, req.Caller, action, req.Board, func(ch *change, rec *s4t.AuditRecord) (err error) {
 		if b, err = findBoard(ch.Tx, req.Caller, op, req.Board); err != nil {
 			return err
@@ -110,6 +111,11 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 			rec.Detail = "shell of " + b.Info.Terminal + " from " + cmp.Or(req.Origin, "s4t")
 			if req.Again {
 				rec.Detail += ", again"
+			}
+		}
+		if req.Terminal && !req.Again { // one that is resumed goes on as it began
+			if recording, err = ch.record(op, b, req, rec); err != nil {
+				return err
 			}
 		}
 		if b.StreamsUntil.Sub(ch.now) < streamsRenew {
@@ -135,8 +141,8 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 	if err != nil {
 		return wire.StreamGrant{}, err
 	}
-	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User, Origin: req.Origin}
-	grant := wire.StreamGrant{URL: agent.URL, BoardID: string(b.ID), Resumable: req.Resumable != "" && b.Info.Resumes}
+	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User, Origin: req.Origin, Recording: recording}
+	grant := wire.StreamGrant{URL: agent.URL, BoardID: string(b.ID), Recorded: recording != "", Resumable: req.Resumable != "" && b.Info.Resumes}
 	if grant.Resumable {
 		t.Resumable, t.Again = req.Resumable, req.Again
 	}

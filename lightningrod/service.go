@@ -30,16 +30,17 @@ const (
 // streamPolicy realises the kind service, which is a permission: it decides
 // which stream may reach what. It is used by many streams at once.
 type streamPolicy struct {
-	board   s4t.BoardID
-	key     func() ed25519.PublicKey // that signs tickets
-	clock   *cloudClock
-	allow   []netip.Prefix // targets besides the board itself, by its owner's decision
-	perUser SourcePerUser
-	shells  *terminal.Host // users' terminals, by its owner's decision; nil: none
-	ssh     *sshServices
-	gate    sshGate
-	changed func()                           // the state of a service has changed
-	admit   func(op string, code bool) error // see profile
+	board      s4t.BoardID
+	key        func() ed25519.PublicKey // that signs tickets
+	clock      *cloudClock
+	allow      []netip.Prefix // targets besides the board itself, by its owner's decision
+	perUser    SourcePerUser
+	shells     *terminal.Host // users' terminals, by its owner's decision; nil: none
+	recordings *recordings    // of those that are recorded
+	ssh        *sshServices
+	gate       sshGate
+	changed    func()                           // the state of a service has changed
+	admit      func(op string, code bool) error // see profile
 
 	used      *wire.UsedTickets
 	resumable *resume.Keeper // users' streams that outlive a connection
@@ -149,7 +150,10 @@ func (p *streamPolicy) openShell(t wire.Ticket) (stream.HalfCloser, error) {
 	if p.shells == nil || t.Resumable == "" || t.Purpose != wire.PurposeStream {
 		return nil, terminal.Refused()
 	}
-	return p.shells.Open(t.User)
+	if t.Recording == "" {
+		return p.shells.Open(t.User, nil)
+	}
+	return p.shells.Open(t.User, p.recordings.of(t.Recording))
 }
 
 // authorize checks the ticket of a stream and returns what is granted. A ticket

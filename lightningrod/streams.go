@@ -18,6 +18,7 @@ type streams struct {
 	pool      *stream.Pool
 	resumable *resume.Keeper
 	shells    *terminal.Host // nil: none
+	record    *recordings
 	online    func() (online bool, changed <-chan struct{})
 
 	mu sync.Mutex // guards id
@@ -39,7 +40,7 @@ func (e *Engine) newStreams(dial rtunnelDialer, policy *streamPolicy) (*streams,
 	if err != nil {
 		return nil, err
 	}
-	return &streams{pool: pool, resumable: policy.resumable, shells: policy.shells, online: e.isOnline}, nil
+	return &streams{pool: pool, resumable: policy.resumable, shells: policy.shells, record: policy.recordings, online: e.isOnline}, nil
 }
 
 // streamsTickets asks for n tickets for idle data rtunnels, when there is a
@@ -118,6 +119,7 @@ func (s *streams) Run(ctx context.Context) error {
 	if s.shells != nil {
 		defer s.shells.Wait()
 	}
+	s.record.begin(ctx)
 	defer s.resumable.Close()
 	return s.pool.Run(ctx)
 }

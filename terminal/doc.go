@@ -22,4 +22,5 @@
 //	host.go    who may have a shell, and how many there are
 //	pty.go     the pseudo-terminal
 //	shell.go   the shell, as the local end of a stream
+//	record.go  what it writes, for who keeps it
 package terminal

@@ -79,7 +79,8 @@ func mayBecome(a account) error {
 }
 
 // Open returns a shell that begins with its first frame, for somebody whose name goes to the log.
-func (h *Host) Open(who string) (*Shell, error) {
+// What it writes is given to keep; nil: it is not recorded.
+func (h *Host) Open(who string, keep Keep) (*Shell, error) {
 	const op = "open a terminal on the board"
 	if _, err := h.account(); err != nil {
 		return nil, s4t.Errorf(s4t.KindOf(err), op, "ask the owner of the board", "%w", err)
@@ -90,7 +91,7 @@ func (h *Host) Open(who string) (*Shell, error) {
 		return nil, s4t.Errorf(s4t.TooMany, op, "end one of them", "%d terminals are open on this board", h.open)
 	}
 	h.open++
-	return newShell(h, who), nil
+	return newShell(h, who, keep), nil
 }
 
 // ended counts one shell less.

@@ -28,6 +28,7 @@ type Shell struct {
 	host  *Host
 	who   string
 	began time.Time
+	rec   *recorder // nil: it is not recorded
 
 	in    Decoder       // of what is written; the writer's
 	ready chan struct{} // closed when there is a shell, or a problem instead
@@ -49,8 +50,8 @@ type Shell struct {
 	closing sync.Once
 }
 
-func newShell(h *Host, who string) *Shell {
-	return &Shell{host: h, who: who, began: time.Now(), ready: make(chan struct{}), gone: make(chan struct{}), exited: make(chan struct{})}
+func newShell(h *Host, who string, keep Keep) *Shell {
+	return &Shell{host: h, who: who, rec: newRecorder(keep), began: time.Now(), ready: make(chan struct{}), gone: make(chan struct{}), exited: make(chan struct{})}
 }
 
 // Read implements io.Reader: frames, and io.EOF behind the last.
@@ -62,7 +63,9 @@ func (s *Shell) Read(p []byte) (int, error) {
 		select {
 		case <-s.ready:
 		case <-s.gone:
-			return 0, io.EOF
+			if s.rec.failure() == nil {
+				return 0, io.EOF
+			}
 		}
 		if s.buf == nil {
 			s.buf = make([]byte, 4<<10) // what a kernel keeps of a terminal
@@ -85,6 +88,9 @@ func (s *Shell) next() (Frame, error) {
 		return Frame{Kind: Problem, Problem: s.problem}, nil
 	}
 	for {
+		if err := s.rec.failure(); err != nil {
+			return Frame{Kind: Problem, Problem: "the terminal was ended: " + err.Error()}, nil
+		}
 		var n int
 		var err error
 		over := false
@@ -102,8 +108,12 @@ func (s *Shell) next() (Frame, error) {
 		}
 		switch {
 		case n > 0:
+			if s.rec.output(s.buf[:n], s.gone) != nil {
+				continue
+			}
 			return Frame{Kind: Data, Data: s.buf[:n]}, nil
 		case over:
+			s.rec.end()
 			return Frame{Kind: Exit, Status: s.status}, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// The shell is ending: see wait.
@@ -112,7 +122,9 @@ func (s *Shell) next() (Frame, error) {
 		select {
 		case <-s.exited:
 		case <-s.gone:
-			return Frame{}, io.EOF
+			if s.rec.failure() == nil {
+				return Frame{}, io.EOF
+			}
 		}
 	}
 }
@@ -137,6 +149,7 @@ func (s *Shell) take(f Frame) error {
 	case f.Kind == Open && !begun:
 		s.begin(f)
 	case f.Kind == Size && begun && s.master != nil:
+		s.rec.resize(f.Columns, f.Rows)
 		resize(s.master, f.Columns, f.Rows) // of one that has ended it fails, and is of no use
 	case f.Kind == Data && begun && s.master != nil:
 		if _, err := s.master.Write(f.Data); err != nil && !errors.Is(err, syscall.EIO) && !errors.Is(err, os.ErrClosed) {
@@ -151,9 +164,24 @@ func (s *Shell) take(f Frame) error {
 
 // begin starts the shell.
 func (s *Shell) begin(open Frame) {
+	if s.rec != nil {
+		s.rec.begin(open)
+		s.host.running.Go(s.rec.send)
+		s.host.running.Go(func() {
+			select {
+			case <-s.rec.failed:
+			case <-s.rec.ctx.Done(): // it is sent, or that has failed
+			}
+			if err := s.rec.failure(); err != nil { // an unrecorded shell is not given
+				s.host.log.Warn("a terminal is ended", "user", s.host.user, "by", s.who, "err", err)
+				s.Close()
+			}
+		})
+	}
 	cmd, master, err := s.start(open)
 	if err != nil {
 		s.problem = "the board could not begin a shell: " + err.Error()
+		s.rec.end()
 		s.host.log.Warn("a terminal was not opened", "user", s.host.user, "by", s.who, "err", err)
 		close(s.ready)
 		return
@@ -252,8 +280,9 @@ func (s *Shell) Close() error {
 			if s.master != nil {
 				s.master.Close()
 			}
-		default: // no frame comes any more: the writer has ended too
+		default: // no frame comes any more, or begin closes it
 		}
+		s.rec.end()
 		s.host.ended()
 	})
 	return nil

@@ -54,7 +54,13 @@ type user struct {
 
 func open(t *testing.T, h *Host) *user {
 	t.Helper()
-	s, err := h.Open("maria")
+	return openKept(t, h, nil)
+}
+
+// openKept opens a shell that is recorded.
+func openKept(t *testing.T, h *Host, keep Keep) *user {
+	t.Helper()
+	s, err := h.Open("maria", keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,18 +187,18 @@ func TestOnlySoManyShells(t *testing.T) {
 	h := host(t, "/bin/sh")
 	var all []*Shell
 	for range MaxShells {
-		s, err := h.Open("maria")
+		s, err := h.Open("maria", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, s)
 	}
-	if _, err := h.Open("maria"); s4t.KindOf(err) != s4t.TooMany {
+	if _, err := h.Open("maria", nil); s4t.KindOf(err) != s4t.TooMany {
 		t.Errorf("one more: %v", err)
 	}
 	all[0].Close()
 	all[0].Close()
-	s, err := h.Open("maria")
+	s, err := h.Open("maria", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +218,7 @@ func TestWhoIsNotInOrderIsCutOff(t *testing.T) {
 		{{Kind: Exit}},
 		{{Kind: Open, Term: "vt100"}, {Kind: Open, Term: "vt100"}},
 	} {
-		s, err := h.Open("maria")
+		s, err := h.Open("maria", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

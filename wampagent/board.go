@@ -102,6 +102,8 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 		}
 		req.Board, req.Epoch = from.Board, epoch
 		return a.pass(ctx, from, wire.MethodBoardHealth, req)
+	case wamp.Recording:
+		return a.takeRecording(ctx, op, from, now, epoch, arg)
 	case wamp.Code, wamp.Runs, wamp.Token, wamp.Lines:
 		now.epoch = epoch
 		return a.serveCode(ctx, op, from, now, procedure, arg)

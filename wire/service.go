@@ -104,6 +104,7 @@ type StreamGrant struct {
 	URL       string   `json:"url"` // https://host:port of the tunnel agent; the stream is at /rtunnel
 	Ticket    string   `json:"ticket"`
 	BoardID   string   `json:"board_id"`
+	Recorded  bool     `json:"recorded,omitempty"`  // what the terminal's shell writes is recorded
 	Resumable bool     `json:"resumable,omitempty"` // it carries what package rtunnel/resume describes
 	HostKeys  []string `json:"host_keys,omitempty"` // where they were asked for: as the board's agent saw them just now
 }

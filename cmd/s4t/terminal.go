@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -65,6 +66,9 @@ func (a *app) terminal(ctx context.Context, at cloudContext, board string) error
 	if !grant.Resumable {
 		conn.Close()
 		return s4t.Errorf(s4t.Unavailable, op, "update lightning-rod on the board", "the board cannot resume streams")
+	}
+	if grant.Recorded {
+		fmt.Fprintln(a.stderr, "This terminal is recorded: what the board shows, for the managers of its project.")
 	}
 	restore, err := rawMode(in)
 	if err != nil {

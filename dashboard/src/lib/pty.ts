@@ -15,6 +15,9 @@ export class BoardShell implements Shell {
     this.#resumed = stream(
       { board, terminal: true },
       { data: (b) => this.#take(b), end: (why) => this.#end(why), connected: (is) => (is && this.#begun(), this.ask.connected(is)) },
+      (grant) => {
+        if (grant.recorded) this.ask.recorded?.();
+      },
     );
   }
 

@@ -6,6 +6,8 @@ export interface Ask {
   data: (bytes: Uint8Array) => Promise<void> | void;
   /** The connection was lost, or there is one again. */
   connected: (is: boolean) => void;
+  /** What it shows is recorded; said before anything can be typed. */
+  recorded?: () => void;
   /** It is over, told once; why is empty where it ended as it should. */
   ended: (why: string) => void;
 }

@@ -7,6 +7,7 @@ export interface Grant {
   url: string;
   ticket: string;
   resumable?: boolean;
+  recorded?: boolean;
   host_keys?: string[];
 }
 
