@@ -126,6 +126,7 @@ func start(t *testing.T, q *bookQueue) *API {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.feed.watched = func() bool { return true } // tests open streams without a place
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { a.Run(ctx) })

@@ -105,7 +105,9 @@ func TestNoPageWaitsForWhereAgentsAre(t *testing.T) {
 		t.Errorf("while it is asked again: %q", got)
 	}
 	q.answers <- []string{"https://one.example:8813", "https://two.example:8813"}
-	waitUntil(t, func() bool { return slices.Equal(strings.Fields(policy()), []string{"'self'", "wss://one.example:8813", "wss://two.example:8813"}) })
+	waitUntil(t, func() bool {
+		return slices.Equal(strings.Fields(policy()), []string{"'self'", "wss://one.example:8813", "wss://two.example:8813"})
+	})
 
 	close(q.answers) // what is known stays
 	r.mu.Lock()
