@@ -22,11 +22,14 @@ SMALL   := -gcflags 'all=-dwarf=false -l' $(foreach p,$(INLINED),-gcflags $(p)=-
 # The commit whose programs `make test-upgrade` begins with, unless BASE says another.
 UPGRADED := 117a7a1
 
+# Runs a command with a Node.js that is new enough for the dashboard.
+NODE := $(CURDIR)/scripts/node $(CURDIR)/bin/node
+
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-cluster test test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-scale bench-peers test-scale lint cross deps golden clean help
+.PHONY: build demo demo-cluster test test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-list bench-scale bench-peers test-scale dashboard test-dashboard screenshots bench-dashboard lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -68,8 +71,27 @@ test:
 	S4T_NO_SKIPS=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '/e2e$$')
 	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres $(GO) test -timeout 10m ./conductor # again, on the other engine
 	$(GO) test -run Allocate ./rtunnel/... ./vswitch ./lightningrod # again: allocations are not counted under the race detector
+	@$(MAKE) --no-print-directory test-dashboard
 	@scripts/wot bin/wot
-	S4T_BIN=$(CURDIR)/bin S4T_WOT=$(CURDIR)/bin/wot $(GO) test -timeout 20m ./e2e
+	S4T_BIN=$(CURDIR)/bin S4T_WOT=$(CURDIR)/bin/wot $(NODE) $(GO) test -timeout 20m -parallel 4 ./e2e # those at a time mostly wait
+
+## dashboard: builds the dashboard's bundle, dashboard/dist, which is committed (npm; its registry the first time)
+dashboard:
+	@scripts/deps dashboard
+	@$(NODE) scripts/dashboard build
+	@$(GO) test -count 1 ./dashboard -run TheBundle -update
+
+## test-dashboard: the dashboard's types, checks and tests, its bundle built anew and compared byte by byte, and what a browser loads first
+test-dashboard:
+	@scripts/deps dashboard
+	$(NODE) scripts/dashboard test bin/dashboard
+
+## screenshots: writes docs/pictures from a cloud with boards (root, Chromium)
+screenshots:
+	@scripts/deps browser
+	@$(MAKE) --no-print-directory build
+	@$(NODE) scripts/dashboard install
+	@cd e2e && S4T_NO_SKIPS=1 S4T_PICTURES=$(CURDIR)/docs/pictures S4T_BIN=$(CURDIR)/bin $(NODE) $(GO) test -v -count 1 -timeout 10m -run '^TestPictures$$'
 
 ## test-peers: eKuiper, built from its own source (minutes, once), reads a mounted tree of pins
 test-peers: build
@@ -159,9 +181,20 @@ bench-state:
 bench-connects:
 	$(GO) test -run '^$$' -bench Connects -benchtime 20x ./conductor
 
+## bench-dashboard: what the dashboard's pages cost: first load, 10,000 boards, an hour of events, steps and losses to the pixel (root, Chromium, a quiet machine)
+bench-dashboard:
+	@scripts/deps browser
+	@$(MAKE) --no-print-directory build
+	@$(NODE) scripts/dashboard install
+	@cd e2e && S4T_NO_SKIPS=1 S4T_BENCH_DASHBOARD=1 S4T_BIN=$(CURDIR)/bin $(NODE) $(GO) test -count 1 -timeout 15m -run '^TestDashboardFigures$$'
+
 ## bench-peers: boards on a bridge across two tunnel agents beside one agent, over wss (root, iperf3, RabbitMQ, a minute)
 bench-peers: build
 	S4T_BIN=$(CURDIR)/bin S4T_BENCH_PEERS=$(or $(ROUNDS),3) $(GO) test -v -count 1 -timeout 10m -run TestRateAcrossAgents ./e2e
+
+## bench-list: what GET /v1/boards of 10,000 boards takes, whole and as the dashboard asks
+bench-list:
+	go test ./api -run '^$$' -bench BoardList -benchtime 10x
 
 ## bench-scale: how many boards a cloud takes, beside the build of the commit BASE; BENCH='-agents 7 -sizes 84000': of eight processes with RabbitMQ and PostgreSQL
 bench-scale:

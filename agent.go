@@ -23,6 +23,7 @@ type Agent struct {
 	URL      string      `json:"url"`
 	Version  string      `json:"version,omitempty"` // of iotronic
 	Boards   int         `json:"boards"`            // with a session there, or whose streams go through it
+	Room     int         `json:"room,omitempty"`    // WAMP agent: boards that it takes at most; tunnel agent: public ports that it has to give
 	Networks int         `json:"networks"`
 	Services int         `json:"services"` // public ports
 	Fixed    int         `json:"fixed"`    // networks that do not move: with an uplink, or a GRE endpoint, on its host

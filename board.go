@@ -78,7 +78,13 @@ type BoardInfo struct {
 	HostKeys []string `json:"host_keys,omitempty"` // SSH host keys, authorized_keys form: "ssh-ed25519 AAAA..."
 	Networks bool     `json:"networks"`            // may create devices (root or CAP_NET_ADMIN, and /dev/net/tun)
 
-	Resumes bool `json:"resumes,omitempty"` // users' streams can be resumed
+	Resumes  bool   `json:"resumes,omitempty"`  // users' streams can be resumed
+	Records  bool   `json:"records,omitempty"`  // it records terminals where its project wants that
+	Terminal string `json:"terminal,omitempty"` // whose shells its owner allows as terminals; empty: none
+
+	// PublicAddress is where the cloud sees its session come from: behind a NAT, the NAT's address.
+	// It is the cloud's word, not the board's.
+	PublicAddress string `json:"public_address,omitempty"`
 
 	Routes    []string `json:"routes,omitempty"`    // networks that the board reaches by itself, CIDR; not the default route, and none of ours
 	Resolvers []string `json:"resolvers,omitempty"` // its DNS servers: IP addresses
@@ -88,12 +94,12 @@ type BoardInfo struct {
 // SystemRoots in [BoardInfo.Trusts] stands for what the board's system trusts.
 const SystemRoots = "system"
 
-// Clamp cuts what is over the bounds: strings of at most 255 bytes, at most 16 host keys of at
+// Clamp cuts what is no board's to say, and what is over the bounds: strings of at most 255 bytes, at most 16 host keys of at
 // most 2048 bytes, 64 routes, 8 resolvers and CAs of at most 64 bytes.
 func (i BoardInfo) Clamp() BoardInfo {
 	cut := func(s string, n int) string { return s[:min(len(s), n)] }
 	i.Version, i.OS, i.Arch = cut(i.Version, 255), cut(i.OS, 255), cut(i.Arch, 255)
-	i.Kernel, i.Hostname = cut(i.Kernel, 255), cut(i.Hostname, 255)
+	i.Kernel, i.Hostname, i.Terminal = cut(i.Kernel, 255), cut(i.Hostname, 255), cut(i.Terminal, 64)
 	keys := i.HostKeys[:min(len(i.HostKeys), 16)]
 	i.HostKeys = nil
 	for _, k := range keys {
@@ -109,6 +115,7 @@ func (i BoardInfo) Clamp() BoardInfo {
 		}
 		return kept
 	}
+	i.PublicAddress = "" // a board does not know
 	i.Routes, i.Resolvers, i.Trusts = short(i.Routes, 64), short(i.Resolvers, 8), short(i.Trusts, 8)
 	return i
 }

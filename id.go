@@ -25,6 +25,7 @@ type (
 	FleetID     string // a set of boards
 	OfferID     string // what an owner offers of boards
 	LeaseID     string // a booking of boards, or a share of one
+	RecordingID string // what a shell of a board wrote
 	OperationID string // a recorded request that changes desired state
 	AgentID     string // a WAMP agent or a tunnel agent, for example "tunnel-agent-1"
 )

@@ -14,6 +14,8 @@ type Project struct {
 	Weight    int       `json:"weight"` // of its share of a busy tunnel agent, beside other projects: 1 to MaxWeight
 	CreatedAt time.Time `json:"created_at"`
 
+	RecordTerminals bool `json:"record_terminals"` // terminals of its boards are recorded, and say so
+
 	// Quota is what it uses and may use of each [QuotaKey]; only where one
 	// project is asked for.
 	Quota map[QuotaKey]Quota `json:"quota,omitempty"`

@@ -4,7 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -34,7 +37,10 @@ type Config struct {
 	// Heard is told all events, in order; nil: some may be missing. It must not block. Optional.
 	Heard func([]s4t.Event)
 	Trust func() wire.Trust // optional: what users are told to trust as the cloud's certificate, now
-	Log   *slog.Logger      // discards by default
+	// Shown says until when the certificate is good that this process shows, zero: it shows
+	// none. Optional.
+	Shown func() time.Time
+	Log   *slog.Logger // discards by default
 }
 
 // API serves the REST API of a cloud.
@@ -43,8 +49,10 @@ type API struct {
 	version string
 	url     string
 	zone    string
+	below   string // path of url: "" or "/s4t"
 	cookie  string // name of the cookie of sessions
 	trust   func() wire.Trust
+	shown   func() time.Time // until when its certificate is good
 	log     *slog.Logger
 	mux     *http.ServeMux
 	huma    huma.API
@@ -72,6 +80,9 @@ func New(c Config) (*API, error) {
 	if c.Trust == nil {
 		c.Trust = func() wire.Trust { return wire.Trust{} }
 	}
+	if c.Shown == nil {
+		c.Shown = func() time.Time { return time.Time{} }
+	}
 	if c.URL == "" {
 		c.URL = "https://127.0.0.1:8812"
 	}
@@ -79,14 +90,18 @@ func New(c Config) (*API, error) {
 		c.Version = "dev"
 	}
 	a := &API{
-		queue: c.Queue, version: c.Version, url: c.URL, zone: c.Zone, cookie: cookieName(c.URL), trust: c.Trust, log: c.Log, mux: http.NewServeMux(),
+		queue: c.Queue, version: c.Version, url: c.URL, zone: c.Zone, cookie: cookieName(c.URL), trust: c.Trust, shown: c.Shown, log: c.Log, mux: http.NewServeMux(),
 		feed:     newFeed(c.Queue, c.Log),
 		waiters:  waiters{polls: map[s4t.OperationID]map[*waiter]bool{}},
 		stopping: make(chan struct{}),
 	}
+	if u, err := url.Parse(c.URL); err == nil {
+		a.below = strings.TrimRight(u.EscapedPath(), "/")
+	}
 	a.pins = newPinHub(a)
 	a.feeds = newFeedHub(a)
 	a.steps = newStepHub(c.Queue)
+	a.feed.watched = a.watchers.some
 	a.feed.heard = func(events []s4t.Event) {
 		a.pins.heard(events)
 		a.feeds.heard(events)
@@ -107,6 +122,7 @@ func New(c Config) (*API, error) {
 	a.identityRoutes()
 	a.sessionRoutes()
 	a.trustRoutes()
+	a.cloudRoutes()
 	a.boardRoutes()
 	a.statusRoutes()
 	a.pinRoutes()
@@ -118,6 +134,7 @@ func New(c Config) (*API, error) {
 	a.pluginLogRoutes()
 	a.pluginRoutes()
 	a.serviceRoutes()
+	a.recordingRoutes()
 	a.fleetRoutes()
 	a.agentRoutes()
 	a.bridgeRoutes()

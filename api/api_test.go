@@ -67,7 +67,7 @@ var changing = map[string]any{
 	wire.MethodAgentsDrain:   s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"},
 	wire.MethodFleetCreate:   s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetUpdate: s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetDelete: wire.Empty{},
 	wire.MethodBridgeAdd: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeRemove: s4t.Operation{ID: "o1", Object: "marker"},
-	wire.MethodBundlePut: wire.BundleHas{Has: 1}, wire.MethodPluginCreate: s4t.Plugin{ID: "pl1", Name: "marker"}, wire.MethodPluginDelete: wire.Empty{},
+	wire.MethodBundlePut: wire.BundleHas{Has: 1}, wire.MethodPluginCreate: s4t.Plugin{ID: "pl1", Name: "marker"}, wire.MethodPluginDelete: wire.Empty{}, wire.MethodRecordingDelete: wire.Empty{},
 	wire.MethodPluginInject: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodPluginAct: s4t.Operation{ID: "o1", Object: "marker"},
 }
 
@@ -87,9 +87,11 @@ var shown = map[string]any{
 	wire.MethodFleetGet:     s4t.Fleet{ID: "f1", Name: "marker-fleet"},
 	wire.MethodOperationGet: s4t.Operation{ID: "o1", Kind: "marker", Status: s4t.OperationSucceeded},
 	wire.MethodPluginGet:    s4t.Plugin{ID: "pl1", Name: "marker-plugin"}, wire.MethodPluginStatus: listOf(s4t.BoardPlugin{Plugin: "marker-plugin"}),
-	wire.MethodHealthGet:    s4t.BoardHealth{Board: "marker-board"},
-	wire.MethodBoardProfile: s4t.BoardProfile{Enforced: map[string]string{"cpu": "marker"}},
-	wire.MethodBoardAsk:     wire.CodeAnswer{Lines: []s4t.LogLine{{Seq: 1, Text: "marker"}}},
+	wire.MethodCloudHosts:    wire.CloudHosts{Hosts: []string{"marker.example"}},
+	wire.MethodRecordingRead: wire.RecordingText{Data: "marker"},
+	wire.MethodHealthGet:     s4t.BoardHealth{Board: "marker-board"},
+	wire.MethodBoardProfile:  s4t.BoardProfile{Enforced: map[string]string{"cpu": "marker"}},
+	wire.MethodBoardAsk:      wire.CodeAnswer{Lines: []s4t.LogLine{{Seq: 1, Text: "marker"}}},
 }
 
 var listed = map[string]any{
@@ -98,16 +100,17 @@ var listed = map[string]any{
 	wire.MethodServiceList: listOf(s4t.Service{ID: "s1", Board: "marker-board"}), wire.MethodBridgeList: listOf(s4t.Bridge{ID: "br1", Name: "marker-bridge"}),
 	wire.MethodNetworkList: listOf(s4t.Network{ID: "n1", Name: "marker-network"}), wire.MethodSubnetList: listOf(s4t.Subnet{ID: "marker"}),
 	wire.MethodPortList: listOf(s4t.Port{ID: "marker"}), wire.MethodNetworkPorts: listOf(s4t.Port{ID: "po1", Board: "marker-board"}), wire.MethodOperationList: listOf(s4t.Operation{ID: "o1", Kind: "marker"}),
-	wire.MethodPinAll:      wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
-	wire.MethodMetrics:     wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
-	wire.MethodHealthAll:   wire.HealthMetrics{Boards: []wire.BoardMetrics{{ID: "b1", Name: "marker-board", Status: s4t.BoardOnline}}},
-	wire.MethodOutageList:  listOf(s4t.Outage{Reason: s4t.OutageLink, Detail: "marker"}),
-	wire.MethodCommandList: listOf(markerCommand),
-	wire.MethodAgentsList:  listOf(s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"}),
-	wire.MethodAgentsGet:   s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"},
-	wire.MethodFleetList:   listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
-	wire.MethodPluginList:  listOf(s4t.Plugin{ID: "pl1", Name: "marker-plugin"}),
-	wire.MethodAuditList:   listOf(s4t.AuditRecord{User: "marker-user"}),
+	wire.MethodPinAll:        wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
+	wire.MethodMetrics:       wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
+	wire.MethodHealthAll:     wire.HealthMetrics{Boards: []wire.BoardMetrics{{ID: "b1", Name: "marker-board", Status: s4t.BoardOnline}}},
+	wire.MethodOutageList:    listOf(s4t.Outage{Reason: s4t.OutageLink, Detail: "marker"}),
+	wire.MethodCommandList:   listOf(markerCommand),
+	wire.MethodAgentsList:    listOf(s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"}),
+	wire.MethodAgentsGet:     s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"},
+	wire.MethodFleetList:     listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
+	wire.MethodRecordingList: listOf(s4t.Recording{ID: "r1", Board: "marker-board"}),
+	wire.MethodPluginList:    listOf(s4t.Plugin{ID: "pl1", Name: "marker-plugin"}),
+	wire.MethodAuditList:     listOf(s4t.AuditRecord{User: "marker-user"}),
 }
 
 func listOf[T any](items ...T) wire.List[T] { return wire.List[T]{Items: items, EventID: 4711} }

@@ -16,9 +16,11 @@ type boardRef struct {
 
 // boardFilter is the input of the list of boards.
 type boardFilter struct {
-	PageQuery
+	Limit int `query:"limit" minimum:"1" maximum:"2000" doc:"At most so many boards in this answer; 500 by default. The header Link leads to the rest; a page may have fewer"`
+	PageRest
 	Label  []string        `query:"label,explode" maxItems:"64" doc:"K=V; repeated: boards with all of them"`
 	Status s4t.BoardStatus `query:"status" enum:"registered,online,offline" doc:"Boards with this status"`
+	Query  string          `query:"q" maxLength:"1024" example:"status:offline !label:site=messina kitchen" doc:"Words that find boards, all of which hold: text in the name, the type or a label, or status:, label:K=V, type:, name:, seen:>1d, version:, arch:, agent:, problem:*, bridge:. A ! before a word means that it does not hold, a comma between values any of them"`
 }
 
 // boardRoutes are boards, their doctor, and streams to their services.
@@ -62,7 +64,7 @@ func (a *API) boardRoutes() {
 			Body   apiclient.StreamOpen
 		}) (*answered[wire.StreamGrant], error) {
 			return get[wire.StreamGrant](ctx, a, wire.MethodStreamOpen, wire.StreamOpen{Caller: callerOf(ctx), Board: in.Board, Target: in.Body.Target, TCPPort: in.Body.TCPPort, HostKeys: in.Body.HostKeys,
-				Resumable: in.Body.Resumable, Again: in.Body.Again, Origin: in.Origin})
+				Terminal: in.Body.Terminal, Resumable: in.Body.Resumable, Again: in.Body.Again, Origin: in.Origin})
 		})
 }
 
@@ -74,8 +76,12 @@ func (a *API) listBoards(ctx context.Context, in *boardFilter) (*listed[s4t.Boar
 	if !possible {
 		return &listed[s4t.Board]{}, nil
 	}
-	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status, Labels: labels, Page: in.page()}
-	return list[s4t.Board](ctx, a, &in.PageQuery, wire.MethodBoardList, req)
+	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status, Labels: labels, Query: in.Query, Fields: in.Fields, Page: wire.Page{Limit: in.Limit, After: in.After}}
+	l, err := call[wire.RawList](ctx, a, wire.MethodBoardList, req)
+	if err != nil {
+		return nil, err
+	}
+	return &listed[s4t.Board]{in.link(l.Next), l.EventID, items[s4t.Board]{raw: l.Items}}, nil
 }
 
 // parseLabels reads labels of a filter, K=V. It is not possible that a board has

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/stack4things/s4t/negotiate"
 )
 
 // compressFrom is from how many bytes on an answer is worth compressing.
@@ -29,7 +31,7 @@ type compressing struct {
 
 // compress returns what to write an answer to, and what has to be called when it is written.
 func compress(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, func()) {
-	if r.Method != http.MethodGet || !acceptsGzip(r) {
+	if r.Method != http.MethodGet || !negotiate.Gzip(r) {
 		return w, func() {}
 	}
 	c := &compressing{ResponseWriter: w}
@@ -86,17 +88,4 @@ func (c *compressing) finish() {
 		compressors.Put(c.gz)
 		c.gz = nil
 	}
-}
-
-// acceptsGzip reports whether a client takes gzip (RFC 9110, 12.5.3).
-func acceptsGzip(r *http.Request) bool {
-	for _, line := range r.Header.Values("Accept-Encoding") {
-		for part := range strings.SplitSeq(line, ",") {
-			name, weight, _ := strings.Cut(strings.ReplaceAll(part, " ", ""), ";")
-			if strings.EqualFold(name, "gzip") {
-				return !strings.HasPrefix(weight, "q=0") || strings.Trim(weight, "q=0.") != ""
-			}
-		}
-	}
-	return false
 }

@@ -126,6 +126,7 @@ func start(t *testing.T, q *bookQueue) *API {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.feed.watched = func() bool { return true } // tests open streams without a place
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { a.Run(ctx) })
@@ -244,10 +245,13 @@ func TestTheRingIsBoundedAndWhoIsFurtherBehindIsServedFromTheList(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		q := &bookQueue{valid: true, events: []s4t.Event{ev(1)}}
 		a := start(t, q)
+		_, leave := open(t, a, -1) // without anybody who watches nothing is kept
+		defer leave()
 		for i := range int64(ringSize + 10) {
 			q.happen(ev(i + 2))
 		}
 		a.tellNews(t, ringSize+11)
+		synctest.Wait()
 		if len(a.feed.ring) != ringSize || a.feed.floor != 11 {
 			t.Errorf("the ring has %d events, after %d", len(a.feed.ring), a.feed.floor)
 		}

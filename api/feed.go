@@ -37,6 +37,7 @@ type feed struct {
 	log     *slog.Logger
 	news    chan struct{}     // cap 1: there is something to read
 	heard   func([]s4t.Event) // is told what came, in order; nil: not all is known. It does not wait
+	watched func() bool       // whether somebody watches; nobody is told of what comes otherwise, and it is not kept
 	reading chan struct{}     // cap 1: full while event.list is asked. Taken before mu, never while mu is held
 
 	mu     sync.Mutex    // guards what follows; a leaf: nothing else is locked while it is held
@@ -55,7 +56,7 @@ type told struct {
 }
 
 func newFeed(q Queue, log *slog.Logger) *feed {
-	return &feed{queue: q, log: log, news: make(chan struct{}, 1), reading: make(chan struct{}, 1), newest: -1, more: make(chan struct{}), heard: func([]s4t.Event) {}}
+	return &feed{queue: q, log: log, news: make(chan struct{}, 1), reading: make(chan struct{}, 1), newest: -1, more: make(chan struct{}), heard: func([]s4t.Event) {}, watched: func() bool { return true }}
 }
 
 // wake makes the feed read what is new.
@@ -142,10 +143,20 @@ func (f *feed) begin(newest int64) {
 	f.changed()
 }
 
-// add puts events at the end of the ring.
+// add puts events at the end of the ring, or, where nobody watches, begins it anew after
+// them: who comes later and asks for them is served from event.list.
 func (f *feed) add(events []s4t.Event) {
+	watched := f.watched()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !watched {
+		for _, e := range events {
+			f.newest = max(f.newest, e.ID)
+		}
+		f.ring, f.floor = nil, f.newest
+		f.changed()
+		return
+	}
 	for _, e := range events {
 		if e.ID > f.newest {
 			f.ring = append(f.ring, &told{e.ID, e.Project, e.Kind, eventText(e)})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/wire"
 )
 
 func TestFieldsOfAList(t *testing.T) {
@@ -20,18 +21,18 @@ func TestFieldsOfAList(t *testing.T) {
 		{"info.version,info.arch", `[{"id":"1","info":{"version":"1.2","arch":"arm64"}},{"id":"2","info":{}}]`},
 		{"location.latitude", `[{"id":"1"},{"id":"2"}]`},
 	} {
-		p, err := projectionOf[s4t.Board]("list boards", tt.fields)
+		p, err := wire.ProjectionOf[s4t.Board]("list boards", tt.fields)
 		if err != nil {
 			t.Errorf("%s: %v", tt.fields, err)
 			continue
 		}
 		var b strings.Builder
-		if err := (items[s4t.Board]{boards, p}).writeJSON(&b); err != nil || strings.TrimSpace(b.String()) != tt.want {
+		if err := (items[s4t.Board]{list: boards, fields: p}).writeJSON(&b); err != nil || strings.TrimSpace(b.String()) != tt.want {
 			t.Errorf("%s: %s, %v", tt.fields, b.String(), err)
 		}
 	}
-	for _, bad := range []string{"nothing", "info.nothing", "name.x", "", "name,,status", strings.Repeat("name,", maxFields) + "name"} {
-		if _, err := projectionOf[s4t.Board]("list boards", bad); s4t.KindOf(err) != s4t.Invalid {
+	for _, bad := range []string{"nothing", "info.nothing", "name.x", "", "name,,status", strings.Repeat("name,", wire.MaxFields) + "name"} {
+		if _, err := wire.ProjectionOf[s4t.Board]("list boards", bad); s4t.KindOf(err) != s4t.Invalid {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

@@ -31,7 +31,7 @@ func (a *API) guard() http.Handler {
 		}
 		w, finish := compress(w, r)
 		defer finish()
-		seen := &statusWriter{ResponseWriter: w, http1: r.ProtoMajor == 1}
+		seen := &statusWriter{ResponseWriter: w, http1: r.ProtoMajor == 1, below: a.below}
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {
 				a.log.Error("a route panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -80,11 +80,19 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 type statusWriter struct {
 	http.ResponseWriter
 	http1  bool
+	below  string // path that a reverse proxy has put the API at
 	status int
 }
 
-// WriteHeader remembers the first status.
+// WriteHeader remembers the first status, and has links in the head lead below the proxy's path.
 func (w *statusWriter) WriteHeader(status int) {
+	if w.below != "" && w.status == 0 {
+		for name, begin := range map[string]string{"Location": "", "Link": "<"} {
+			if rest, ok := strings.CutPrefix(w.Header().Get(name), begin+"/v1/"); ok {
+				w.Header().Set(name, begin+w.below+"/v1/"+rest)
+			}
+		}
+	}
 	if w.status == 0 {
 		w.status = status
 	}

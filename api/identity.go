@@ -64,12 +64,12 @@ func (a *API) identityRoutes() {
 			}
 			return out, err
 		})
-	register(a, guarded, "PATCH /v1/projects/{project}", "project.update", "Change a project", "What is absent stays. Needs the role admin.",
+	register(a, guarded, "PATCH /v1/projects/{project}", "project.update", "Change a project", "What is absent stays. Needs the role admin; record_terminals by itself the role manager.",
 		func(ctx context.Context, in *struct {
 			Project string `path:"project" maxLength:"63" doc:"Name or id"`
 			Body    apiclient.ProjectUpdate
 		}) (*answered[s4t.Project], error) {
-			return get[s4t.Project](ctx, a, wire.MethodProjectUpdate, wire.ProjectUpdate{Caller: callerOf(ctx), Ref: in.Project, Weight: in.Body.Weight, Quota: in.Body.Quota})
+			return get[s4t.Project](ctx, a, wire.MethodProjectUpdate, wire.ProjectUpdate{Caller: callerOf(ctx), Ref: in.Project, Weight: in.Body.Weight, Quota: in.Body.Quota, RecordTerminals: in.Body.RecordTerminals})
 		})
 	register(a, guarded, "DELETE /v1/projects/{project}", "project.delete", "Delete a project", "It must be empty. Needs the role admin.",
 		func(ctx context.Context, in *projectRef) (*nothing, error) {

@@ -14,7 +14,12 @@ import (
 // PageQuery is what every list takes. It is exported for huma, which looks
 // into no other embedded type.
 type PageQuery struct {
-	Limit int    `query:"limit" minimum:"1" maximum:"500" doc:"At most so many objects in this answer; 500 by default. The header Link leads to the rest"`
+	Limit int `query:"limit" minimum:"1" maximum:"500" doc:"At most so many objects in this answer; 500 by default. The header Link leads to the rest"`
+	PageRest
+}
+
+// PageRest is what a list takes whose limit is another. It is exported as [PageQuery] is.
+type PageRest struct {
 	After string `query:"after" maxLength:"1024" doc:"Where the page before ended, as its header Link says it"`
 
 	Fields string `query:"fields" maxLength:"1024" example:"name,status,info.version" doc:"Only these fields of each object, and its id; all by default"`
@@ -23,16 +28,19 @@ type PageQuery struct {
 }
 
 // Resolve keeps the URL, for the link to the next page.
-func (q *PageQuery) Resolve(ctx huma.Context) []error {
+func (q *PageRest) Resolve(ctx huma.Context) []error {
 	q.self = ctx.URL()
 	return nil
 }
+
+// Resolve keeps the URL, for the link to the next page.
+func (q *PageQuery) Resolve(ctx huma.Context) []error { return q.PageRest.Resolve(ctx) }
 
 func (q *PageQuery) page() wire.Page { return wire.Page{Limit: q.Limit, After: q.After} }
 
 // link is the header that leads to the same request after a page (RFC 8288);
 // empty where there is no next one.
-func (q *PageQuery) link(next string) string {
+func (q *PageRest) link(next string) string {
 	if next == "" {
 		return ""
 	}
@@ -50,10 +58,10 @@ type listed[T any] struct {
 
 // list calls a method and answers with the page.
 func list[T any](ctx context.Context, a *API, q *PageQuery, method string, req any) (*listed[T], error) {
-	var fields *projection
+	var fields *wire.Projection
 	if q.Fields != "" {
 		var err error
-		if fields, err = projectionOf[T](method, q.Fields); err != nil {
+		if fields, err = wire.ProjectionOf[T](method, q.Fields); err != nil {
 			return nil, a.answer(ctx, method, err)
 		}
 	}
@@ -61,7 +69,7 @@ func list[T any](ctx context.Context, a *API, q *PageQuery, method string, req a
 	if err != nil {
 		return nil, err
 	}
-	return &listed[T]{q.link(l.Next), l.EventID, items[T]{l.Items, fields}}, nil
+	return &listed[T]{q.link(l.Next), l.EventID, items[T]{list: l.Items, fields: fields}}, nil
 }
 
 // registerList adds the route of a list that has no filter.

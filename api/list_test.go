@@ -90,7 +90,7 @@ func TestListsHavePages(t *testing.T) {
 func TestLimitsOfPagesAreChecked(t *testing.T) {
 	r := newRig(t)
 	for _, list := range []string{"boards", "tokens", "audit", "events"} {
-		for _, limit := range []string{"0", "-1", "501", "x"} {
+		for _, limit := range []string{"0", "-1", map[bool]string{true: "2001", false: "501"}[list == "boards"], "x"} {
 			if res, body := r.do(t, "GET", "/v1/"+list+"?limit="+limit, "member-secret", ""); res.StatusCode != 400 || !strings.Contains(body, "limit") {
 				t.Errorf("%s with limit %s: status %d %s", list, limit, res.StatusCode, body)
 			}
@@ -197,15 +197,21 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 					is(what, p.Schema.MaxLength, s4t.MaxName)
 				case p.Name == "limit":
 					is(what, p.Schema.Minimum, 1)
-					is(what, p.Schema.Maximum, wire.MaxPage)
+					most := wire.MaxPage
+					if path == "/v1/boards" {
+						most = wire.MaxBoardPage
+					}
+					is(what, p.Schema.Maximum, most)
 					pages++
+				case p.Name == "q" && path == "/v1/boards":
+					is(what, p.Schema.MaxLength, s4t.MaxBoardQuery)
 				case p.Name == "label":
 					is(what, p.Schema.MaxItems, s4t.MaxLabels)
 				}
 			}
 		}
 	}
-	if seen < 60 || pages != 24 {
+	if seen < 60 || pages != 25 {
 		t.Errorf("only %d bounds, %d lists", seen, pages)
 	}
 }

@@ -41,7 +41,7 @@ func (a *API) metricsRoutes() {
 					return nil, err
 				}
 			}
-			page := PageQuery{self: in.self}
+			page := PageRest{self: in.self}
 			return &metricsAnswer{metricsText, page.link(boards.Next), renderMetrics(all, boards.Boards...)}, nil
 		},
 		func(op *huma.Operation) {

@@ -48,6 +48,13 @@ func (w *watchers) enter(project s4t.ProjectID, limit int64) (p *place, full, ok
 	return p, false, true
 }
 
+// some reports whether there is one.
+func (w *watchers) some() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.n > 0
+}
+
 // makeRoom ends the newest of the project with the most, where those are more
 // than n. mu is held.
 func (w *watchers) makeRoom(n int) bool {

@@ -16,17 +16,21 @@ func (c *Client) CreateBoard(ctx context.Context, req BoardCreate) (b s4t.Board,
 
 // Boards lists those with all the labels and the status; empty: all.
 func (c *Client) Boards(ctx context.Context, labels map[string]string, status s4t.BoardStatus) ([]s4t.Board, error) {
-	return c.BoardList(labels, status).All(ctx)
+	return c.BoardList(labels, status, "").All(ctx)
 }
 
-// BoardList is the list behind [Client.Boards].
-func (c *Client) BoardList(labels map[string]string, status s4t.BoardStatus) List[s4t.Board] {
+// BoardList is the list behind [Client.Boards], of boards that the words of query find
+// ([s4t.ParseBoardQuery]) where there are some.
+func (c *Client) BoardList(labels map[string]string, status s4t.BoardStatus, query string) List[s4t.Board] {
 	q := url.Values{}
 	for k, v := range labels {
 		q.Add("label", k+"="+v)
 	}
 	if status != "" {
 		q.Set("status", string(status))
+	}
+	if query != "" {
+		q.Set("q", query)
 	}
 	p := path("boards")
 	if len(q) > 0 {

@@ -355,7 +355,7 @@ func TestListsAreReadPageByPage(t *testing.T) {
 		{7, 4, "[/v1/boards?label=a%3Db&limit=4 /v1/boards?after=3&label=a%3Db&limit=4]"}, // a page may be shorter
 	} {
 		var asked []string
-		l, err := pages(t, tt.boards, 3, &asked).BoardList(map[string]string{"a": "b"}, "").First(t.Context(), tt.first)
+		l, err := pages(t, tt.boards, 3, &asked).BoardList(map[string]string{"a": "b"}, "", "").First(t.Context(), tt.first)
 		want := tt.boards
 		if tt.first > 0 {
 			want = min(want, tt.first)
@@ -370,7 +370,7 @@ func TestListsAreReadPageByPage(t *testing.T) {
 		}
 	}
 	var asked []string
-	for b, err := range pages(t, 100, 10, &asked).BoardList(nil, "").Each(t.Context()) {
+	for b, err := range pages(t, 100, 10, &asked).BoardList(nil, "", "").Each(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,11 @@ func (c *Client) Trust(ctx context.Context) (t Trust, err error) {
 	return t, c.do(ctx, "ask whom to trust", "GET", path("trust"), nil, &t)
 }
 
+// Cloud says what who uses the cloud has to know of it.
+func (c *Client) Cloud(ctx context.Context) (i s4t.Cloud, err error) {
+	return i, c.do(ctx, "ask about the cloud", "GET", path("cloud"), nil, &i)
+}
+
 // Session says who asks, and with which token.
 func (c *Client) Session(ctx context.Context) (s s4t.Session, err error) {
 	return s, c.do(ctx, "show the session", "GET", path("session"), nil, &s)
@@ -51,7 +56,8 @@ func (c *Client) Project(ctx context.Context, ref string) (p s4t.Project, err er
 	return p, c.do(ctx, "show project "+ref, "GET", path("projects", ref), nil, &p)
 }
 
-// UpdateProject changes what is not nil. It needs the role admin.
+// UpdateProject changes what is not nil. It needs the role admin; RecordTerminals by itself the
+// role manager.
 func (c *Client) UpdateProject(ctx context.Context, ref string, req ProjectUpdate) (p s4t.Project, err error) {
 	return p, c.do(ctx, "update project "+ref, "PATCH", path("projects", ref), req, &p)
 }

@@ -84,15 +84,17 @@ func (c *Client) page(ctx context.Context, what, path string, reply any) (next s
 		return "", err
 	}
 	defer res.Body.Close()
-	return nextPage(res.Header), c.decode(ctx, what, res, reply)
+	return c.nextPage(res.Header), c.decode(ctx, what, res, reply)
 }
 
 // nextPage is the path of the next page (RFC 8288). It is one of the API: the
 // token goes nowhere else.
-func nextPage(h http.Header) string {
+func (c *Client) nextPage(h http.Header) string {
 	for _, link := range h.Values("Link") {
-		path, ok := strings.CutPrefix(strings.TrimSuffix(link, `>; rel="next"`), "<")
-		if ok && len(path)+len(`<>; rel="next"`) == len(link) && strings.HasPrefix(path, "/v1/") {
+		path, isNext := strings.CutSuffix(link, `>; rel="next"`)
+		path, ok := strings.CutPrefix(path, "<")
+		path = strings.TrimPrefix(path, c.base.EscapedPath()) // where a proxy has put the cloud
+		if ok && isNext && strings.HasPrefix(path, "/v1/") {
 			return path
 		}
 	}

@@ -161,7 +161,7 @@ func (c *Client) AllPins(ctx context.Context, boards []string, known int64) (out
 				return nil, err
 			}
 			defer res.Body.Close()
-			next = nextPage(res.Header)
+			next = c.nextPage(res.Header)
 			if first {
 				out.EventID, _ = strconv.ParseInt(res.Header.Get("X-Event-Id"), 10, 64)
 			}

@@ -35,6 +35,8 @@ type ProjectCreate struct {
 type ProjectUpdate struct {
 	Weight *int `json:"weight,omitempty" minimum:"1" maximum:"1000" doc:"New weight"`
 
+	RecordTerminals *bool `json:"record_terminals,omitempty" doc:"Whether terminals of the project's boards are recorded, and say so; the role manager is enough for this alone"`
+
 	Quota map[s4t.QuotaKey]*int64 `json:"quota,omitempty" example:"{\"ports\":9000,\"boards\":null}" doc:"What the project may have: 0 or more, -1 for no limit, null for the default. Keys: boards, networks, ports, services, public_ports, users, tokens, fleets, streams, watchers, plugins, bundle_bytes"`
 }
 
@@ -79,8 +81,9 @@ type BoardUpdate struct {
 
 // StreamOpen is the body of POST /v1/boards/{board}/streams.
 type StreamOpen struct {
-	TCPPort int    `json:"port" minimum:"1" maximum:"65535" doc:"TCP port of the service"`
-	Target  string `json:"target,omitempty" maxLength:"255" doc:"Host on the board's LAN, where the board allows it; the board itself by default"`
+	TCPPort  int    `json:"port,omitempty" minimum:"0" maximum:"65535" doc:"TCP port of the service"`
+	Target   string `json:"target,omitempty" maxLength:"255" doc:"Host on the board's LAN, where the board allows it; the board itself by default"`
+	Terminal bool   `json:"terminal,omitempty" doc:"Open a shell of the board in the place of a port, where its owner allows it; with resumable"`
 
 	Resumable string `json:"resumable,omitempty" pattern:"^[0-9a-f]{32}$" doc:"A random name for the stream, 32 hexadecimal digits: it can be resumed after its connection was lost, where the answer says so"`
 	Again     bool   `json:"again,omitempty" doc:"Resume the stream of that name, of the same user, board, port and target"`

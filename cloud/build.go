@@ -69,7 +69,7 @@ func (c *Cloud) build(ctx context.Context) (*parts, error) {
 		c.metrics.counter("s4t_turned_away_total", "Boards that found no room and were told when to come back.", c.gate.sentAway)
 		a := newAdmission(c.gate)
 		a.max = guests
-		srv := newHTTPServer(tellSource(c.cfg.TLS.proxies(), p.handlers.routes()), a, c.cfg.Log)
+		srv := newHTTPServer(tellSource(c.cfg.TLS.proxies(), below(p.handlers.routes(), c.at.url, c.at.agentURL)), a, c.cfg.Log)
 		l := roomyListener{c.at, a, c.cfg.Log, &lograte.Line{}}
 		p.front = append(p.front, task{name: "HTTP server", run: func(ctx context.Context) error { return serveHTTP(ctx, srv, l) }})
 	}
@@ -116,7 +116,7 @@ func (c *Cloud) addConductor(ctx context.Context, p *parts) error {
 }
 
 func (c *Cloud) addAPI(_ context.Context, p *parts) error {
-	cfg := api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, URL: c.at.url, Trust: c.at.certs.trust, Log: c.cfg.Log}
+	cfg := api.Config{Queue: c.cfg.Queue, Version: c.cfg.Version, URL: c.at.url, Trust: c.at.certs.trust, Shown: c.at.certs.until, Log: c.cfg.Log}
 	if c.cfg.MetricsListen != "" || c.tracing != nil {
 		cfg.Around = c.around
 	}
@@ -131,10 +131,11 @@ func (c *Cloud) addAPI(_ context.Context, p *parts) error {
 		return err
 	}
 	p.handlers.api = rest.Handler()
-	if p.handlers.pages, err = dashboard.New(dashboard.Config{URL: cfg.URL}); err != nil {
+	reach := newReach(c.cfg.Queue, c.at.url)
+	if p.handlers.pages, err = dashboard.New(dashboard.Config{URL: cfg.URL, Connect: reach.origins}); err != nil {
 		return err
 	}
-	p.front = append(p.front, task{name: "API", run: rest.Run})
+	p.front = append(p.front, task{name: "API", run: rest.Run}, task{name: "policy of the dashboard", run: reach.run})
 	return nil
 }
 
@@ -180,7 +181,7 @@ func (c *Cloud) addTunnelAgent(_ context.Context, p *parts) error {
 	}
 	agent, err := tunnelagent.New(tunnelagent.Config{
 		ID: c.cfg.TunnelAgent, URL: c.at.agentURL, Queue: c.cfg.Queue, Validate: link.Validate, DialPeer: peers.dial,
-		Host: c.at.host, ListenHost: c.publicListen(), PublicPorts: c.cfg.PublicPorts, Descriptors: p.descriptors, Place: c.cfg.Place, Version: c.cfg.Version, Log: c.cfg.Log,
+		Host: cmp.Or(c.cfg.PublicHost, c.at.host), ListenHost: c.publicListen(), PublicPorts: c.cfg.PublicPorts, Descriptors: p.descriptors, Place: c.cfg.Place, Version: c.cfg.Version, Log: c.cfg.Log,
 	})
 	if err != nil {
 		return err

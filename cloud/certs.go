@@ -287,6 +287,14 @@ func (s shown) trust() wire.Trust {
 // trust is what boards and users are told now.
 func (c *certs) trust() wire.Trust { return c.shown.Load().trust() }
 
+// until is the end of the certificate that is shown; zero without one.
+func (c *certs) until() time.Time {
+	if leaf := c.leaf.Load(); leaf != nil && leaf.Leaf != nil {
+		return leaf.Leaf.NotAfter
+	}
+	return time.Time{}
+}
+
 // fingerprint of the CA: SHA-256 of its DER in hex; empty without one.
 func (c *certs) fingerprint() string {
 	if ca := c.shown.Load().ca; ca != nil {

@@ -66,6 +66,7 @@ type Config struct {
 	TunnelAgent s4t.AgentID   // optional: id; default tunnel-agent-1
 	PublicPorts s4t.PortRange // tunnel agent; default 50000-60000
 
+	PublicHost   string // tunnel agent; optional: the host name of public ports, as users are told it; default that of Advertise
 	PublicListen string // tunnel agent; optional: address that public ports bind to; default that of Listen
 
 	Place     string // agents; optional: where they are, as boards with this label "place" say it

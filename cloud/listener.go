@@ -81,7 +81,7 @@ func (c *Cloud) locate(l *listener) ([]string, error) {
 		if err != nil {
 			return nil, s4t.Errorf(s4t.Invalid, "use the URL "+*text, "use https://NAME:PORT", "%w", err)
 		}
-		u.Path = ""
+		u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
 		*text, l.host = u.String(), u.Hostname()
 		hosts = append(hosts, l.host)
 	}

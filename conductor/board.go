@@ -118,19 +118,6 @@ func (c *Conductor) boardCreate(ctx context.Context, req wire.BoardCreate) (s4t.
 	return c.withCode(made.Board, urls, code), nil
 }
 
-// boardList returns the boards that the caller sees, by name.
-func (c *Conductor) boardList(ctx context.Context, req wire.BoardList) (wire.List[s4t.Board], error) {
-	const op = "list boards"
-	switch req.Status {
-	case "", s4t.BoardRegistered, s4t.BoardOnline, s4t.BoardOffline:
-	default:
-		return wire.List[s4t.Board]{}, s4t.Errorf(s4t.Invalid, op, "use online, offline or registered", "%q is not a status that a board has", req.Status)
-	}
-	return list(ctx, c, req.Caller, op, req.Page, c.shown, func(tx *store.Tx, p wire.Page) (wire.List[store.Board], error) {
-		return tx.Boards(scope(req.Caller), req.Status, req.Labels, p)
-	})
-}
-
 // boardGet returns a board.
 func (c *Conductor) boardGet(ctx context.Context, req wire.RefRequest) (s4t.Board, error) {
 	op := fmt.Sprintf("show board %q", req.Ref)

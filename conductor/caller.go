@@ -23,11 +23,11 @@ func allow(caller wire.Caller, op string, needs s4t.Role) error {
 
 // vouched wraps a method that a user can reach: a caller that no conductor has
 // resolved gets nothing. Login and verify are where callers come from; an API
-// process reads the events of all, and what DNS names stand for, on its own account, and a board asks for itself, as a
+// process reads the events of all, what DNS names stand for and where tunnel agents are, on its own account, and a board asks for itself, as a
 // tunnel agent does on a board's ticket.
 func (c *Conductor) vouched(topic, method string, h queue.Handler) queue.Handler {
 	switch method {
-	case wire.MethodLogin, wire.MethodSessionOpen, wire.MethodVerify, wire.MethodEventFeed, wire.MethodOperationFeed, wire.MethodServiceLookup, wire.MethodBoardRemote, wire.MethodBundleGet:
+	case wire.MethodLogin, wire.MethodSessionOpen, wire.MethodVerify, wire.MethodEventFeed, wire.MethodOperationFeed, wire.MethodServiceLookup, wire.MethodAgentsReach, wire.MethodBoardRemote, wire.MethodBundleGet:
 		return h
 	}
 	switch topic {

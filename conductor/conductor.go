@@ -144,6 +144,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodTunnelEvent:  queue.Handle(c.tunnelEvent),
 
 		wire.MethodProcessBeat: queue.Handle(c.processBeat),
+		wire.MethodCloudHosts:  queue.Handle(c.cloudHosts),
 
 		wire.MethodBoardAuthenticate: queue.Handle(c.boardAuthenticate),
 		wire.MethodBoardJoin:         queue.Handle(c.boardJoin),
@@ -230,7 +231,13 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodServiceHide:   queue.Handle(c.serviceHide),
 		wire.MethodServiceUpdate: queue.Handle(c.serviceUpdate),
 		wire.MethodServiceLookup: queue.Handle(c.serviceLookup),
+		wire.MethodAgentsReach:   queue.Handle(c.agentsReach),
 		wire.MethodStreamOpen:    queue.Handle(c.streamOpen),
+
+		wire.MethodBoardRecording:  queue.Handle(c.boardRecording),
+		wire.MethodRecordingList:   queue.Handle(c.recordingList),
+		wire.MethodRecordingRead:   queue.Handle(c.recordingRead),
+		wire.MethodRecordingDelete: queue.Handle(c.recordingDelete),
 
 		wire.MethodPluginCreate: queue.Handle(c.pluginCreate),
 		wire.MethodPluginList:   queue.Handle(c.pluginList),

@@ -248,7 +248,9 @@ func (ch *change) beginSession(b *store.Board, req wire.BoardConnected, was bega
 	if was.report = req.Report; was.report != nil && len(was.report.Resources) > 0 {
 		was.report = nil
 	}
-	if info := req.Info.Clamp(); !reflect.DeepEqual(info, b.Info) {
+	info := req.Info.Clamp()
+	info.PublicAddress = req.Address[:min(len(req.Address), 45)] // of IPv6 as text
+	if !reflect.DeepEqual(info, b.Info) {
 		b.Info, was.says = info, true
 	}
 	return was

@@ -20,6 +20,9 @@ func shownAgent(a store.Agent, has store.Carried) s4t.Agent {
 	}
 	if a.Kind == wire.AgentTunnel {
 		shown.Lag = max(a.Generation-a.Applied, 0)
+		shown.Room = a.PublicPorts.Len()
+	} else {
+		shown.Room = agentRoom
 	}
 	return shown
 }
@@ -43,6 +46,22 @@ func (c *Conductor) agentsList(ctx context.Context, req wire.ListRequest) (wire.
 			l.Items = append(l.Items, shownAgent(a, carried[a.ID]))
 		}
 		return l, err
+	})
+}
+
+// agentsReach says where tunnel agents are reached.
+func (c *Conductor) agentsReach(ctx context.Context, _ wire.AgentsReach) (wire.AgentsAt, error) {
+	return view(ctx, c, func(tx *store.Tx) (wire.AgentsAt, error) {
+		at := wire.AgentsAt{URLs: []string{}}
+		agents, err := tx.Agents()
+		for _, online := range []bool{true, false} {
+			for _, a := range agents {
+				if a.Kind == wire.AgentTunnel && a.Online == online && len(at.URLs) < wire.MaxAgentsAt {
+					at.URLs = append(at.URLs, a.URL)
+				}
+			}
+		}
+		return at, err
 	})
 }
 

@@ -28,7 +28,11 @@ func (c *Conductor) projectUpdate(ctx context.Context, req wire.ProjectUpdate) (
 			return err
 		}
 		rec.Object, rec.Name = string(p.ID), p.Name
-		if err := allow(req.Caller, op, s4t.RoleAdmin); err != nil {
+		needs := s4t.RoleAdmin
+		if req.Weight == nil && len(req.Quota) == 0 { // what a project's manager decides
+			needs = s4t.RoleManager
+		}
+		if err := allow(req.Caller, op, needs); err != nil {
 			return err
 		}
 		if err := ch.setQuotas(op, p.ID, req.Quota, rec); err != nil {
@@ -38,6 +42,14 @@ func (c *Conductor) projectUpdate(ctx context.Context, req wire.ProjectUpdate) (
 			if err := ch.EachBoard(p.ID, ch.wantStreams); err != nil {
 				return err
 			}
+		}
+		if on := req.RecordTerminals; on != nil && *on != p.RecordTerminals {
+			p.RecordTerminals = *on
+			if err := ch.SetRecordTerminals(p.ID, *on); err != nil {
+				return err
+			}
+			said := map[bool]string{false: "terminals are not recorded", true: "terminals are recorded"}[*on]
+			rec.Detail = strings.TrimPrefix(rec.Detail+", "+said, ", ")
 		}
 		if req.Weight == nil || *req.Weight == p.Weight {
 			return nil

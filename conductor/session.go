@@ -318,6 +318,7 @@ func (ch *change) takeReport(b *store.Board, rows []store.Realization, req wire.
 	info := b.Info
 	if req.Info != nil {
 		info = req.Info.Clamp()
+		info.PublicAddress = b.Info.PublicAddress // which the agent of its session said
 	}
 	if problems := boundProblems(req.Problems); !slices.Equal(b.Problems, problems) || !reflect.DeepEqual(b.Info, info) {
 		b.Info, b.Problems, ch.heard[string(b.ID)] = info, problems, true

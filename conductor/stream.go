@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -77,21 +78,21 @@ const hostKeysTimeout = 4 * time.Second
 // streamOpen grants one stream to a TCP service of a board, and sees to it
 // that the board keeps an idle data rtunnel for it.
 func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.StreamGrant, error) {
-	op := fmt.Sprintf("open a stream to port %d of board %q", req.TCPPort, req.Board)
-	if req.TCPPort < 1 || req.TCPPort > 65535 {
-		return wire.StreamGrant{}, s4t.Errorf(s4t.Invalid, op, "use 1 to 65535", "there is no TCP port %d", req.TCPPort)
+	op, action := fmt.Sprintf("open a stream to port %d of board %q", req.TCPPort, req.Board), "stream.open"
+	if req.Terminal {
+		op, action = fmt.Sprintf("open a terminal of board %q", req.Board), "terminal.open"
 	}
 	if err := validResumable(op, req); err != nil {
 		return wire.StreamGrant{}, err
 	}
-	target, err := parseTarget(op, req.Target)
+	target, err := targetOf(op, req)
 	if err != nil {
 		return wire.StreamGrant{}, err
 	}
-	target = net.JoinHostPort(target, strconv.Itoa(req.TCPPort))
 	var b store.Board
 	var agent store.Agent
-	err = c.request(ctx, req.Caller, "stream.open", req.Board, func(ch *change, rec *s4t.AuditRecord) (err error) {
+	var recording s4t.RecordingID
+	err = c.request(ctx, req.Caller, action, req.Board, func(ch *change, rec *s4t.AuditRecord) (err error) {
 		if b, err = findBoard(ch.Tx, req.Caller, op, req.Board); err != nil {
 			return err
 		}
@@ -102,6 +103,20 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 		}
 		if err := ch.ownerAllows(op, b.ID); err != nil {
 			return err
+		}
+		if req.Terminal {
+			if b.Info.Terminal == "" {
+				return s4t.Errorf(s4t.Forbidden, op, "its owner can: `lightning-rod run --allow-terminal USER`; where the board has SSH, `s4t ssh "+b.Name+"`", "the owner of the board allows no terminals")
+			}
+			rec.Detail = "shell of " + b.Info.Terminal + " from " + cmp.Or(req.Origin, "s4t")
+			if req.Again {
+				rec.Detail += ", again"
+			}
+		}
+		if req.Terminal && !req.Again { // one that is resumed goes on as it began
+			if recording, err = ch.record(op, b, req, rec); err != nil {
+				return err
+			}
 		}
 		if b.StreamsUntil.Sub(ch.now) < streamsRenew {
 			if b, err = ch.LockBoard(b.ID); err != nil {
@@ -126,16 +141,34 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 	if err != nil {
 		return wire.StreamGrant{}, err
 	}
-	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User, Origin: req.Origin}
-	grant := wire.StreamGrant{URL: agent.URL, BoardID: string(b.ID), Resumable: req.Resumable != "" && b.Info.Resumes}
+	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User, Origin: req.Origin, Recording: recording}
+	grant := wire.StreamGrant{URL: agent.URL, BoardID: string(b.ID), Recorded: recording != "", Resumable: req.Resumable != "" && b.Info.Resumes}
 	if grant.Resumable {
 		t.Resumable, t.Again = req.Resumable, req.Again
 	}
 	grant.Ticket = c.sign(t)
-	if req.HostKeys {
+	if req.HostKeys && !req.Terminal {
 		grant.HostKeys = c.askHostKeys(ctx, req.Caller.Project, b, req.TCPPort)
 	}
 	return grant, nil
+}
+
+// targetOf is what the ticket for a stream is for.
+func targetOf(op string, req wire.StreamOpen) (string, error) {
+	if req.Terminal {
+		switch {
+		case req.TCPPort != 0 || req.Target != "":
+			return "", s4t.Errorf(s4t.Invalid, op, "leave port and target away", "a terminal has no port")
+		case req.Resumable == "":
+			return "", s4t.Errorf(s4t.Invalid, op, "name it in resumable", "a terminal is a stream that can be resumed")
+		}
+		return wire.TargetTerminal, nil
+	}
+	if req.TCPPort < 1 || req.TCPPort > 65535 {
+		return "", s4t.Errorf(s4t.Invalid, op, "use 1 to 65535", "there is no TCP port %d", req.TCPPort)
+	}
+	host, err := parseTarget(op, req.Target)
+	return net.JoinHostPort(host, strconv.Itoa(req.TCPPort)), err
 }
 
 // validResumable checks the name of a stream that can be resumed: 128 random bits as 32

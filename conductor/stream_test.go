@@ -56,3 +56,32 @@ func TestABoardIsNotAskedForHostKeysThatItTold(t *testing.T) {
 		t.Errorf("no record says %q: %+v", from, records)
 	}
 }
+
+// TestATerminalNeedsTheOwnersWord: and a member, and a name to be resumed by.
+func TestATerminalNeedsTheOwnersWord(t *testing.T) {
+	l := newLab(t)
+	f := l.online("one")
+	open := wire.StreamOpen{Caller: l.member, Board: "one", Terminal: true, Resumable: strings.Repeat("0a", 16), Origin: "https://cloud.test"}
+	refusedAs[wire.StreamGrant](l, wire.MethodStreamOpen, open, s4t.Forbidden, "allows no terminals")
+	err := l.db.Tx(t.Context(), func(tx *store.Tx) error {
+		b, err := tx.Board(f.id)
+		if err != nil {
+			return err
+		}
+		b.Info.Terminal, b.Info.Resumes = "pi", true
+		return tx.SetBoardSays(b)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, port, once := open, open, open
+	reader.Caller, port.TCPPort, once.Resumable = l.reader, 22, ""
+	refusedAs[wire.StreamGrant](l, wire.MethodStreamOpen, reader, s4t.Forbidden, "")
+	refusedAs[wire.StreamGrant](l, wire.MethodStreamOpen, port, s4t.Invalid, "no port")
+	refusedAs[wire.StreamGrant](l, wire.MethodStreamOpen, once, s4t.Invalid, "can be resumed")
+	grant := call[wire.StreamGrant](l, wire.MethodStreamOpen, open)
+	ticket, err := wire.VerifyTicket(l.c.ticketKey(), grant.Ticket, time.Now())
+	if err != nil || ticket.Target != wire.TargetTerminal || ticket.User != l.member.User || !grant.Resumable {
+		t.Errorf("the grant is %+v, its ticket %+v, %v", grant, ticket, err)
+	}
+}

@@ -151,6 +151,7 @@ func (c *Conductor) upkeep(ctx context.Context) {
 		{"tell of events", true, c.tellEvents},
 		{"forget old events", trim, c.trim},
 		{"forget old outages", trim, c.trimOutages},
+		{"forget old recordings", trim, c.forgetRecordings},
 		{"forget bundles that nobody uses", trim, c.forgetBundles},
 		{"forget processes that are gone", trim, c.forgetProcesses},
 	} {

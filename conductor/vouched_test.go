@@ -18,7 +18,7 @@ func TestWhoSpeaksOverTheQueueIsNobodyByThat(t *testing.T) {
 	stolen.Role = s4t.RoleAdmin
 	for name, caller := range map[string]wire.Caller{"a caller of its own": claimed, "a caller made stronger": stolen} {
 		for method := range l.c.cfg.Mux {
-			asksAsNobody := method == wire.MethodEventFeed || method == wire.MethodOperationFeed || method == wire.MethodServiceLookup // DNS tells everybody
+			asksAsNobody := method == wire.MethodEventFeed || method == wire.MethodOperationFeed || method == wire.MethodServiceLookup || method == wire.MethodAgentsReach // DNS tells everybody, and so do policies of pages
 			if topic := wire.TopicOf(method); asksAsNobody || topic != wire.TopicConductor && topic != wire.TopicQuestions {
 				continue
 			}

@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/negotiate"
 )
 
 //go:embed all:dist
@@ -138,7 +139,7 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", p.policy(f.relaxed))
 	h.Set("Vary", "Accept-Encoding")
 	body, tag := f.body, f.etag
-	if f.zipped != nil && accepts(r, "gzip") {
+	if f.zipped != nil && negotiate.Gzip(r) {
 		if z := f.zipped(); len(z) < len(body) {
 			body, tag = z, strings.TrimSuffix(f.etag, `"`)+`-gz"`
 			h.Set("Content-Encoding", "gzip")
@@ -167,20 +168,6 @@ func (p *pages) policy(relaxed bool) string {
 	}
 	return "default-src 'none'; script-src 'self'; " + style + "; img-src 'self' data:; frame-src 'self'; connect-src " + strings.Join(append([]string{"'self'"}, p.connect()...), " ") +
 		"; base-uri 'self'; form-action 'self'; " + ancestors + "; require-trusted-types-for 'script'; trusted-types svelte-trusted-html"
-}
-
-// accepts reports whether a client takes an encoding.
-func accepts(r *http.Request, encoding string) bool {
-	for _, line := range r.Header.Values("Accept-Encoding") {
-		for part := range strings.SplitSeq(line, ",") {
-			name, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
-			if strings.EqualFold(strings.TrimSpace(name), encoding) {
-				q, err := strconv.ParseFloat(strings.TrimPrefix(strings.ReplaceAll(weight, " ", ""), "q="), 64)
-				return err != nil || q > 0
-			}
-		}
-	}
-	return false
 }
 
 // matches reports whether a tag is in the list of an If-None-Match.

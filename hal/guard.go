@@ -58,7 +58,7 @@ const (
 // there. Signals do not keep it from what it has to do, for who ends lightning-rod by one often
 // sends it to both; but after SIGTERM it holds no line: a service manager waits for it then.
 func RunGuard(in *os.File) error {
-	signal.Ignore(unix.SIGINT, unix.SIGHUP)
+	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM)
 	return guard(in, gpioKernel{}, term)

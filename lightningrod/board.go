@@ -18,6 +18,7 @@ func boardInfo(version string, caps link.Capabilities) s4t.BoardInfo {
 		Arch:     runtime.GOARCH,
 		Networks: caps.Networks,
 		Resumes:  true,
+		Records:  true,
 	}
 	info.Hostname, _ = os.Hostname()
 	var u unix.Utsname

@@ -13,6 +13,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/hal"
 	"github.com/stack4things/s4t/link"
+	"github.com/stack4things/s4t/terminal"
 	"github.com/stack4things/s4t/vnet"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
@@ -29,6 +30,7 @@ const (
 type Config struct {
 	State         string                               // optional: the state directory; default DefaultState
 	AllowTargets  []netip.Prefix                       // optional: what streams may reach besides the board itself
+	AllowTerminal string                               // optional: the user whose shells members of the project get as terminals, by the owner's word; default none
 	AllowBridges  []string                             // optional: interfaces that a network may be bridged to, by the owner's word; default none
 	SourcePerUser SourcePerUser                        // optional: which services of the board see an address for each user; default those of SSH
 	Proxy         string                               // optional: HTTP proxy URL to the cloud in the place of the identity's
@@ -56,6 +58,7 @@ type Engine struct {
 	kinds    kinds
 	streams  *streams // of kinds; set once
 	ssh      *sshServices
+	shells   *terminal.Host // nil: no terminals
 	connect  func(ctx context.Context, urls []string) (cloud, error)
 	retrust  func(ca []byte, systemRoots bool) error // of the dialler, see [dial.Dialer.Trust]
 	dirty    chan struct{}                           // a state of a resource may have changed
@@ -117,8 +120,16 @@ func New(cfg Config) (*Engine, error) {
 			return nil, err
 		}
 	}
+	var shells *terminal.Host
+	if cfg.AllowTerminal != "" {
+		var err error
+		if shells, err = terminal.NewHost(cfg.AllowTerminal, cfg.Log); err != nil {
+			return nil, err
+		}
+	}
 	return &Engine{
-		cfg: cfg, dir: stateDir(cfg.State), instance: s4t.NewID(),
+		shells: shells,
+		cfg:    cfg, dir: stateDir(cfg.State), instance: s4t.NewID(),
 		ssh: newSSHServices(cfg.SSHDir), health: newHealth("/", cfg.State, cfg.Version), dirty: make(chan struct{}, 1), change: make(chan struct{}), retrust: func([]byte, bool) error { return nil },
 	}, nil
 }

@@ -113,6 +113,7 @@ type begun struct {
 // begin has the cloud take a session in. moved: another one goes on until then.
 func (e *Engine) begin(ctx context.Context, c cloud, moved bool) (*begun, error) {
 	b := &begun{cloud: c, info: e.info(boardInfo(e.cfg.Version, e.caps))}
+	b.info.Terminal = e.cfg.AllowTerminal
 	req := e.connecting(b.info)
 	req.Moved, b.report = moved, e.first()
 	if b.report != nil {

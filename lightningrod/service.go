@@ -15,6 +15,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel/resume"
 	"github.com/stack4things/s4t/rtunnel/stream"
+	"github.com/stack4things/s4t/terminal"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -29,15 +30,17 @@ const (
 // streamPolicy realises the kind service, which is a permission: it decides
 // which stream may reach what. It is used by many streams at once.
 type streamPolicy struct {
-	board   s4t.BoardID
-	key     func() ed25519.PublicKey // that signs tickets
-	clock   *cloudClock
-	allow   []netip.Prefix // targets besides the board itself, by its owner's decision
-	perUser SourcePerUser
-	ssh     *sshServices
-	gate    sshGate
-	changed func()                           // the state of a service has changed
-	admit   func(op string, code bool) error // see profile
+	board      s4t.BoardID
+	key        func() ed25519.PublicKey // that signs tickets
+	clock      *cloudClock
+	allow      []netip.Prefix // targets besides the board itself, by its owner's decision
+	perUser    SourcePerUser
+	shells     *terminal.Host // users' terminals, by its owner's decision; nil: none
+	recordings *recordings    // of those that are recorded
+	ssh        *sshServices
+	gate       sshGate
+	changed    func()                           // the state of a service has changed
+	admit      func(op string, code bool) error // see profile
 
 	used      *wire.UsedTickets
 	resumable *resume.Keeper // users' streams that outlive a connection
@@ -133,10 +136,24 @@ func (p *streamPolicy) connect(ctx context.Context, ticket, source string) (stre
 		}
 		return half, nil
 	}
+	if t.Target == wire.TargetTerminal {
+		dial = func() (stream.HalfCloser, error) { return p.openShell(t) }
+	}
 	if t.Resumable == "" {
 		return dial()
 	}
 	return p.resumable.Open(resume.ID{Name: t.Resumable, User: t.User, Target: t.Target}, t.Again, dial)
+}
+
+// openShell opens a terminal, which only streams that can be resumed have.
+func (p *streamPolicy) openShell(t wire.Ticket) (stream.HalfCloser, error) {
+	if p.shells == nil || t.Resumable == "" || t.Purpose != wire.PurposeStream {
+		return nil, terminal.Refused()
+	}
+	if t.Recording == "" {
+		return p.shells.Open(t.User, nil)
+	}
+	return p.shells.Open(t.User, p.recordings.of(t.Recording))
 }
 
 // authorize checks the ticket of a stream and returns what is granted. A ticket

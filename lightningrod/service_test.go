@@ -7,12 +7,14 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os/user"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/terminal"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -273,4 +275,49 @@ func TestAServiceIsUpWhenItsTargetIsAllowedAndStreamsCanCome(t *testing.T) {
 		}
 		ready = true
 	}
+}
+
+// TestAShellIsOpenedByAUsersTicketOnly: for a terminal, where the owner allows one, and by a
+// stream that can be resumed.
+func TestAShellIsOpenedByAUsersTicketOnly(t *testing.T) {
+	open := func(p *streamPolicy, change func(*wire.Ticket)) error {
+		ticket := wire.Ticket{ID: s4t.NewID(), Purpose: wire.PurposeStream, Board: boardA, Target: wire.TargetTerminal, User: "maria", Resumable: "name", Expires: cloudNow.Unix() + 60}
+		change(&ticket)
+		end, err := p.connect(t.Context(), ticket.Sign(conductorKey), "")
+		if err == nil {
+			end.Close()
+		}
+		p.resumable.Close()
+		return err
+	}
+	same := func(*wire.Ticket) {}
+	if err := open(testPolicy(), same); s4t.KindOf(err) != s4t.Forbidden {
+		t.Errorf("without the owner's word: %v", err)
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Skip(err)
+	}
+	host, err := terminal.NewHost(me.Username, nil)
+	if err != nil {
+		t.Skip(err)
+	}
+	for name, change := range map[string]func(*wire.Ticket){
+		"of a service":             func(t *wire.Ticket) { t.Purpose, t.Service, t.ID = wire.PurposeService, "service-1", "" },
+		"that cannot be resumed":   func(t *wire.Ticket) { t.Resumable = "" },
+		"of another board":         func(t *wire.Ticket) { t.Board = boardB },
+		"that is resumed, but new": func(t *wire.Ticket) { t.Again = true },
+	} {
+		p := testPolicy()
+		p.shells = host
+		if err := open(p, change); err == nil {
+			t.Errorf("a ticket %s opens a shell", name)
+		}
+	}
+	p := testPolicy()
+	p.shells = host
+	if err := open(p, same); err != nil {
+		t.Error(err)
+	}
+	host.Wait()
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stack4things/s4t/rtunnel"
 	"github.com/stack4things/s4t/rtunnel/resume"
 	"github.com/stack4things/s4t/rtunnel/stream"
+	"github.com/stack4things/s4t/terminal"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -16,6 +17,8 @@ import (
 type streams struct {
 	pool      *stream.Pool
 	resumable *resume.Keeper
+	shells    *terminal.Host // nil: none
+	record    *recordings
 	online    func() (online bool, changed <-chan struct{})
 
 	mu sync.Mutex // guards id
@@ -37,7 +40,7 @@ func (e *Engine) newStreams(dial rtunnelDialer, policy *streamPolicy) (*streams,
 	if err != nil {
 		return nil, err
 	}
-	return &streams{pool: pool, resumable: policy.resumable, online: e.isOnline}, nil
+	return &streams{pool: pool, resumable: policy.resumable, shells: policy.shells, record: policy.recordings, online: e.isOnline}, nil
 }
 
 // streamsTickets asks for n tickets for idle data rtunnels, when there is a
@@ -113,6 +116,10 @@ func (s *streams) Retry() { s.pool.Wake() }
 
 // Run implements runner.
 func (s *streams) Run(ctx context.Context) error {
+	if s.shells != nil {
+		defer s.shells.Wait()
+	}
+	s.record.begin(ctx)
 	defer s.resumable.Close()
 	return s.pool.Run(ctx)
 }

@@ -41,7 +41,7 @@ func (s *Sandbox) startWatcher() {
 // the groups then.
 func watch(name string, conn *os.File) error {
 	// A supervisor tells all that lightning-rod has left behind to end; it is about to.
-	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
 	h := findHierarchies()
 	// They are open, so that they are these for ever: a lightning-rod that starts meanwhile removes
 	// them, and makes others of the same names.

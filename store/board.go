@@ -48,17 +48,17 @@ func statusOf(p string) string {
 }
 
 const boardSelect = `SELECT b.id, b.project, b.name, b.type, b.labels, b.location, b.code_hash, b.code_used, b.public_key, p.status, p.epoch, p.generation, p.applied,
-		p.wamp_agent, p.incarnation, p.instance, p.report_seq, b.tunnel_agent, b.streams_until, b.cloned_at, b.info, b.problems, p.seen_at, b.created_at, b.code_expires_at, ` + endedOf + `
+		p.wamp_agent, p.incarnation, p.instance, p.report_seq, b.tunnel_agent, b.streams_until, b.cloned_at, b.info, b.public_address, b.problems, p.seen_at, b.created_at, b.code_expires_at, ` + endedOf + `
 	FROM boards b JOIN presence p ON p.board = b.id `
 
 func scanBoard(s scanner) (Board, error) {
 	var b Board
-	var labels, location, key, info, problems string
+	var labels, location, key, info, public, problems string
 	var hash sql.NullString
 	var until, cloned, created, expires int64
 	var seen sql.NullInt64
 	if err := s.Scan(&b.ID, &b.Project, &b.Name, &b.Type, &labels, &location, &hash, flag(&b.CodeUsed), &key, &b.Status, &b.Epoch, &b.Generation, &b.AppliedGeneration,
-		&b.WAMPAgent, &b.Incarnation, &b.Instance, &b.ReportSeq, &b.TunnelAgent, &until, &cloned, &info, &problems, &seen, &created, &expires, &b.Ended); err != nil {
+		&b.WAMPAgent, &b.Incarnation, &b.Instance, &b.ReportSeq, &b.TunnelAgent, &until, &cloned, &info, &public, &problems, &seen, &created, &expires, &b.Ended); err != nil {
 		return b, err
 	}
 	if b.Status != s4t.BoardOnline {
@@ -85,6 +85,7 @@ func scanBoard(s scanner) (Board, error) {
 			return b, err
 		}
 	}
+	b.Info.PublicAddress = public
 	return b, nil
 }
 
@@ -135,15 +136,22 @@ func (b Board) codeExpires() int64 {
 	return micros(*b.CodeExpiresAt)
 }
 
+// says are the values of what a board says of itself, and of the address that it comes from.
+func (b Board) says() []any {
+	info, public := b.Info, b.Info.PublicAddress
+	info.PublicAddress = ""
+	return []any{jsonText(info), jsonText(b.Problems), jsonText(brief(info)), public}
+}
+
 // SetBoardSays writes what a board says of itself.
 func (tx *Tx) SetBoardSays(b Board) error {
-	return tx.updateBoard(b, `info = ?, problems = ?`, jsonText(b.Info), jsonText(b.Problems))
+	return tx.updateBoard(b, `info = ?, problems = ?, brief = ?, public_address = ?`, b.says()...)
 }
 
 // SetBoardsSay does what SetBoardSays does, for boards that are locked.
 func (tx *Tx) SetBoardsSay(boards []Board) error {
-	return insert(tx, "record what boards say", `UPDATE boards SET info = said.column2, problems = said.column3 FROM (VALUES `,
-		boards, func(b Board) []any { return []any{string(b.ID), jsonText(b.Info), jsonText(b.Problems)} }, `) AS said WHERE boards.id = said.column1`)
+	return insert(tx, "record what boards say", `UPDATE boards SET info = said.column2, problems = said.column3, brief = said.column4, public_address = said.column5 FROM (VALUES `,
+		boards, func(b Board) []any { return append([]any{string(b.ID)}, b.says()...) }, `) AS said WHERE boards.id = said.column1`)
 }
 
 // SetBoardsAgent writes that the streams of boards, which are locked, are at a tunnel agent.
@@ -296,31 +304,6 @@ func named(table string, project s4t.ProjectID, name string) (where string, args
 		return fmt.Sprintf("WHERE %s.name = ? ORDER BY %s.project", table, table), []any{name}
 	}
 	return fmt.Sprintf("WHERE %s.project = ? AND %s.name = ?", table, table), []any{project, name}
-}
-
-// Boards returns a page of the boards of a project by name, with a status and
-// labels; "" means every project, and every status.
-func (tx *Tx) Boards(project s4t.ProjectID, status s4t.BoardStatus, labels map[string]string, p wire.Page) (wire.List[Board], error) {
-	f := equal(filter{}, "b.project", project)
-	if status != "" { // by the row, which has an index, and then as it is
-		f = f.and("p.status IN (?, 'online')", status).and(statusOf("p")+" = ?", status)
-	}
-	for k, v := range labels {
-		// Its text in the JSON, which both engines can look for in this way. In a
-		// key that holds a quote it may be found in vain: that is sorted out below.
-		text := jsonText(map[string]string{k: v})
-		f = f.and("replace(b.labels, ?, '') <> b.labels", text[1:len(text)-1])
-	}
-	list, err := page(tx, "list boards", p, order[Board]{"b.name, b.id", func(b Board) []any { return []any{b.Name, string(b.ID)} }}, scanBoard, boardSelect, f)
-	list.Items = slices.DeleteFunc(list.Items, func(b Board) bool {
-		for k, v := range labels {
-			if got, ok := b.Labels[k]; !ok || got != v {
-				return true
-			}
-		}
-		return false
-	})
-	return list, err
 }
 
 // EachBoard calls fn with every board of a project.

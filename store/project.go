@@ -7,12 +7,12 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-const projectColumns = `id, name, weight, created_at`
+const projectColumns = `id, name, weight, created_at, record_terminals`
 
 func scanProject(s scanner) (s4t.Project, error) {
 	var p s4t.Project
 	var created int64
-	err := s.Scan(&p.ID, &p.Name, &p.Weight, &created)
+	err := s.Scan(&p.ID, &p.Name, &p.Weight, &created, flag(&p.RecordTerminals))
 	p.CreatedAt = fromMicros(created)
 	return p, err
 }
@@ -21,7 +21,7 @@ func scanProject(s scanner) (s4t.Project, error) {
 // projects.name.
 func (tx *Tx) InsertProject(p s4t.Project) error {
 	_, err := tx.exec(fmt.Sprintf("create project %q", p.Name),
-		`INSERT INTO projects (`+projectColumns+`) VALUES (?, ?, ?, ?)`, p.ID, p.Name, p.Weight, micros(p.CreatedAt))
+		`INSERT INTO projects (`+projectColumns+`) VALUES (?, ?, ?, ?, ?)`, p.ID, p.Name, p.Weight, micros(p.CreatedAt), bit(p.RecordTerminals))
 	return err
 }
 
@@ -41,6 +41,12 @@ func (tx *Tx) Projects(p wire.Page) (wire.List[s4t.Project], error) {
 // SetWeight changes a project's weight.
 func (tx *Tx) SetWeight(id s4t.ProjectID, weight int) error {
 	_, err := tx.exec(fmt.Sprintf("set the weight of project %q", id), `UPDATE projects SET weight = ? WHERE id = ?`, weight, id)
+	return err
+}
+
+// SetRecordTerminals changes whether the terminals of a project's boards are recorded.
+func (tx *Tx) SetRecordTerminals(id s4t.ProjectID, on bool) error {
+	_, err := tx.exec(fmt.Sprintf("set whether project %q records terminals", id), `UPDATE projects SET record_terminals = ? WHERE id = ?`, bit(on), id)
 	return err
 }
 

@@ -86,6 +86,7 @@ type Service struct {
 	Devices      []string // optional: other devices that it opens, as DeviceAllow= of systemd.resource-control(5) names them
 	Mounts       bool     // it mounts file systems that others see: it cannot have a mount namespace of its own
 	Guests       bool     // it runs code of others, and gives it a user, a cgroup and namespaces of its own, as root
+	Shells       bool     // it begins shells of users, which are to be as they are elsewhere on the machine: nothing is taken away from it
 	Reload       bool     // SIGHUP has it read its configuration again
 	Files        int      // optional: descriptors that it may have open; default what the manager gives
 	Hopeless     []string // optional: exit statuses after which trying again does not help

@@ -42,7 +42,9 @@ func made(t *testing.T, s unit.Service, m unit.Manager) unit.Unit {
 }
 
 func TestUnitsAreAsWritten(t *testing.T) {
-	for _, s := range []unit.Service{board(), cloud()} {
+	shells := board()
+	shells.Name, shells.Shells = "lightning-rod-shells", true
+	for _, s := range []unit.Service{board(), cloud(), shells} {
 		for _, m := range unit.Managers() {
 			u := made(t, s, m)
 			path := filepath.Join("testdata", s.Name+"."+string(m))

@@ -70,6 +70,10 @@ func (s Service) systemd() string {
 	if s.Files > 0 {
 		line("LimitNOFILE=%d", s.Files)
 	}
+	if s.Shells {
+		line("\n# Nothing is taken away from it: the shells that it begins for users would lack that too.\n\n[Install]\nWantedBy=multi-user.target")
+		return b.String()
+	}
 	line("\n# It keeps the rights that it needs, and no other.")
 	capabilities := strings.Join(s.Capabilities, " ")
 	if s.Guests {
@@ -139,7 +143,10 @@ func (s Service) openRC() string {
 	line("command=%s", shellWord(s.Command[0]))
 	line("command_args=%s", shellWord(words(s.Command[1:], shellWord))) // the manager evaluates it once more
 	line("output_logger=%s\nerror_logger=%s", shellWord("logger -t "+s.Name), shellWord("logger -t "+s.Name))
-	line("no_new_privs=yes\nretry=TERM/10")
+	if !s.Shells {
+		line("no_new_privs=yes")
+	}
+	line("retry=TERM/10")
 	if s.Files > 0 {
 		line("rc_ulimit=%s", shellWord("-n "+strconv.Itoa(s.Files)))
 	}
@@ -175,7 +182,10 @@ func (s Service) procd() string {
 	if s.Files > 0 {
 		line("\tprocd_set_param limits nofile=%s", shellWord(fmt.Sprintf("%d %d", s.Files, s.Files)))
 	}
-	line("\tprocd_set_param no_new_privs 1\n\tprocd_set_param stdout 1\n\tprocd_set_param stderr 1\n\tprocd_close_instance\n}")
+	if !s.Shells {
+		line("\tprocd_set_param no_new_privs 1")
+	}
+	line("\tprocd_set_param stdout 1\n\tprocd_set_param stderr 1\n\tprocd_close_instance\n}")
 	if s.Reload {
 		line("\nreload_service() {\n\tprocd_send_signal %s\n}", shellWord(s.Name)) // SIGHUP by default
 	}

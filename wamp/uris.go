@@ -31,6 +31,7 @@ const (
 	Lines     = "cloud.lines"     // wire.FeedLines -> wire.Empty; answered when who follows has them
 	Token     = "cloud.token"     // wire.PluginTokenAsk -> wire.PluginToken
 	Health    = "cloud.health"    // wire.HealthReport -> wire.HealthHeard
+	Recording = "cloud.recording" // wire.RecordingPart -> wire.Empty: what a shell wrote; errors are about the recording
 
 	Wake     = "wake"     // topic: wire.BoardWake
 	Move     = "move"     // topic: wire.BoardMove

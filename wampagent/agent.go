@@ -93,7 +93,7 @@ func New(cfg Config) (*Agent, error) {
 		Identify:   a.identify,
 		Join:       a.join,
 		Check:      a.checkCode,
-		Procedures: []string{wamp.Connected, wamp.Desired, wamp.Report, wamp.Ticket, wamp.Leave, wamp.Pins, wamp.Samples, wamp.Remote, wamp.Health, wamp.Code, wamp.Runs, wamp.Token, wamp.Lines},
+		Procedures: []string{wamp.Connected, wamp.Desired, wamp.Report, wamp.Ticket, wamp.Leave, wamp.Pins, wamp.Samples, wamp.Remote, wamp.Health, wamp.Code, wamp.Runs, wamp.Token, wamp.Lines, wamp.Recording},
 		InOrder:    []string{wamp.Samples},
 		Serve:      a.serve,
 		Joined:     a.sessions.joined,

@@ -102,6 +102,8 @@ func (a *Agent) serve(ctx context.Context, from router.Session, procedure, arg s
 		}
 		req.Board, req.Epoch = from.Board, epoch
 		return a.pass(ctx, from, wire.MethodBoardHealth, req)
+	case wamp.Recording:
+		return a.takeRecording(ctx, op, from, now, epoch, arg)
 	case wamp.Code, wamp.Runs, wamp.Token, wamp.Lines:
 		now.epoch = epoch
 		return a.serveCode(ctx, op, from, now, procedure, arg)
@@ -124,9 +126,13 @@ func (a *Agent) pass(ctx context.Context, from router.Session, method string, re
 // meanwhile: what the conductor took in has to be ended again.
 func (a *Agent) connected(ctx context.Context, op string, from router.Session, req wire.BoardConnected) (wire.BoardWelcome, error) {
 	var w wire.BoardWelcome
+	address := ""
+	if from := a.router.Address(from); from.IsValid() {
+		address = from.String()
+	}
 	err := a.conduct(ctx, callTimeout, wire.MethodBoardConnected, wire.BoardConnected{
 		Board: from.Board, Agent: a.cfg.ID, Incarnation: a.incarnation, Session: from.ID,
-		Instance: req.Instance, Info: req.Info.Clamp(), Moved: req.Moved, Uptime: max(req.Uptime, 0), Report: req.Report,
+		Instance: req.Instance, Info: req.Info.Clamp(), Address: address, Moved: req.Moved, Uptime: max(req.Uptime, 0), Report: req.Report,
 	}, &w)
 	switch s4t.KindOf(err) {
 	case "":

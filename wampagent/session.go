@@ -32,6 +32,8 @@ type parts struct {
 	ofCode    part[codeSession]
 	ofTickets part[rate.Limiter] // that the board may ask for
 	ofHealth  part[rate.Limiter] // of reports of how the board is
+
+	ofRecordings part[rate.Limiter] // of what its shells write
 }
 
 // part is one of them.
@@ -54,6 +56,10 @@ func (p *parts) tickets() *rate.Limiter {
 
 func (p *parts) health() *rate.Limiter {
 	return p.ofHealth.get(func() *rate.Limiter { return rate.NewLimiter(healthRate, healthBurst) })
+}
+
+func (p *parts) recordings() *rate.Limiter {
+	return p.ofRecordings.get(func() *rate.Limiter { return rate.NewLimiter(recordingRate, recordingBurst) })
 }
 
 // Tickets of one session: at once, as many as a board may have ports and

@@ -25,6 +25,22 @@ const (
 	MethodAgentsDrain = "agents.drain" // AgentDrain -> s4t.Agent
 )
 
+// MethodAgentsReach of the conductor: AgentsReach -> AgentsAt, for an API process, which tells
+// browsers what addresses its pages may connect to.
+const MethodAgentsReach = "agents.reach"
+
+// AgentsReach asks, without a caller, where tunnel agents are reached: boards and users are told
+// with each ticket.
+type AgentsReach struct{}
+
+// MaxAgentsAt bounds the URLs of an [AgentsAt].
+const MaxAgentsAt = 64
+
+// AgentsAt answers it.
+type AgentsAt struct {
+	URLs []string `json:"urls"` // those of agents that are there first
+}
+
 // AgentDrain has an agent give up what it has, or take it back.
 type AgentDrain struct {
 	Caller Caller `json:"caller"`

@@ -27,12 +27,15 @@ type BoardCreate struct {
 	Location *s4t.Location     `json:"location,omitempty"`
 }
 
-// BoardList asks for boards; empty fields do not filter.
+// BoardList asks for boards; empty fields do not filter. A page has fewer than its limit, or
+// none, where few of many that were looked at are found, or they are large.
 type BoardList struct {
 	Caller Caller            `json:"caller"`
 	Labels map[string]string `json:"labels,omitempty"`
 	Status s4t.BoardStatus   `json:"status,omitempty"`
 	Page   Page              `json:"page,omitzero"`
+	Query  string            `json:"query,omitempty"`  // of [s4t.ParseBoardQuery]
+	Fields string            `json:"fields,omitempty"` // the answer has only these, see [ProjectionOf]; empty: all
 }
 
 // BoardUpdate changes what is not nil.
@@ -122,6 +125,10 @@ type BoardConnected struct {
 	Session     uint64        `json:"session"`     // WAMP session id
 	Instance    string        `json:"instance"`
 	Info        s4t.BoardInfo `json:"info"`
+
+	// Address is where the agent sees the session come from, see [s4t.BoardInfo.PublicAddress]; it
+	// says so, not the board.
+	Address string `json:"address,omitempty"`
 
 	// Moved is set where the board still has another session, which it ends itself in
 	// a moment: it was told to move.

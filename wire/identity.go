@@ -146,6 +146,8 @@ type ProjectUpdate struct {
 	Ref    string `json:"ref"`
 	Weight *int   `json:"weight,omitempty"`
 
+	RecordTerminals *bool `json:"record_terminals,omitempty"`
+
 	Quota map[s4t.QuotaKey]*int64 `json:"quota,omitempty"` // limits: 0 or more, or s4t.Unlimited; nil: the default
 }
 

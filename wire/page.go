@@ -1,14 +1,22 @@
 package wire
 
-import "github.com/stack4things/s4t"
+import (
+	"encoding/json"
+
+	"github.com/stack4things/s4t"
+)
 
 // MaxPage is how many objects one page of a list has at the most, and has
 // where nobody asks for fewer.
 const MaxPage = 500
 
+// MaxBoardPage is how many boards one page of the list of boards has at the most; [MaxPage]
+// where nobody says how many.
+const MaxBoardPage = 2000
+
 // Page asks for a part of a list.
 type Page struct {
-	Limit int    `json:"limit,omitempty"` // 1 to MaxPage; 0 means MaxPage
+	Limit int    `json:"limit,omitempty"` // 1 to MaxPage, of boards MaxBoardPage; 0 means MaxPage
 	After string `json:"after,omitempty"` // List.Next of the page before; empty: from the start
 }
 
@@ -17,6 +25,13 @@ type List[T any] struct {
 	Items   []T    `json:"items"`
 	Next    string `json:"next,omitempty"` // ask After it for the next page; empty: this was the last
 	EventID int64  `json:"event_id"`       // id of the newest event when this was read: what changed later is told by events after it
+}
+
+// RawList is a [List] whose items are not looked at on the way: the JSON of an array.
+type RawList struct {
+	Items   json.RawMessage `json:"items"`
+	Next    string          `json:"next,omitempty"`
+	EventID int64           `json:"event_id"`
 }
 
 // ListRequest asks for a page of a list that has no filter.

@@ -76,12 +76,18 @@ type StreamOpen struct {
 	Target  string `json:"target,omitempty"` // host; 127.0.0.1 by default
 	TCPPort int    `json:"port"`
 
+	Terminal bool `json:"terminal,omitempty"` // a shell of the board is opened, in the place of a port: what package terminal describes
+
 	Resumable string `json:"resumable,omitempty"` // a name for the stream, 32 hexadecimal digits: it may be resumed, where the board can
 	Again     bool   `json:"again,omitempty"`     // the stream of that name is resumed
 
 	HostKeys bool   `json:"host_keys,omitempty"` // the board is asked for the SSH host keys of the service
 	Origin   string `json:"origin,omitempty"`    // of the page that asks, which alone may use the ticket; empty: it is no page
 }
+
+// TargetTerminal is the target of a ticket for a terminal of the board. No target of a service
+// is like it: those have a port.
+const TargetTerminal = "terminal"
 
 // HostKeysAsk asks a board for the host keys of an SSH service of its own.
 type HostKeysAsk struct {
@@ -98,6 +104,7 @@ type StreamGrant struct {
 	URL       string   `json:"url"` // https://host:port of the tunnel agent; the stream is at /rtunnel
 	Ticket    string   `json:"ticket"`
 	BoardID   string   `json:"board_id"`
+	Recorded  bool     `json:"recorded,omitempty"`  // what the terminal's shell writes is recorded
 	Resumable bool     `json:"resumable,omitempty"` // it carries what package rtunnel/resume describes
 	HostKeys  []string `json:"host_keys,omitempty"` // where they were asked for: as the board's agent saw them just now
 }

@@ -40,6 +40,8 @@ type Ticket struct {
 	Resumable string `json:"r,omitempty"` // PurposeStream: the name of the stream, which can be resumed; empty: it cannot
 	Again     bool   `json:"g,omitempty"` // it resumes the stream of that name, which has been begun
 
+	Recording s4t.RecordingID `json:"c,omitempty"` // PurposeStream, of a terminal: it is recorded as that; empty: it is not
+
 	// Incarnation of the agent it is for, of a ticket that works once: one that
 	// was started anew does not remember what was used. Empty: any.
 	Incarnation string `json:"i,omitempty"`

@@ -84,7 +84,7 @@ func (u *user) run(ctx context.Context) {
 // ask makes the i-th request.
 func (u *user) ask(ctx context.Context, i int) error {
 	if i%2 == 0 {
-		_, err := u.kept.BoardList(nil, "").First(ctx, 20)
+		_, err := u.kept.BoardList(nil, "", "").First(ctx, 20)
 		return err
 	}
 	c, err := apiclient.New(u.config)

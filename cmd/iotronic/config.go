@@ -34,6 +34,7 @@ type config struct {
 	Queue        string    `toml:"queue"`         // default in-process
 	PublicPorts  string    `toml:"public_ports"`  // FROM-TO; default 50000-60000
 	Place        string    `toml:"place"`         // where this process is; boards with this label "place" prefer its agents
+	PublicHost   string    `toml:"public_host"`   // host name of public ports; default that of advertise
 	PublicListen string    `toml:"public_listen"` // ADDR that public ports bind to; default that of listen
 	Metrics      string    `toml:"metrics"`       // ADDR:PORT of the operator's port; default none
 	DNSZone      string    `toml:"dns_zone"`      // that services can have names in; default none
@@ -122,6 +123,9 @@ func (c config) cloud() (cloud.Config, error) {
 	if cfg.PublicPorts, err = s4t.ParsePortRange(c.PublicPorts); err != nil || cfg.PublicPorts.Len() == 0 {
 		return cfg, bad("public_ports", "use FROM-TO, like 50000-60000", "%q is not a range of ports", c.PublicPorts)
 	}
+	if cfg.PublicHost = c.PublicHost; c.PublicHost != "" && !publicHost.MatchString(c.PublicHost) {
+		return cfg, bad("public_host", "use a DNS name or an address of the tunnel agent's host", "%q is none", c.PublicHost)
+	}
 	if c.PublicListen != "" {
 		ip, err := netip.ParseAddr(c.PublicListen)
 		if err != nil || ip.Zone() != "" {
@@ -190,14 +194,23 @@ func (c config) checkURL(text string) error {
 		return nil
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Fragment != "" || u.RawQuery != "" || u.User != nil {
 		return bad("url", "use https://NAME:PORT", "%q is not the URL of a server", text)
+	}
+	if !belowPath.MatchString(u.EscapedPath()) {
+		return bad("url", "use https://NAME:PORT/PATH with letters, digits, '.', '_' and '-' in the path", "%q has another path", text)
 	}
 	if u.Scheme == "http" && c.TLS.Mode != "off" {
 		return bad("url", "use https://, or --tls off", "%q is http, and TLS is on", text)
 	}
 	return nil
 }
+
+// belowPath is where a reverse proxy may have put the cloud.
+var belowPath = regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}){0,8}/?$`)
+
+// publicHost is a DNS name or an IPv4 address.
+var publicHost = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
 
 // names are what a process may be called.
 var names = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)

@@ -20,6 +20,7 @@ import (
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/hal"
 	"github.com/stack4things/s4t/lightningrod"
+	"github.com/stack4things/s4t/terminal"
 )
 
 // usageError is an error of the command line itself.
@@ -42,7 +43,7 @@ type command struct {
 }
 
 // runFlags are those of a board at work.
-var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "source-per-user", "io", "io-config", "plugin-key", "allow-plugin-network", "commands", "verbose"}
+var runFlags = []string{"state", "config", "proxy-file", "allow-target", "allow-bridge", "allow-terminal", "source-per-user", "io", "io-config", "plugin-key", "allow-plugin-network", "commands", "verbose"}
 
 func commands() []command {
 	return []command{
@@ -96,6 +97,7 @@ type options struct {
 	noRun     bool
 	allow     []string
 	bridges   []string
+	terminal  string // whose shells are terminals; empty: none
 	runProxy  string // of --proxy-file, for a board that has joined
 	perUser   string // on, off, or empty: of SSH only
 	io        string // none: the tree of pins is nowhere
@@ -132,6 +134,7 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.BoolVar(&o.noRun, "no-run", false, "enrol only")
 	f.StringArrayVar(&o.allow, "allow-target", nil, "`CIDR` on the board's LAN that streams may reach besides the board itself; repeat it for more")
 	f.StringArrayVar(&o.bridges, "allow-bridge", nil, "`interface` of the board that networks may be bridged to (s4t bridge add --bridge-to); repeat it for more")
+	f.StringVar(&o.terminal, "allow-terminal", "", "`user` of the board whose shell members of the project get as a terminal, without a login; default is none")
 	f.StringVar(&o.perUser, "source-per-user", "", "`on` or off: services of the board see an address of 127.64.0.0/10 for each user; default for SSH only")
 	f.StringVar(&o.io, "io", lightningrod.DefaultIO, "`directory` where the board's pins are shown as files, or none")
 	f.StringVar(&o.ioConfig, "io-config", "", "`file` with names, settings and access of pins (TOML)")
@@ -252,6 +255,9 @@ func join(ctx context.Context, o options) error {
 	if _, err := o.guests(); err != nil {
 		return err
 	}
+	if err := o.mayTerminal(); err != nil {
+		return err
+	}
 	ca, err := o.extraCA()
 	if err != nil {
 		return err
@@ -265,6 +271,15 @@ func join(ctx context.Context, o options) error {
 		return nil
 	}
 	return serve(ctx, o)
+}
+
+// mayTerminal checks --allow-terminal.
+func (o options) mayTerminal() error {
+	if o.terminal == "" {
+		return nil
+	}
+	_, err := terminal.NewHost(o.terminal, nil)
+	return err
 }
 
 // maxCA bounds the file of --ca, in bytes.
@@ -311,7 +326,8 @@ func (o options) allowed() ([]netip.Prefix, error) {
 func serve(ctx context.Context, o options) error {
 	// The end of the login that it was started from is not its own end, nor is
 	// that nobody reads its log any more.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	// Caught and left alone, not ignored: what it begins would ignore them too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
 	allow, err := o.allowed()
 	if err != nil {
 		return err
@@ -321,7 +337,7 @@ func serve(ctx context.Context, o options) error {
 		return err
 	}
 	e, err := lightningrod.New(lightningrod.Config{
-		State: o.state, AllowTargets: allow, AllowBridges: o.bridges, SourcePerUser: perUser(o.perUser), Proxy: o.runProxy, Version: version, Log: o.log(),
+		State: o.state, AllowTargets: allow, AllowBridges: o.bridges, AllowTerminal: o.terminal, SourcePerUser: perUser(o.perUser), Proxy: o.runProxy, Version: version, Log: o.log(),
 		IO: o.ioDir(), IOConfig: o.ioConfig, Pins: &hal.Config{Guard: pinGuard}, Guests: guests,
 		Ready: func(board string, generation int64) {
 			fmt.Fprintf(o.stdout, "ready %s %d\n", s4t.Line(board, maxLine), generation)

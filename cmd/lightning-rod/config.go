@@ -22,6 +22,7 @@ const defaultConfig = "/etc/lightning-rod/lightning-rod.toml"
 type config struct {
 	AllowTargets  []string `toml:"allow_targets"`   // --allow-target
 	AllowBridges  []string `toml:"allow_bridges"`   // --allow-bridge
+	AllowTerminal string   `toml:"allow_terminal"`  // --allow-terminal
 	SourcePerUser string   `toml:"source_per_user"` // --source-per-user
 	ProxyFile     string   `toml:"proxy_file"`      // --proxy-file
 	IO            string   `toml:"io"`              // --io
@@ -35,7 +36,7 @@ type config struct {
 // readConfig reads a file. The default one need not be there.
 func readConfig(path string, named bool) (cfg config, err error) {
 	op := "read the configuration " + path
-	const hint = "its keys are allow_targets, allow_bridges, source_per_user, proxy_file, io, io_config, plugin_keys, allow_plugin_network and commands"
+	const hint = "its keys are allow_targets, allow_bridges, allow_terminal, source_per_user, proxy_file, io, io_config, plugin_keys, allow_plugin_network and commands"
 	text, err := readBounded(path, tomlfile.MaxFile)
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return cfg, nil
@@ -57,6 +58,9 @@ func (o *options) configure(flags *pflag.FlagSet) error {
 	}
 	if !flags.Changed("allow-bridge") {
 		o.bridges = cfg.AllowBridges
+	}
+	if !flags.Changed("allow-terminal") {
+		o.terminal = cfg.AllowTerminal
 	}
 	if !flags.Changed("source-per-user") {
 		o.perUser = cfg.SourcePerUser

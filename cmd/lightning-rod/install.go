@@ -67,6 +67,9 @@ func (o options) service(manager unit.Manager) (unit.Service, error) {
 	if _, err := o.guests(); err != nil {
 		return unit.Service{}, err
 	}
+	if err := o.mayTerminal(); err != nil && s4t.KindOf(err) != s4t.Forbidden { // the service may more than who writes its unit
+		return unit.Service{}, err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return unit.Service{}, s4t.Errorf(s4t.Internal, "find this program", "", "%w", err)
@@ -120,6 +123,10 @@ func (o options) service(manager unit.Manager) (unit.Service, error) {
 	if given("allow-plugin-network") && o.pluginNetwork {
 		s.Command = append(s.Command, "--allow-plugin-network")
 	}
+	if given("allow-terminal") {
+		add("allow-terminal", o.terminal)
+	}
+	s.Shells = o.terminal != ""
 	if given("source-per-user") {
 		add("source-per-user", o.perUser)
 	}

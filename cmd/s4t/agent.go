@@ -86,6 +86,14 @@ func (a *app) completeAgents() cobra.CompletionFunc {
 
 func (a *app) printAgent(g s4t.Agent) error {
 	return a.printOne(g, string(g.ID), field{"id", string(g.ID)}, field{"role", g.Role}, field{"status", string(g.Status)}, field{"place", g.Place}, field{"url", g.URL}, field{"version", g.Version},
-		field{"boards", strconv.Itoa(g.Boards)}, field{"networks", strconv.Itoa(g.Networks)}, field{"of them fixed", strconv.Itoa(g.Fixed)}, field{"services", strconv.Itoa(g.Services)},
+		field{"boards", strconv.Itoa(g.Boards)}, field{roomOf(g), strconv.Itoa(g.Room)}, field{"networks", strconv.Itoa(g.Networks)}, field{"of them fixed", strconv.Itoa(g.Fixed)}, field{"services", strconv.Itoa(g.Services)},
 		field{"changes behind", strconv.FormatInt(g.Lag, 10)}, field{"seen", since(&g.SeenAt)}, field{"since", since(&g.Since)})
+}
+
+// roomOf names what an agent has room for.
+func roomOf(g s4t.Agent) string {
+	if g.Role == "wamp-agent" {
+		return "boards at most"
+	}
+	return "public ports at most"
 }

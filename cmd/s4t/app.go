@@ -100,8 +100,8 @@ not logged in, 5 board offline, 6 conflict.`,
 	root.RegisterFlagCompletionFunc("context", a.completeContexts)
 	root.AddCommand(
 		a.loginCommand(), a.contextCommand(), a.versionCommand(), a.projectCommand(), a.userCommand(), a.tokenCommand(),
-		a.boardCommand(), a.pinCommand(), a.pluginCommand(), a.mountCommand(), a.sshCommand(), a.connectCommand(), a.serviceCommand(), a.commandCommand(), a.fleetCommand(), a.bridgeCommand(),
-		a.networkCommand(), a.subnetCommand(), a.portCommand(), a.operationCommand(), a.eventCommand(), a.auditCommand(), a.agentCommand(),
+		a.boardCommand(), a.pinCommand(), a.pluginCommand(), a.mountCommand(), a.sshCommand(), a.terminalCommand(), a.recordingCommand(), a.connectCommand(), a.serviceCommand(), a.commandCommand(), a.fleetCommand(), a.bridgeCommand(),
+		a.networkCommand(), a.subnetCommand(), a.portCommand(), a.operationCommand(), a.eventCommand(), a.auditCommand(), a.agentCommand(), a.cloudCommand(),
 		a.doctorCommand(), a.dashboardCommand(), completionCommand(), newDemoCommand(),
 	)
 	root.InitDefaultHelpCmd()
@@ -197,7 +197,7 @@ func (a *app) await(ctx context.Context, c *apiclient.Client, op s4t.Operation, 
 	wait, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	var onStep func(s4t.Step)
-	if terminal(a.stderr) {
+	if isTerminal(a.stderr) {
 		onStep = func(s s4t.Step) { io.WriteString(a.stderr, stepLine(s)+"\n") }
 	}
 	op, err = c.WaitOperation(wait, op.ID, onStep)

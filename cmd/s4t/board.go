@@ -75,8 +75,8 @@ func (a *app) boardCreate() *cobra.Command {
 
 func (a *app) boardList() *cobra.Command {
 	var labels []string
-	var status string
-	cmd := &cobra.Command{Use: "list", Short: "List boards", Example: "  s4t board list\n  s4t board list --status online --label room=kitchen -o name", Args: exactly(0)}
+	var status, query string
+	cmd := &cobra.Command{Use: "list", Short: "List boards", Example: "  s4t board list\n  s4t board list --status online --label room=kitchen -o name\n  s4t board list --query 'status:offline seen:>1d !label:site=messina'", Args: exactly(0)}
 	var want map[string]string
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
 		if status != "" && !slices.Contains(boardStatuses, status) {
@@ -86,7 +86,7 @@ func (a *app) boardList() *cobra.Command {
 		return err
 	}
 	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-		l, err := c.BoardList(want, s4t.BoardStatus(status)).First(ctx, a.limit)
+		l, err := c.BoardList(want, s4t.BoardStatus(status), query).First(ctx, a.limit)
 		if err != nil {
 			return err
 		}
@@ -100,6 +100,7 @@ func (a *app) boardList() *cobra.Command {
 	})
 	cmd.Flags().StringArrayVar(&labels, "label", nil, "`K=V`; may be repeated: boards with all of them")
 	cmd.Flags().StringVar(&status, "status", "", "`STATUS`: online, offline or registered")
+	cmd.Flags().StringVar(&query, "query", "", "`WORDS` that find boards, as in the dashboard: kitchen, status:offline, seen:>1d, label:site=messina, !type:yun, bridge:lab, ...")
 	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(boardStatuses, cobra.ShellCompDirectiveNoFileComp))
 	return a.withLimit(cmd)
 }
@@ -203,7 +204,7 @@ func (a *app) printBoard(b s4t.Board, more ...field) error {
 	return a.printOne(b, b.Name, append([]field{
 		{"name", b.Name}, {"id", string(b.ID)}, {"status", string(b.Status)}, {"type", b.Type},
 		{"labels", labelText(b.Labels)}, {"location", location}, {"last seen", lastSeen(b)}, {"generation", generation},
-		{"system", strings.Join(strings.Fields(i.OS+" "+i.Arch+" "+i.Kernel), " ")}, {"hostname", i.Hostname}, {"lightning-rod", i.Version},
+		{"system", strings.Join(strings.Fields(i.OS+" "+i.Arch+" "+i.Kernel), " ")}, {"hostname", i.Hostname}, {"comes from", i.PublicAddress}, {"lightning-rod", i.Version}, {"terminal of", i.Terminal},
 		{"problems", strings.Join(b.Problems, "; ")}, {"code expires", until(b.CodeExpiresAt)}, {"created", since(&b.CreatedAt)}}, more...)...)
 }
 

@@ -255,7 +255,7 @@ func (a *app) runOne(begin, wait context.Context, c *apiclient.Client, board, na
 // awaitRun waits until a command has ended well.
 func (a *app) awaitRun(ctx context.Context, c *apiclient.Client, op s4t.Operation) (s4t.Operation, error) {
 	var onStep func(s4t.Step)
-	if terminal(a.stderr) {
+	if isTerminal(a.stderr) {
 		if op.Status == s4t.OperationQueued && op.Run != nil {
 			fmt.Fprintf(a.stderr, "board %s is away: the command is queued%s; Ctrl-C leaves it so\n", oneLine(op.Run.Board), untilText(op.Run.ExpiresAt))
 		}

@@ -122,7 +122,7 @@ func (a *app) runStream(begin, wait context.Context, c *apiclient.Client, board,
 			if err := a.printOutput(m.Output); err != nil {
 				return err
 			}
-		case !m.Ended && terminal(a.stderr):
+		case !m.Ended && isTerminal(a.stderr):
 			fmt.Fprintln(a.stderr, string(m.Operation.Status))
 		case m.Ended:
 			if err := apiclient.Failed(*m.Operation); err != nil {

@@ -102,7 +102,7 @@ func (a *app) pipe(ctx context.Context, stream *stream.Stream) error {
 	}()
 
 	err := <-received
-	if err == nil && !terminal(a.stdin) {
+	if err == nil && !isTerminal(a.stdin) {
 		err = <-sent
 	}
 	if err != nil && ctx.Err() == nil {

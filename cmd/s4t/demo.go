@@ -38,7 +38,7 @@ leaves nothing behind.`,
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			out, isFile := cmd.OutOrStdout().(*os.File)
-			watched := isFile && terminal(out)
+			watched := isFile && isTerminal(out)
 			d := &demo{out: cmd.OutOrStdout(), colour: watched && os.Getenv("NO_COLOR") == ""}
 			return d.run(ctx, once || !watched)
 		},

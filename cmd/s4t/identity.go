@@ -16,7 +16,7 @@ import (
 func (a *app) projectCommand() *cobra.Command {
 	name := func(p s4t.Project) string { return p.Name }
 	print := func(p s4t.Project) error {
-		if err := a.printOne(p, p.Name, field{"name", p.Name}, field{"id", string(p.ID)}, field{"weight", strconv.Itoa(p.Weight)}, field{"created", since(&p.CreatedAt)}); err != nil || a.format != "table" {
+		if err := a.printOne(p, p.Name, field{"name", p.Name}, field{"id", string(p.ID)}, field{"weight", strconv.Itoa(p.Weight)}, field{"records", recorded(p)}, field{"created", since(&p.CreatedAt)}); err != nil || a.format != "table" {
 			return err
 		}
 		a.printQuota(p.Quota)
@@ -42,15 +42,27 @@ func (a *app) projectCommand() *cobra.Command {
 		})}
 	create.Flags().IntVar(&weight, "weight", 0, fmt.Sprintf("`N`, 1 to %d: %s", s4t.MaxWeight, weightUse))
 	var quotas []string
+	var record string
 	var change apiclient.ProjectUpdate
-	update := &cobra.Command{Use: "update NAME [--weight N] [--quota KEY=N]...", Short: "Change a project's weight and what it may have",
+	update := &cobra.Command{Use: "update NAME [--weight N] [--quota KEY=N]... [--record-terminals on|off]", Short: "Change a project's weight, what it may have, and whether its terminals are recorded",
 		Long: `Changes a project's weight, and how much it may have: a quota of N, "unlimited", or
 "default". What it has above a new quota stays. The keys are
-` + strings.Join(s4t.QuotaKeys(), ", ") + `.`,
-		Example: "  s4t project update lab --weight 3\n  s4t project update lab --quota ports=9000 --quota streams=default", Args: exactly(1), ValidArgsFunction: complete}
+` + strings.Join(s4t.QuotaKeys(), ", ") + `.
+
+Its manager decides whether terminals of its boards that are opened from then on are
+recorded (` + "`s4t recording list`" + `): who opens one is told.`,
+		Example: "  s4t project update lab --weight 3\n  s4t project update lab --quota ports=9000 --quota streams=default\n  s4t project update lab --record-terminals on", Args: exactly(1), ValidArgsFunction: complete}
 	update.PreRunE = func(cmd *cobra.Command, _ []string) error {
-		if !cmd.Flags().Changed("weight") && len(quotas) == 0 {
-			return usage(cmd, "give --weight N or --quota KEY=N")
+		recording := cmd.Flags().Changed("record-terminals")
+		if !cmd.Flags().Changed("weight") && len(quotas) == 0 && !recording {
+			return usage(cmd, "give --weight N, --quota KEY=N or --record-terminals on|off")
+		}
+		if recording {
+			on := record == "on"
+			if !on && record != "off" {
+				return usage(cmd, "give --record-terminals on or off")
+			}
+			change.RecordTerminals = &on
 		}
 		if cmd.Flags().Changed("weight") {
 			change.Weight = &weight
@@ -77,6 +89,8 @@ func (a *app) projectCommand() *cobra.Command {
 	})
 	update.Flags().IntVar(&weight, "weight", 0, fmt.Sprintf("`N`, 1 to %d: %s", s4t.MaxWeight, weightUse))
 	update.Flags().StringArrayVar(&quotas, "quota", nil, "`KEY=N`, KEY=unlimited or KEY=default; may be repeated")
+	update.Flags().StringVar(&record, "record-terminals", "", "`on|off`: whether terminals of its boards are recorded")
+	update.RegisterFlagCompletionFunc("record-terminals", cobra.FixedCompletions([]string{"on", "off"}, cobra.ShellCompDirectiveNoFileComp))
 	update.RegisterFlagCompletionFunc("quota", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var keys []string
 		for _, k := range s4t.QuotaKeys() {
@@ -185,7 +199,7 @@ says, and nobody but an admin makes one.`,
 	}
 	create.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
 		req.Name, req.Role = args[0], s4t.Role(role)
-		if passwordStdin || terminal(a.stdin) {
+		if passwordStdin || isTerminal(a.stdin) {
 			var err error
 			if req.Password, err = a.password(passwordStdin, "Password for "+req.Name+" (empty: none): "); err != nil {
 				return err

@@ -33,6 +33,9 @@ type localProxy struct {
 	host     string // "127.0.0.1:PORT"
 	cloud    *httputil.ReverseProxy
 	secret   string // what the browser's cookie is
+	base     string // path of the cloud: "/" or "/s4t/"
+	streams  localStreams
+	enterJS  string // goes on to the dashboard, which is at the cloud's own path, with the code in the fragment
 
 	mu      sync.Mutex        // guards the fields below
 	door    string            // path that gives the cookie, once; empty: it was used
@@ -49,13 +52,18 @@ func newLocalProxy(client *apiclient.Client) (*localProxy, error) {
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Invalid, op, "", "%w", err)
 	}
+	base := strings.TrimRight(cloud.EscapedPath(), "/") + "/"
+	if strings.Trim(base, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/") != "" {
+		return nil, s4t.Errorf(s4t.Invalid, op, "", "the path of %s has characters that are not allowed", client.URL())
+	}
+	cloud.Path, cloud.RawPath = "", "" // requests have it
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Unavailable, op, "", "%w", err)
 	}
-	p := &localProxy{listener: l, host: l.Addr().String(), secret: rand.Text(), door: doorPrefix + rand.Text(), cookies: map[string]string{}}
+	p := &localProxy{base: base, streams: localStreams{agents: map[string]granted{}}, enterJS: `location.replace("` + base + `"+location.hash)`, listener: l, host: l.Addr().String(), secret: rand.Text(), door: doorPrefix + rand.Text(), cookies: map[string]string{}}
 	quiet := log.New(discard{}, "", 0)
-	p.cloud = &httputil.ReverseProxy{Transport: client.Transport(), FlushInterval: -1, Rewrite: p.rewrite(cloud), ModifyResponse: p.keep, ErrorLog: quiet}
+	p.cloud = &httputil.ReverseProxy{Transport: client.Transport(), FlushInterval: -1, Rewrite: p.rewrite(cloud), ModifyResponse: p.keep(cloud), ErrorLog: quiet}
 	p.server = &http.Server{Handler: p, ReadHeaderTimeout: s4t.HandshakeTimeout, ErrorLog: quiet}
 	return p, nil
 }
@@ -103,8 +111,9 @@ func (p *localProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// Not a redirection: a browser that was sent here by another page does not send a strict
 		// cookie with what it is redirected to. The fragment goes along by itself.
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'sha256-"+enterSum+"'")
-		w.Write([]byte(`<!doctype html><meta charset="utf-8"><title>Stack4Things</title><script>` + enterScript + `</script>`))
+		sum := sha256.Sum256([]byte(p.enterJS))
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+		w.Write([]byte(`<!doctype html><meta charset="utf-8"><title>Stack4Things</title><script>` + p.enterJS + `</script>`))
 		return
 	}
 	c, err := r.Cookie(p.cookieName())
@@ -130,6 +139,9 @@ func (p *localProxy) open(path string) bool {
 // tickets to the origin of the page.
 func (p *localProxy) rewrite(cloud *url.URL) func(*httputil.ProxyRequest) {
 	return func(r *httputil.ProxyRequest) {
+		if p.toAgent(r, cloud) {
+			return
+		}
 		r.SetURL(cloud)
 		r.Out.Header.Del("Cookie")
 		p.mu.Lock()
@@ -140,26 +152,25 @@ func (p *localProxy) rewrite(cloud *url.URL) func(*httputil.ProxyRequest) {
 	}
 }
 
-// keep takes the cloud's cookies out of an answer, and keeps them.
-func (p *localProxy) keep(res *http.Response) error {
+// keep takes the cloud's cookies out of an answer, and keeps them. Another's are dropped.
+func (p *localProxy) keep(cloud *url.URL) func(*http.Response) error {
+	return func(res *http.Response) error {
+		if res.Request.URL.Host == cloud.Host {
+			p.keepCookies(res.Cookies())
+		}
+		res.Header.Del("Set-Cookie")
+		return p.keepGrant(res)
+	}
+}
+
+func (p *localProxy) keepCookies(cookies []*http.Cookie) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, c := range res.Cookies() {
+	for _, c := range cookies {
 		if c.MaxAge < 0 || !c.Expires.IsZero() && c.Expires.Before(time.Now()) {
 			delete(p.cookies, c.Name)
 		} else {
 			p.cookies[c.Name] = c.Value
 		}
 	}
-	res.Header.Del("Set-Cookie")
-	return nil
 }
-
-// enterScript goes on to the dashboard, with the code in the fragment; enterSum is its
-// SHA-256 in base64, which the page's policy has.
-const enterScript = `location.replace("/"+location.hash)`
-
-var enterSum = func() string {
-	sum := sha256.Sum256([]byte(enterScript))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}()

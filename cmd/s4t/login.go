@@ -167,7 +167,7 @@ func shownCA(ctx context.Context, rawURL string) (*x509.Certificate, error) {
 
 // confirm asks on a terminal; elsewhere the answer is no.
 func (a *app) confirm(question string) bool {
-	if !terminal(a.stdin) || !terminal(a.stderr) {
+	if !isTerminal(a.stdin) || !isTerminal(a.stderr) {
 		return false
 	}
 	io.WriteString(a.stderr, question)
@@ -188,7 +188,7 @@ func (a *app) password(fromStdin bool, prompt string) (string, error) {
 		return strings.TrimRight(string(b), "\r\n"), nil
 	}
 	f, ok := a.stdin.(*os.File)
-	if !ok || !terminal(f) {
+	if !ok || !isTerminal(f) {
 		return "", s4t.Errorf(s4t.Invalid, op, "give it with --password-stdin", "standard input is not a terminal")
 	}
 	fd := int(f.Fd())

@@ -150,6 +150,7 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Name, Service, User, Password, Project string
 		Weight                                 int
+		RecordTerminals                        bool `json:"record_terminals"`
 		Quota                                  map[s4t.QuotaKey]*int64
 		RequireOnline                          bool `json:"require_online"`
 		NewCode                                bool `json:"new_code"`
@@ -200,7 +201,7 @@ func cannedCloud(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(204)
 		return
 	case "POST projects", "PATCH projects/lab":
-		p := s4t.Project{ID: "lab-project", Name: "lab", Weight: body.Weight, CreatedAt: longAgo}
+		p := s4t.Project{ID: "lab-project", Name: "lab", Weight: body.Weight, RecordTerminals: body.RecordTerminals, CreatedAt: longAgo}
 		for key, limit := range body.Quota {
 			if p.Quota == nil {
 				p.Quota = map[s4t.QuotaKey]s4t.Quota{}

@@ -159,7 +159,7 @@ func (a *app) printTable(rows [][]string) {
 
 // colour reports whether standard output wants it (https://no-color.org).
 func (a *app) colour() bool {
-	return a.env("NO_COLOR") == "" && a.env("TERM") != "dumb" && terminal(a.stdout)
+	return a.env("NO_COLOR") == "" && a.env("TERM") != "dumb" && isTerminal(a.stdout)
 }
 
 // paint colours words that are a status.

@@ -40,7 +40,7 @@ not there.`,
 		}
 		defer file.Close()
 		var progress func(int64)
-		if terminal(a.stderr) {
+		if isTerminal(a.stderr) {
 			progress = func(has int64) {
 				fmt.Fprintf(a.stderr, "\ruploaded %3d %%", has*100/max(size, 1))
 				if has == size {

@@ -58,17 +58,25 @@ func (l *lifeline) open(ctx context.Context) (*stream.Stream, wire.StreamGrant, 
 // both have ended.
 func (l *lifeline) carry(ctx context.Context, conn *stream.Stream) error {
 	local := &console{in: l.app.stdin, out: greeting{to: l.app.stdout}}
-	s := resume.New(local, resume.Window, true)
-	local.stream = s
+	err := l.carryLocal(ctx, conn, func(s *resume.Stream) { local.stream = s }, local)
+	if refused := local.out.refusal(); refused != nil {
+		return refused
+	}
+	return err
+}
+
+// carryLocal is carry for any local end, which hears of its stream first.
+func (l *lifeline) carryLocal(ctx context.Context, conn *stream.Stream, begin func(*resume.Stream), local stream.HalfCloser) error {
+	held := &late{HalfCloser: local, begun: make(chan struct{})}
+	s := resume.New(held, resume.Window, true)
+	begin(s)
+	close(held.begun)
 	defer context.AfterFunc(ctx, func() { s.Abort(s4t.Errorf(s4t.Timeout, "connect", "", "interrupted")) })()
 	defer onHangup(func() { s.Abort(errHungUp) })()
 	for {
 		lost := s.Carry(abrupt{conn})
 		select {
 		case <-s.Done():
-			if err := local.out.refusal(); err != nil {
-				return err
-			}
 			if err := s.Err(); err != nil && err != errHungUp {
 				return streamEnd(err)
 			}
@@ -84,6 +92,18 @@ func (l *lifeline) carry(ctx context.Context, conn *stream.Stream) error {
 			return err
 		}
 	}
+}
+
+// late is a local end that is not used before it knows its stream.
+type late struct {
+	stream.HalfCloser
+	begun chan struct{}
+}
+
+// CloseWrite implements stream.HalfCloser.
+func (l *late) CloseWrite() error {
+	<-l.begun
+	return l.HalfCloser.CloseWrite()
 }
 
 // errHungUp ends a stream whose user has gone.
@@ -171,7 +191,7 @@ func final(err error) bool {
 // tell says a line to the user, whose terminal may be in raw mode.
 func (l *lifeline) tell(format string, args ...any) {
 	end := "\n"
-	if terminal(l.app.stderr) {
+	if isTerminal(l.app.stderr) {
 		end = "\r\n"
 	}
 	io.WriteString(l.app.stderr, "s4t: "+fmt.Sprintf(format, args...)+end)
@@ -199,7 +219,7 @@ func (c *console) Write(p []byte) (int, error) {
 // CloseWrite is the end of the board's bytes, for whoever reads ours. On a terminal,
 // nobody is there to answer after it: it is over then.
 func (c *console) CloseWrite() error {
-	if terminal(c.in) {
+	if isTerminal(c.in) {
 		c.stream.CloseWrite()
 	}
 	if f, ok := c.out.to.(*os.File); ok {

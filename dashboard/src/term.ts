@@ -1,4 +1,3 @@
-import './lib/buffer.ts';
 import './theme.css';
 import '@xterm/xterm/css/xterm.css';
 import { mount } from 'svelte';

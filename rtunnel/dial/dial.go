@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -123,6 +124,7 @@ type target struct {
 	url    string // as given, for errors
 	host   string // without brackets
 	tcp    string // TCP number as text
+	below  string // path that a reverse proxy has put the cloud at: "" or "/s4t"
 	secure bool
 }
 
@@ -134,7 +136,7 @@ func parseTarget(rawURL string) (target, error) {
 	if err != nil || u.Hostname() == "" {
 		return target{}, s4t.Errorf(s4t.Invalid, "dial the cloud", "use https://HOST:PORT", "%q is not a URL", rawURL)
 	}
-	t := target{url: u.Scheme + "://" + u.Host, host: u.Hostname(), tcp: u.Port()}
+	t := target{url: u.Scheme + "://" + u.Host, host: u.Hostname(), tcp: u.Port(), below: strings.TrimRight(u.EscapedPath(), "/")}
 	switch u.Scheme {
 	case "https", "wss":
 		t.secure = true

@@ -74,7 +74,7 @@ func (d *Dialer) Date(ctx context.Context, rawURL, path string) (time.Time, erro
 func (f *Inspection) get(ctx context.Context, c net.Conn, t target, path string) error {
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: stack4things\r\nConnection: close\r\n\r\n", path, t.hostHeader()); err != nil {
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: stack4things\r\nConnection: close\r\n\r\n", t.below+path, t.hostHeader()); err != nil {
 		return err
 	}
 	head, err := readHead(bufio.NewReader(io.LimitReader(c, maxHead)))

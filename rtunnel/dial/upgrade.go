@@ -50,6 +50,7 @@ func (d *Dialer) Dial(ctx context.Context, rawURL, path, subprotocol, bearer str
 // upgrade runs the client's side of the opening handshake (RFC 6455 section
 // 4.1) over c.
 func upgrade(ctx context.Context, c net.Conn, t target, path, subprotocol, bearer string) (*rtunnel.Conn, error) {
+	path = t.below + path
 	op := "open a WebSocket at " + t.url + path
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()

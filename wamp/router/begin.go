@@ -2,6 +2,7 @@ package router
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -77,6 +78,17 @@ func (b *arrival) ends() {
 		b.in.beginning.Add(-1)
 		b.in.unfinished.Add(1)
 	}
+}
+
+// Address is where a session comes from: the client's address, as reverse proxies that are believed
+// say; invalid where the session has ended.
+func (r *Router) Address(s Session) netip.Addr {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.byID[s.ID]; p != nil {
+		return p.from
+	}
+	return netip.Addr{}
 }
 
 // Begun says that the cloud has taken a session in. A board may ask for that again:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ type peer struct {
 	run    *running
 	conn   *rtunnel.Conn
 	remote string        // its source, for the guard
+	from   netip.Addr    // its address, as it is shown
 	direct string        // its address where the path ends there, as far as is known; "": at a reverse proxy
 	gone   chan struct{} // closed when reading has ended
 
@@ -93,6 +95,9 @@ func newPeer(r *Router, run *running, conn *rtunnel.Conn, req *http.Request, way
 		conn.ParkEagerly()
 	}
 	p := &peer{r: r, run: run, conn: conn, remote: s4t.SourceOfPeer(req.RemoteAddr), way: way, since: time.Now(), gone: make(chan struct{})}
+	if ap, err := netip.ParseAddrPort(req.RemoteAddr); err == nil {
+		p.from = ap.Addr().Unmap().WithZone("")
+	}
 	if addr := conn.NetConn().RemoteAddr().String(); addr == req.RemoteAddr { // else it is what a reverse proxy says
 		p.direct = addr
 	}

@@ -1,4 +1,6 @@
 /** What can be done from anywhere: the palette lists it. */
+import AddBoard from '../parts/AddBoard.svelte';
+import BridgeSheet from '../parts/BridgeSheet.svelte';
 import { dialogs } from './dialogs.svelte.ts';
 import { router } from './router.svelte.ts';
 import { session } from './session.svelte.ts';
@@ -11,8 +13,8 @@ export interface Action {
 }
 
 export const actions: Action[] = [
-  { name: 'Add a board', role: 'member', run: async () => dialogs.show((await import('../parts/AddBoard.svelte')).default, {}) },
-  { name: 'Bridge boards', role: 'member', run: async () => dialogs.show((await import('../parts/BridgeSheet.svelte')).default, {}) },
+  { name: 'Add a board', role: 'member', run: () => dialogs.show(AddBoard, {}) },
+  { name: 'Bridge boards', role: 'member', run: () => dialogs.show(BridgeSheet, {}) },
   { name: 'Find boards', key: '/', run: () => router.go('boards') },
   { name: 'Log out', run: () => void session.logout() },
 ];

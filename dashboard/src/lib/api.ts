@@ -15,6 +15,7 @@ export type Operation = Schemas['Operation'];
 export type Event = Schemas['Event'];
 export type AuditRecord = Schemas['AuditRecord'];
 export type Agent = Schemas['Agent'];
+export type Cloud = Schemas['Cloud'];
 export type Project = Schemas['Project'];
 export type User = Schemas['User'];
 export type Token = Schemas['Token'];
@@ -59,6 +60,20 @@ export function url(parts: string[], query: Ask['query'] = {}): URL {
   return u;
 }
 
+/** Tells the pages of this browser that the cloud answers: who waits to try again does it now. */
+const channel = new BroadcastChannel('s4t-reached:' + base.pathname);
+let lost = false;
+let told = 0;
+
+/** Notes whether the cloud answered. */
+function reached(answered: boolean) {
+  if (answered && (lost || Date.now() - told > 1000)) {
+    told = Date.now();
+    channel.postMessage(true);
+  }
+  lost = !answered;
+}
+
 /** Asks, and gives the response once its head is there. A session that has ended is begun anew by
  * who sits there, and then it is asked again: nothing that was typed is lost. */
 export async function open(method: string, at: string[] | URL, ask: Ask = {}): Promise<Response> {
@@ -75,9 +90,13 @@ export async function open(method: string, at: string[] | URL, ask: Ask = {}): P
       res = await fetch(at instanceof URL ? at : url(at, ask.query), { method, headers, body, signal: ask.signal, credentials: 'same-origin', redirect: 'error' });
     } catch (e) {
       if (ask.signal?.aborted) throw e;
+      reached(false);
       throw new Problem(0, 'unreachable', 'the cloud cannot be reached', 'it is tried again by itself');
     }
-    if (res.ok || res.status === 304) return res;
+    if (res.ok || res.status === 304) {
+      reached(true);
+      return res;
+    }
     if (res.status === 401 && !ask.anonymous) {
       await session.again();
       continue;
@@ -109,15 +128,18 @@ export const put = async <T>(parts: string[], body?: unknown): Promise<T> => (aw
 export const patch = async <T>(parts: string[], body: unknown): Promise<T> => (await call<T>('PATCH', parts, { body })).body;
 export const remove = async <T>(parts: string[]): Promise<T> => (await call<T>('DELETE', parts)).body;
 
-/** A list, page by page as they come; answers with the event that its first page is as of. */
+/** A list, page by page as they come; answers with the event that its first page is as of. The next page
+ * is asked for once the head of one is there: the cloud makes it while this one is read. */
 export async function pages<T>(parts: string[], query: Ask['query'], page: (items: T[], first: boolean) => void, signal?: AbortSignal): Promise<number> {
-  let next: URL | null = url(parts, query);
   let asOf = 0;
-  for (let first = true; next; first = false) {
-    const answer: Answer<T[]> = await call<T[]>('GET', next, { signal });
-    if (first) asOf = Number(answer.headers.get('X-Event-Id') ?? 0);
-    page(answer.body, first);
-    next = nextOf(answer.headers);
+  let coming: Promise<Response> | null = open('GET', url(parts, query), { signal });
+  for (let first = true; coming; first = false) {
+    const res: Response = await coming;
+    const next = nextOf(res.headers);
+    coming = next && open('GET', next, { signal });
+    coming?.catch(() => {}); // it is told where it is waited for
+    if (first) asOf = Number(res.headers.get('X-Event-Id') ?? 0);
+    page((await res.json()) as T[], first);
   }
   return asOf;
 }

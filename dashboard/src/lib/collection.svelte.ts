@@ -17,6 +17,9 @@ export class Collection<T extends Identified> {
   #version = $state(0);
   #due = false;
 
+  /** With most, the newest so many are kept, by their ids, which must grow with time. */
+  constructor(private readonly most = Infinity) {}
+
   /** Counts the changes, for what is derived of them. */
   get version(): number {
     return this.#version;
@@ -51,6 +54,7 @@ export class Collection<T extends Identified> {
       this.#byId.set(item.id, item);
       if (item.name) this.#byName.set(item.name, item);
     }
+    if (this.#byId.size > this.most * 1.25) for (const id of [...this.#byId.keys()].sort().slice(0, this.#byId.size - this.most)) this.#drop(id);
     if (items.length) this.#changed();
   }
 
@@ -61,11 +65,14 @@ export class Collection<T extends Identified> {
   }
 
   delete(id: string) {
+    if (this.#drop(id)) this.#changed();
+  }
+
+  #drop(id: string): boolean {
     const was = this.#byId.get(id);
-    if (!was) return;
-    this.#byId.delete(id);
+    if (!was) return false;
     if (was.name && this.#byName.get(was.name) === was) this.#byName.delete(was.name);
-    this.#changed();
+    return this.#byId.delete(id);
   }
 
   /** Keeps those of which something is true. */
@@ -93,3 +100,16 @@ export function nextFrame(f: () => void) {
 
 const order = new Intl.Collator('en', { numeric: true });
 export const compare = order.compare;
+
+/** Rows at the places that they had: those of before, as they are now or, where they are not any more,
+ * as they were; and then the new ones. */
+export function settled<T extends { id: string }>(was: T[], now: T[]): T[] {
+  const fresh = new Map(now.map((r) => [r.id, r]));
+  const out = was.map((r) => {
+    const is = fresh.get(r.id);
+    fresh.delete(r.id);
+    return is ?? r;
+  });
+  for (const r of fresh.values()) out.push(r);
+  return out;
+}

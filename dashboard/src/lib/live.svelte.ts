@@ -6,7 +6,7 @@ import { base } from './base.ts';
 
 /** The kinds of objects that are kept, with the list of each and what of it is asked for. */
 const kinds = {
-  boards: { path: 'boards', fields: 'name,project,type,labels,location,status,problems,last_seen,created_at,wamp_agent,tunnel_agent,info.version,info.arch,info.os,code_expires_at' },
+  boards: { path: 'boards', fields: 'name,project,type,labels,location,status,problems,last_seen,created_at,wamp_agent,tunnel_agent,info.version,info.arch,info.os,info.terminal,code_expires_at' },
   bridges: { path: 'bridges', fields: '' },
   networks: { path: 'networks', fields: '' },
   services: { path: 'services', fields: '' },
@@ -31,6 +31,11 @@ interface Objects {
 
 /** How many events this page keeps to show. */
 const keepEvents = 500;
+/** How long nothing may come over the stream, ms. */
+const silence = 35_000;
+/** After how long without a word a stream is given up where the cloud is known to be reached again, ms:
+ * it says something every 15 s, and answers soon. */
+const doubt = { open: 17_000, asked: 5000 };
 /** How many objects are read one by one after events about them; with more, the list is read. */
 const readOneByOne = 16;
 
@@ -41,7 +46,7 @@ class Live {
   readonly services = new Collection<Service & Identified>();
   readonly fleets = new Collection<Fleet & Identified>();
   readonly plugins = new Collection<Plugin & Identified>();
-  readonly operations = new Collection<Operation & Identified>();
+  readonly operations = new Collection<Operation & Identified>(1000); // the newest: a cloud makes them without end
   readonly agents = new Collection<Agent & Identified>();
 
   /** Whether the stream is there; null: it was not tried yet. */
@@ -62,6 +67,8 @@ class Live {
   #channel = new BroadcastChannel('s4t-events:' + base.pathname);
   #fresh: Event[] = [];
   #retry = 500;
+  /** Whether the cloud refused the stream when it was asked last: then it is there, and another answer of it says nothing. */
+  #refused = false;
 
   /** Has a kind of objects read, and kept true from then on. Safe to call often. */
   use(...wanted: Kind[]): void {
@@ -95,35 +102,59 @@ class Live {
     };
     document.addEventListener('visibilitychange', wake);
     addEventListener('online', wake);
+    const answers = new BroadcastChannel('s4t-reached:' + base.pathname); // to any page of this browser
+    answers.onmessage = () => {
+      if (!this.#refused) this.#hurry?.();
+    };
     return () => {
       stop.abort();
+      answers.close();
       document.removeEventListener('visibilitychange', wake);
       removeEventListener('online', wake);
     };
   }
 
-  /** Ends the wait before the next try, where there is one. */
+  /** Ends the wait before the next try, or a try that comes to nothing: there is reason to think that the cloud is reached. */
   #hurry: (() => void) | null = null;
 
-  async #stream(signal: AbortSignal): Promise<void> {
+  async #stream(stop: AbortSignal): Promise<void> {
+    // The cloud says something every 15 s: where nothing comes for longer, the way to it is cut, and only trying anew finds out.
+    const silent = new AbortController();
+    const signal = AbortSignal.any([stop, silent.signal]);
+    let heard = Date.now();
+    const watch = setInterval(() => {
+      if (Date.now() - heard > silence || !navigator.onLine) silent.abort();
+    }, 1000);
+    let patience = this.connected === false ? doubt.asked : silence; // at first much is asked at once
+    this.#hurry = () => {
+      if (Date.now() - heard > patience) silent.abort();
+    };
+    this.#refused = false;
     try {
       const res = await open('GET', ['events'], { query: { after: this.last || undefined, kinds: 'operation.step,*' }, headers: { Accept: 'text/event-stream' }, signal });
+      heard = Date.now();
+      patience = doubt.open;
       this.last ||= Number(res.headers.get('X-Event-Id') ?? 0);
       this.#tell({ connected: true });
       this.#retry = 500;
       for await (const one of events(res)) {
+        heard = Date.now();
         if (one.data) this.#tell({ event: JSON.parse(one.data) as Event });
         if (one.id) this.last = Number(one.id);
       }
     } catch (e) {
-      if (signal.aborted) return;
-      if (!(e instanceof Problem) || e.status !== 0) console.warn('events', e);
+      if (stop.aborted) return;
+      this.#refused = e instanceof Problem && e.status !== 0;
+      if (!silent.signal.aborted && !(e instanceof Problem && e.status === 0)) console.warn('events', e);
+    } finally {
+      clearInterval(watch);
     }
     this.#tell({ connected: false });
     await new Promise<void>((go) => {
       const t = setTimeout(go, this.#retry * (0.75 + Math.random() / 2));
       this.#hurry = () => {
         clearTimeout(t);
+        this.#retry = 250;
         go();
       };
     });
@@ -179,6 +210,7 @@ class Live {
         if (noun === 'agent' && verb === 'away' && this.#loading.has('boards')) this.#loading.set('boards', this.#load('boards')); // of thousands at once, told in one
         if (!this.#loading.has(kind)) return;
         this.#meanwhile.get(kind)?.add(e.object);
+        if (kind === 'operations' && older(e.data, this.operations.get(e.object))) return;
         if (verb === 'deleted' || verb === 'hidden') this.#of(kind).delete(e.object);
         else if (isFields(e.data) && this.#of(kind).has(e.object)) this.#of(kind).merge(e.object, e.data);
         else this.#touch(kind, e.object);
@@ -243,7 +275,7 @@ class Live {
     const meanwhile = new Set<string>();
     this.#meanwhile.set(kind, meanwhile);
     try {
-      const asOf = await pages<Identified>([kinds[kind].path], { fields: kinds[kind].fields || undefined }, (items) => {
+      const asOf = await pages<Identified>([kinds[kind].path], { fields: kinds[kind].fields || undefined, limit: kind === 'boards' ? 2000 : undefined }, (items) => {
         for (const i of items) seen.add(i.id);
         of.put(...(items as never[]));
       });
@@ -268,6 +300,11 @@ class Live {
 
 function isFields(data: unknown): data is Record<string, unknown> & object {
   return typeof data === 'object' && data !== null && !Array.isArray(data) && 'id' in data;
+}
+
+/** Whether what an event says of an operation is from before what is known: the answer to a long poll may come first. */
+function older(data: unknown, known: Operation | undefined): boolean {
+  return isFields(data) && Array.isArray(data.steps) && data.steps.length < (known?.steps?.length ?? 0);
 }
 
 function requestIdle(f: () => void) {

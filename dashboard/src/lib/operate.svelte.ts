@@ -71,13 +71,15 @@ export class Operating {
     this.#reading = false;
   }
 
-  /** A long poll besides the events: the API that answers it is who tells the user (step 10). */
+  /** A long poll besides the events: the API that answers it is who tells the user (step 10), so
+   * that it goes on until it has said the end itself. */
   async #wait(id: string) {
-    while (this.operation?.id === id && !this.operation.ended_at) {
+    while (this.operation?.id === id) {
       try {
         const { body } = await call<Operation>('GET', ['operations', id], { query: { wait: '30s', steps: this.operation.steps?.length ?? 0 } });
         if (this.operation?.id !== id) return;
         this.#show(body);
+        if (body.ended_at) return;
       } catch (e) {
         if (!(e instanceof Problem)) throw e;
         if (e.status && e.status < 500) {

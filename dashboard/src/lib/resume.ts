@@ -208,7 +208,7 @@ export class Resumed {
             void taking.then(() => {
               this.#consumed++;
               this.#tell();
-              ws.send(encode('bye'));
+              if (ws.readyState === WebSocket.OPEN) ws.send(encode('bye'));
               this.#end('');
               cut();
             });

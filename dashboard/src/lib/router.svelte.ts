@@ -8,9 +8,21 @@ class Router {
   /** Counts what was gone to; who scrolls or moves the focus goes by it. */
   visits = $state(0);
 
+  /** How far down the view was when it was left; Back goes there again. */
+  scrolled = 0;
+  #entry = 0; // of the history, which this is
+  #entries = 0;
+  #left = new Map<number, number>();
+
   constructor() {
+    history.scrollRestoration = 'manual';
     this.#read();
-    addEventListener('popstate', () => this.#read());
+    addEventListener('popstate', (e) => {
+      this.#left.set(this.#entry, scrollY);
+      this.#entry = (e.state as { entry?: number } | null)?.entry ?? 0;
+      this.scrolled = this.#left.get(this.#entry) ?? 0;
+      this.#read();
+    });
     addEventListener('click', (e) => this.#click(e));
   }
 
@@ -21,8 +33,13 @@ class Router {
   /** Goes to a path below the cloud's URL. */
   go(to: string, how: { replace?: boolean } = {}) {
     const url = new URL(to, base);
-    if (how.replace) history.replaceState(null, '', url);
-    else history.pushState(null, '', url);
+    if (how.replace) history.replaceState({ entry: this.#entry }, '', url);
+    else {
+      this.#left.set(this.#entry, scrollY);
+      this.#entry = ++this.#entries;
+      this.scrolled = 0;
+      history.pushState({ entry: this.#entry }, '', url);
+    }
     this.#read(!how.replace);
   }
 

@@ -808,6 +808,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/cloud": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the cloud
+         * @description Its version and URL, the host names of public ports and whether the dashboard shares one of them with boards, and until when its CA is good.
+         */
+        get: operations["cloud.show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/commands": {
         parameters: {
             query?: never;
@@ -1327,9 +1347,53 @@ export interface paths {
         head?: never;
         /**
          * Change a project
-         * @description What is absent stays. Needs the role admin.
+         * @description What is absent stays. Needs the role admin; record_terminals by itself the role manager.
          */
         patch: operations["project.update"];
+        trace?: never;
+    };
+    "/v1/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List recordings of terminals
+         * @description Oldest first. Needs the role manager.
+         */
+        get: operations["recording.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/recordings/{recording}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a recording of a terminal
+         * @description What the shell wrote until now, as asciicast v2. It is in the audit. Needs the role manager.
+         */
+        get: operations["recording.show"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a recording of a terminal
+         * @description A terminal that it is of ends. It is in the audit. Needs the role manager.
+         */
+        delete: operations["recording.delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/services": {
@@ -1660,6 +1724,8 @@ export interface components {
             networks: number;
             place?: string;
             role: string;
+            /** Format: int64 */
+            room?: number;
             /** Format: date-time */
             seen_at: string;
             /** Format: int64 */
@@ -1744,9 +1810,12 @@ export interface components {
             kernel?: string;
             networks: boolean;
             os?: string;
+            public_address?: string;
+            records?: boolean;
             resolvers?: string[] | null;
             resumes?: boolean;
             routes?: string[] | null;
+            terminal?: string;
             trusts?: string[] | null;
             version?: string;
         };
@@ -1889,6 +1958,20 @@ export interface components {
             complete: boolean;
             /** Format: int64 */
             has: number;
+        };
+        CAInfo: {
+            name: string;
+            /** Format: date-time */
+            until: string;
+        };
+        Cloud: {
+            cas?: components["schemas"]["CAInfo"][] | null;
+            /** Format: date-time */
+            certificate_until?: string;
+            public_hosts: string[] | null;
+            shared_host: boolean;
+            url: string;
+            version: string;
         };
         Command: {
             board?: string;
@@ -2412,6 +2495,7 @@ export interface components {
             quota?: {
                 [key: string]: components["schemas"]["Quota"];
             };
+            record_terminals: boolean;
             /** Format: int64 */
             weight: number;
         };
@@ -2435,6 +2519,8 @@ export interface components {
             quota?: {
                 [key: string]: number | null;
             };
+            /** @description Whether terminals of the project's boards are recorded, and say so; the role manager is enough for this alone */
+            record_terminals?: boolean;
             /**
              * Format: int64
              * @description New weight
@@ -2446,6 +2532,21 @@ export interface components {
             limit: number;
             /** Format: int64 */
             used: number;
+        };
+        Recording: {
+            board: string;
+            board_id: string;
+            /** Format: int64 */
+            bytes: number;
+            /** Format: date-time */
+            ended_at: string | null;
+            id: string;
+            origin?: string;
+            project: string;
+            shell_of: string;
+            /** Format: date-time */
+            started_at: string;
+            user: string;
         };
         Sample: {
             /** Format: date-time */
@@ -2537,6 +2638,7 @@ export interface components {
         StreamGrant: {
             board_id: string;
             host_keys?: string[] | null;
+            recorded?: boolean;
             resumable?: boolean;
             ticket: string;
             url: string;
@@ -2550,11 +2652,13 @@ export interface components {
              * Format: int64
              * @description TCP port of the service
              */
-            port: number;
+            port?: number;
             /** @description A random name for the stream, 32 hexadecimal digits: it can be resumed after its connection was lost, where the answer says so */
             resumable?: string;
             /** @description Host on the board's LAN, where the board allows it; the board itself by default */
             target?: string;
+            /** @description Open a shell of the board in the place of a port, where its owner allows it; with resumable */
+            terminal?: boolean;
         };
         Subnet: {
             cidr: string;
@@ -3216,7 +3320,7 @@ export interface operations {
     "board.list": {
         parameters: {
             query?: {
-                /** @description At most so many objects in this answer; 500 by default. The header Link leads to the rest */
+                /** @description At most so many boards in this answer; 500 by default. The header Link leads to the rest; a page may have fewer */
                 limit?: number;
                 /** @description Where the page before ended, as its header Link says it */
                 after?: string;
@@ -3226,6 +3330,8 @@ export interface operations {
                 label?: string[] | null;
                 /** @description Boards with this status */
                 status?: "registered" | "online" | "offline";
+                /** @description Words that find boards, all of which hold: text in the name, the type or a label, or status:, label:K=V, type:, name:, seen:>1d, version:, arch:, agent:, problem:*, bridge:. A ! before a word means that it does not hold, a comma between values any of them */
+                q?: string;
             };
             header?: never;
             path?: never;
@@ -8722,6 +8828,107 @@ export interface operations {
             };
         };
     };
+    "cloud.show": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cloud"];
+                };
+            };
+            /** @description Bad Request: invalid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: conflict, stale */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests: too_many */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error: internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable: offline, unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout: timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "command.list": {
         parameters: {
             query?: {
@@ -12340,6 +12547,322 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Project"];
                 };
+            };
+            /** @description Bad Request: invalid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: conflict, stale */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests: too_many */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error: internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable: offline, unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout: timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "recording.list": {
+        parameters: {
+            query?: {
+                /** @description At most so many objects in this answer; 500 by default. The header Link leads to the rest */
+                limit?: number;
+                /** @description Where the page before ended, as its header Link says it */
+                after?: string;
+                /** @description Only these fields of each object, and its id; all by default */
+                fields?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    "X-Event-Id"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recording"][];
+                };
+            };
+            /** @description Bad Request: invalid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: conflict, stale */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests: too_many */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error: internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable: offline, unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout: timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "recording.show": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id */
+                recording: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The recording */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-asciicast": string;
+                };
+            };
+            /** @description Bad Request: invalid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: conflict, stale */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests: too_many */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error: internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable: offline, unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout: timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "recording.delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id */
+                recording: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Bad Request: invalid */
             400: {

@@ -27,7 +27,7 @@ export const keys: Record<string, { about: string; values?: string[] }> = {
 export function parse(text: string): Term[] {
   const terms: Term[] = [];
   for (const m of text.matchAll(/(!|-(?=\w+:))?(?:(\w+):)?("[^"]*"?|\S+)/g)) {
-    const known = m[2] !== undefined && m[2] in keys;
+    const known = m[2] !== undefined && Object.hasOwn(keys, m[2]);
     let value = m[3]!.replace(/^"|"$/g, '');
     if (m[2] !== undefined && !known) value = m[2] + ':' + value;
     if (!value) continue;
@@ -90,8 +90,46 @@ function matcher(t: Term, around: Around): (b: Board) => boolean {
         return v.startsWith('<') ? ago < ms : ago >= ms;
       });
     default:
-      return (b) => any((v) => b.name.toLowerCase().includes(v) || (b.type ?? '').toLowerCase().includes(v) || Object.entries(b.labels ?? {}).some(([k, l]) => (k + '=' + l).toLowerCase().includes(v)));
+      return (b) => {
+        const text = textOf(b);
+        return any((v) => text.includes(v));
+      };
   }
+}
+
+/** Name, type and labels of each board in small letters, a line each, for as long as the board is as it is:
+ * thousands are sifted at every key that is pressed. */
+const texts = new WeakMap<Board, string>();
+
+function textOf(b: Board): string {
+  let text = texts.get(b);
+  if (text === undefined) {
+    text = b.name + '\n' + (b.type ?? '');
+    for (const k in b.labels) text += '\n' + k + '=' + b.labels[k];
+    texts.set(b, (text = text.toLowerCase()));
+  }
+  return text;
+}
+
+/** What of boards there is most of, as words that narrow a search, with how many are like that; those
+ * that were chosen stay, the others are left out where all are like that. */
+export function facetsOf(boards: Board[], chosen: string[], most = 12): [string, number][] {
+  const counts = new Map<string, Map<string, number>>(); // by what is before the value: a text is made of few
+  const add = (key: string, value: string) => {
+    let of = counts.get(key);
+    if (!of) counts.set(key, (of = new Map()));
+    of.set(value, (of.get(value) ?? 0) + 1);
+  };
+  for (const b of boards) {
+    add('status:', b.status);
+    if (b.type) add('type:', b.type);
+    for (const k in b.labels) add('label:' + k + '=', b.labels[k]!);
+    if (b.problems?.length) add('problem:', '*');
+  }
+  const all: [string, number][] = [];
+  for (const [key, of] of counts) for (const [value, n] of of) all.push([key.startsWith('label:') ? quoted(key + value) : key + quoted(value), n]);
+  const first = (t: string) => (t.startsWith('problem:') ? 0 : t.startsWith('status:') ? 1 : 2);
+  return all.filter(([t, n]) => chosen.includes(t) || n < boards.length).sort((a, b) => first(a[0]) - first(b[0]) || b[1] - a[1]).slice(0, most);
 }
 
 function cut(s: string, sep: string): [string, string | undefined] {

@@ -12,6 +12,8 @@ class Sessions {
   half = $state('');
   state = $state<State>('unknown');
   who = $state.raw<Session | null>(null);
+  /** What who sits here is asked: whether to go on as who made a link, though somebody else is logged in. */
+  asked = $state.raw<{ user: string; project: string; answer: (yes: boolean) => void } | null>(null);
   #waiting: (() => void)[] = [];
 
   constructor() {
@@ -34,14 +36,9 @@ class Sessions {
     }
     if (this.half) {
       try {
-        const { body } = await call<Session>('GET', ['session'], { anonymous: true });
-        if (!code || confirm(`${body.user} of the project ${body.project_name} is logged in here. Log in as who made the link instead?`)) {
-          this.#opened({ ...body, session: this.half });
-          if (!code) return;
-        } else {
-          this.#opened({ ...body, session: this.half });
-          return;
-        }
+        const body = (await asked()) ?? (await call<Session>('GET', ['session'], { anonymous: true })).body;
+        this.#opened({ ...body, session: this.half });
+        if (!code || !(await this.#instead(body))) return;
       } catch (e) {
         if (!(e instanceof Problem && e.status === 401)) throw e;
         if (!code) {
@@ -51,6 +48,15 @@ class Sessions {
       }
     }
     await this.login({ code: code! });
+  }
+
+  /** Asks whether somebody else is to be logged in here. */
+  async #instead(now: Session): Promise<boolean> {
+    const yes = await new Promise<boolean>((answer) => {
+      this.asked = { user: now.user, project: now.project_name ?? now.project ?? '', answer };
+    });
+    this.asked = null;
+    return yes;
   }
 
   /** Logs in, and lets what waited for it go on. Throws a [Problem] where it is refused. */
@@ -99,6 +105,19 @@ class Sessions {
   may(role: 'reader' | 'member' | 'manager' | 'admin'): boolean {
     const roles = ['reader', 'member', 'manager', 'admin'];
     return roles.indexOf(this.who?.role ?? '') >= roles.indexOf(role);
+  }
+}
+
+/** Who this is, where public/theme.js has asked already and was told. */
+async function asked(): Promise<Session | null> {
+  const page = globalThis as { s4tSession?: Promise<Response> };
+  const answer = page.s4tSession;
+  delete page.s4tSession;
+  try {
+    const res = await answer;
+    return res?.ok ? ((await res.json()) as Session) : null;
+  } catch {
+    return null;
   }
 }
 

@@ -6,6 +6,8 @@ const key = 's4t-settings';
 class Settings {
   theme = $state<Theme>('system');
   contrast = $state(false);
+  /** Whether it is dark now, by choice or by the system's. */
+  dark = $state(false);
 
   constructor() {
     try {
@@ -23,7 +25,8 @@ class Settings {
     const more = matchMedia('(prefers-contrast: more)');
     const show = () => {
       const root = document.documentElement.dataset;
-      root.theme = this.theme === 'system' ? (dark.matches ? 'dark' : 'light') : this.theme;
+      this.dark = this.theme === 'system' ? dark.matches : this.theme === 'dark';
+      root.theme = this.dark ? 'dark' : 'light';
       root.contrast = this.contrast || more.matches ? 'more' : 'normal';
     };
     dark.addEventListener('change', show);

@@ -1,48 +1,44 @@
 /** SSH in this page: what is typed and who logs in is between it and the board's sshd. The cloud
  * carries what it cannot read. */
+import './buffer.ts';
 import { Buffer } from 'buffer';
-import {
-  BaseStream,
-  ChannelRequestMessage,
-  SshClientSession,
-  SshDisconnectReason,
-  SshSessionConfiguration,
-  type SshChannel,
-} from '@microsoft/dev-tunnels-ssh';
-import { stream, type Wanted } from './stream.ts';
+import { BaseStream, ChannelRequestMessage, SshClientSession, SshDisconnectReason, SshSessionConfiguration, type KeyPair, type SshChannel } from '@microsoft/dev-tunnels-ssh';
+import { ed25519, fingerprint, parseKey } from './keys.ts';
 import type { Resumed } from './resume.ts';
+import type { Ask, Shell } from './shell.ts';
+import { stream } from './stream.ts';
 
 /** A carried stream, as the library reads and writes one. */
 class Carried extends BaseStream {
-  constructor(readonly over: { resumed: Resumed }) {
-    super();
-  }
+  resumed: Resumed | null = null;
   take(bytes: Uint8Array) {
     this.onData(Buffer.from(bytes));
   }
-  over_(why: string) {
+  over(why: string) {
     if (why) this.onError(new Error(why));
     else this.onEnd();
   }
   override async write(data: Buffer): Promise<void> {
-    this.over.resumed.write(new Uint8Array(data));
+    this.resumed!.write(new Uint8Array(data));
   }
   override async close(error?: Error): Promise<void> {
-    this.over.resumed.close();
+    this.resumed!.close();
     this.fireOnClose(error);
   }
 }
+
+type Writer = Parameters<ChannelRequestMessage['write']>[0];
 
 /** A terminal is asked for (RFC 4254, 6.2). */
 class PtyRequest extends ChannelRequestMessage {
   constructor(readonly columns: number, readonly rows: number) {
     super('pty-req', true);
   }
-  protected override onWrite(w: Parameters<ChannelRequestMessage['write']>[0]) {
+  protected override onWrite(w: Writer) {
     super.onWrite(w);
     w.writeString('xterm-256color', 'utf8');
     for (const n of [this.columns, this.rows, 0, 0]) w.writeUInt32(n);
-    w.writeString('\0', 'ascii'); // no modes: those of the board's
+    w.writeString('\0', 'ascii'); // no modes: the board's own
   }
 }
 
@@ -51,91 +47,130 @@ class WindowChange extends ChannelRequestMessage {
   constructor(readonly columns: number, readonly rows: number) {
     super('window-change', false);
   }
-  protected override onWrite(w: Parameters<ChannelRequestMessage['write']>[0]) {
+  protected override onWrite(w: Writer) {
     super.onWrite(w);
     for (const n of [this.columns, this.rows, 0, 0]) w.writeUInt32(n);
   }
 }
 
-export interface Ask {
+/** Who logs in, and to what. */
+export interface Login {
+  board: string;
+  port: number;
   user: string;
-  password: () => Promise<string | null>;
-  /** Whether this host key (SHA-256, base64) is the board's: as its agent said, or a person says. */
-  trust: (fingerprint: string, known: boolean) => Promise<boolean>;
-  data: (bytes: Uint8Array) => Promise<void> | void;
-  connected: (is: boolean) => void;
-  ended: (why: string) => void;
+  /** The text of a private key; empty: a password is asked for. */
+  key: string;
 }
 
-export class Shell {
+export interface SshAsk extends Ask {
+  /** A password; null where nobody gives one. */
+  password: () => Promise<string | null>;
+  /** Whether this host key is the board's: known says that its agent has told so. */
+  trust: (fingerprint: string, known: boolean, told: boolean) => Promise<boolean>;
+}
+
+export class SshShell implements Shell {
   #channel: SshChannel | null = null;
   #session: SshClientSession;
+  #carried = new Carried();
   #resumed: Resumed;
   #known: string[] = [];
+  #size = [80, 24]; // the last that was told
+  #over = false;
+  #failed: (e: Error) => void = () => {};
 
-  constructor(wanted: Wanted, readonly ask: Ask) {
-    const over = { resumed: null as unknown as Resumed };
-    const carried = new Carried(over);
-    this.#resumed = over.resumed = stream(
-      wanted,
-      { data: (b) => carried.take(b), end: (why) => (carried.over_(why), this.ask.ended(why)), connected: (is) => this.ask.connected(is) },
-      (keys) => (this.#known = keys.map((k) => k.split(' ')[1] ?? '')),
+  constructor(readonly login: Login, readonly ask: SshAsk) {
+    this.#resumed = this.#carried.resumed = stream(
+      { board: login.board, port: login.port },
+      {
+        data: (b) => this.#carried.take(b),
+        end: (why) => {
+          this.#carried.over(why);
+          this.#end(why);
+        },
+        connected: (is) => this.ask.connected(is),
+      },
+      (grant) => (this.#known = (grant.host_keys ?? []).map((k) => k.split(' ')[1] ?? '')),
     );
-    this.#session = new SshClientSession(new SshSessionConfiguration());
-    this.#carried = carried;
+    const config = new SshSessionConfiguration();
+    config.publicKeyAlgorithms.unshift(ed25519);
+    this.#session = new SshClientSession(config);
   }
-  #carried: Carried;
 
-  /** Logs in and begins a shell of a size. */
   async start(columns: number, rows: number): Promise<void> {
+    this.#size = [columns, rows];
+    // The library waits for ever where the other end has gone.
+    const gone = new Promise<never>((_, failed) => (this.#failed = failed));
+    await Promise.race([gone, this.#start()]);
+  }
+
+  async #start(): Promise<void> {
+    const key = this.login.key ? await parseKey(this.login.key) : null;
     void this.#resumed.run();
     this.#session.onAuthenticating((e) => {
-      const key = e.publicKey;
-      if (!key) return;
-      e.authenticationPromise = (async () => {
-        const bytes = await key.getPublicKeyBytes();
-        const is = bytes ? Buffer.from(bytes).toString('base64') : '';
-        const sum = new Uint8Array(await crypto.subtle.digest('SHA-256', new Uint8Array(bytes ?? [])));
-        const fingerprint = 'SHA256:' + Buffer.from(sum).toString('base64').replaceAll('=', '');
-        return (await this.ask.trust(fingerprint, this.#known.includes(is))) ? {} : null;
-      })();
+      if (e.publicKey) e.authenticationPromise = this.#trust(e.publicKey);
     });
     await this.#session.connect(this.#carried);
     if (!(await this.#session.authenticateServer())) throw new Error('the host key was not trusted');
-    for (let tries = 0; ; tries++) {
-      const password = await this.ask.password();
-      if (password === null) return this.close();
-      if (await this.#session.authenticateClient({ username: this.ask.user, password })) break;
-      if (tries >= 2) throw new Error('the board refused the password');
-    }
+    await this.#authenticate(key);
     const channel = await this.#session.openChannel();
     this.#channel = channel;
     channel.onDataReceived((data) => {
       const taken = this.ask.data(new Uint8Array(data));
-      // The window opens as the terminal has shown what came: a flood waits at the board.
+      // The window opens as the screen has shown what came: a flood waits at the board.
       void Promise.resolve(taken).then(() => channel.adjustWindow(data.length));
     });
-    channel.onClosed(() => this.close());
-    if (!(await channel.request(new PtyRequest(columns, rows)))) throw new Error('the board gives no terminal');
+    channel.onClosed((e) => {
+      const status = e.exitStatus ?? 0;
+      this.#end(status || e.exitSignal ? `the shell ended with ${e.exitSignal ? 'the signal ' + e.exitSignal : 'status ' + status}` : '');
+    });
+    if (!(await channel.request(new PtyRequest(this.#size[0]!, this.#size[1]!)))) throw new Error('the board gives no terminal');
     if (!(await channel.request(new ChannelRequestMessage('shell', true)))) throw new Error('the board gives no shell');
   }
 
+  async #trust(key: KeyPair): Promise<object | null> {
+    const bytes = new Uint8Array((await key.getPublicKeyBytes()) ?? []);
+    const known = this.#known.includes(Buffer.from(bytes).toString('base64'));
+    return (await this.ask.trust(await fingerprint(bytes), known, this.#known.length > 0)) ? {} : null;
+  }
+
+  async #authenticate(key: KeyPair | null): Promise<void> {
+    const username = this.login.user;
+    if (key) {
+      if (await this.#session.authenticateClient({ username, publicKeys: [key] })) return;
+      throw new Error(`the board does not take this key for ${username}: its public half belongs into ~/.ssh/authorized_keys there`);
+    }
+    for (let tries = 0; tries < 3; tries++) {
+      const password = await this.ask.password();
+      if (password === null) throw new Error('nobody has logged in');
+      if (await this.#session.authenticateClient({ username, password })) return;
+    }
+    throw new Error('the board refused the password');
+  }
+
   type(text: string) {
-    void this.#channel?.send(Buffer.from(text, 'utf8'));
+    this.#channel?.send(Buffer.from(text, 'utf8')).catch(() => {}); // it has ended, and that was told
   }
 
   resize(columns: number, rows: number) {
-    void this.#channel?.request(new WindowChange(columns, rows));
+    this.#size = [columns, rows];
+    this.#channel?.request(new WindowChange(columns, rows)).catch(() => {});
   }
 
-  /** Has a connection that may be dead looked at. */
   look() {
     this.#resumed.look();
   }
 
   close() {
-    void this.#session.close(SshDisconnectReason.byApplication).catch(() => {});
+    this.#end('');
+  }
+
+  #end(why: string) {
+    if (this.#over) return;
+    this.#over = true;
+    this.#failed(new Error(why || 'the board ended the connection'));
+    this.#session.close(SshDisconnectReason.byApplication).catch(() => {});
     this.#resumed.close();
-    this.ask.ended('');
+    this.ask.ended(why);
   }
 }

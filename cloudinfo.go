@@ -1,0 +1,20 @@
+package s4t
+
+import "time"
+
+// Cloud is what who uses a cloud has to know of it.
+type Cloud struct {
+	Version     string   `json:"version"`       // of iotronic
+	URL         string   `json:"url"`           // of the API and the dashboard
+	PublicHosts []string `json:"public_hosts"`  // host names of public ports, sorted
+	SharedHost  bool     `json:"shared_host"`   // one of them is the URL's: software of boards shares the dashboard's host name
+	CAs         []CAInfo `json:"cas,omitempty"` // that the cloud's certificate is of, and those that are announced; absent: one that systems know
+
+	CertificateUntil *time.Time `json:"certificate_until,omitempty"` // of the API's process that answers; absent: a proxy has TLS
+}
+
+// CAInfo says of a CA who it is and until when it is good.
+type CAInfo struct {
+	Name  string    `json:"name"`
+	Until time.Time `json:"until"`
+}
