@@ -36,7 +36,7 @@ const (
 	QuotaStreams     QuotaKey = "streams"
 	QuotaFleets      QuotaKey = "fleets"
 	QuotaOffers      QuotaKey = "offers"
-	QuotaLeases      QuotaKey = "leases" // that are not over, and shares of them
+	QuotaLeases      QuotaKey = "leases"   // that are not over, and shares of them
 	QuotaWatchers    QuotaKey = "watchers" // streams of events and long polls, at one API process
 	QuotaPlugins     QuotaKey = "plugins"
 	QuotaBundleBytes QuotaKey = "bundle_bytes" // of the bundles of their versions, and of those that are uploaded

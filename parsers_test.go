@@ -42,6 +42,7 @@ var parsers = []struct{ reads, target string }{
 	{"a range of ports", ". FuzzPortRange"},
 	{"the words that find boards", ". FuzzBoardQuery"},
 	{"text from outside that is shown", ". FuzzLine"},
+	{"an area of boards, as GeoJSON", "geo FuzzParseArea"},
 	{"what the owner of a board gives", ". FuzzProfile"},
 	{"a ticket", "wire FuzzVerifyTicket"},
 	{"the parameters and the result of a command", "wire FuzzIJSON"},

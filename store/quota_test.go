@@ -41,6 +41,13 @@ func TestQuotaCountsWhatAProjectHas(t *testing.T) {
 			if err := tx.SetUse(agent.ID, []wire.Use{{Project: lab.ID, Key: s4t.QuotaStreams, Used: 5}}); err != nil {
 				return err
 			}
+			if err := tx.InsertOffer(s4t.Offer{ID: "o", Name: "all", Project: lab.ID, CreatedAt: at}); err != nil {
+				return err
+			}
+			held := s4t.Lease{ID: "l", Name: "night", Project: lab.ID, Status: s4t.LeasePending, From: at, Until: at.Add(1), CreatedAt: at}
+			if err := tx.InsertBoardLease(held, nil); err != nil {
+				return err
+			}
 			if err := tx.InsertPlugin(s4t.Plugin{ID: "p", Project: lab.ID, Name: "p"}); err != nil {
 				return err
 			}
