@@ -53,6 +53,18 @@ const (
 // Over reports whether nothing more comes of the lease.
 func (s LeaseStatus) Over() bool { return s != LeasePending && s != LeaseActive }
 
+// EndsAs is what a lease is when its time is over: what ends earlier than it was to has been told
+// why.
+func (l Lease) EndsAs() LeaseStatus {
+	switch {
+	case l.Reason == "":
+		return LeaseEnded
+	case l.Parent == "":
+		return LeasePreempted
+	}
+	return LeaseRevoked
+}
+
 // Access is what a project may do on a board, and why.
 type Access struct {
 	Project ProjectID `json:"project"`

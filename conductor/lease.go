@@ -101,6 +101,7 @@ func (c *Conductor) leaseCreate(ctx context.Context, req wire.LeaseCreate) (s4t.
 		if err != nil {
 			return err
 		}
+		ch.byDatabase()
 		window, err := windowOf(op, req.From, req.For, ch.now)
 		if err != nil {
 			return err
@@ -352,16 +353,37 @@ func (ch *change) book(b *booking, req wire.LeaseCreate, boards []bookable) (s4t
 	if err := ch.InsertBoardLease(l, members); err != nil {
 		return l, err
 	}
-	ch.leaseEvents(l, "created", "")
+	if err := ch.leaseEvents(l, "created", ""); err != nil {
+		return l, err
+	}
 	if l.Status == s4t.LeaseActive {
-		ch.leaseEvents(l, "active", "")
+		if err := ch.leaseEvents(l, "began", ""); err != nil {
+			return l, err
+		}
 	}
 	one := []s4t.Lease{l}
 	err = withLeased(ch.Tx, one)
 	return one[0], err
 }
 
-// leaseEvents tells who has a lease that something is with it.
-func (ch *change) leaseEvents(l s4t.Lease, kind, detail string) {
-	ch.event(s4t.Event{Kind: "lease." + kind, Project: l.Project, Object: string(l.ID), Name: l.Name, Detail: detail})
+// leaseEvents tells who has a lease, and the owners of its boards, what is with it.
+func (ch *change) leaseEvents(l s4t.Lease, kind, detail string) error {
+	boards, err := ch.LeaseBoards([]s4t.LeaseID{l.ID})
+	if err != nil {
+		return err
+	}
+	told := []s4t.ProjectID{l.Project}
+	for _, b := range boards[l.ID] {
+		if !slices.Contains(told, b.Owner) {
+			told = append(told, b.Owner)
+		}
+	}
+	data := map[string]any{"id": l.ID, "project": l.Project, "status": l.Status, "from": l.From, "until": l.Until}
+	if l.Next != nil {
+		data["next_free"] = *l.Next
+	}
+	for _, p := range told {
+		ch.event(s4t.Event{Kind: "lease." + kind, Project: p, Object: string(l.ID), Name: l.Name, Detail: detail, Data: data})
+	}
+	return nil
 }

@@ -28,11 +28,14 @@ func (ch *change) preempt(b *booking, id s4t.LeaseID, until time.Time, by s4t.Le
 		return err
 	}
 	if ok {
+		l.Next = &next
 		detail += "; its boards are free again from " + next.UTC().Format(time.RFC3339) + " on"
 	}
 	if until.After(ch.now) { // it goes on until then
 		l.Until, l.Reason = until, detail
-		ch.leaseEvents(l, "preempted", detail+"; it ends at "+until.UTC().Format(time.RFC3339))
+		if err := ch.leaseEvents(l, "preempted", detail+"; it ends at "+until.UTC().Format(time.RFC3339)); err != nil {
+			return err
+		}
 		return ch.shorten(l)
 	}
 	return ch.endLease(l, s4t.LeasePreempted, detail)
@@ -128,6 +131,10 @@ func (ch *change) endLease(l s4t.Lease, status s4t.LeaseStatus, why string) erro
 
 // overWith writes that one lease is over, and takes back what it made.
 func (ch *change) overWith(l s4t.Lease, status s4t.LeaseStatus) error {
+	kind := map[s4t.LeaseStatus]string{s4t.LeaseEnded: "ended", s4t.LeaseReleased: "released", s4t.LeasePreempted: "preempted", s4t.LeaseRevoked: "revoked"}[status]
+	if status == s4t.LeasePreempted && !l.Until.After(ch.now) {
+		kind = "ended" // it was told before
+	}
 	l.Status = status
 	if l.Until.After(ch.now) {
 		l.Until = ch.now
@@ -135,14 +142,19 @@ func (ch *change) overWith(l s4t.Lease, status s4t.LeaseStatus) error {
 	if l.From.After(l.Until) {
 		l.From = l.Until
 	}
-	kind := map[s4t.LeaseStatus]string{s4t.LeaseEnded: "ended", s4t.LeaseReleased: "released", s4t.LeasePreempted: "preempted", s4t.LeaseRevoked: "revoked"}[status]
-	ch.leaseEvents(l, kind, l.Reason)
+	if err := ch.takeLeased(l); err != nil {
+		return err
+	}
+	if err := ch.leaseEvents(l, kind, l.Reason); err != nil {
+		return err
+	}
 	return ch.SetBoardLease(l)
 }
 
 // leaseRelease gives boards back: who has a lease releases it, the owner of its boards, or who
 // shared it on, revokes it.
 func (c *Conductor) leaseRelease(ctx context.Context, req wire.RefRequest) (s4t.Lease, error) {
+	received := c.now()
 	op := fmt.Sprintf("release lease %q", req.Ref)
 	var l s4t.Lease
 	err := c.request(ctx, req.Caller, "lease.release", req.Ref, func(ch *change, rec *s4t.AuditRecord) (err error) {
@@ -156,6 +168,9 @@ func (c *Conductor) leaseRelease(ctx context.Context, req wire.RefRequest) (s4t.
 		if err != nil {
 			return err
 		}
+		if l, err = ch.holdLease(l.ID); err != nil {
+			return err
+		}
 		rec.Object, rec.Name = string(l.ID), l.Name
 		if l.Status.Over() {
 			return s4t.Errorf(s4t.Conflict, op, "", "it is over: %s", l.Status)
@@ -164,6 +179,7 @@ func (c *Conductor) leaseRelease(ctx context.Context, req wire.RefRequest) (s4t.
 		if status == s4t.LeaseRevoked {
 			why = "taken back"
 		}
+		ch.begin(kindLeaseEnd, l.Project, string(l.ID), l.Name, received)
 		if err := ch.endLease(l, status, why); err != nil {
 			return err
 		}

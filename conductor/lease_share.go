@@ -53,15 +53,7 @@ func (c *Conductor) leaseExtend(ctx context.Context, req wire.LeaseExtend) (s4t.
 			return err
 		}
 		rec.Object, rec.Name = string(l.ID), l.Name
-		boards, err := ch.LeaseBoards([]s4t.LeaseID{l.ID})
-		if err != nil {
-			return err
-		}
-		ids := boardIDs(boards[l.ID])
-		if err := ch.LockBoards(ids); err != nil {
-			return err
-		}
-		if l, err = ch.LeaseByID(l.ID); err != nil { // as it is now that nobody else writes it
+		if l, err = ch.holdLease(l.ID); err != nil {
 			return err
 		}
 		if l.Status.Over() || !l.Until.After(ch.now) {
@@ -79,12 +71,13 @@ func (c *Conductor) leaseExtend(ctx context.Context, req wire.LeaseExtend) (s4t.
 			if more.Until.After(above.Until) {
 				return s4t.Errorf(s4t.Forbidden, op, "ask for less", "what it is a share of ends at %s", above.Until.UTC().Format(time.RFC3339))
 			}
-		} else if err := ch.extendable(op, req.Caller, l, boards[l.ID], more); err != nil {
+		} else if err := ch.extendable(op, req.Caller, l, l.Boards, more); err != nil {
 			return err
 		}
 		l.Until = more.Until
-		ch.leaseEvents(l, "extended", "until "+l.Until.UTC().Format(time.RFC3339))
-		l.Boards = boards[l.ID]
+		if err := ch.leaseEvents(l, "extended", "until "+l.Until.UTC().Format(time.RFC3339)); err != nil {
+			return err
+		}
 		return ch.SetBoardLease(l)
 	})
 	return l, err
@@ -141,14 +134,7 @@ func (c *Conductor) leaseShare(ctx context.Context, req wire.LeaseShare) (s4t.Le
 		if err != nil {
 			return err
 		}
-		boards, err := ch.LeaseBoards([]s4t.LeaseID{l.ID})
-		if err != nil {
-			return err
-		}
-		if err := ch.LockBoards(boardIDs(boards[l.ID])); err != nil {
-			return err
-		}
-		if l, err = ch.LeaseByID(l.ID); err != nil {
+		if l, err = ch.holdLease(l.ID); err != nil {
 			return err
 		}
 		if l.Status.Over() || !l.Until.After(ch.now) {
@@ -168,7 +154,7 @@ func (c *Conductor) leaseShare(ctx context.Context, req wire.LeaseShare) (s4t.Le
 		if err != nil {
 			return err
 		}
-		have := lease.Grant{Boards: boardIDs(boards[l.ID]), Window: lease.Window{From: l.From, Until: l.Until}, Allow: set, Priority: l.Priority}
+		have := lease.Grant{Boards: boardIDs(l.Boards), Window: lease.Window{From: l.From, Until: l.Until}, Allow: set, Priority: l.Priority}
 		want := lease.Grant{Priority: l.Priority}
 		if len(req.Allow) > 0 {
 			if want.Allow, err = lease.ParseSet(strings.Join(req.Allow, ",")); err != nil {
@@ -179,11 +165,11 @@ func (c *Conductor) leaseShare(ctx context.Context, req wire.LeaseShare) (s4t.Le
 			want.Window.Until = req.Until.UTC().Truncate(time.Microsecond)
 		}
 		for _, ref := range req.Boards {
-			i := slices.IndexFunc(boards[l.ID], func(b s4t.LeaseBoard) bool { return b.Name == ref || string(b.ID) == ref })
+			i := slices.IndexFunc(l.Boards, func(b s4t.LeaseBoard) bool { return b.Name == ref || string(b.ID) == ref })
 			if i < 0 {
 				return s4t.Errorf(s4t.NotFound, op, "`s4t lease show` lists its boards", "it has no board %q", s4t.Line(ref, s4t.MaxName))
 			}
-			want.Boards = append(want.Boards, boards[l.ID][i].ID)
+			want.Boards = append(want.Boards, l.Boards[i].ID)
 		}
 		if want, err = have.Attenuate(op, want); err != nil {
 			return err
@@ -213,7 +199,9 @@ func (c *Conductor) leaseShare(ctx context.Context, req wire.LeaseShare) (s4t.Le
 		if err := ch.InsertBoardLease(share, members); err != nil {
 			return err
 		}
-		ch.leaseEvents(share, "created", "a share of another's")
+		if err := ch.leaseEvents(share, "created", "a share of another's"); err != nil {
+			return err
+		}
 		one := []s4t.Lease{share}
 		err = withLeased(ch.Tx, one)
 		share = one[0]

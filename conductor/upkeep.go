@@ -34,6 +34,7 @@ type upkept struct {
 	grace  time.Time // until when no agent is taken for silent
 	deaf   bool      // no agent at all was heard for a while
 
+	lent    time.Time                 // when a lease begins or ends before the next round; zero: none does
 	empty   map[s4t.AgentID]time.Time // since when WAMP agents that are drained have no boards
 	woke    time.Time                 // when who lags was last woken
 	trimmed time.Time                 // when old events were last forgotten
@@ -43,19 +44,24 @@ type upkept struct {
 func (c *Conductor) keepUp(ctx context.Context) {
 	tick := time.NewTicker(upkeepInterval)
 	defer tick.Stop()
+	lent := time.NewTimer(upkeepInterval)
+	defer lent.Stop()
 	for {
 		c.upkeep(ctx)
+		lent.Reset(c.untilLent())
 		select {
 		case <-ctx.Done():
-			c.endLease(context.WithoutCancel(ctx))
+			c.giveUpkeep(context.WithoutCancel(ctx))
 			return
 		case <-tick.C:
+		case <-lent.C: // a lease begins or ends between two ticks
+			c.turnLeases(ctx)
 		}
 	}
 }
 
-// endLease lets another conductor take over at once.
-func (c *Conductor) endLease(ctx context.Context) {
+// giveUpkeep lets another conductor take over at once.
+func (c *Conductor) giveUpkeep(ctx context.Context) {
 	if c.upkept.renew.IsZero() {
 		return
 	}
@@ -145,6 +151,7 @@ func (c *Conductor) upkeep(ctx context.Context) {
 		{"write off lost sessions", true, c.writeOff},
 		{"look at operations", true, c.deadlines},
 		{"settle commands whose time is over", true, c.settleDue},
+		{"begin and end leases", true, c.leasesDue},
 		{"wake who lags", woke, c.wakeLagging},
 		{"send queued commands", woke, c.settleQueued},
 		{"revert what ran out", woke, c.revert},

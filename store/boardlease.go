@@ -11,18 +11,22 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-const leaseColumns = `id, project, parent, name, user_name, status, reason, starts_at, ends_at, allow, priority, created_at`
+const leaseColumns = `id, project, parent, name, user_name, status, reason, starts_at, ends_at, allow, priority, next_free, created_at`
 
 func scanLease(s scanner) (l s4t.Lease, err error) {
 	var parent sql.NullString
-	var from, until, created int64
+	var from, until, next, created int64
 	var allow string
-	if err = s.Scan(&l.ID, &l.Project, &parent, &l.Name, &l.User, &l.Status, &l.Reason, &from, &until, &allow, &l.Priority, &created); err != nil {
+	if err = s.Scan(&l.ID, &l.Project, &parent, &l.Name, &l.User, &l.Status, &l.Reason, &from, &until, &allow, &l.Priority, &next, &created); err != nil {
 		return l, err
 	}
 	l.Parent = s4t.LeaseID(parent.String)
 	l.From, l.Until, l.CreatedAt = fromMicros(from), fromMicros(until), fromMicros(created)
 	l.Allow = strings.Split(allow, ",")
+	if next != 0 {
+		at := fromMicros(next)
+		l.Next = &at
+	}
 	return l, nil
 }
 
@@ -36,8 +40,8 @@ type LeaseMember struct {
 // InsertBoardLease adds a lease with its boards, which are locked (see [Tx.LockBoards]).
 func (tx *Tx) InsertBoardLease(l s4t.Lease, members []LeaseMember) error {
 	op := fmt.Sprintf("create lease %q", l.Name)
-	if _, err := tx.exec(op, `INSERT INTO board_leases (`+leaseColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		l.ID, l.Project, textOrNull(string(l.Parent)), l.Name, l.User, l.Status, l.Reason, micros(l.From), micros(l.Until), strings.Join(l.Allow, ","), l.Priority, micros(l.CreatedAt)); err != nil {
+	if _, err := tx.exec(op, `INSERT INTO board_leases (`+leaseColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		l.ID, l.Project, textOrNull(string(l.Parent)), l.Name, l.User, l.Status, l.Reason, micros(l.From), micros(l.Until), strings.Join(l.Allow, ","), l.Priority, nextOf(l), micros(l.CreatedAt)); err != nil {
 		return err
 	}
 	if _, err := tx.exec(op, `INSERT INTO lease_projects (project, lease) VALUES (?, ?)`, l.Project, l.ID); err != nil {
@@ -53,10 +57,18 @@ func (tx *Tx) InsertBoardLease(l s4t.Lease, members []LeaseMember) error {
 	}, "")
 }
 
-// SetBoardLease writes what may change of a lease: status, reason and window.
+// nextOf is when the boards of a lease are free next, as it is kept.
+func nextOf(l s4t.Lease) int64 {
+	if l.Next == nil {
+		return 0
+	}
+	return micros(*l.Next)
+}
+
+// SetBoardLease writes what may change of a lease: status, reason, window and what is free next.
 func (tx *Tx) SetBoardLease(l s4t.Lease) error {
 	op := fmt.Sprintf("update lease %q", l.Name)
-	if _, err := tx.exec(op, `UPDATE board_leases SET status = ?, reason = ?, starts_at = ?, ends_at = ? WHERE id = ?`, l.Status, l.Reason, micros(l.From), micros(l.Until), l.ID); err != nil {
+	if _, err := tx.exec(op, `UPDATE board_leases SET status = ?, reason = ?, starts_at = ?, ends_at = ?, next_free = ? WHERE id = ?`, l.Status, l.Reason, micros(l.From), micros(l.Until), nextOf(l), l.ID); err != nil {
 		return err
 	}
 	_, err := tx.exec(op, `UPDATE lease_boards SET starts_at = ?, ends_at = ? WHERE lease = ?`, micros(l.From), micros(l.Until), l.ID)

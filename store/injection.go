@@ -15,7 +15,8 @@ type Injection struct {
 	Start    int64    // grows with each start that somebody asked for
 	Earlier  *Earlier // nil: the board never had another up
 	Injector s4t.UserID
-	Role     s4t.Role // that the injector had then
+	Role     s4t.Role    // that the injector had then
+	Lease    s4t.LeaseID // that put it there; empty: none
 
 	// Of the version.
 	Digest         string
@@ -36,7 +37,7 @@ type Earlier struct {
 	Params  map[string]string `json:"params,omitempty"`
 }
 
-var selectInjections = `SELECT o.id, o.board, b.name, o.plugin, p.name, p.project, o.version, o.params, o.onboot, o.running, o.start, o.earlier, o.injector, o.role, o.created_at,
+var selectInjections = `SELECT o.id, o.board, b.name, o.plugin, p.name, p.project, o.version, o.params, o.onboot, o.running, o.start, o.earlier, o.injector, o.role, o.lease, o.created_at,
 		u.digest, u.size, v.signer, v.signature, v.api, COALESCE(rb.generation, 0), COALESCE(rb.problem_id, ''), ` + boardSays + `
 	FROM board_plugins o JOIN boards b ON b.id = o.board JOIN plugins p ON p.id = o.plugin
 		JOIN plugin_versions v ON v.plugin = o.plugin AND v.version = o.version JOIN bundles u ON u.id = v.bundle ` + onBoard(wire.KindPlugin, "o.id", "o.board")
@@ -45,7 +46,7 @@ func scanInjection(s scanner) (i Injection, err error) {
 	var params, earlier, key, signature string
 	var created int64
 	var running bool
-	if err = s.Scan(&i.ID, &i.BoardID, &i.Board, &i.PluginID, &i.Plugin, &i.Project, &i.Version, &params, flag(&i.OnBoot), flag(&running), &i.Start, &earlier, &i.Injector, &i.Role, &created,
+	if err = s.Scan(&i.ID, &i.BoardID, &i.Board, &i.PluginID, &i.Plugin, &i.Project, &i.Version, &params, flag(&i.OnBoot), flag(&running), &i.Start, &earlier, &i.Injector, &i.Role, &i.Lease, &created,
 		&i.Digest, &i.Size, &key, &signature, &i.API, &i.Generation, &i.ProblemID, flag(&i.Up), &i.Problem); err != nil {
 		return i, err
 	}
@@ -96,8 +97,8 @@ func (i Injection) texts() (params, earlier string) {
 func (tx *Tx) InsertInjection(i Injection) error {
 	params, earlier := i.texts()
 	_, err := tx.exec(fmt.Sprintf("inject plugin %q into board %q", i.Plugin, i.Board),
-		`INSERT INTO board_plugins (id, board, plugin, version, params, onboot, running, start, earlier, injector, role, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		i.ID, i.BoardID, i.PluginID, i.Version, params, bit(i.OnBoot), bit(i.ShouldRun()), i.Start, earlier, i.Injector, i.Role, micros(i.CreatedAt))
+		`INSERT INTO board_plugins (id, board, plugin, version, params, onboot, running, start, earlier, injector, role, lease, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		i.ID, i.BoardID, i.PluginID, i.Version, params, bit(i.OnBoot), bit(i.ShouldRun()), i.Start, earlier, i.Injector, i.Role, i.Lease, micros(i.CreatedAt))
 	return err
 }
 
@@ -108,6 +109,11 @@ func (tx *Tx) SetInjection(i Injection) error {
 		`UPDATE board_plugins SET version = ?, params = ?, onboot = ?, running = ?, start = ?, earlier = ?, injector = ?, role = ? WHERE id = ?`,
 		i.Version, params, bit(i.OnBoot), bit(i.ShouldRun()), i.Start, earlier, i.Injector, i.Role, i.ID)
 	return err
+}
+
+// InjectionsOfLease returns the plugins that a lease put on boards.
+func (tx *Tx) InjectionsOfLease(id s4t.LeaseID) ([]Injection, error) {
+	return many(tx, fmt.Sprintf("list the plugins of lease %q", id), scanInjection, selectInjections+`WHERE o.lease = ? AND o.lease <> '' ORDER BY o.id`, id)
 }
 
 // DeleteInjection takes a plugin off a board, and ends its tokens.

@@ -20,12 +20,13 @@ type Port struct {
 	Encap       s4t.Encapsulation // of its network
 	BoardStatus s4t.BoardStatus
 	CreatedAt   time.Time
+	Lease       s4t.LeaseID // that made it; empty: none
 }
 
 // agentOfPort is the tunnel agent of a port p on a network n.
 const agentOfPort = `CASE WHEN p.tunnel_agent <> '' THEN p.tunnel_agent ELSE n.tunnel_agent END`
 
-var portSelect = `SELECT p.id, p.network, p.project, b.name, p.board, p.mac, p.interface, p.guards, p.gre_local, p.created_at, n.mtu, n.gre_key, ` + agentOfPort + `, p.tunnel_agent, p.leaving, n.layer, n.encapsulation,
+var portSelect = `SELECT p.id, p.network, p.project, b.name, p.board, p.mac, p.interface, p.guards, p.gre_local, p.created_at, n.mtu, n.gre_key, ` + agentOfPort + `, p.tunnel_agent, p.leaving, p.lease, n.layer, n.encapsulation,
 		` + statusOf("s") + `, ` + boardSays + `, ` + agentSays + `
 	FROM ports p JOIN networks n ON n.id = p.network JOIN boards b ON b.id = p.board JOIN presence s ON s.board = p.board `
 
@@ -38,7 +39,7 @@ func scanPort(s scanner) (Port, error) {
 	var boardUp, agentUp, wasUp bool
 	var key uint32
 	var created int64
-	if err := s.Scan(&p.ID, &p.Network, &p.Project, &p.Board, &p.BoardID, &mac, &p.Interface, &guards, &gre, &created, &p.MTU, &key, &p.TunnelAgent, &p.OwnAgent, &p.Leaving, &p.Layer, &p.Encap,
+	if err := s.Scan(&p.ID, &p.Network, &p.Project, &p.Board, &p.BoardID, &mac, &p.Interface, &guards, &gre, &created, &p.MTU, &key, &p.TunnelAgent, &p.OwnAgent, &p.Leaving, &p.Lease, &p.Layer, &p.Encap,
 		&p.BoardStatus, flag(&boardUp), &p.Problem, flag(&agentUp), flag(&wasUp), &agentProblem); err != nil {
 		return p, err
 	}
@@ -64,8 +65,8 @@ func (tx *Tx) InsertPort(p Port) error {
 		gre = p.GRE.Local
 	}
 	if _, err := tx.exec(op,
-		`INSERT INTO ports (id, network, project, board, mac, interface, guards, gre_local, created_at, tunnel_agent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		p.ID, p.Network, p.Project, p.BoardID, textOrNull(p.MAC), p.Interface, jsonText(p.Guards), textOrNull(gre), micros(p.CreatedAt), p.OwnAgent); err != nil {
+		`INSERT INTO ports (id, network, project, board, mac, interface, guards, gre_local, created_at, tunnel_agent, lease) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		p.ID, p.Network, p.Project, p.BoardID, textOrNull(p.MAC), p.Interface, jsonText(p.Guards), textOrNull(gre), micros(p.CreatedAt), p.OwnAgent, p.Lease); err != nil {
 		return err
 	}
 	for i, a := range p.Addresses {
@@ -133,6 +134,11 @@ func (tx *Tx) CountPorts(board s4t.BoardID) (int, error) {
 
 // PortsOfBoard returns the ports of a board.
 func (tx *Tx) PortsOfBoard(id s4t.BoardID) ([]Port, error) { return tx.ports(`p.board = ?`, id) }
+
+// PortsOfLease returns the ports that a lease made.
+func (tx *Tx) PortsOfLease(id s4t.LeaseID) ([]Port, error) {
+	return tx.ports(`p.lease = ? AND p.lease <> ''`, id)
+}
 
 func (tx *Tx) ports(where string, args ...any) ([]Port, error) {
 	ports, err := many(tx, "list ports", scanPort, portJoins+`WHERE `+where+` ORDER BY p.created_at, b.name, p.id`, args...)

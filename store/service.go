@@ -13,9 +13,10 @@ type Service struct {
 	s4t.Service
 	Agent       s4t.AgentID // where its public port is
 	BoardStatus s4t.BoardStatus
+	Lease       s4t.LeaseID // that made it; empty: none
 }
 
-var serviceSelect = `SELECT s.id, s.project, b.name, s.board, s.name, s.tcp_port, s.target, a.host, s.public_port, s.dns_name, s.created_at, s.agent, h.status, COALESCE(rb.problem_id, ''), ` + boardSays + `, ` + agentSays + `
+var serviceSelect = `SELECT s.id, s.project, b.name, s.board, s.name, s.tcp_port, s.target, a.host, s.public_port, s.dns_name, s.created_at, s.agent, s.lease, h.status, COALESCE(rb.problem_id, ''), ` + boardSays + `, ` + agentSays + `
 	FROM services s JOIN boards b ON b.id = s.board JOIN agents a ON a.id = s.agent JOIN presence h ON h.board = s.board ` + onBoard(wire.KindService, "s.id", "s.board") + atAgent(wire.KindService, "s.id", "s.agent")
 
 func scanService(s scanner) (Service, error) {
@@ -23,7 +24,7 @@ func scanService(s scanner) (Service, error) {
 	var created int64
 	var boardUp, agentUp, wasUp bool
 	var boardProblemID, boardProblem string
-	err := s.Scan(&v.ID, &v.Project, &v.Board, &v.BoardID, &v.Name, &v.TCPPort, &v.Target, &v.Host, &v.PublicPort, &v.DNSName, &created, &v.Agent, &v.BoardStatus, &boardProblemID,
+	err := s.Scan(&v.ID, &v.Project, &v.Board, &v.BoardID, &v.Name, &v.TCPPort, &v.Target, &v.Host, &v.PublicPort, &v.DNSName, &created, &v.Agent, &v.Lease, &v.BoardStatus, &boardProblemID,
 		flag(&boardUp), &boardProblem, flag(&agentUp), flag(&wasUp), &v.Problem)
 	v.Status, v.CreatedAt = s4t.ServicePending, fromMicros(created)
 	if boardUp && agentUp {
@@ -56,8 +57,8 @@ func targetStatus(target, problemID string) string {
 // on services.public_port, a DNS name that another has one on services.dns_name.
 func (tx *Tx) InsertService(s Service) error {
 	_, err := tx.exec(fmt.Sprintf("expose service %q of board %q", s.Name, s.Board),
-		`INSERT INTO services (id, project, board, name, tcp_port, target, agent, public_port, dns_name, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		s.ID, s.Project, s.BoardID, s.Name, s.TCPPort, s.Target, s.Agent, s.PublicPort, s.DNSName, micros(s.CreatedAt))
+		`INSERT INTO services (id, project, board, name, tcp_port, target, agent, public_port, dns_name, created_at, lease) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		s.ID, s.Project, s.BoardID, s.Name, s.TCPPort, s.Target, s.Agent, s.PublicPort, s.DNSName, micros(s.CreatedAt), s.Lease)
 	return err
 }
 
@@ -80,6 +81,11 @@ func (tx *Tx) ServiceNamed(name string) (wire.ServicePlace, error) {
 	return one(tx, fmt.Sprintf("look up the name %q", name), func(s scanner) (p wire.ServicePlace, err error) {
 		return p, s.Scan(&p.Host, &p.PublicPort)
 	}, `SELECT a.host, s.public_port FROM services s JOIN agents a ON a.id = s.agent WHERE s.dns_name = ? AND s.dns_name <> ''`, name) // what the index has
+}
+
+// ServicesOfLease returns the services that a lease exposed.
+func (tx *Tx) ServicesOfLease(id s4t.LeaseID) ([]Service, error) {
+	return many(tx, fmt.Sprintf("list the services of lease %q", id), scanService, serviceSelect+`WHERE s.lease = ? AND s.lease <> '' ORDER BY s.id`, id)
 }
 
 // DeleteService deletes a service; its public port and its name are free again.
