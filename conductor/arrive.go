@@ -85,7 +85,7 @@ func (ch *change) placeBare(boards []*store.Board) error {
 			}
 			limits[b.Project] = limit
 		}
-		ch.wantStreamsAt(*b, a, nil, limit)
+		ch.wantStreamsAt(*b, a, nil, nil, limit)
 	}
 	for _, agent := range slices.Sorted(maps.Keys(placed)) {
 		if err := ch.SetBoardsAgent(placed[agent], agent); err != nil {

@@ -124,7 +124,10 @@ func (c *Conductor) boardGet(ctx context.Context, req wire.RefRequest) (s4t.Boar
 	if err := allow(req.Caller, op, s4t.RoleReader); err != nil {
 		return s4t.Board{}, err
 	}
-	b, err := view(ctx, c, func(tx *store.Tx) (store.Board, error) { return findBoard(tx, req.Caller, op, req.Ref) })
+	b, err := view(ctx, c, func(tx *store.Tx) (store.Board, error) {
+		b, _, err := findBoard(tx, req.Caller, op, wire.MethodBoardGet, req.Ref)
+		return b, err
+	})
 	return c.shown(b), err
 }
 
@@ -145,7 +148,7 @@ func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.
 	code := ""
 	err := c.request(ctx, req.Caller, "board.update", req.Ref, func(ch *change, rec *s4t.AuditRecord) (err error) {
 		code = ""
-		if b, err = ch.lockBoard(req.Caller, op, req.Ref); err != nil {
+		if b, _, err = ch.lockBoard(req.Caller, op, wire.MethodBoardUpdate, req.Ref); err != nil {
 			return err
 		}
 		rec.Object, rec.Name, rec.Board, rec.Project = string(b.ID), b.Name, b.ID, b.Project
@@ -224,7 +227,7 @@ func (ch *change) renewCode(op string, b *store.Board, replace bool, rec *s4t.Au
 func (c *Conductor) boardDelete(ctx context.Context, req wire.RefRequest) (wire.Empty, error) {
 	op := fmt.Sprintf("delete board %q", req.Ref)
 	return wire.Empty{}, c.request(ctx, req.Caller, "board.delete", req.Ref, func(ch *change, rec *s4t.AuditRecord) error {
-		b, err := ch.lockBoard(req.Caller, op, req.Ref)
+		b, _, err := ch.lockBoard(req.Caller, op, wire.MethodBoardDelete, req.Ref)
 		if err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4
 		if err := ch.Claim(op, req.Caller.Project, s4t.QuotaPorts, len(req.Boards)); err != nil {
 			return nil, err
 		}
-		boards, err := ch.boardsFor(req.Caller, op, req.Boards, req.Caller.Project, req.RequireOnline)
+		boards, rights, err := ch.boardsFor(req.Caller, op, wire.MethodBridgeCreate, req.Boards, req.Caller.Project, req.RequireOnline)
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +77,7 @@ func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4
 			}
 			return nil, err
 		}
-		ports, err := ch.addPorts(op, n, agent, boards, req.Guards)
+		ports, err := ch.addPorts(op, n, agent, boards, rights, req.Guards)
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +135,7 @@ func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.O
 		if err := checkGuards(op, n.Layer, req.Guards); err != nil {
 			return nil, err
 		}
-		boards, err := ch.boardsFor(req.Caller, op, req.Boards, b.Project, req.RequireOnline)
+		boards, rights, err := ch.boardsFor(req.Caller, op, wire.MethodBridgeAdd, req.Boards, b.Project, req.RequireOnline)
 		if err != nil {
 			return nil, err
 		}
@@ -153,7 +153,7 @@ func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.O
 			if _, ok := present[board.ID]; ok {
 				return nil, s4t.Errorf(s4t.Conflict, op, "leave it out", "board %q is on this bridge already", board.Name)
 			}
-			if err := ch.noOverlap(op, board, n.ID, prefixes); err != nil {
+			if err := ch.noOverlap(op, board, n.Project, n.ID, prefixes); err != nil {
 				return nil, err
 			}
 		}
@@ -164,7 +164,7 @@ func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.O
 		if err != nil {
 			return nil, err
 		}
-		ports, err := ch.addPorts(op, n, agent, boards, req.Guards)
+		ports, err := ch.addPorts(op, n, agent, boards, rights, req.Guards)
 		if err != nil {
 			return nil, err
 		}
@@ -212,7 +212,7 @@ func (c *Conductor) bridgeRemove(ctx context.Context, req wire.BridgeChange) (s4
 		if err != nil {
 			return nil, err
 		}
-		boards, err := ch.boardsFor(req.Caller, op, req.Boards, b.Project, false)
+		boards, _, err := ch.boardsFor(req.Caller, op, wire.MethodBridgeRemove, req.Boards, b.Project, false)
 		if err != nil {
 			return nil, err
 		}

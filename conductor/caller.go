@@ -132,21 +132,6 @@ func elsewhere[T any](tx *store.Tx, op, noun, ref string, others []T, id func(T)
 	return s4t.Errorf(s4t.NotFound, op, "give the id, or use a login of that project (`s4t login --project`)", "your project has no %s %q; others have: %s", noun, ref, strings.Join(names, ", "))
 }
 
-// findBoard returns the board that ref, a name or an id, means for the caller.
-func findBoard(tx *store.Tx, caller wire.Caller, op, ref string) (store.Board, error) {
-	return find(tx, caller, op, "board", ref, func(id string) (store.Board, error) { return tx.Board(s4t.BoardID(id)) }, tx.BoardsNamed,
-		func(b store.Board) string { return string(b.ID) }, func(b store.Board) s4t.ProjectID { return b.Project })
-}
-
-// lockBoard does it for a request that changes the board.
-func (ch *change) lockBoard(caller wire.Caller, op, ref string) (store.Board, error) {
-	b, err := findBoard(ch.Tx, caller, op, ref)
-	if err != nil {
-		return b, err
-	}
-	return ch.LockBoard(b.ID)
-}
-
 // findBridge returns the bridge that ref, a name or an id, means for the
 // caller.
 func findBridge(tx *store.Tx, caller wire.Caller, op, ref string) (store.Bridge, error) {
@@ -175,7 +160,15 @@ func (c *Conductor) request(ctx context.Context, caller wire.Caller, action, nam
 			if err := fn(ch, &rec); err != nil {
 				return err
 			}
-			return ch.InsertAudit(rec)
+			records := []s4t.AuditRecord{rec}
+			for _, lender := range ch.lenders {
+				if lender != rec.Project {
+					lent := rec
+					lent.Project = lender
+					records = append(records, lent)
+				}
+			}
+			return ch.InsertAudits(records)
 		})
 	}
 	if kind := s4t.KindOf(err); kind == s4t.Forbidden || kind == s4t.Conflict {

@@ -33,11 +33,12 @@ type change struct {
 	deletes     []func() error                          // of rows, when what hung on them is not wanted any more
 	lasts       []func() error                          // when operations have been looked at
 
-	start  *begun // the operation that this change is
-	events []s4t.Event
-	casts  []cast
-	moved  []s4t.OperationID // operations with something new to show
-	logged []logged          // of operations
+	start   *begun // the operation that this change is
+	events  []s4t.Event
+	casts   []cast
+	moved   []s4t.OperationID // operations with something new to show
+	lenders []s4t.ProjectID   // whose boards are used by leases
+	logged  []logged          // of operations
 }
 
 // logged is what the log says of an operation after the commit.

@@ -241,7 +241,7 @@ func (c *Conductor) boardProfile(ctx context.Context, req wire.RefRequest) (s4t.
 		return s4t.BoardProfile{}, err
 	}
 	return view(ctx, c, func(tx *store.Tx) (p s4t.BoardProfile, err error) {
-		r, err := findRoute(tx, req.Caller, op, req.Ref)
+		r, by, err := findRoute(tx, req.Caller, op, wire.MethodBoardProfile, req.Ref)
 		if err != nil {
 			return p, err
 		}
@@ -256,6 +256,9 @@ func (c *Conductor) boardProfile(ctx context.Context, req wire.RefRequest) (s4t.
 			return p, s4t.Errorf(s4t.Internal, op, "", "the copy of it is not understood: %w", err)
 		}
 		p.ReportedAt = &at
+		if by.lent() {
+			p.Usage = slices.DeleteFunc(p.Usage, func(u s4t.Usage) bool { return u.Project != by.Project })
+		}
 		for i, u := range p.Usage {
 			if !req.Caller.Sees(u.Project) {
 				continue

@@ -83,23 +83,23 @@ func (c *Conductor) code(tx *store.Tx, op string, r store.Route) (boardCode, err
 }
 
 // findCommand returns the way to a board and one of its commands.
-func (c *Conductor) findCommand(tx *store.Tx, caller wire.Caller, op, board, name string) (r store.Route, cmd s4t.Command, err error) {
-	if r, err = findRoute(tx, caller, op, board); err != nil {
-		return r, cmd, err
+func (c *Conductor) findCommand(tx *store.Tx, caller wire.Caller, op string, u use, board, name string) (r store.Route, by right, cmd s4t.Command, err error) {
+	if r, by, err = findRoute(tx, caller, op, u, board); err != nil {
+		return r, by, cmd, err
 	}
 	code, err := c.code(tx, op, r)
 	if err != nil {
-		return r, cmd, err
+		return r, by, cmd, err
 	}
 	cmd, found := code.command(name)
 	if !found && r.Code == "" && r.Status != s4t.BoardOnline {
-		return r, cmd, s4t.Errorf(s4t.Offline, op, fmt.Sprintf("`s4t doctor %s` says what is known", r.Name), "the board is not online, and has not said yet which commands it has")
+		return r, by, cmd, s4t.Errorf(s4t.Offline, op, fmt.Sprintf("`s4t doctor %s` says what is known", r.Name), "the board is not online, and has not said yet which commands it has")
 	}
 	if !found {
-		return r, cmd, noCommand(tx, op, r, name)
+		return r, by, cmd, noCommand(tx, op, r, name)
 	}
 	cmd.Board, cmd.BoardID = r.Name, r.ID
-	return r, cmd, nil
+	return r, by, cmd, nil
 }
 
 // commandLookup asks for a command of a board.
@@ -111,6 +111,7 @@ type commandLookup struct {
 // foundCommand is a command, and the way to its board.
 type foundCommand struct {
 	route store.Route
+	by    right
 	cmd   s4t.Command
 }
 
@@ -120,7 +121,7 @@ func (c *Conductor) findCommands(ctx context.Context, reqs []commandLookup) []ou
 	err := c.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		for i, req := range reqs {
 			o := &out[i]
-			o.reply.route, o.reply.cmd, o.err = c.findCommand(tx, req.caller, req.op, req.board, req.command)
+			o.reply.route, o.reply.by, o.reply.cmd, o.err = c.findCommand(tx, req.caller, req.op, wire.MethodCommandRun, req.board, req.command)
 		}
 		return nil
 	})
@@ -238,13 +239,14 @@ func (c *Conductor) runCommand(ctx context.Context, op string, req wire.CommandR
 		return store.Run{}, err
 	}
 	r, cmd := found.route, found.cmd
+	req.Queue = found.by.within(req.Queue, c.now())
 	if err := c.checkParams(op, cmd, req.Params); err != nil {
 		return store.Run{}, err
 	}
 	if r.Status != s4t.BoardOnline && req.Queue == 0 {
 		return store.Run{}, s4t.Errorf(s4t.Offline, op, fmt.Sprintf("`s4t doctor %s` says what is known; --queue 1h has it run when the board is back", r.Name), "the board is not online")
 	}
-	got, err := c.records.do(ctx, runRecord{fresh: c.newRun(req, r, timeoutOf(cmd, req.Deadline))})
+	got, err := c.records.do(ctx, runRecord{fresh: c.newRun(req, r, found.by.within(timeoutOf(cmd, req.Deadline), c.now()))})
 	if err != nil {
 		return store.Run{}, err
 	}

@@ -83,9 +83,9 @@ func (c *Conductor) members(tx *store.Tx, op string, req wire.CommandFleet) ([]m
 	var members []member
 	seen := map[s4t.BoardID]bool{}
 	for _, ref := range refs {
-		r, err := findRoute(tx, req.Caller, op, ref)
+		r, _, err := findRoute(tx, req.Caller, op, wire.MethodCommandFleet, ref)
 		switch kind := s4t.KindOf(err); {
-		case kind == s4t.NotFound || kind == s4t.Conflict: // its own affair
+		case kind == s4t.NotFound || kind == s4t.Conflict || kind == s4t.Forbidden: // its own affair
 			r.Name = s4t.Line(ref, s4t.MaxName)
 		case err != nil:
 			return nil, err

@@ -20,7 +20,7 @@ func (c *Conductor) commandList(ctx context.Context, req wire.CommandList) (wire
 	return view(ctx, c, func(tx *store.Tx) (list wire.List[s4t.Command], err error) {
 		list.Items = []s4t.Command{}
 		if req.Board != "" {
-			r, err := findRoute(tx, req.Caller, op, req.Board)
+			r, _, err := findRoute(tx, req.Caller, op, wire.MethodCommandList, req.Board)
 			if err != nil {
 				return list, err
 			}
@@ -78,7 +78,7 @@ func (c *Conductor) commandsOfSome(tx *store.Tx, op string, req wire.CommandList
 	}
 	size := 0
 	for _, id := range req.Boards {
-		r, err := findRoute(tx, req.Caller, op, string(id))
+		r, _, err := findRoute(tx, req.Caller, op, wire.MethodCommandList, string(id))
 		if s4t.KindOf(err) == s4t.NotFound {
 			continue
 		}
@@ -121,7 +121,7 @@ func (c *Conductor) commandGet(ctx context.Context, req wire.CommandGet) (s4t.Co
 		return s4t.Command{}, err
 	}
 	return view(ctx, c, func(tx *store.Tx) (s4t.Command, error) {
-		_, cmd, err := c.findCommand(tx, req.Caller, op, req.Board, req.Command)
+		_, _, cmd, err := c.findCommand(tx, req.Caller, op, wire.MethodCommandGet, req.Board, req.Command)
 		return cmd, err
 	})
 }
@@ -192,11 +192,11 @@ func (c *Conductor) boardAsk(ctx context.Context, req wire.BoardQuestion) (wire.
 	if req.Ask.Do != wire.CodeLogs || req.Ask.Run != nil || req.Ask.Feed != nil || len(req.Ask.IDs) > 0 {
 		return wire.CodeAnswer{}, s4t.Errorf(s4t.Invalid, op, "bring both sides to the same version", "it cannot be asked %q", s4t.Line(req.Ask.Do, s4t.MaxName))
 	}
-	return c.askPlugin(ctx, op, req.Caller, req.Board, req.Ask)
+	return c.askPlugin(ctx, op, wire.MethodBoardAsk, req.Caller, req.Board, req.Ask)
 }
 
 // askPlugin asks a board about one of its plugins.
-func (c *Conductor) askPlugin(ctx context.Context, op string, caller wire.Caller, board string, ask wire.CodeAsk) (wire.CodeAnswer, error) {
+func (c *Conductor) askPlugin(ctx context.Context, op string, u use, caller wire.Caller, board string, ask wire.CodeAsk) (wire.CodeAnswer, error) {
 	if ask.Plugin == "" || s4t.Line(ask.Plugin, s4t.MaxName) != ask.Plugin {
 		return wire.CodeAnswer{}, s4t.Errorf(s4t.Invalid, op, "", "%q is no name of a plugin", s4t.Line(ask.Plugin, s4t.MaxName))
 	}
@@ -206,7 +206,10 @@ func (c *Conductor) askPlugin(ctx context.Context, op string, caller wire.Caller
 	}
 	defer leave()
 	r, err := view(ctx, c, func(tx *store.Tx) (store.Route, error) {
-		r, err := findRoute(tx, caller, op, board)
+		r, by, err := findRoute(tx, caller, op, u, board)
+		if err == nil && by.lent() {
+			err = ownPlugin(tx, op, r, by, ask.Plugin)
+		}
 		if err == nil && s4t.IsID(ask.Plugin) {
 			ask.Plugin, err = pluginName(tx, r.ID, ask.Plugin)
 		}
@@ -227,7 +230,7 @@ func (c *Conductor) feedFollow(ctx context.Context, req wire.FeedFollow) (wire.E
 	if !validFeed(req.Feed) {
 		return wire.Empty{}, s4t.Errorf(s4t.Invalid, op, "", "lines cannot be sent to %q", s4t.Line(req.Feed.Topic, s4t.MaxName))
 	}
-	_, err := c.askPlugin(ctx, op, req.Caller, req.Board, wire.CodeAsk{Do: wire.CodeFollow, Plugin: req.Plugin, After: req.After, Feed: &req.Feed, Term: wire.FeedTerm, End: req.End})
+	_, err := c.askPlugin(ctx, op, wire.MethodFeedFollow, req.Caller, req.Board, wire.CodeAsk{Do: wire.CodeFollow, Plugin: req.Plugin, After: req.After, Feed: &req.Feed, Term: wire.FeedTerm, End: req.End})
 	return wire.Empty{}, err
 }
 

@@ -33,11 +33,11 @@ func (c *Conductor) serviceUpdate(ctx context.Context, req wire.ServiceUpdate) (
 	}
 	var s store.Service
 	err := c.request(ctx, req.Caller, "service.update", req.Service, func(ch *change, rec *s4t.AuditRecord) error {
-		b, err := ch.lockBoard(req.Caller, op, req.Board)
+		b, by, err := ch.lockBoard(req.Caller, op, wire.MethodServiceUpdate, req.Board)
 		if err != nil {
 			return err
 		}
-		rec.Board, rec.Project = b.ID, b.Project
+		rec.Board, rec.Project = b.ID, by.Project
 		if s, err = ch.serviceOf(req.Caller, op, b, req.Service); err != nil {
 			return err
 		}

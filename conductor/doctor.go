@@ -31,10 +31,11 @@ func (c *Conductor) boardDoctor(ctx context.Context, req wire.RefRequest) (wire.
 	report := wire.DoctorReport{}
 	found, err := view(ctx, c, func(tx *store.Tx) ([]wire.Finding, error) {
 		var err error
-		if b, err = findBoard(tx, req.Caller, op, req.Ref); err != nil {
+		var by right
+		if b, by, err = findBoard(tx, req.Caller, op, wire.MethodBoardDoctor, req.Ref); err != nil {
 			return nil, err
 		}
-		return c.examine(tx, b)
+		return c.examine(tx, b, by)
 	})
 	if err != nil {
 		return report, err
@@ -66,7 +67,7 @@ func merge(cloud, board []wire.Finding) []wire.Finding {
 }
 
 // examine is what the cloud knows of a board.
-func (c *Conductor) examine(tx *store.Tx, b store.Board) ([]wire.Finding, error) {
+func (c *Conductor) examine(tx *store.Tx, b store.Board, by right) ([]wire.Finding, error) {
 	now := c.now()
 	var found []wire.Finding
 	add := func(id, cause, cure string) { found = append(found, wire.NewFinding(id, cause, cure)) }
@@ -105,6 +106,9 @@ func (c *Conductor) examine(tx *store.Tx, b store.Board) ([]wire.Finding, error)
 		return nil, err
 	}
 	for _, p := range ports {
+		if by.lent() && p.Project != by.Project { // others' are not its affair
+			continue
+		}
 		if p.Status != s4t.PortUp && b.Status == s4t.BoardOnline {
 			add(wire.PortDown, missing(fmt.Sprintf("port %s (%s) is %s", p.ID, p.Interface, p.Status), p.Problem), "")
 		}
@@ -114,6 +118,9 @@ func (c *Conductor) examine(tx *store.Tx, b store.Board) ([]wire.Finding, error)
 		return nil, err
 	}
 	for _, s := range services {
+		if by.lent() && s.Project != by.Project {
+			continue
+		}
 		if s.TargetStatus == s4t.TargetRefused {
 			add(wire.TargetRefused, fmt.Sprintf("service %s: nothing listens at %s on the board", s.Name, net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort))), "")
 		} else if s.Problem != "" {

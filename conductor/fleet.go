@@ -51,13 +51,13 @@ func checkFleet(op string, f s4t.Fleet) error {
 }
 
 // nameBoards finds the boards that are named in a fleet: of its own project.
-func (ch *change) nameBoards(caller wire.Caller, op string, f *s4t.Fleet, refs []string) error {
+func (ch *change) nameBoards(caller wire.Caller, op string, u use, f *s4t.Fleet, refs []string) error {
 	if len(refs) > s4t.MaxFleetBoards {
 		return s4t.Errorf(s4t.Invalid, op, "make several fleets", "%d boards are too many, %d are allowed", len(refs), s4t.MaxFleetBoards)
 	}
 	f.Named = nil
 	for _, ref := range refs {
-		b, err := findBoard(ch.Tx, caller, op, ref)
+		b, _, err := ch.findBoard(caller, op, u, ref)
 		if err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (c *Conductor) fleetCreate(ctx context.Context, req wire.FleetCreate) (s4t.
 		if err := ch.Claim(op, f.Project, s4t.QuotaFleets, 1); err != nil {
 			return err
 		}
-		if err := ch.nameBoards(req.Caller, op, &f, req.Boards); err != nil {
+		if err := ch.nameBoards(req.Caller, op, wire.MethodFleetCreate, &f, req.Boards); err != nil {
 			return err
 		}
 		rec.Object = string(f.ID)
@@ -179,7 +179,7 @@ func (c *Conductor) fleetUpdate(ctx context.Context, req wire.FleetUpdate) (s4t.
 			return err
 		}
 		if req.Boards != nil {
-			if err := ch.nameBoards(req.Caller, op, &f, *req.Boards); err != nil {
+			if err := ch.nameBoards(req.Caller, op, wire.MethodFleetUpdate, &f, *req.Boards); err != nil {
 				return err
 			}
 		}

@@ -214,7 +214,7 @@ func (c *Conductor) healthGet(ctx context.Context, req wire.RefRequest) (s4t.Boa
 	}
 	now := c.now()
 	return view(ctx, c, func(tx *store.Tx) (s4t.BoardHealth, error) {
-		b, err := findBoard(tx, req.Caller, op, req.Ref)
+		b, _, err := findBoard(tx, req.Caller, op, wire.MethodHealthGet, req.Ref)
 		if err != nil {
 			return s4t.BoardHealth{}, err
 		}

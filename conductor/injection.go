@@ -174,23 +174,23 @@ func checkParams(op string, params map[string]string) error {
 
 // injected returns the board, the plugin of its project, and the plugins that the
 // board has, for a request about one of them. The board is held.
-func (ch *change) injected(caller wire.Caller, op, board, ref string, rec *s4t.AuditRecord) (b store.Board, p s4t.Plugin, present []store.Injection, at int, err error) {
-	if b, err = ch.lockBoard(caller, op, board); err != nil {
-		return b, p, nil, -1, err
+func (ch *change) injected(caller wire.Caller, op string, u use, board, ref string, rec *s4t.AuditRecord) (b store.Board, by right, p s4t.Plugin, present []store.Injection, at int, err error) {
+	if b, by, err = ch.lockBoard(caller, op, u, board); err != nil {
+		return b, by, p, nil, -1, err
 	}
-	rec.Board, rec.Project = b.ID, b.Project
+	rec.Board, rec.Project = b.ID, by.Project
 	if caller.Role.Covers(s4t.RoleAdmin) {
-		caller.Project = b.Project // whose names are meant
+		caller.Project = by.Project // whose names are meant
 	}
 	if p, err = findPlugin(ch.Tx, caller, op, ref); err != nil {
-		return b, p, nil, -1, err
+		return b, by, p, nil, -1, err
 	}
 	rec.Name = p.Name
-	if p.Project != b.Project {
-		return b, p, nil, -1, s4t.Errorf(s4t.Invalid, op, "use one of the board's project", "plugin %q belongs to another project", ref)
+	if p.Project != by.Project {
+		return b, by, p, nil, -1, s4t.Errorf(s4t.Invalid, op, "use one of the project that uses the board", "plugin %q belongs to another project", ref)
 	}
 	present, err = ch.InjectionsOf(b.ID)
-	return b, p, present, slices.IndexFunc(present, func(i store.Injection) bool { return i.PluginID == p.ID }), err
+	return b, by, p, present, slices.IndexFunc(present, func(i store.Injection) bool { return i.PluginID == p.ID }), err
 }
 
 // pluginInject puts a plugin on a board, or another version of one that is there.
@@ -205,7 +205,7 @@ func (c *Conductor) pluginInject(ctx context.Context, req wire.PluginInject) (s4
 		return s4t.Operation{}, err
 	}
 	return c.operate(ctx, req.Caller, action, req.Plugin, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, p, present, at, err := ch.injected(req.Caller, op, req.Board, req.Plugin, rec)
+		b, by, p, present, at, err := ch.injected(req.Caller, op, wire.MethodPluginInject, req.Board, req.Plugin, rec)
 		if err != nil {
 			return nil, err
 		}
@@ -226,13 +226,15 @@ func (c *Conductor) pluginInject(ctx context.Context, req wire.PluginInject) (s4
 			i = changedTo(present[at], b, req, version)
 		case req.Upgrade:
 			return nil, notInjected(op, p.Name, b)
+		case slices.ContainsFunc(present, func(o store.Injection) bool { return o.Plugin == p.Name }):
+			return nil, s4t.Errorf(s4t.Conflict, op, "give it another name", "another project has a plugin of this name on board %q", b.Name)
 		case len(present) >= s4t.MaxPlugins:
 			return nil, s4t.Errorf(s4t.TooMany, op, "remove one first", "board %q has %d plugins, which is the most", b.Name, len(present))
 		default:
 			i = store.Injection{BoardPlugin: s4t.BoardPlugin{
 				ID: s4t.NewID(), Board: b.Name, BoardID: b.ID, Plugin: p.Name, PluginID: p.ID, Project: p.Project,
 				Version: version, OnBoot: req.OnBoot != nil && *req.OnBoot, Wanted: s4t.PluginRunning, Params: req.Params, CreatedAt: ch.now,
-			}, Start: 1}
+			}, Start: 1, Lease: by.Lease}
 		}
 		if at < 0 || !req.Upgrade { // whose word it runs on
 			i.Injector, i.Role = req.Caller.UserID, req.Caller.Role
@@ -255,7 +257,7 @@ func (c *Conductor) pluginInject(ctx context.Context, req wire.PluginInject) (s4
 			ch.tellPlugin(event, i, "version "+version)
 		}
 		ch.wantPlugin(i, agent.URL)
-		return ch.begin(action, b.Project, i.ID, p.Name, received, wire.ResourceKey{Kind: wire.KindPlugin, ID: i.ID}), nil
+		return ch.begin(action, by.Project, i.ID, p.Name, received, wire.ResourceKey{Kind: wire.KindPlugin, ID: i.ID}), nil
 	})
 }
 
@@ -316,7 +318,7 @@ func (c *Conductor) pluginAct(ctx context.Context, req wire.PluginAct) (s4t.Oper
 	}
 	action := kindPlugin + req.Do
 	return c.operate(ctx, req.Caller, action, req.Plugin, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, p, present, at, err := ch.injected(req.Caller, op, req.Board, req.Plugin, rec)
+		b, by, p, present, at, err := ch.injected(req.Caller, op, wire.MethodPluginAct, req.Board, req.Plugin, rec)
 		if err != nil {
 			return nil, err
 		}
@@ -326,7 +328,7 @@ func (c *Conductor) pluginAct(ctx context.Context, req wire.PluginAct) (s4t.Oper
 		i := present[at]
 		rec.Object = i.ID
 		if req.Do == wire.PluginRemove {
-			return ch.begin(action, b.Project, i.ID, p.Name, received), ch.removePlugin(i)
+			return ch.begin(action, by.Project, i.ID, p.Name, received), ch.removePlugin(i)
 		}
 		agent, err := ch.placeBoard(op, &b)
 		if err != nil {
@@ -340,6 +342,6 @@ func (c *Conductor) pluginAct(ctx context.Context, req wire.PluginAct) (s4t.Oper
 			return nil, err
 		}
 		ch.wantPlugin(i, agent.URL)
-		return ch.begin(action, b.Project, i.ID, p.Name, received, wire.ResourceKey{Kind: wire.KindPlugin, ID: i.ID}), nil
+		return ch.begin(action, by.Project, i.ID, p.Name, received, wire.ResourceKey{Kind: wire.KindPlugin, ID: i.ID}), nil
 	})
 }

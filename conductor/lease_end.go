@@ -99,12 +99,20 @@ func (ch *change) shorten(l s4t.Lease) error {
 				}
 				continue
 			}
-			if err := ch.SetBoardLease(s); err != nil {
+			if err := ch.setLease(s); err != nil {
 				return err
 			}
 		}
 	}
-	return ch.SetBoardLease(l)
+	return ch.setLease(l)
+}
+
+// setLease writes a lease that ends at another time.
+func (ch *change) setLease(l s4t.Lease) error {
+	if err := ch.SetBoardLease(l); err != nil {
+		return err
+	}
+	return ch.streamsOfLease(l)
 }
 
 // endLease ends a lease now, after its shares.
@@ -142,13 +150,13 @@ func (ch *change) overWith(l s4t.Lease, status s4t.LeaseStatus) error {
 	if l.From.After(l.Until) {
 		l.From = l.Until
 	}
+	if err := ch.SetBoardLease(l); err != nil {
+		return err
+	}
 	if err := ch.takeLeased(l); err != nil {
 		return err
 	}
-	if err := ch.leaseEvents(l, kind, l.Reason); err != nil {
-		return err
-	}
-	return ch.SetBoardLease(l)
+	return ch.leaseEvents(l, kind, l.Reason)
 }
 
 // leaseRelease gives boards back: who has a lease releases it, the owner of its boards, or who

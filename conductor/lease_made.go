@@ -1,9 +1,12 @@
 package conductor
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lease"
+	"github.com/stack4things/s4t/wire"
 )
 
 // takeLeased takes back what a lease made on its boards: exposed services, ports of networks, plugins.
@@ -37,7 +40,50 @@ func (ch *change) takeLeased(l s4t.Lease) error {
 			return err
 		}
 	}
+	if err := ch.forgetQueued(l); err != nil {
+		return err
+	}
 	return ch.streamsOfLease(l)
+}
+
+// forgetQueued cancels the commands that wait for boards of a lease. What runs ends by its own time,
+// which is not longer than the lease was.
+func (ch *change) forgetQueued(l s4t.Lease) error {
+	boards, err := ch.LeaseBoards([]s4t.LeaseID{l.ID})
+	if err != nil {
+		return err
+	}
+	for _, id := range boardIDs(boards[l.ID]) {
+		tree, err := ch.Holdings(id)
+		if err != nil {
+			return err
+		}
+		if _, may := tree.May(l.Project, lease.Commands, ch.now); may {
+			continue // it is the owner, or has another lease
+		}
+		open, err := ch.OpenRuns(id, maxOpenRuns)
+		if err != nil {
+			return err
+		}
+		var ids []s4t.OperationID
+		for _, r := range open {
+			if r.Project == l.Project && r.Status == s4t.OperationQueued {
+				ids = append(ids, r.ID)
+			}
+		}
+		slices.Sort(ids)
+		locked, err := ch.LockRuns(ids)
+		if err != nil {
+			return err
+		}
+		for i := range locked {
+			over := wire.RunState{ID: locked[i].ID, Status: s4t.OperationCancelled, Error: fmt.Sprintf("lease %q is over", l.Name)}
+			if err := ch.hearRun(&locked[i], heardRun{board: id, unsent: true, state: over}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // streamsOfLease has the tunnel agents of a lease's boards know until when its streams last, when all

@@ -78,7 +78,7 @@ func (c *Conductor) leaseExtend(ctx context.Context, req wire.LeaseExtend) (s4t.
 		if err := ch.leaseEvents(l, "extended", "until "+l.Until.UTC().Format(time.RFC3339)); err != nil {
 			return err
 		}
-		return ch.SetBoardLease(l)
+		return ch.setLease(l)
 	})
 	return l, err
 }
@@ -229,7 +229,7 @@ func (c *Conductor) whoCan(ctx context.Context, req wire.WhoCan) (wire.List[s4t.
 	now := c.now()
 	return view(ctx, c, func(tx *store.Tx) (wire.List[s4t.Access], error) {
 		l := wire.List[s4t.Access]{Items: []s4t.Access{}}
-		b, err := findBoard(tx, req.Caller, op, req.Board)
+		b, _, err := findBoard(tx, req.Caller, op, wire.MethodWhoCan, req.Board)
 		if err != nil {
 			return l, err
 		}

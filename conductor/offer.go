@@ -83,7 +83,7 @@ func (c *Conductor) offerCreate(ctx context.Context, req wire.OfferCreate) (s4t.
 			return s4t.Errorf(s4t.Invalid, op, "name boards (--board) or labels (--label)", "it offers nothing")
 		}
 		for _, ref := range req.Boards {
-			b, err := findBoard(ch.Tx, req.Caller, op, ref)
+			b, _, err := ch.findBoard(req.Caller, op, wire.MethodOfferCreate, ref)
 			if err != nil {
 				return err
 			}

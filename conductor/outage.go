@@ -172,7 +172,7 @@ func (c *Conductor) outageList(ctx context.Context, req wire.OutageList) (wire.L
 		return wire.List[s4t.Outage]{}, err
 	}
 	return view(ctx, c, func(tx *store.Tx) (wire.List[s4t.Outage], error) {
-		b, err := findBoard(tx, req.Caller, op, req.Board)
+		b, _, err := findBoard(tx, req.Caller, op, wire.MethodOutageList, req.Board)
 		if err != nil {
 			return wire.List[s4t.Outage]{}, err
 		}

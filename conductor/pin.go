@@ -74,11 +74,19 @@ func (c *Conductor) askPins(ctx context.Context, who asker, board string, ask wi
 		return wire.PinAnswer{}, err
 	}
 	defer leave()
-	r, err := view(ctx, c, func(tx *store.Tx) (store.Route, error) { return findRoute(tx, who.caller, op, board) })
+	var by right
+	r, err := view(ctx, c, func(tx *store.Tx) (r store.Route, err error) {
+		r, by, err = findRoute(tx, who.caller, op, wire.MethodPinAsk, board)
+		return r, err
+	})
 	if err != nil {
 		return wire.PinAnswer{}, err
 	}
 	if isOrder(ask.Do) {
+		if by.lent() && ask.Do == wire.PinClaim && ask.For == 0 {
+			ask.For = s4t.MaxActuation
+		}
+		ask.For = by.within(ask.For, c.now()) // the board ends it with the lease, cloud or no cloud
 		return c.orderPins(ctx, op, who, r, ask)
 	}
 	a, err := c.askRoute(ctx, op, r, ask)
@@ -92,13 +100,6 @@ func (c *Conductor) askPins(ctx context.Context, who asker, board string, ask wi
 func away(err error) bool {
 	kind := s4t.KindOf(err)
 	return kind == s4t.Offline || kind == s4t.Unavailable
-}
-
-// findRoute returns the way to the board that ref, a name or an id, means for the
-// caller.
-func findRoute(tx *store.Tx, caller wire.Caller, op, ref string) (store.Route, error) {
-	return find(tx, caller, op, "board", ref, func(id string) (store.Route, error) { return tx.Route(s4t.BoardID(id)) }, tx.RoutesNamed,
-		func(r store.Route) string { return string(r.ID) }, func(r store.Route) s4t.ProjectID { return r.Project })
 }
 
 // askRoute asks a board, through the WAMP agent of its session. One that is
@@ -191,7 +192,10 @@ func (c *Conductor) watchPins(ctx context.Context, who asker, req wire.PinWatch)
 		return wire.PinAnswer{}, err
 	}
 	defer leave()
-	r, err := view(ctx, c, func(tx *store.Tx) (store.Route, error) { return findRoute(tx, who.caller, op, req.Board) })
+	r, err := view(ctx, c, func(tx *store.Tx) (store.Route, error) {
+		r, _, err := findRoute(tx, who.caller, op, wire.MethodPinWatch, req.Board)
+		return r, err
+	})
 	if err != nil {
 		return wire.PinAnswer{}, err
 	}
@@ -226,7 +230,17 @@ func (c *Conductor) allPins(ctx context.Context, who asker, req wire.PinAll, siz
 		return pinBoards{}, s4t.Errorf(s4t.TooMany, op, "name none to have all", "%d boards are named, %d are possible", len(req.Boards), wire.MaxPage)
 	}
 	return view(ctx, c, func(tx *store.Tx) (all pinBoards, err error) {
-		if req.Known > 0 && req.Page.After == "" {
+		var ids []s4t.BoardID
+		lent := false // of those of others nobody tells
+		for _, ref := range req.Boards {
+			r, by, err := findRoute(tx, who.caller, op, wire.MethodPinAll, ref)
+			if err != nil {
+				return all, err
+			}
+			ids = append(ids, r.ID)
+			lent = lent || by.lent()
+		}
+		if req.Known > 0 && !lent && req.Page.After == "" {
 			if all.EventID, err = tx.LastEvent(); err != nil {
 				return all, err
 			}
@@ -235,14 +249,6 @@ func (c *Conductor) allPins(ctx context.Context, who asker, req wire.PinAll, siz
 				all.Items = []store.PinBoard{}
 				return all, err
 			}
-		}
-		var ids []s4t.BoardID
-		for _, ref := range req.Boards {
-			r, err := findRoute(tx, who.caller, op, ref)
-			if err != nil {
-				return all, err
-			}
-			ids = append(ids, r.ID)
 		}
 		if len(req.Boards) > 0 {
 			all.List, err = tx.PinBoardsIn(ids, req.Page, size)

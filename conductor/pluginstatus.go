@@ -29,13 +29,17 @@ func (c *Conductor) pluginStatus(ctx context.Context, req wire.PluginStatus) (wi
 		event int64
 	}
 	k, err := view(ctx, c, func(tx *store.Tx) (k known, err error) {
-		if k.route, err = findRoute(tx, req.Caller, op, req.Board); err != nil {
+		var by right
+		if k.route, by, err = findRoute(tx, req.Caller, op, wire.MethodPluginStatus, req.Board); err != nil {
 			return k, err
 		}
 		if k.event, err = tx.LastEvent(); err != nil {
 			return k, err
 		}
 		k.all, err = tx.InjectionsOf(k.route.ID)
+		if by.lent() {
+			k.all = slices.DeleteFunc(k.all, func(i store.Injection) bool { return i.Project != by.Project })
+		}
 		return k, err
 	})
 	if err != nil {
@@ -77,6 +81,20 @@ func pluginName(tx *store.Tx, board s4t.BoardID, id string) (string, error) {
 		}
 	}
 	return id, err
+}
+
+// ownPlugin refuses a plugin of a leased board that is not of the project that has the lease.
+func ownPlugin(tx *store.Tx, op string, r store.Route, by right, ref string) error {
+	all, err := tx.InjectionsOf(r.ID)
+	if err != nil {
+		return err
+	}
+	for _, i := range all {
+		if i.Project == by.Project && (i.Plugin == ref || i.ID == ref || string(i.PluginID) == ref) {
+			return nil
+		}
+	}
+	return s4t.Errorf(s4t.NotFound, op, fmt.Sprintf("`s4t plugin status %s` lists them", r.Name), "it has no plugin %q", s4t.Line(ref, s4t.MaxName))
 }
 
 // cleanState leaves in what a board says of a plugin only what can be shown.

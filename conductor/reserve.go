@@ -101,32 +101,34 @@ func checkGuards(op string, layer int, g s4t.PortGuards) error {
 	return vnet.ValidInterfaceName(g.BridgeTo)
 }
 
-// boardsFor finds the boards of a request: each exists, is of the project, and
+// boardsFor finds the boards of a request: each exists, is the project's or leased to it, and
 // is named once.
-func (ch *change) boardsFor(caller wire.Caller, op string, refs []string, project s4t.ProjectID, online bool) ([]store.Board, error) {
+func (ch *change) boardsFor(caller wire.Caller, op string, u use, refs []string, project s4t.ProjectID, online bool) ([]store.Board, map[s4t.BoardID]right, error) {
 	if len(refs) == 0 {
-		return nil, s4t.Errorf(s4t.Invalid, op, "name boards with --board", "no board is named")
+		return nil, nil, s4t.Errorf(s4t.Invalid, op, "name boards with --board", "no board is named")
 	}
 	if len(refs) > s4t.MaxBridgePorts {
-		return nil, s4t.Errorf(s4t.TooMany, op, "make several bridges", "%d boards, a bridge takes %d", len(refs), s4t.MaxBridgePorts)
+		return nil, nil, s4t.Errorf(s4t.TooMany, op, "make several bridges", "%d boards, a bridge takes %d", len(refs), s4t.MaxBridgePorts)
 	}
 	if caller.Role.Covers(s4t.RoleAdmin) {
 		caller.Project = project // whose names are meant
 	}
 	var boards []store.Board
 	var away []string
+	rights := map[s4t.BoardID]right{}
 	seen := map[s4t.BoardID]bool{}
 	for _, ref := range refs {
-		b, err := findBoard(ch.Tx, caller, op, ref)
+		b, by, err := ch.findBoard(caller, op, u, ref)
 		switch {
 		case err != nil:
-			return nil, err
-		case b.Project != project:
-			return nil, s4t.Errorf(s4t.Invalid, op, "use boards of the bridge's project", "board %q belongs to another project", ref)
+			return nil, nil, err
+		case by.Project != project:
+			return nil, nil, s4t.Errorf(s4t.Invalid, op, "use boards of the bridge's project", "board %q belongs to another project", ref)
 		case seen[b.ID]:
-			return nil, s4t.Errorf(s4t.Invalid, op, "name it once", "board %q is named twice", ref)
+			return nil, nil, s4t.Errorf(s4t.Invalid, op, "name it once", "board %q is named twice", ref)
 		}
 		seen[b.ID] = true
+		rights[b.ID] = by
 		boards = append(boards, b)
 		if b.Status != s4t.BoardOnline {
 			away = append(away, b.Name)
@@ -135,12 +137,12 @@ func (ch *change) boardsFor(caller wire.Caller, op string, refs []string, projec
 	// A board joins one network at a time, so that two requests do not give it
 	// addresses that overlap.
 	if err := ch.LockBoards(slices.Sorted(maps.Keys(seen))); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if online && len(away) > 0 {
-		return nil, s4t.Errorf(s4t.Offline, op, "start lightning-rod there, or leave --require-online out", "not online: %s", strings.Join(away, ", "))
+		return nil, nil, s4t.Errorf(s4t.Offline, op, "start lightning-rod there, or leave --require-online out", "not online: %s", strings.Join(away, ", "))
 	}
-	return boards, nil
+	return boards, rights, nil
 }
 
 // chooseSubnets returns the subnets of a new network: those asked for, if they
@@ -158,7 +160,7 @@ func (ch *change) chooseSubnets(op string, req wire.BridgeCreate, boards []store
 		return nil, err
 	}
 	for _, b := range boards {
-		if err := ch.noOverlap(op, b, "", prefixes); err != nil {
+		if err := ch.noOverlap(op, b, req.Caller.Project, "", prefixes); err != nil {
 			return nil, err
 		}
 	}
@@ -180,7 +182,7 @@ func (ch *change) chooseSubnets(op string, req wire.BridgeCreate, boards []store
 
 // noOverlap checks that a board reaches nothing of prefixes by itself, and is on
 // no other network with addresses of them: it could not tell the two apart.
-func (ch *change) noOverlap(op string, b store.Board, except s4t.NetworkID, prefixes []netip.Prefix) error {
+func (ch *change) noOverlap(op string, b store.Board, project s4t.ProjectID, except s4t.NetworkID, prefixes []netip.Prefix) error {
 	if len(prefixes) == 0 {
 		return nil
 	}
@@ -195,6 +197,9 @@ func (ch *change) noOverlap(op string, b store.Board, except s4t.NetworkID, pref
 		for _, sn := range n.Subnets {
 			for _, p := range prefixes {
 				if n.ID != except && p.Overlaps(sn.CIDR) {
+					if n.Project != project {
+						return s4t.Errorf(s4t.Conflict, op, "give another --cidr", "%v overlaps what board %q is on for another project", p, b.Name)
+					}
 					return s4t.Errorf(s4t.Conflict, op, "give another --cidr", "%v overlaps %v of bridge %q, which board %q is on", p, sn.CIDR, n.Name, b.Name)
 				}
 			}
@@ -204,8 +209,9 @@ func (ch *change) noOverlap(op string, b store.Board, except s4t.NetworkID, pref
 }
 
 // addPorts reserves a port for each board on a network that exists: a MAC, an
-// address of each subnet, the name of the device, outer addresses for GRE.
-func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards []store.Board, guards s4t.PortGuards) ([]wire.ResourceKey, error) {
+// address of each subnet, the name of the device, outer addresses for GRE. rights say by what the
+// boards are used.
+func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards []store.Board, rights map[s4t.BoardID]right, guards s4t.PortGuards) ([]wire.ResourceKey, error) {
 	taken, err := ch.TakenAddresses(n.ID)
 	if err != nil {
 		return nil, err
@@ -228,7 +234,7 @@ func (ch *change) addPorts(op string, n s4t.Network, agent store.Agent, boards [
 			Port: s4t.Port{
 				ID: s4t.PortID(s4t.NewID()), Network: n.ID, Project: n.Project, Board: b.Name, BoardID: b.ID, Addresses: []string{}, Guards: guards, Status: s4t.PortPending,
 			},
-			BoardStatus: b.Status, TunnelAgent: at[i].ID, Layer: n.Layer, Encap: n.Encapsulation,
+			BoardStatus: b.Status, Lease: rights[b.ID].Lease, TunnelAgent: at[i].ID, Layer: n.Layer, Encap: n.Encapsulation,
 			CreatedAt: ch.now.Add(time.Duration(i) * time.Microsecond), // lists keep the order of the request
 		}
 		if p.TunnelAgent != n.TunnelAgent {

@@ -149,13 +149,13 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 		}
 	}
 	return c.operate(ctx, req.Caller, kindExpose, name, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, err := findBoard(ch.Tx, req.Caller, op, req.Board)
+		b, by, err := ch.findBoard(req.Caller, op, wire.MethodServiceExpose, req.Board)
 		if err != nil {
 			return nil, err
 		}
-		rec.Board, rec.Project = b.ID, b.Project
+		rec.Board, rec.Project = b.ID, by.Project
 		for _, key := range []s4t.QuotaKey{s4t.QuotaServices, s4t.QuotaPublicPorts} {
-			if err := ch.Claim(op, b.Project, key, 1); err != nil {
+			if err := ch.Claim(op, by.Project, key, 1); err != nil {
 				return nil, err
 			}
 		}
@@ -168,6 +168,9 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 		}
 		for _, s := range present {
 			if s.TCPPort == tcpPort && s.Target == target {
+				if s.Project != by.Project {
+					return nil, s4t.Errorf(s4t.Conflict, op, "use `s4t connect`", "it is exposed already, for another project")
+				}
 				return nil, s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("use it, or `s4t service hide %s %s` first", b.Name, s.Name), "it is exposed already, at %s port %d", s.Host, s.PublicPort)
 			}
 		}
@@ -184,10 +187,10 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 		}
 		s := store.Service{
 			Service: s4t.Service{
-				ID: s4t.ServiceID(s4t.NewID()), Project: b.Project, Board: b.Name, BoardID: b.ID, Name: name, TCPPort: tcpPort, Target: target,
+				ID: s4t.ServiceID(s4t.NewID()), Project: by.Project, Board: b.Name, BoardID: b.ID, Name: name, TCPPort: tcpPort, Target: target,
 				Host: agent.Host, PublicPort: publicPort, DNSName: dnsName, Status: s4t.ServicePending, CreatedAt: ch.now,
 			},
-			Agent: agent.ID, BoardStatus: b.Status,
+			Agent: agent.ID, BoardStatus: b.Status, Lease: by.Lease,
 		}
 		rec.Object, rec.Detail = string(s.ID), fmt.Sprintf("%s:%d at public port %d", target, tcpPort, publicPort)
 		if err := ch.InsertService(s); err != nil {
@@ -198,7 +201,7 @@ func (c *Conductor) serviceExpose(ctx context.Context, req wire.ServiceExpose) (
 			return nil, err
 		}
 		ch.event(s4t.Event{Kind: "service.exposed", Project: s.Project, Object: string(s.ID), Name: s.Name, Board: s.Board, Detail: fmt.Sprintf("public port %d", publicPort)})
-		started := ch.begin(kindExpose, b.Project, string(s.ID), s.Name, received, wire.ResourceKey{Kind: wire.KindService, ID: string(s.ID)})
+		started := ch.begin(kindExpose, by.Project, string(s.ID), s.Name, received, wire.ResourceKey{Kind: wire.KindService, ID: string(s.ID)})
 		if req.PublicPort == 0 { // another one will do
 			ch.start.op.Retries = portRetries
 		}
@@ -263,11 +266,11 @@ func (c *Conductor) serviceHide(ctx context.Context, req wire.ServiceHide) (s4t.
 	received := c.now()
 	op := fmt.Sprintf("hide service %s of board %q", s4t.Line(req.Service, s4t.MaxName), req.Board)
 	return c.operate(ctx, req.Caller, kindHide, req.Service, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
-		b, err := ch.lockBoard(req.Caller, op, req.Board)
+		b, by, err := ch.lockBoard(req.Caller, op, wire.MethodServiceHide, req.Board)
 		if err != nil {
 			return nil, err
 		}
-		rec.Board, rec.Project = b.ID, b.Project
+		rec.Board, rec.Project = b.ID, by.Project
 		s, err := ch.serviceOf(req.Caller, op, b, req.Service)
 		if err != nil {
 			return nil, err
@@ -279,7 +282,7 @@ func (c *Conductor) serviceHide(ctx context.Context, req wire.ServiceHide) (s4t.
 		if err := ch.wantStreams(b); err != nil {
 			return nil, err
 		}
-		return ch.begin(kindHide, b.Project, string(s.ID), s.Name, received), nil
+		return ch.begin(kindHide, by.Project, string(s.ID), s.Name, received), nil
 	})
 }
 
@@ -323,9 +326,12 @@ func (c *Conductor) serviceList(ctx context.Context, req wire.ServiceList) (wire
 		if req.Board == "" {
 			return tx.Services(scope(req.Caller), "", p)
 		}
-		b, err := findBoard(tx, req.Caller, op, req.Board)
+		b, by, err := findBoard(tx, req.Caller, op, wire.MethodServiceList, req.Board)
 		if err != nil {
 			return wire.List[store.Service]{}, err
+		}
+		if by.lent() {
+			return tx.Services(by.Project, b.ID, p)
 		}
 		return tx.Services("", b.ID, p)
 	})

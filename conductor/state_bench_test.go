@@ -244,7 +244,8 @@ func BenchmarkStateFleet(b *testing.B) {
 			{"report500", tunnel(500)},
 			{"lookup", func(n int) error {
 				_, err := view(b.Context(), c, func(tx *store.Tx) (store.Board, error) {
-					return findBoard(tx, member, "look", stateName(ids[n*7919%len(ids)]))
+					b, _, err := findBoard(tx, member, "look", wire.MethodBoardGet, stateName(ids[n*7919%len(ids)]))
+					return b, err
 				})
 				return err
 			}},

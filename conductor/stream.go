@@ -53,14 +53,25 @@ func (ch *change) wantStreams(b store.Board) error {
 	if err != nil {
 		return err
 	}
-	ch.wantStreamsAt(b, agent, services, limit)
+	leases, err := ch.LeasesOf(b.ID)
+	if err != nil {
+		return err
+	}
+	ch.wantStreamsAt(b, agent, services, leases, limit)
 	return nil
 }
 
 // wantStreamsAt has the streams of a board that may have some carried by its tunnel agent.
-func (ch *change) wantStreamsAt(b store.Board, agent store.Agent, services []store.Service, limit int64) {
+func (ch *change) wantStreamsAt(b store.Board, agent store.Agent, services []store.Service, leases map[s4t.LeaseID]time.Time, limit int64) {
 	id := string(b.ID)
-	ch.want(agentOf(agent.ID), wire.KindStreams, id, wire.TunnelStreams{Project: b.Project, Limit: limit})
+	spec := wire.TunnelStreams{Project: b.Project, Limit: limit}
+	for lease, until := range leases {
+		if spec.Leases == nil {
+			spec.Leases = map[s4t.LeaseID]int64{}
+		}
+		spec.Leases[lease] = until.UnixMicro()
+	}
+	ch.want(agentOf(agent.ID), wire.KindStreams, id, spec)
 	switch {
 	case len(services) > 0:
 		ch.want(boardOf(b.ID), wire.KindStreams, id, wire.DesiredStreams{URL: agent.URL, Warm: warmBusy})
@@ -90,13 +101,14 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 		return wire.StreamGrant{}, err
 	}
 	var b store.Board
+	var by right
 	var agent store.Agent
 	var recording s4t.RecordingID
 	err = c.request(ctx, req.Caller, action, req.Board, func(ch *change, rec *s4t.AuditRecord) (err error) {
-		if b, err = findBoard(ch.Tx, req.Caller, op, req.Board); err != nil {
+		if b, by, err = ch.findBoard(req.Caller, op, streamUse(req, target), req.Board); err != nil {
 			return err
 		}
-		rec.Object, rec.Name, rec.Board, rec.Project = string(b.ID), b.Name, b.ID, b.Project
+		rec.Object, rec.Name, rec.Board, rec.Project = string(b.ID), b.Name, b.ID, by.Project
 		rec.Detail = target + " from " + s4t.LoopbackFor(req.Caller.User).String()
 		if b.Status != s4t.BoardOnline {
 			return s4t.Errorf(s4t.Offline, op, fmt.Sprintf("`s4t doctor %s` says what is known", b.Name), "the board is not online")
@@ -118,7 +130,8 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 				return err
 			}
 		}
-		if b.StreamsUntil.Sub(ch.now) < streamsRenew {
+		renew := by.lent() || b.StreamsUntil.Sub(ch.now) < streamsRenew // the tunnel agent knows of the lease
+		if renew {
 			if b, err = ch.LockBoard(b.ID); err != nil {
 				return err
 			}
@@ -129,7 +142,7 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 		if !agent.Online {
 			return s4t.Errorf(s4t.Unavailable, op, "try again in a moment", "tunnel agent %s is away", agent.ID)
 		}
-		if b.StreamsUntil.Sub(ch.now) >= streamsRenew {
+		if !renew {
 			return nil
 		}
 		b.StreamsUntil = ch.now.Add(streamsFor)
@@ -141,7 +154,7 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 	if err != nil {
 		return wire.StreamGrant{}, err
 	}
-	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User, Origin: req.Origin, Recording: recording}
+	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User, Origin: req.Origin, Recording: recording, Lease: by.Lease}
 	grant := wire.StreamGrant{URL: agent.URL, BoardID: string(b.ID), Recorded: recording != "", Resumable: req.Resumable != "" && b.Info.Resumes}
 	if grant.Resumable {
 		t.Resumable, t.Again = req.Resumable, req.Again
@@ -151,6 +164,14 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 		grant.HostKeys = c.askHostKeys(ctx, req.Caller.Project, b, req.TCPPort)
 	}
 	return grant, nil
+}
+
+// streamUse is the use that a stream makes of a board.
+func streamUse(req wire.StreamOpen, target string) use {
+	if req.Terminal || target == net.JoinHostPort(defaultTarget, strconv.Itoa(s4t.KnownServices["ssh"])) {
+		return streamSSH
+	}
+	return wire.MethodStreamOpen
 }
 
 // targetOf is what the ticket for a stream is for.

@@ -160,9 +160,9 @@ func (tx *Tx) SetBoardsAgent(boards []s4t.BoardID, agent s4t.AgentID) error {
 	return err
 }
 
-// BoardsWithParts returns those of boards that have a port, a service or a plugin, sorted.
+// BoardsWithParts returns those of boards that have a port, a service or a plugin, or were leased, sorted.
 func (tx *Tx) BoardsWithParts(ids []s4t.BoardID) (some []s4t.BoardID, err error) {
-	for _, table := range []string{"ports", "services", "board_plugins"} { // in one statement each would be read from end to end
+	for _, table := range []string{"ports", "services", "board_plugins", "lease_boards"} { // in one statement each would be read from end to end
 		of, err := manyIn(tx, "find boards with "+table, value[s4t.BoardID], `SELECT DISTINCT board FROM `+table+` WHERE board IN `, nil, ids, ``)
 		if err != nil {
 			return nil, err

@@ -158,6 +158,26 @@ func (tx *Tx) Holdings(board s4t.BoardID) (lease.Tree, error) {
 	return append(lease.Tree{{Project: owner}}, held...), nil
 }
 
+// LentNamed returns the boards of a name of which a project has a lease that is not over.
+func (tx *Tx) LentNamed(project s4t.ProjectID, name string) ([]s4t.BoardID, error) {
+	return many(tx, fmt.Sprintf("find board %q", name), value[s4t.BoardID], `SELECT DISTINCT b.id FROM board_leases l JOIN lease_boards m ON m.lease = l.id JOIN boards b ON b.id = m.board
+		WHERE l.project = ? AND l.status IN ('pending', 'active') AND b.name = ? ORDER BY b.id`, project, name)
+}
+
+// LeasesOf returns until when leases of a board last that are not over.
+func (tx *Tx) LeasesOf(board s4t.BoardID) (map[s4t.LeaseID]time.Time, error) {
+	all := map[s4t.LeaseID]time.Time{}
+	_, err := many(tx, fmt.Sprintf("find the leases of board %q", board), func(s scanner) (_ struct{}, err error) {
+		var id s4t.LeaseID
+		var until int64
+		if err = s.Scan(&id, &until); err == nil {
+			all[id] = fromMicros(until)
+		}
+		return
+	}, `SELECT l.id, l.ends_at FROM lease_boards m JOIN board_leases l ON l.id = m.lease WHERE m.board = ? AND l.status IN ('pending', 'active')`, board)
+	return all, err
+}
+
 // DueLeases returns leases whose time comes or is over by now, those that end first before
 // those that begin, at most n of each.
 func (tx *Tx) DueLeases(now time.Time, n int) ([]s4t.Lease, error) {

@@ -179,6 +179,10 @@ type TunnelTicket struct {
 type TunnelStreams struct {
 	Project s4t.ProjectID `json:"project"`
 	Limit   int64         `json:"limit"` // s4t.QuotaStreams of the project
+
+	// Leases are those by which others have streams of the board, and until when, in
+	// microseconds since 1970: what is open by one that is not there, or over, ends.
+	Leases map[s4t.LeaseID]int64 `json:"leases,omitempty"`
 }
 
 // TunnelPort is the cloud half of a port.

@@ -42,6 +42,8 @@ type Ticket struct {
 
 	Recording s4t.RecordingID `json:"c,omitempty"` // PurposeStream, of a terminal: it is recorded as that; empty: it is not
 
+	Lease s4t.LeaseID `json:"l,omitempty"` // PurposeStream: it is open while the lease is; empty: it is of the board's own project
+
 	// Incarnation of the agent it is for, of a ticket that works once: one that
 	// was started anew does not remember what was used. Empty: any.
 	Incarnation string `json:"i,omitempty"`
