@@ -88,6 +88,12 @@ func (a *Agent) serve(ctx context.Context, t wire.Ticket, text string, conn *rtu
 	case wire.PurposePort:
 		a.ports.serve(ctx, t.Port, conn)
 	case wire.PurposeStream:
+		if t.Lease != "" {
+			leased, done := a.streams.whileLeased(ctx, t.Board, t.Lease)
+			defer done()
+			defer context.AfterFunc(leased, func() { conn.Close() })()
+			ctx = leased
+		}
 		a.serveStream(ctx, t, text, conn)
 	case wire.PurposeBundle:
 		a.bundles.serve(ctx, t, conn)
@@ -111,6 +117,11 @@ func (a *Agent) admit(ctx context.Context, text, purpose string) (wire.Ticket, e
 	case wire.PurposeStreams:
 		err = a.await(ctx, t, "wait for streams of board "+string(t.Board), "the board's streams are not here (any more)",
 			func() bool { return a.streams.wanted(t.Board) })
+	case wire.PurposeStream:
+		if t.Lease != "" {
+			err = a.await(ctx, t, "open a stream of board "+string(t.Board), "the lease that it is by is over",
+				func() bool { return a.streams.leased(t.Board, t.Lease) })
+		}
 	case wire.PurposePeer:
 		err = a.await(ctx, t, "open peering "+t.Peering, "the peering is not here (any more)", func() bool { return a.peers.wanted(t.Peering) })
 	}

@@ -3,6 +3,7 @@ package tunnelagent
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/rtunnel"
@@ -17,10 +18,11 @@ type streams struct {
 	mu       sync.Mutex // guards the fields below
 	boards   map[s4t.BoardID]wire.TunnelStreams
 	projects map[s4t.ProjectID]int64 // open, or being opened
+	changed  chan struct{}           // closed, and made anew, with each change of boards
 }
 
 func newStreams(a *Agent) *streams {
-	return &streams{agent: a, boards: map[s4t.BoardID]wire.TunnelStreams{}, projects: map[s4t.ProjectID]int64{}}
+	return &streams{agent: a, boards: map[s4t.BoardID]wire.TunnelStreams{}, projects: map[s4t.ProjectID]int64{}, changed: make(chan struct{})}
 }
 
 // apply implements reconciler.
@@ -29,14 +31,63 @@ func (s *streams) apply(rd *round, changed []wire.Resource) {
 		board := s4t.BoardID(id)
 		s.mu.Lock()
 		delete(s.boards, board)
+		s.tell()
 		s.mu.Unlock()
 		rd.end(func() { s.agent.opener.Drop(board) })
 	}, func(id string, want wire.TunnelStreams) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.boards[s4t.BoardID(id)] = want
+		s.tell()
 		return nil
 	})
+}
+
+// tell has those that wait for a change look again. s.mu is held.
+func (s *streams) tell() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// lease returns until when a lease of a board lasts, as it is known now, and what is closed when that
+// may be another time. over: it is not there.
+func (s *streams) lease(board s4t.BoardID, id s4t.LeaseID) (until time.Time, changed <-chan struct{}, over bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	us, ok := s.boards[board].Leases[id]
+	return time.UnixMicro(us), s.changed, !ok
+}
+
+// leased reports whether a lease of a board lasts.
+func (s *streams) leased(board s4t.BoardID, id s4t.LeaseID) bool {
+	until, _, over := s.lease(board, id)
+	return !over && time.Now().Before(until)
+}
+
+// whileLeased returns a context that ends with a lease of a board: when its time is over, with the
+// cloud or without, and as soon as the cloud takes it back.
+func (s *streams) whileLeased(ctx context.Context, board s4t.BoardID, id s4t.LeaseID) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		for {
+			until, changed, over := s.lease(board, id)
+			if over {
+				return
+			}
+			end := time.NewTimer(time.Until(until))
+			select {
+			case <-changed:
+				end.Stop()
+			case <-end.C:
+				return
+			case <-ctx.Done():
+				end.Stop()
+				return
+			}
+		}
+	}()
+	return ctx, cancel
 }
 
 // state implements reconciler: up while the board has an rtunnel here.
