@@ -32,6 +32,21 @@ type Offer struct {
 	CreatedAt   time.Time   `json:"created_at"`
 }
 
+// FoundBoard is a board that a project may book.
+type FoundBoard struct {
+	ID       BoardID           `json:"id"`
+	Name     string            `json:"name"`
+	Project  ProjectID         `json:"project"` // the owner
+	Online   bool              `json:"online"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Location *Location         `json:"location,omitempty"`
+	Offer    OfferID           `json:"offer,omitempty"` // by which it may be booked; empty: it is the project's own
+	Allow    []string          `json:"allow"`           // actions, see package lease
+
+	Kilometres *float64   `json:"distance_km,omitempty"` // from the place that was asked for
+	FreeFrom   *time.Time `json:"free_from,omitempty"`   // for as long as was asked for; absent: not within a month
+}
+
 // Seconds is a length of time in whole seconds.
 type Seconds int64
 

@@ -136,6 +136,8 @@ func New(c Config) (*API, error) {
 	a.serviceRoutes()
 	a.recordingRoutes()
 	a.fleetRoutes()
+	a.offerRoutes()
+	a.leaseRoutes()
 	a.agentRoutes()
 	a.bridgeRoutes()
 	a.uplinkRoutes()

@@ -50,6 +50,8 @@ var callers = map[string]wire.Caller{
 	"foreign-token": {User: "fred", Project: "22222222-2222-4222-8222-222222222222", Role: s4t.RoleMember},
 }
 
+var markerLease = s4t.Lease{ID: "l1", Name: "marker-lease", Status: s4t.LeaseActive}
+
 // changing methods and what they answer.
 var changing = map[string]any{
 	wire.MethodProjectCreate: s4t.Project{ID: "p1", Name: "marker-project"}, wire.MethodProjectUpdate: s4t.Project{ID: "p1", Name: "marker-project"}, wire.MethodProjectDelete: wire.Empty{},
@@ -66,6 +68,8 @@ var changing = map[string]any{
 	wire.MethodCommandCancel: s4t.Operation{ID: "o1", Status: s4t.OperationCancelled},
 	wire.MethodAgentsDrain:   s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"},
 	wire.MethodFleetCreate:   s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetUpdate: s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetDelete: wire.Empty{},
+	wire.MethodOfferCreate: s4t.Offer{ID: "of1", Name: "marker-offer"}, wire.MethodOfferDelete: wire.Empty{},
+	wire.MethodLeaseCreate: markerLease, wire.MethodLeaseExtend: markerLease, wire.MethodLeaseRelease: markerLease, wire.MethodLeaseShare: markerLease,
 	wire.MethodBridgeAdd: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeRemove: s4t.Operation{ID: "o1", Object: "marker"},
 	wire.MethodBundlePut: wire.BundleHas{Has: 1}, wire.MethodPluginCreate: s4t.Plugin{ID: "pl1", Name: "marker"}, wire.MethodPluginDelete: wire.Empty{}, wire.MethodRecordingDelete: wire.Empty{},
 	wire.MethodPluginInject: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodPluginAct: s4t.Operation{ID: "o1", Object: "marker"},
@@ -84,6 +88,8 @@ var shown = map[string]any{
 	wire.MethodBridgeGet: s4t.Bridge{ID: "br1", Name: "marker-bridge"}, wire.MethodNetworkGet: s4t.Network{ID: "n1", Name: "marker-network"},
 	wire.MethodSubnetGet: s4t.Subnet{ID: "sn1", Network: "marker"}, wire.MethodPortGet: s4t.Port{ID: "po1", Board: "marker-board"},
 	wire.MethodCommandGet: markerCommand, wire.MethodFeedFollow: wire.Empty{},
+	wire.MethodOfferGet:     s4t.Offer{ID: "of1", Name: "marker-offer"},
+	wire.MethodLeaseGet:     markerLease,
 	wire.MethodFleetGet:     s4t.Fleet{ID: "f1", Name: "marker-fleet"},
 	wire.MethodOperationGet: s4t.Operation{ID: "o1", Kind: "marker", Status: s4t.OperationSucceeded},
 	wire.MethodPluginGet:    s4t.Plugin{ID: "pl1", Name: "marker-plugin"}, wire.MethodPluginStatus: listOf(s4t.BoardPlugin{Plugin: "marker-plugin"}),
@@ -107,6 +113,10 @@ var listed = map[string]any{
 	wire.MethodCommandList:   listOf(markerCommand),
 	wire.MethodAgentsList:    listOf(s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"}),
 	wire.MethodAgentsGet:     s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"},
+	wire.MethodOfferList:     listOf(s4t.Offer{ID: "of1", Name: "marker-offer"}),
+	wire.MethodLeaseList:     listOf(markerLease),
+	wire.MethodWhoCan:        listOf(s4t.Access{Project: "marker", By: "owner"}),
+	wire.MethodBoardSearch:   listOf(s4t.FoundBoard{ID: "b1", Name: "marker-board"}),
 	wire.MethodFleetList:     listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
 	wire.MethodRecordingList: listOf(s4t.Recording{ID: "r1", Board: "marker-board"}),
 	wire.MethodPluginList:    listOf(s4t.Plugin{ID: "pl1", Name: "marker-plugin"}),

@@ -113,16 +113,19 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	must(c.CreateBoard(ctx, apiclient.BoardCreate{Name: "garden"}))(t)
 	op := must(c.CreateBridge(ctx, apiclient.BridgeCreate{Name: "lab", Boards: []string{"kitchen", "garden"}}))(t)
 	fleet := must(c.CreateFleet(ctx, apiclient.FleetCreate{Name: "lamps", Boards: []string{"kitchen"}}))(t)
+	manager := token("home", s4t.RoleManager)
+	offer := must(r.client(t, manager.Secret).CreateOffer(ctx, apiclient.OfferCreate{Name: "spare", Boards: []string{"kitchen"}, To: []string{"home"}}))(t)
+	held := must(c.CreateLease(ctx, apiclient.LeaseCreate{Name: "night", Boards: []string{"kitchen"}}))(t)
 	exposed := must(c.ExposeService(ctx, "kitchen", apiclient.ServiceExpose{Service: "ssh"}))(t)
 	plugin, digest := weather(t, c)
 	must(c.InjectPlugin(ctx, "kitchen", "weather", apiclient.PluginInject{}))(t)
 	bridge := must(c.Bridge(ctx, "lab"))(t)
 	network := must(c.Network(ctx, string(bridge.Network)))(t)
 	ids := map[string]string{
-		"{board}": string(board.ID), "{fleet}": string(fleet.ID), "{command}": "blink", "{plugin}": string(plugin.ID), "{version}": plugin.Version, "{digest}": digest, "{pin}": "kitchen-pin", "{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{agent}": "tunnel-agent-1", "{token}": string(member.ID),
+		"{board}": string(board.ID), "{fleet}": string(fleet.ID), "{offer}": string(offer.ID), "{lease}": string(held.ID), "{command}": "blink", "{plugin}": string(plugin.ID), "{version}": plugin.Version, "{digest}": digest, "{pin}": "kitchen-pin", "{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{agent}": "tunnel-agent-1", "{token}": string(member.ID),
 		"/v1/operations/{id}": string(op.ID), "/v1/networks/{id}": string(network.ID), "/v1/subnets/{id}": string(network.Subnets[0].ID), "/v1/ports/{id}": string(bridge.Ports[0].ID),
 	}
-	secrets := []string{"kitchen", "garden", "lab", "lamps", "maria", home.Name + `"`}
+	secrets := []string{"kitchen", "garden", "lab", "lamps", "spare", "night", "maria", home.Name + `"`}
 	for _, id := range ids {
 		secrets = append(secrets, id)
 	}
@@ -147,6 +150,10 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		"POST /v1/boards/{board}/pins/{pin}/claim":         `{"for":"10m"}`,
 		"POST /v1/fleets":                                  `{"name":"new","boards":["` + string(board.ID) + `"]}`,
 		"PATCH /v1/fleets/{fleet}":                         `{"name":"newer"}`,
+		"POST /v1/offers":                                  `{"name":"new","boards":["` + string(board.ID) + `"]}`,
+		"POST /v1/leases":                                  `{"boards":["` + string(board.ID) + `"]}`,
+		"PATCH /v1/leases/{lease}":                         `{"for_seconds":60}`,
+		"POST /v1/leases/{lease}/shares":                   `{"to":"other"}`,
 		"POST /v1/boards/{board}/commands/{command}":       `{}`, "POST /v1/fleets/{fleet}/commands/{command}": `{}`, "POST /v1/commands/{command}": `{}`,
 		"POST /v1/bridges":                        `{"name":"new","boards":["` + string(board.ID) + `"]}`,
 		"POST /v1/bridges/{bridge}/boards":        `{"boards":["` + string(board.ID) + `"]}`,
@@ -162,7 +169,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	}
 	snapshot := func() string {
 		var s strings.Builder
-		for _, list := range []string{"boards", "fleets", "bridges", "services", "networks", "subnets", "ports", "projects", "users"} {
+		for _, list := range []string{"boards", "fleets", "offers", "leases", "bridges", "services", "networks", "subnets", "ports", "projects", "users"} {
 			_, body := r.do(t, "GET", "/v1/"+list, adminToken, "")
 			s.WriteString(body)
 		}

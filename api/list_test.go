@@ -161,8 +161,13 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 				}
 			case "boards":
 				most := s4t.MaxBridgePorts
-				if strings.HasPrefix(schema, "Fleet") {
+				switch {
+				case strings.HasPrefix(schema, "Fleet"):
 					most = s4t.MaxFleetBoards
+				case strings.HasPrefix(schema, "Offer"):
+					most = s4t.MaxOfferBoards
+				case strings.HasPrefix(schema, "Lease"):
+					most = s4t.MaxLeaseBoards
 				}
 				is(what, b.MaxItems, most)
 			case "weight":

@@ -206,6 +206,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodLeaseRelease: queue.Handle(c.leaseRelease),
 		wire.MethodLeaseShare:   queue.Handle(c.leaseShare),
 		wire.MethodWhoCan:       queue.Handle(c.whoCan),
+		wire.MethodBoardSearch:  queue.Handle(c.boardSearch),
 
 		wire.MethodBridgeCreate: queue.Handle(c.bridgeCreate),
 		wire.MethodBridgeList:   queue.Handle(c.bridgeList),

@@ -19,6 +19,7 @@ const (
 	MethodLeaseRelease = "lease.release" // RefRequest -> s4t.Lease
 	MethodLeaseShare   = "lease.share"   // LeaseShare -> s4t.Lease
 	MethodWhoCan       = "board.who_can" // WhoCan -> List[s4t.Access]
+	MethodBoardSearch  = "board.search"  // BoardSearch -> List[s4t.FoundBoard]
 )
 
 // OfferCreate offers boards.
@@ -69,6 +70,17 @@ type LeaseShare struct {
 	Boards []string   `json:"boards,omitempty"`
 	Allow  []string   `json:"allow,omitempty"`
 	Until  *time.Time `json:"until,omitempty"`
+}
+
+// BoardSearch finds boards that the caller's project may book: its own and those offered to it.
+type BoardSearch struct {
+	Caller Caller            `json:"caller"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Near   *s4t.Location     `json:"near,omitempty"`
+	Within float64           `json:"within_km,omitempty"`
+	Pin    string            `json:"pin,omitempty"`         // a pattern of names or labels of pins, see [path.Match]
+	From   *time.Time        `json:"from,omitempty"`        // free from then on; nil: whenever
+	For    s4t.Seconds       `json:"for_seconds,omitempty"` // free for so long
 }
 
 // WhoCan asks who may do what on a board.
