@@ -113,7 +113,9 @@ func TestWhatALeaseMadeEndsWhenItIsGivenBack(t *testing.T) {
 	call[s4t.Lease](l, wire.MethodLeaseRelease, wire.RefRequest{Caller: l.foreign, Ref: "night"})
 	for _, p := range []s4t.ProjectID{otherID, projectID} { // who had it, and the owner
 		l.mu.Lock()
-		told := slices.ContainsFunc(l.events, func(e s4t.Event) bool { return e.Kind == "lease.began" && e.Object == string(held.ID) && e.Project == p })
+		told := slices.ContainsFunc(l.events, func(e s4t.Event) bool {
+			return e.Kind == "lease.began" && e.Object == string(held.ID) && e.Project == p
+		})
 		l.mu.Unlock()
 		if !told {
 			t.Errorf("project %s was not told that it began", p)

@@ -171,9 +171,14 @@ func (a *app) printFleet(f s4t.Fleet) error {
 	if err != nil || a.format != "table" || len(f.Boards) == 0 {
 		return err
 	}
+	return a.printMembers(f.Boards)
+}
+
+// printMembers prints boards below what they are of.
+func (a *app) printMembers(boards []s4t.FleetBoard) error {
 	fmt.Fprintln(a.stdout)
 	name := func(b s4t.FleetBoard) string { return b.Name }
-	return printList(a, f.Boards, name, column[s4t.FleetBoard]{"BOARD", name}, column[s4t.FleetBoard]{"ID", func(b s4t.FleetBoard) string { return string(b.ID) }})
+	return printList(a, boards, name, column[s4t.FleetBoard]{"BOARD", name}, column[s4t.FleetBoard]{"ID", func(b s4t.FleetBoard) string { return string(b.ID) }})
 }
 
 // placeText says where a fleet is.
