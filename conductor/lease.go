@@ -202,11 +202,20 @@ func (ch *change) nextFree(b *booking, boards []bookable) (time.Time, bool, erro
 				return time.Time{}, false, nil
 			}
 			if w.From.After(at) {
-				at, moved = w.From, true
+				at, moved = onTheSecond(w.From), true
 			}
 		}
 	}
 	return at, true, nil
+}
+
+// onTheSecond is the first whole second that is not before a time: what people are told of, they can
+// ask for.
+func onTheSecond(t time.Time) time.Time {
+	if s := t.Truncate(time.Second); !s.Equal(t) {
+		return s.Add(time.Second)
+	}
+	return t
 }
 
 // chooseNamed are the boards that are named: the project's own, or offered ones, by name or id.
@@ -376,6 +385,7 @@ func (ch *change) leaseEvents(l s4t.Lease, kind, detail string) error {
 	for _, b := range boards[l.ID] {
 		if !slices.Contains(told, b.Owner) {
 			told = append(told, b.Owner)
+			ch.lentBy(b.Owner)
 		}
 	}
 	data := map[string]any{"id": l.ID, "project": l.Project, "status": l.Status, "from": l.From, "until": l.Until}

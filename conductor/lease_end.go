@@ -51,7 +51,7 @@ func (ch *change) nextFreeOf(l s4t.Lease, boards []s4t.LeaseBoard, by s4t.Lease)
 	if err != nil {
 		return time.Time{}, false, err
 	}
-	at, horizon := by.Until, by.Until.Add(31*24*time.Hour)
+	at, horizon := onTheSecond(by.Until), by.Until.Add(31*24*time.Hour)
 	for moved := true; moved; {
 		moved = false
 		for _, id := range ids {
@@ -60,7 +60,7 @@ func (ch *change) nextFreeOf(l s4t.Lease, boards []s4t.LeaseBoard, by s4t.Lease)
 				return time.Time{}, false, nil
 			}
 			if w.From.After(at) {
-				at, moved = w.From, true
+				at, moved = onTheSecond(w.From), true
 			}
 		}
 	}

@@ -188,10 +188,17 @@ func findBoard(tx *store.Tx, caller wire.Caller, op string, u use, ref string) (
 // its own, too.
 func (ch *change) findBoard(caller wire.Caller, op string, u use, ref string) (store.Board, right, error) {
 	b, by, err := findBoard(ch.Tx, caller, op, u, ref)
-	if err == nil && by.lent() && !slices.Contains(ch.lenders, b.Project) {
-		ch.lenders = append(ch.lenders, b.Project)
+	if err == nil && by.lent() {
+		ch.lentBy(b.Project)
 	}
 	return b, by, err
+}
+
+// lentBy has the audit of a project tell of the request, too: its boards are used.
+func (ch *change) lentBy(p s4t.ProjectID) {
+	if !slices.Contains(ch.lenders, p) {
+		ch.lenders = append(ch.lenders, p)
+	}
 }
 
 // lockBoard does it for a request that changes the board.

@@ -125,6 +125,7 @@ func (ch *change) whenFree(b *booking, req wire.BoardSearch, some []bookable, ou
 			continue
 		}
 		if ok {
+			w.From = onTheSecond(w.From)
 			f.FreeFrom = &w.From
 		}
 		*out = append(*out, f)
