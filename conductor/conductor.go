@@ -72,6 +72,7 @@ type Conductor struct {
 	later            *laterHealths
 	codes            codes
 	settles          settles
+	backPins         chan struct{} // of capacity 1: pins of leases that are over are to be given back
 }
 
 const (
@@ -115,7 +116,7 @@ func New(cfg Config) (*Conductor, error) {
 		cfg: cfg, news: newNews(), around: around{again: make(chan struct{}, 1)}, notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
 		upkept: upkept{holder: newHolder(cfg.Name)}, questions: newQuestions(maxQuestions), pinQuestions: newQuestions(maxPinQuestions),
 		commandQuestions: newQuestions(maxCommandQuestions), fleetRuns: newQuestions(maxFleetRuns), codes: newCodes(), settles: newSettles(),
-		bundleReads: newQuestions(maxBundleReads), later: newLaterHealths(),
+		bundleReads: newQuestions(maxBundleReads), later: newLaterHealths(), backPins: make(chan struct{}, 1),
 	}
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.identities = &gather[s4t.BoardID, wire.BoardIdentity]{run: c.identify}
@@ -278,6 +279,7 @@ func (c *Conductor) Run(ctx context.Context) error {
 	group.Go(func() error { c.writeHealths(ctx); return nil })
 	group.Go(func() error { c.keepUp(ctx); return nil })
 	group.Go(func() error { c.lookAround(ctx); return nil })
+	group.Go(func() error { c.givePinsBack(ctx); return nil })
 	for range settlers {
 		group.Go(func() error { c.settleBoards(ctx); return nil })
 	}

@@ -43,6 +43,9 @@ func (ch *change) takeLeased(l s4t.Lease) error {
 	if err := ch.forgetQueued(l); err != nil {
 		return err
 	}
+	if err := ch.PinsDue(l.ID); err != nil {
+		return err
+	}
 	return ch.streamsOfLease(l)
 }
 

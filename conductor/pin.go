@@ -87,6 +87,11 @@ func (c *Conductor) askPins(ctx context.Context, who asker, board string, ask wi
 			ask.For = s4t.MaxActuation
 		}
 		ask.For = by.within(ask.For, c.now()) // the board ends it with the lease, cloud or no cloud
+		if by.lent() && r.Status == s4t.BoardOnline {
+			if err := c.keepPins(ctx, op, r, by, ask); err != nil {
+				return wire.PinAnswer{}, err
+			}
+		}
 		return c.orderPins(ctx, op, who, r, ask)
 	}
 	a, err := c.askRoute(ctx, op, r, ask)

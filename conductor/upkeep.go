@@ -152,6 +152,7 @@ func (c *Conductor) upkeep(ctx context.Context) {
 		{"look at operations", true, c.deadlines},
 		{"settle commands whose time is over", true, c.settleDue},
 		{"begin and end leases", true, c.leasesDue},
+		{"give pins back", true, c.pinsDue},
 		{"wake who lags", woke, c.wakeLagging},
 		{"send queued commands", woke, c.settleQueued},
 		{"revert what ran out", woke, c.revert},
