@@ -9,6 +9,7 @@ const (
 	MaxLeaseAhead  = 366 * 24 * time.Hour // how far ahead a lease may begin
 	MaxLease       = 366 * 24 * time.Hour // how long one may be
 	DefaultLease   = 2 * time.Hour
+	LeaseHistory   = 90 * 24 * time.Hour // how long one that is over is kept
 )
 
 // Offer is what the owner of boards gives of them to others. Its boards are those that are

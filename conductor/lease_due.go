@@ -70,6 +70,11 @@ func (c *Conductor) leasesDue(ctx context.Context) error {
 	return err
 }
 
+// forgetLeases forgets leases that are over for long.
+func (c *Conductor) forgetLeases(ctx context.Context) error {
+	return c.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return tx.ForgetLeases(tx.Now().Add(-s4t.LeaseHistory), batch) })
+}
+
 // turnLease begins a lease, or ends it, where it is time for that.
 func (ch *change) turnLease(id s4t.LeaseID) error {
 	l, err := ch.holdLease(id)

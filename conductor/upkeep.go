@@ -160,6 +160,7 @@ func (c *Conductor) upkeep(ctx context.Context) {
 		{"forget old events", trim, c.trim},
 		{"forget old outages", trim, c.trimOutages},
 		{"forget old recordings", trim, c.forgetRecordings},
+		{"forget old leases", trim, c.forgetLeases},
 		{"forget bundles that nobody uses", trim, c.forgetBundles},
 		{"forget processes that are gone", trim, c.forgetProcesses},
 	} {

@@ -158,6 +158,29 @@ func (tx *Tx) Holdings(board s4t.BoardID) (lease.Tree, error) {
 	return append(lease.Tree{{Project: owner}}, held...), nil
 }
 
+// ForgetLeases forgets at most limit leases that were over before a time.
+func (tx *Tx) ForgetLeases(before time.Time, limit int) error {
+	old, err := many(tx, "find old leases", value[s4t.LeaseID], `SELECT id FROM board_leases WHERE status NOT IN ('pending', 'active') AND ends_at < ? ORDER BY ends_at, id LIMIT ?`, micros(before), limit)
+	if err != nil {
+		return err
+	}
+	return tx.forgetLeases(old)
+}
+
+// forgetLeases forgets leases that are over. Shares of them are over too, and stay as leases.
+func (tx *Tx) forgetLeases(ids []s4t.LeaseID) error {
+	for _, id := range ids {
+		op := fmt.Sprintf("forget lease %q", id)
+		if _, err := tx.exec(op, `UPDATE board_leases SET parent = NULL WHERE parent = ?`, id); err != nil {
+			return err
+		}
+		if _, err := tx.exec(op, `DELETE FROM board_leases WHERE id = ?`, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // LentNamed returns the boards of a name of which a project has a lease that is not over.
 func (tx *Tx) LentNamed(project s4t.ProjectID, name string) ([]s4t.BoardID, error) {
 	return many(tx, fmt.Sprintf("find board %q", name), value[s4t.BoardID], `SELECT DISTINCT b.id FROM board_leases l JOIN lease_boards m ON m.lease = l.id JOIN boards b ON b.id = m.board

@@ -57,5 +57,23 @@ func TestPinsAreKeptAsTheyWere(t *testing.T) {
 			same(t, "left", got, err, []LeasedPin{was})
 			return nil
 		})
+		share := l
+		share.ID, share.Parent, share.Name, share.Until = s4t.LeaseID(s4t.NewID()), l.ID, "part", fromMicros(20)
+		write(t, db, func(tx *Tx) error {
+			if err := tx.InsertBoardLease(share, nil); err != nil {
+				return err
+			}
+			return tx.ForgetLeases(fromMicros(15), 9)
+		})
+		view(t, db, func(tx *Tx) error {
+			if _, err := tx.LeaseByID(l.ID); s4t.KindOf(err) != s4t.NotFound {
+				t.Errorf("an old lease is still there: %v", err)
+			}
+			got, err := tx.LeaseByID(share.ID)
+			same(t, "its share, which is newer", got.Parent, err, s4t.LeaseID(""))
+			left, err := tx.LeasedPins(l.ID, b.ID)
+			same(t, "its pins", len(left), err, 0)
+			return nil
+		})
 	})
 }

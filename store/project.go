@@ -50,9 +50,16 @@ func (tx *Tx) SetRecordTerminals(id s4t.ProjectID, on bool) error {
 	return err
 }
 
-// DeleteProject deletes a project and the tokens for it. A project that
+// DeleteProject deletes a project, the tokens for it and its leases that are over. A project that
 // something belongs to is a Conflict for which [IsInUse] is true.
 func (tx *Tx) DeleteProject(id s4t.ProjectID) error {
-	_, err := tx.exec(fmt.Sprintf("delete project %q", id), `DELETE FROM projects WHERE id = ?`, id)
+	op := fmt.Sprintf("delete project %q", id)
+	over, err := many(tx, op, value[s4t.LeaseID], `SELECT id FROM board_leases WHERE project = ? AND status NOT IN ('pending', 'active')`, id)
+	if err == nil {
+		err = tx.forgetLeases(over)
+	}
+	if err == nil {
+		_, err = tx.exec(op, `DELETE FROM projects WHERE id = ?`, id)
+	}
 	return err
 }
