@@ -158,3 +158,25 @@ func TestALeaseBeginsAndEndsByItself(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestWhoIsPreemptedHasAMinute: then the lease of the higher priority begins.
+func TestWhoIsPreemptedHasAMinute(t *testing.T) {
+	needsClock(t)
+	l := newLab(t)
+	lend(t, l, "one")
+	low := call[s4t.Lease](l, wire.MethodLeaseCreate, wire.LeaseCreate{Caller: l.foreign, Name: "low", Boards: []string{"one"}, For: 3600})
+	high := call[s4t.Lease](l, wire.MethodLeaseCreate, wire.LeaseCreate{Caller: l.foreign, Name: "high", Boards: []string{"one"}, For: 600, Priority: 3})
+	told := l.await("lease.preempted", string(low.ID))
+	if !strings.Contains(told.Detail, "priority 3") || !strings.Contains(told.Detail, "free again from") {
+		t.Errorf("told %q", told.Detail)
+	}
+	l.ahead(62 * time.Second)
+	l.await("lease.began", string(high.ID))
+	got := call[s4t.Lease](l, wire.MethodLeaseGet, wire.RefRequest{Caller: l.foreign, Ref: string(low.ID)})
+	if got.Status != s4t.LeasePreempted || got.Next == nil || got.Next.Before(high.Until) {
+		t.Errorf("low %+v, high ends at %v", got, high.Until)
+	}
+	if got = call[s4t.Lease](l, wire.MethodLeaseGet, wire.RefRequest{Caller: l.foreign, Ref: "high"}); got.Status != s4t.LeaseActive {
+		t.Errorf("high %+v", got)
+	}
+}

@@ -49,7 +49,7 @@ func TestABoardIsLentOnce(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, tt.want)
 		}
 	}
-	if _, err := try[s4t.Lease](l, wire.MethodLeaseCreate, wire.LeaseCreate{Caller: l.foreign, Boards: []string{"one"}, For: 60}); err == nil || !strings.Contains(err.Error(), later.Format(time.RFC3339)) {
+	if _, err := try[s4t.Lease](l, wire.MethodLeaseCreate, wire.LeaseCreate{Caller: l.foreign, Boards: []string{"one"}, For: 60}); err == nil || !strings.Contains(err.Error(), onTheSecond(later).Format(time.RFC3339)) {
 		t.Errorf("the error does not say when it is free: %v", err)
 	}
 	if _, err := try[s4t.Lease](l, wire.MethodLeaseRelease, wire.RefRequest{Caller: owner, Ref: "night"}); s4t.KindOf(err) != s4t.NotFound {

@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/lease"
+	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -139,6 +141,31 @@ func TestEachUseOfABoardIsByARight(t *testing.T) {
 		if kind, text := kindOf(wire.MethodBoardGet, lessee, "all"); !unknown(kind, text) {
 			t.Errorf("after the lease: %s %s", kind, text)
 		}
+	}
+	const thirdID s4t.ProjectID = "33333333-3333-4333-8333-333333333333"
+	if err := l.db.Tx(t.Context(), func(tx *store.Tx) error {
+		return tx.InsertProject(s4t.Project{ID: thirdID, Name: "third", Weight: 1, CreatedAt: time.Now()})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	guest := vouched(l.key, wire.Caller{User: "gus", Project: thirdID, Role: s4t.RoleManager})
+	call[s4t.Fleet](l, wire.MethodFleetCreate, wire.FleetCreate{Caller: guest, Name: "own"})
+	call[s4t.Board](l, wire.MethodBoardCreate, wire.BoardCreate{Caller: guest, Name: "mine"})
+	l.done(call[s4t.Operation](l, wire.MethodBridgeCreate, wire.BridgeCreate{Caller: guest, Name: "own", Boards: []string{"mine"}}))
+	whole := call[s4t.Lease](l, wire.MethodLeaseCreate, wire.LeaseCreate{Caller: lessee, Boards: []string{"all"}, For: 600})
+	call[s4t.Lease](l, wire.MethodLeaseShare, wire.LeaseShare{Caller: lessee, Ref: whole.Name, To: "third", Allow: []string{"pins", "ssh"}})
+	for u, needs := range uses {
+		if asked[u] == nil {
+			continue
+		}
+		kind, text := kindOf(u, guest, "all")
+		if may := needs == lease.Pins || needs == lease.SSH || needs == toLook; unknown(kind, text) || may == refused(text) {
+			t.Errorf("%s by a share for pins and ssh, which needs %q: %s %s", u, needs, kind, text)
+		}
+	}
+	call[s4t.Lease](l, wire.MethodLeaseRelease, wire.RefRequest{Caller: lessee, Ref: whole.Name})
+	if kind, text := kindOf(wire.MethodBoardGet, guest, "all"); !unknown(kind, text) {
+		t.Errorf("after what it is a share of: %s %s", kind, text)
 	}
 	for u := range uses {
 		if asked[u] == nil || u == wire.MethodBoardDelete {
