@@ -53,6 +53,33 @@ func TestOffersAreSeenByWhomTheyAreTo(t *testing.T) {
 	})
 }
 
+// TestOffersToAProjectThatGoes: what was to it alone is to nobody, and not to everybody.
+func TestOffersToAProjectThatGoes(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *DB) {
+		w := newWorld(t, db)
+		other, third := anotherProject(t, db, "other"), anotherProject(t, db, "third")
+		alone := s4t.Offer{ID: s4t.OfferID(s4t.NewID()), Name: "alone", Project: w.project.ID, To: []s4t.ProjectID{other}, Allow: []string{"ssh"}, CreatedAt: fromMicros(1)}
+		both := s4t.Offer{ID: s4t.OfferID(s4t.NewID()), Name: "both", Project: w.project.ID, To: []s4t.ProjectID{other, third}, Allow: []string{"ssh"}, CreatedAt: fromMicros(1)}
+		write(t, db, func(tx *Tx) error {
+			if err := tx.InsertOffer(alone); err != nil {
+				return err
+			}
+			if err := tx.InsertOffer(both); err != nil {
+				return err
+			}
+			return tx.DeleteProject(other)
+		})
+		view(t, db, func(tx *Tx) error {
+			if _, err := tx.OfferByID(alone.ID); s4t.KindOf(err) != s4t.NotFound {
+				t.Errorf("an offer to nobody: %v", err)
+			}
+			to, err := tx.OfferTo(both.ID)
+			same(t, "to", to, err, []s4t.ProjectID{third})
+			return nil
+		})
+	})
+}
+
 func TestCalendarsAndHoldings(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *DB) {
 		w := newWorld(t, db)

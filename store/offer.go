@@ -47,6 +47,21 @@ func (tx *Tx) DeleteOffer(id s4t.OfferID) error {
 	return err
 }
 
+// dropOffersTo deletes the offers that are to a project alone.
+func (tx *Tx) dropOffersTo(op string, project s4t.ProjectID) error {
+	offers, err := many(tx, op, value[s4t.OfferID], `SELECT offer FROM offer_projects WHERE project = ? AND books = 1`, project)
+	for _, id := range offers {
+		if err != nil {
+			break
+		}
+		var to []s4t.ProjectID
+		if to, err = tx.OfferTo(id); err == nil && len(to) == 1 {
+			err = tx.DeleteOffer(id)
+		}
+	}
+	return err
+}
+
 // OfferByID returns the offer with this id, without its boards.
 func (tx *Tx) OfferByID(id s4t.OfferID) (s4t.Offer, error) {
 	return one(tx, fmt.Sprintf("find offer %q", id), scanOffer, `SELECT `+offerColumns+` FROM offers WHERE id = ?`, id)

@@ -50,13 +50,17 @@ func (tx *Tx) SetRecordTerminals(id s4t.ProjectID, on bool) error {
 	return err
 }
 
-// DeleteProject deletes a project, the tokens for it and its leases that are over. A project that
+// DeleteProject deletes a project, the tokens for it and its leases that are over,
+// with offers that are to nobody else. A project that
 // something belongs to is a Conflict for which [IsInUse] is true.
 func (tx *Tx) DeleteProject(id s4t.ProjectID) error {
 	op := fmt.Sprintf("delete project %q", id)
 	over, err := many(tx, op, value[s4t.LeaseID], `SELECT id FROM board_leases WHERE project = ? AND status NOT IN ('pending', 'active')`, id)
 	if err == nil {
 		err = tx.forgetLeases(over)
+	}
+	if err == nil {
+		err = tx.dropOffersTo(op, id)
 	}
 	if err == nil {
 		_, err = tx.exec(op, `DELETE FROM projects WHERE id = ?`, id)
