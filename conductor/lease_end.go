@@ -169,7 +169,6 @@ func (c *Conductor) leaseRelease(ctx context.Context, req wire.RefRequest) (s4t.
 		status := s4t.LeaseReleased
 		if l, err = findLease(ch.Tx, req.Caller, op, req.Ref); s4t.KindOf(err) == s4t.NotFound {
 			if l, err = lentBy(ch.Tx, req.Caller, op, req.Ref); err == nil {
-				status = s4t.LeaseRevoked
 				err = allow(req.Caller, op, s4t.RoleManager)
 			}
 		}
@@ -182,6 +181,9 @@ func (c *Conductor) leaseRelease(ctx context.Context, req wire.RefRequest) (s4t.
 		rec.Object, rec.Name = string(l.ID), l.Name
 		if l.Status.Over() {
 			return s4t.Errorf(s4t.Conflict, op, "", "it is over: %s", l.Status)
+		}
+		if l.Project != req.Caller.Project {
+			status = s4t.LeaseRevoked
 		}
 		why := ""
 		if status == s4t.LeaseRevoked {
