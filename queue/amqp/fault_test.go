@@ -213,6 +213,11 @@ func TestPoison(t *testing.T) {
 	})
 	reach(t, d, "a")
 	ch, prefix := operator(t, u)
+	if err := ch.Confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	method := amqp091.Table{"method": "poison"}
 	for _, msg := range []amqp091.Publishing{
 		{},
@@ -223,15 +228,18 @@ func TestPoison(t *testing.T) {
 		{Type: "cast", Headers: amqp091.Table{"method": int32(7)}},
 		{Type: "cast", Headers: method, Body: make([]byte, s4t.MaxMessage+1)},
 	} {
-		if err := ch.Publish("", prefix+".a", false, false, msg); err != nil {
+		// Confirmed, it is in the queue before the call below, which comes by another connection.
+		sent, err := ch.PublishWithDeferredConfirm("", prefix+".a", false, false, msg)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if in, err := sent.WaitContext(ctx); err != nil || !in {
+			t.Fatalf("the broker took it: %v, %v", in, err)
 		}
 	}
 	log.wait(t, "a message is none of ours")
 	// The server has one worker and one message at a time: after this call it is
 	// through with all of them.
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	if err := d.Call(ctx, "a", "hello", 1, nil); err != nil || handled.Load() != 0 {
 		t.Errorf("after them: %v, %d were handled", err, handled.Load())
 	}
