@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
+	"encoding/hex"
+	"fmt"
 	"html"
 	"io/fs"
 	"net/http"
@@ -30,7 +32,8 @@ type Config struct {
 	Connect func() []string
 }
 
-// pages are the files, by path below the cloud's URL.
+// pages are the files, by path below the cloud's URL. What the HTML asks for is below a/ and a name
+// of the bundle's content: browsers keep it, and ask for it again never.
 type pages struct {
 	files   map[string]*file
 	connect func() []string
@@ -43,6 +46,7 @@ type file struct {
 	etag    string        // strong, quoted (RFC 9110, 8.8.3)
 	zipped  func() []byte // gzip of the body, made when it is asked for first; nil: it does not get shorter
 	relaxed bool          // it may style itself by scripts, see policy
+	forever bool          // its path names its content
 }
 
 // kinds are the media types of a bundle's files.
@@ -70,23 +74,31 @@ func New(c Config) (http.Handler, error) {
 	if p.connect == nil {
 		p.connect = func() []string { return nil }
 	}
+	bundle := map[string][]byte{}
+	sum := sha256.New()
 	err = fs.WalkDir(dist, "dist", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		body, err := dist.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		if path.Ext(name) == ".html" {
-			body = bytes.Replace(body, []byte(`<base href="/">`), []byte(`<base href="`+html.EscapeString(base)+`">`), 1)
-		}
-		name = strings.TrimPrefix(name, "dist/")
-		p.files[name] = newFile(name, body)
-		return nil
+		bundle[strings.TrimPrefix(name, "dist/")] = body
+		fmt.Fprintf(sum, "%s %d\n%s", name, len(body), body)
+		return err
 	})
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
+	}
+	code := "a/" + hex.EncodeToString(sum.Sum(nil)[:6]) + "/"
+	asked := strings.NewReplacer(`<base href="/">`, `<base href="`+html.EscapeString(base)+`">`, `="./a/`, `="./`+code, `="theme.js"`, `="./`+code+`theme.js"`)
+	for name, body := range bundle {
+		if path.Ext(name) == ".html" {
+			p.files[name] = newFile(name, []byte(asked.Replace(string(body))))
+			continue
+		}
+		p.files[name] = newFile(name, body)
+		fixed := *p.files[name]
+		fixed.forever = true
+		p.files[code+strings.TrimPrefix(name, "a/")] = &fixed
 	}
 	if p.files[front] == nil {
 		return nil, s4t.Errorf(s4t.Internal, op, "run `make dashboard`, then build again", "the program was built without its bundle")
@@ -131,7 +143,10 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", f.kind)
-	h.Set("Cache-Control", "no-cache") // names are stable: ask each time, and mostly hear 304
+	h.Set("Cache-Control", "no-cache") // ask each time, and mostly hear 304
+	if f.forever {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable") // RFC 8246
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
