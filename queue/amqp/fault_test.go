@@ -116,9 +116,9 @@ func TestAUserOfItsOwn(t *testing.T) { // not in parallel: see above
 	}
 	vhost := "cloud/" + s4t.NewID()
 	node.Ctl(t, "add_vhost", vhost)
-	node.Ctl(t, "add_user", "cloud", "SECRET")
-	node.Ctl(t, "set_permissions", "-p", vhost, "cloud", `^`+u.Query().Get("prefix")+`\.`, ".*", ".*")
-	u.User, u.Path, u.RawPath = url.UserPassword("cloud", "SECRET"), "/"+vhost, "/"+url.PathEscape(vhost)
+	node.Ctl(t, "add_user", vhost, "SECRET")
+	node.Ctl(t, "set_permissions", "-p", vhost, vhost, `^`+u.Query().Get("prefix")+`\.`, ".*", ".*")
+	u.User, u.Path, u.RawPath = url.UserPassword(vhost, "SECRET"), "/"+vhost, "/"+url.PathEscape(vhost)
 	d := newDriver(t, u.String())
 	told := make(chan struct{}, 1)
 	serve(t, d, "a", "1", 1, func(_ context.Context, method string, body []byte) ([]byte, error) {
