@@ -68,7 +68,7 @@ test:
 	@scripts/deps test
 	@$(MAKE) --no-print-directory build
 	$(GO) vet ./...
-	S4T_NO_SKIPS=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '/e2e$$')
+	S4T_NO_SKIPS=1 $(GO) test -race -p 3 -timeout 20m $$($(GO) list ./... | grep -v '/e2e$$')
 	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres $(GO) test -timeout 10m ./conductor # again, on the other engine
 	$(GO) test -run Allocate ./rtunnel/... ./vswitch ./lightningrod # again: allocations are not counted under the race detector
 	@$(MAKE) --no-print-directory test-dashboard
