@@ -35,7 +35,7 @@ export async function scenes(p) {
     return status === 200 && Array.isArray(body) ? body : [];
   };
   const first = (items, ...wanted) => wanted.map((w) => items.find((i) => i.status === w)).find(Boolean) ?? items[0];
-  const all = ['', 'boards', 'boards?q=status%3Aoffline', 'map', 'networks', 'services', 'fleets', 'plugins', 'commands', 'operations', 'activity', 'project', 'cloud', 'no-such-page'];
+  const all = ['', 'boards', 'boards?q=status%3Aoffline', 'map', 'networks', 'services', 'fleets', 'plugins', 'commands', 'operations', 'activity', 'project', 'project/recordings', 'cloud', 'no-such-page'];
   const boards = await list('boards?limit=500');
   let board = first(boards, 'online');
   let command;
