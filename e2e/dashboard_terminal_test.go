@@ -36,7 +36,7 @@ func (l *dashboardLab) terminals(t *testing.T) {
 		"SSH":             {"S4T_TERM_USER=root", "S4T_TERM_KEY=" + d.Key},
 		"the board's own": nil,
 	} {
-		link := l.link(t)
+		link := l.memberLink(t)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // they wait for the same
 			script, err := filepath.Abs(filepath.Join(scripts, "terminal.mjs"))
@@ -50,6 +50,19 @@ func (l *dashboardLab) terminals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// memberLink logs a browser in as a member, once. A token has one such link at a time: it is of one
+// of its own.
+func (l *dashboardLab) memberLink(t *testing.T) string {
+	t.Helper()
+	var made struct{ Token string }
+	s4tJSON(t, l.Cloud, &made, "token", "create", "--role", "member")
+	cmd := l.Lab.User.Command(t.Context(), filepath.Join(bin, "s4t"), "dashboard", "--print")
+	cmd.Env = append(append(os.Environ(), l.Env()...), "S4T_TOKEN="+made.Token)
+	out, err := cmd.Output()
+	must(t, err)
+	return strings.TrimSpace(string(out))
 }
 
 // records has terminals of the project recorded: the page says so before anybody types, and the
