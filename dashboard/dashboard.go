@@ -36,13 +36,19 @@ type pages struct {
 	connect func() []string
 }
 
-// file is one of the bundle, as it is served.
+// file is one of the bundle, as it is served. What is in it is read when it is asked for
+// first: where nobody looks it takes no memory.
 type file struct {
-	body    []byte
-	kind    string        // media type
-	etag    string        // strong, quoted (RFC 9110, 8.8.3)
-	zipped  func() []byte // gzip of the body, made when it is asked for first; nil: it does not get shorter
+	kind    string // media type
+	plain   func() content
+	zipped  func() []byte // gzip of it; nil: it does not get shorter
 	relaxed bool          // it may style itself by scripts, see policy
+}
+
+// content is what is in a file.
+type content struct {
+	body []byte
+	etag string // strong, quoted (RFC 9110, 8.8.3)
 }
 
 // kinds are the media types of a bundle's files.
@@ -58,7 +64,7 @@ const (
 	terminal = "term.html"
 )
 
-// New reads the bundle and returns the handler of everything that nobody else serves.
+// New looks what is in the bundle and returns the handler of everything that nobody else serves.
 func New(c Config) (http.Handler, error) {
 	const op = "serve the dashboard"
 	u, err := url.Parse(c.URL)
@@ -74,15 +80,14 @@ func New(c Config) (http.Handler, error) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		body, err := dist.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		if path.Ext(name) == ".html" {
-			body = bytes.Replace(body, []byte(`<base href="/">`), []byte(`<base href="`+html.EscapeString(base)+`">`), 1)
-		}
-		name = strings.TrimPrefix(name, "dist/")
-		p.files[name] = newFile(name, body)
+		below := strings.TrimPrefix(name, "dist/")
+		p.files[below] = newFile(below, func() []byte {
+			body, _ := dist.ReadFile(name) // it is in the program: that does not fail
+			if path.Ext(name) == ".html" {
+				body = bytes.Replace(body, []byte(`<base href="/">`), []byte(`<base href="`+html.EscapeString(base)+`">`), 1)
+			}
+			return body
+		})
 		return nil
 	})
 	if err != nil {
@@ -94,9 +99,13 @@ func New(c Config) (http.Handler, error) {
 	return p, nil
 }
 
-func newFile(name string, body []byte) *file {
-	sum := sha256.Sum256(body)
-	f := &file{body: body, kind: kinds[path.Ext(name)], etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`, relaxed: name == terminal}
+func newFile(name string, read func() []byte) *file {
+	f := &file{kind: kinds[path.Ext(name)], relaxed: name == terminal}
+	f.plain = sync.OnceValue(func() content {
+		body := read()
+		sum := sha256.Sum256(body)
+		return content{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+	})
 	if f.kind == "" {
 		f.kind = "application/octet-stream"
 	}
@@ -104,9 +113,9 @@ func newFile(name string, body []byte) *file {
 		f.zipped = sync.OnceValue(func() []byte {
 			var b bytes.Buffer
 			w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is one
-			w.Write(body)                                         // to memory: it does not fail
+			w.Write(f.plain().body)                               // to memory: it does not fail
 			w.Close()
-			return b.Bytes()
+			return bytes.Clone(b.Bytes()) // without the room to grow
 		})
 	}
 	return f
@@ -138,10 +147,11 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Content-Security-Policy", p.policy(f.relaxed))
 	h.Set("Vary", "Accept-Encoding")
-	body, tag := f.body, f.etag
+	plain := f.plain()
+	body, tag := plain.body, plain.etag
 	if f.zipped != nil && negotiate.Gzip(r) {
 		if z := f.zipped(); len(z) < len(body) {
-			body, tag = z, strings.TrimSuffix(f.etag, `"`)+`-gz"`
+			body, tag = z, strings.TrimSuffix(plain.etag, `"`)+`-gz"`
 			h.Set("Content-Encoding", "gzip")
 		}
 	}
