@@ -6,8 +6,6 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
-	"encoding/hex"
-	"fmt"
 	"html"
 	"io/fs"
 	"net/http"
@@ -33,20 +31,26 @@ type Config struct {
 }
 
 // pages are the files, by path below the cloud's URL. What the HTML asks for is below a/ and a name
-// of the bundle's content: browsers keep it, and ask for it again never.
+// of what the bundle was built from: browsers keep it, and never ask for it again.
 type pages struct {
 	files   map[string]*file
 	connect func() []string
 }
 
-// file is one of the bundle, as it is served.
+// file is one of the bundle, as it is served. What is in it is read when it is asked for
+// first: where nobody looks it takes no memory.
 type file struct {
-	body    []byte
-	kind    string        // media type
-	etag    string        // strong, quoted (RFC 9110, 8.8.3)
-	zipped  func() []byte // gzip of the body, made when it is asked for first; nil: it does not get shorter
+	kind    string // media type
+	plain   func() content
+	zipped  func() []byte // gzip of it; nil: it does not get shorter
 	relaxed bool          // it may style itself by scripts, see policy
 	forever bool          // its path names its content
+}
+
+// content is what is in a file.
+type content struct {
+	body []byte
+	etag string // strong, quoted (RFC 9110, 8.8.3)
 }
 
 // kinds are the media types of a bundle's files.
@@ -62,7 +66,7 @@ const (
 	terminal = "term.html"
 )
 
-// New reads the bundle and returns the handler of everything that nobody else serves.
+// New looks what is in the bundle and returns the handler of everything that nobody else serves.
 func New(c Config) (http.Handler, error) {
 	const op = "serve the dashboard"
 	u, err := url.Parse(c.URL)
@@ -74,41 +78,45 @@ func New(c Config) (http.Handler, error) {
 	if p.connect == nil {
 		p.connect = func() []string { return nil }
 	}
-	bundle := map[string][]byte{}
-	sum := sha256.New()
+	source, err := dist.ReadFile("dist/SOURCE")
+	if err != nil || len(source) < 12 {
+		return nil, s4t.Errorf(s4t.Internal, op, "run `make dashboard`, then build again", "the program was built without its bundle")
+	}
+	code := "a/" + string(source[:12]) + "/"
+	asked := strings.NewReplacer(`<base href="/">`, `<base href="`+html.EscapeString(base)+`">`, `="./a/`, `="./`+code, `="theme.js"`, `="./`+code+`theme.js"`)
 	err = fs.WalkDir(dist, "dist", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		body, err := dist.ReadFile(name)
-		bundle[strings.TrimPrefix(name, "dist/")] = body
-		fmt.Fprintf(sum, "%s %d\n%s", name, len(body), body)
-		return err
+		below, page := strings.TrimPrefix(name, "dist/"), path.Ext(name) == ".html"
+		f := newFile(below, func() []byte {
+			body, _ := dist.ReadFile(name) // it is in the program: that does not fail
+			if page {
+				body = []byte(asked.Replace(string(body)))
+			}
+			return body
+		})
+		p.files[below] = f
+		if !page {
+			fixed := *f
+			fixed.forever = true
+			p.files[code+strings.TrimPrefix(below, "a/")] = &fixed
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
 	}
-	code := "a/" + hex.EncodeToString(sum.Sum(nil)[:6]) + "/"
-	asked := strings.NewReplacer(`<base href="/">`, `<base href="`+html.EscapeString(base)+`">`, `="./a/`, `="./`+code, `="theme.js"`, `="./`+code+`theme.js"`)
-	for name, body := range bundle {
-		if path.Ext(name) == ".html" {
-			p.files[name] = newFile(name, []byte(asked.Replace(string(body))))
-			continue
-		}
-		p.files[name] = newFile(name, body)
-		fixed := *p.files[name]
-		fixed.forever = true
-		p.files[code+strings.TrimPrefix(name, "a/")] = &fixed
-	}
-	if p.files[front] == nil {
-		return nil, s4t.Errorf(s4t.Internal, op, "run `make dashboard`, then build again", "the program was built without its bundle")
-	}
 	return p, nil
 }
 
-func newFile(name string, body []byte) *file {
-	sum := sha256.Sum256(body)
-	f := &file{body: body, kind: kinds[path.Ext(name)], etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`, relaxed: name == terminal}
+func newFile(name string, read func() []byte) *file {
+	f := &file{kind: kinds[path.Ext(name)], relaxed: name == terminal}
+	f.plain = sync.OnceValue(func() content {
+		body := read()
+		sum := sha256.Sum256(body)
+		return content{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+	})
 	if f.kind == "" {
 		f.kind = "application/octet-stream"
 	}
@@ -116,9 +124,9 @@ func newFile(name string, body []byte) *file {
 		f.zipped = sync.OnceValue(func() []byte {
 			var b bytes.Buffer
 			w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is one
-			w.Write(body)                                         // to memory: it does not fail
+			w.Write(f.plain().body)                               // to memory: it does not fail
 			w.Close()
-			return b.Bytes()
+			return bytes.Clone(b.Bytes()) // without the room to grow
 		})
 	}
 	return f
@@ -153,10 +161,11 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Content-Security-Policy", p.policy(f.relaxed))
 	h.Set("Vary", "Accept-Encoding")
-	body, tag := f.body, f.etag
+	plain := f.plain()
+	body, tag := plain.body, plain.etag
 	if f.zipped != nil && negotiate.Gzip(r) {
 		if z := f.zipped(); len(z) < len(body) {
-			body, tag = z, strings.TrimSuffix(f.etag, `"`)+`-gz"`
+			body, tag = z, strings.TrimSuffix(plain.etag, `"`)+`-gz"`
 			h.Set("Content-Encoding", "gzip")
 		}
 	}

@@ -134,3 +134,18 @@ func TestWhatAPageMay(t *testing.T) {
 		t.Error(csp)
 	}
 }
+
+// TestWhatNobodyLooksAtTakesNoMemory: a cloud whose pages nobody asks for does not hold them.
+func TestWhatNobodyLooksAtTakesNoMemory(t *testing.T) {
+	r := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := New(Config{URL: "https://cloud.example"}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	if n := r.AllocedBytesPerOp(); n > 64<<10 {
+		t.Errorf("pages that nobody has asked for take %d bytes", n)
+	}
+}
