@@ -1,19 +1,18 @@
 package dashboard
 
 import (
-	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
-	"encoding/base64"
+	"encoding/hex"
 	"html"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
 	"path"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/negotiate"
@@ -37,20 +36,36 @@ type pages struct {
 	connect func() []string
 }
 
-// file is one of the bundle, as it is served. What is in it is read when it is asked for
-// first: where nobody looks it takes no memory.
+// file is one of the bundle, as it is served. What is in it is read each time: it is in the program.
 type file struct {
 	kind    string // media type
-	plain   func() content
-	zipped  func() []byte // gzip of it; nil: it does not get shorter
-	relaxed bool          // it may style itself by scripts, see policy
-	forever bool          // its path names its content
+	tag     string // what its content is known by
+	path    string // within dist
+	packed  bool   // what is there is compressed
+	text    string // of a page, instead of what is there
+	relaxed bool   // it may style itself by scripts, see policy
+	forever bool   // its path names its content
 }
 
-// content is what is in a file.
-type content struct {
-	body []byte
-	etag string // strong, quoted (RFC 9110, 8.8.3)
+// open returns what is in a file, with its length in bytes, -1 where that is not known: of what was
+// compressed and is to be plain. zipped: it is compressed.
+func (f *file) open(zip bool) (body io.ReadCloser, length int, zipped bool, err error) {
+	if f.text != "" {
+		return io.NopCloser(strings.NewReader(f.text)), len(f.text), false, nil
+	}
+	in, err := dist.Open(f.path)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	if f.packed && !zip {
+		body, err = gzip.NewReader(in)
+		return body, -1, false, err
+	}
+	info, err := in.Stat()
+	if err != nil {
+		return nil, 0, false, err
+	}
+	return in, int(info.Size()), f.packed, nil
 }
 
 // kinds are the media types of a bundle's files.
@@ -88,48 +103,28 @@ func New(c Config) (http.Handler, error) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		below, page := strings.TrimPrefix(name, "dist/"), path.Ext(name) == ".html"
-		f := newFile(below, func() []byte {
-			body, _ := dist.ReadFile(name) // it is in the program: that does not fail
-			if page {
-				body = []byte(asked.Replace(string(body)))
-			}
-			return body
-		})
-		p.files[below] = f
-		if !page {
-			fixed := *f
-			fixed.forever = true
-			p.files[code+strings.TrimPrefix(below, "a/")] = &fixed
+		below, packed := strings.CutSuffix(strings.TrimPrefix(name, "dist/"), ".gz")
+		f := &file{kind: kinds[path.Ext(below)], tag: string(source[:12]), path: name, packed: packed, relaxed: below == terminal}
+		if f.kind == "" {
+			f.kind = "application/octet-stream"
 		}
+		p.files[below] = f
+		if path.Ext(below) == ".html" {
+			text, err := dist.ReadFile(name)
+			f.text = asked.Replace(string(text))
+			sum := sha256.Sum256([]byte(f.text)) // it depends on the URL, too
+			f.tag = hex.EncodeToString(sum[:6])
+			return err
+		}
+		fixed := *f
+		fixed.forever = true
+		p.files[code+strings.TrimPrefix(below, "a/")] = &fixed
 		return nil
 	})
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
 	}
 	return p, nil
-}
-
-func newFile(name string, read func() []byte) *file {
-	f := &file{kind: kinds[path.Ext(name)], relaxed: name == terminal}
-	f.plain = sync.OnceValue(func() content {
-		body := read()
-		sum := sha256.Sum256(body)
-		return content{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
-	})
-	if f.kind == "" {
-		f.kind = "application/octet-stream"
-	}
-	if path.Ext(name) != ".png" {
-		f.zipped = sync.OnceValue(func() []byte {
-			var b bytes.Buffer
-			w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is one
-			w.Write(f.plain().body)                               // to memory: it does not fail
-			w.Close()
-			return bytes.Clone(b.Bytes()) // without the room to grow
-		})
-	}
-	return f
 }
 
 // ServeHTTP serves a file, or the front page: which view of it, its script reads in the URL.
@@ -161,13 +156,16 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Content-Security-Policy", p.policy(f.relaxed))
 	h.Set("Vary", "Accept-Encoding")
-	plain := f.plain()
-	body, tag := plain.body, plain.etag
-	if f.zipped != nil && negotiate.Gzip(r) {
-		if z := f.zipped(); len(z) < len(body) {
-			body, tag = z, strings.TrimSuffix(plain.etag, `"`)+`-gz"`
-			h.Set("Content-Encoding", "gzip")
-		}
+	body, length, zipped, err := f.open(negotiate.Gzip(r))
+	if err != nil {
+		http.Error(w, "the program's own "+f.path+" cannot be read: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer body.Close()
+	tag := `"` + f.tag + `"`
+	if zipped {
+		tag = `"` + f.tag + `-gz"`
+		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("ETag", tag)
 	if matches(r.Header.Get("If-None-Match"), tag) {
@@ -175,9 +173,11 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if length >= 0 {
+		h.Set("Content-Length", strconv.Itoa(length))
+	}
 	if r.Method == http.MethodGet {
-		w.Write(body)
+		io.Copy(w, body)
 	}
 }
 
