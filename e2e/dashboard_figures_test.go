@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -75,6 +76,7 @@ func TestDashboardFigures(t *testing.T) {
 	}
 	var worst time.Duration
 	var which int
+	var all []time.Duration
 	for _, pair := range [][2]string{{"pantry", "orchard"}, {"orchard", "belfry"}, {"belfry", "pantry"}} {
 		var at map[string]int64
 		l.do(&at, "pixels", step{"as": "admin", "from": pair[0], "onto": pair[1]})
@@ -92,15 +94,18 @@ func TestDashboardFigures(t *testing.T) {
 		for _, s := range op.Steps {
 			n := s.Number
 			seen, ok := at[strconv.Itoa(n)]
-			if took := time.UnixMilli(seen).Sub(s.At); ok && n > 1 && n < 10 && took > worst { // of 1 the page is who asks, and of 10 who is told
-				worst, which = took, n
+			if took := time.UnixMilli(seen).Sub(s.At); ok && n > 1 && n < 10 { // of 1 the page is who asks, and of 10 who is told
+				if all = append(all, took); took > worst {
+					worst, which = took, n
+				}
 			}
 		}
 		for _, bridge := range bridges {
 			runS4T(t, l.Cloud, "bridge", "delete", bridge.Name)
 		}
 	}
-	row("a step at the conductor to the pixel, the slowest of 24", "100 ms", "%d ms (step %d)", worst.Milliseconds(), which)
+	slices.Sort(all)
+	row("a step at the conductor to the pixel", "100 ms", "%d ms, the slowest of %d %d ms (step %d)", all[len(all)/2].Milliseconds(), len(all), worst.Milliseconds(), which)
 
 	l.do(nil, "watch", step{"as": "admin", "board": "belfry", "status": "offline"})
 	cut := time.Now()
