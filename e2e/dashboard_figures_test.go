@@ -38,12 +38,13 @@ func TestDashboardFigures(t *testing.T) {
 	b := startBrowser(t, here{})
 	small, many := start(100), start(10_000)
 
-	var loads struct{ First, Again, Later float64 }
+	var loads struct{ First, Again, Later, Empty float64 }
 	key := sha256.Sum256(small.Certificate().RawSubjectPublicKeyInfo)
 	b.do(&loads, "loads", step{"url": small.URL, "key": base64.StdEncoding.EncodeToString(key[:])})
 	row("interactive, CPU slowed 4x, 10 Mbit/s, 40 ms", "1500 ms", "%.0f ms", loads.First)
 	row("  again", "500 ms", "%.0f ms", loads.Again)
 	row("  a third time", "", "%.0f ms", loads.Later)
+	row("  a page with nothing in it", "", "%.0f ms", loads.Empty)
 
 	b.do(nil, "open", step{"as": "admin", "link": many.Link()})
 	var list struct {
@@ -57,6 +58,7 @@ func TestDashboardFigures(t *testing.T) {
 	row("  rows in the document", "60", "%d", list.Rows)
 	b.do(nil, "close", step{"as": "admin"})
 
+	b = startBrowser(t, here{}) // pages of one share a heap
 	b.do(nil, "open", step{"as": "left", "link": small.Link()})
 	small.Await()
 	heap := func(events int, last string) (used float64) {
