@@ -29,26 +29,31 @@ func (l *dashboardLab) keyboard(t *testing.T) {
 }
 
 // terminals runs an editor in the page's terminals, in another size, through a cut of 10 s: by
-// SSH, and of the board's own.
+// SSH, and of the board's own, side by side, as both wait for the same. They are no parallel tests:
+// a link is good for a minute, and one of those may wait longer for its turn.
 func (l *dashboardLab) terminals(t *testing.T) {
-	d := sshd(t, l.Boards[0])
-	for name, env := range map[string][]string{
-		"SSH":             {"S4T_TERM_USER=root", "S4T_TERM_KEY=" + d.Key},
-		"the board's own": nil,
-	} {
-		link := l.memberLink(t)
-		t.Run(name, func(t *testing.T) {
-			t.Parallel() // they wait for the same
-			script, err := filepath.Abs(filepath.Join(scripts, "terminal.mjs"))
-			must(t, err)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*stepLimit)
-			defer cancel()
-			cmd := l.Lab.User.Command(ctx, "node", script, link, "pantry", l.artifacts)
-			cmd.Env = append(append(os.Environ(), "HOME="+t.TempDir()), env...)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v: %s", err, out)
+	script, err := filepath.Abs(filepath.Join(scripts, "terminal.mjs"))
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*stepLimit)
+	defer cancel()
+	ended := make(chan error, 2)
+	start := func(name string, env ...string) {
+		cmd := l.Lab.User.Command(ctx, "node", script, l.memberLink(t), "pantry", l.artifacts)
+		cmd.Env = append(append(os.Environ(), "HOME="+t.TempDir()), env...)
+		go func() {
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				err = fmt.Errorf("%s: %w: %s", name, err, out)
 			}
-		})
+			ended <- err
+		}()
+	}
+	start("by SSH", "S4T_TERM_USER=root", "S4T_TERM_KEY="+sshd(t, l.Boards[0]).Key)
+	start("the board's own")
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}
 }
 
