@@ -14,10 +14,11 @@ const artifacts = process.argv[2] ?? '.';
 const b = await browser();
 const lab = { browser: b, pages: new Map(), waiting: new Map(), artifacts };
 
+const does = { ...steps, ...keyboard, ...recording, ...pictures, ...figures };
 const say = (answer) => process.stdout.write(JSON.stringify(answer) + '\n');
 
 async function run(step) {
-  const f = steps[step.do] ?? keyboard[step.do] ?? recording[step.do] ?? pictures[step.do] ?? figures[step.do];
+  const f = does[step.do];
   if (!f) return { error: `there is no step ${step.do}` };
   try {
     return { value: (await f(lab, step)) ?? null };

@@ -7,13 +7,14 @@ const median = (list) => sorted(list)[Math.floor(list.length / 2)];
 const p95 = (list) => sorted(list)[Math.min(list.length - 1, Math.floor(list.length * 0.95))];
 
 /** How long until a page answers to its user, in ms: for who was never there, the second time, and the third, when
- * the browser has kept the code compiled too; and of a page that says nothing, which is what the browser takes by itself. The processor is slowed down, and the way to the cloud is one of
- * 10 Mbit/s and 40 ms. A browser keeps nothing of who has no certificate that it trusts: step.key is this one's. */
+ * the browser has kept the code compiled too; and of a page that says nothing, which is what the browser takes by
+ * itself. The processor is slowed down, and the way to the cloud is one of 10 Mbit/s and 40 ms. A browser keeps
+ * nothing of who has no certificate that it trusts: step.key is this one's. */
 export async function loads(lab, step) {
   const answers = { first: [], again: [], later: [], empty: [] };
   const b = await browser(['--ignore-certificate-errors-spki-list=' + step.key]);
   try {
-    for (let i = 0; i < (step.times ?? 5); i++) {
+    for (let i = 0; i < 5; i++) {
       const context = await b.newContext({ viewport: { width: 1280, height: 800 } });
       await context.addInitScript(() => localStorage.setItem('s4t-session:/', 'half'));
       await settled(await another(context), 'body'); // what a browser does as it starts is not the page's
