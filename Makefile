@@ -25,6 +25,9 @@ UPGRADED := 117a7a1
 # Runs a command with a Node.js that is new enough for the dashboard.
 NODE := $(CURDIR)/scripts/node $(CURDIR)/bin/node
 
+# The packages whose tests take longest, and mostly wait: they begin first, and the others run beside them.
+LONGEST := ./internal/cloudtest ./conductor ./store ./plugin
+
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
@@ -68,12 +71,12 @@ test:
 	@scripts/deps test
 	@$(MAKE) --no-print-directory build
 	$(GO) vet ./...
-	S4T_NO_SKIPS=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '/e2e$$')
+	S4T_NO_SKIPS=1 $(GO) test -race -p 3 -timeout 20m $(LONGEST) $$($(GO) list ./... | grep -v '/e2e$$')
 	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres $(GO) test -timeout 10m ./conductor # again, on the other engine
 	$(GO) test -run Allocate ./rtunnel/... ./vswitch ./lightningrod # again: allocations are not counted under the race detector
 	@$(MAKE) --no-print-directory test-dashboard
 	@scripts/wot bin/wot
-	S4T_BIN=$(CURDIR)/bin S4T_WOT=$(CURDIR)/bin/wot $(NODE) $(GO) test -timeout 20m -parallel 4 ./e2e # those at a time mostly wait
+	S4T_NO_SKIPS=1 S4T_BIN=$(CURDIR)/bin S4T_WOT=$(CURDIR)/bin/wot $(NODE) $(GO) test -timeout 20m -parallel 4 ./e2e # those at a time mostly wait
 
 ## dashboard: builds the dashboard's bundle, dashboard/dist, which is committed (npm; its registry the first time)
 dashboard:

@@ -11,6 +11,19 @@ type Cloud struct {
 	CAs         []CAInfo `json:"cas,omitempty"` // that the cloud's certificate is of, and those that are announced; absent: one that systems know
 
 	CertificateUntil *time.Time `json:"certificate_until,omitempty"` // of the API's process that answers; absent: a proxy has TLS
+
+	// Certificates of processes that are there and have one, this one among them; for admins.
+	// Absent where one process is the cloud.
+	Certificates []ProcessCertificate `json:"certificates,omitempty"`
+}
+
+// ProcessCertificate says until when the TLS certificate is good that a process shows. A
+// process that has several roles is there with each.
+type ProcessCertificate struct {
+	Process string    `json:"process"` // as `iotronic status` calls it: the id of an agent, else ROLE-NAME
+	Role    string    `json:"role"`    // "api", "conductor", "wamp-agent" or "tunnel-agent"
+	Host    string    `json:"host"`    // name of its machine; empty: it is not known
+	Until   time.Time `json:"until"`
 }
 
 // CAInfo says of a CA who it is and until when it is good.

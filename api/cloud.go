@@ -14,13 +14,15 @@ import (
 
 // cloudRoutes is what who uses the cloud has to know of it.
 func (a *API) cloudRoutes() {
-	register(a, guarded, "GET /v1/cloud", "cloud.show", "Show the cloud", "Its version and URL, the host names of public ports and whether the dashboard shares one of them with boards, and until when its CA is good.",
+	register(a, guarded, "GET /v1/cloud", "cloud.show", "Show the cloud", "Its version and URL, the host names of public ports and whether the dashboard shares one of them with boards, until when its CA is good, and, for admins, the certificate of each of its processes.",
 		func(ctx context.Context, _ *nothing) (*answered[s4t.Cloud], error) {
 			at, err := call[wire.CloudHosts](ctx, a, wire.MethodCloudHosts, wire.CloudHostsAsk{Caller: callerOf(ctx)})
 			if err != nil {
 				return nil, err
 			}
-			return &answered[s4t.Cloud]{a.cloud(at.Hosts)}, nil
+			c := a.cloud(at.Hosts)
+			c.Certificates = at.Certificates
+			return &answered[s4t.Cloud]{c}, nil
 		})
 }
 

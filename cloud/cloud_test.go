@@ -161,9 +161,20 @@ func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
 		}
 	}
 	heard := map[string]bool{}
-	for len(heard) < 4 {
-		if next := <-q.told; next.err == nil {
-			heard[next.beat.Roles[0]+"-"+next.beat.Name] = true
+	ends := map[string]time.Time{} // of certificates, of agents too
+	for len(heard)+len(ends) < 4+2+len(agents) {
+		next := <-q.told
+		if next.err != nil {
+			continue
+		}
+		name := next.beat.Roles[0] + "-" + next.beat.Name
+		if agents[next.beat.Name] != nil {
+			name = next.beat.Name
+		} else {
+			heard[name] = true
+		}
+		if next.beat.Roles[0] != wire.ProcessConductor {
+			ends[name] = next.beat.CertificateUntil
 		}
 	}
 	s, err := ReadStatus(t.Context(), db)
@@ -176,6 +187,11 @@ func TestEachRoleInAProcessOfItsOwn(t *testing.T) {
 	}
 	if len(shown) != len(heard)+len(agents) {
 		t.Errorf("the status shows %+v", s.Processes)
+	}
+	for name, until := range ends {
+		if p := shown[name]; until.IsZero() || !p.CertificateUntil.Equal(until.Truncate(time.Microsecond)) {
+			t.Errorf("%s said that its certificate ends %v, the status shows %+v", name, until, p)
+		}
 	}
 	for name := range heard {
 		if p := shown[name]; p.Status != s4t.AgentOnline || p.Host == "" || p.Since.IsZero() || p.Load == nil || string(p.Role)+"-" != name[:len(p.Role)+1] {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -17,48 +18,57 @@ import (
 const (
 	// beatEvery is how often a process says that it is there.
 	beatEvery = 30 * time.Second
-	// silentAfter is how long it may be silent before it is shown so: two beats may
-	// be lost.
-	silentAfter = 75 * time.Second
 	// beatTimeout bounds one beat, and goodbyeTimeout the last one, for which the
 	// end of the process waits.
 	beatTimeout    = 3 * time.Second
 	goodbyeTimeout = time.Second
 )
 
-// beats tells the conductor that a process with the API or a conductor is there, so
-// that `iotronic status` shows it.
+// beats tells the conductor that a process is there and until when its certificate is
+// good, so that `iotronic status` and the dashboard show it. An agent of the process has
+// beats of its own, by its id.
 type beats struct {
 	queue Queue
 	say   wire.ProcessBeat
+	until func() time.Time // when the certificate ends that is shown now; zero: there is none
 	log   *slog.Logger
 
 	at   time.Time     // of the beat that was heard last
 	used time.Duration // of processors until then
 }
 
-// addBeats adds the beats of a process that has a name among others.
+// addBeats adds the beats of a process among others: of its API and conductor, where
+// it has a name, and of its agents.
 func (c *Cloud) addBeats(p *parts) {
-	say := wire.ProcessBeat{Name: c.cfg.Name, Incarnation: s4t.NewID(), Version: c.cfg.Version}
-	for _, r := range []Role{API, Conductor} {
-		if c.has(r) {
-			say.Roles = append(say.Roles, string(r))
-		}
-	}
-	if !c.shared || say.Name == "" || len(say.Roles) == 0 {
+	if !c.shared {
 		return
 	}
-	say.Host, _ = os.Hostname() // what it is for is said by the name, too
-	if c.has(API) {
-		say.URL = c.at.url
+	incarnation := s4t.NewID()
+	host, _ := os.Hostname() // what it is for is said by the name, too
+	add := func(name, url string, roles ...Role) {
+		say := wire.ProcessBeat{Name: name, Incarnation: incarnation, Host: host, Version: c.cfg.Version}
+		for _, r := range roles {
+			if c.has(r) {
+				say.Roles = append(say.Roles, string(r))
+			}
+		}
+		if name == "" || len(say.Roles) == 0 {
+			return
+		}
+		if !slices.Equal(say.Roles, []string{string(Conductor)}) {
+			say.URL = url
+		}
+		b := &beats{queue: c.cfg.Queue, say: say, until: c.at.certs.until, log: c.cfg.Log}
+		p.front = append(p.front, task{name: "beats", run: b.run})
 	}
-	b := &beats{queue: c.cfg.Queue, say: say, log: c.cfg.Log}
-	p.front = append(p.front, task{name: "beats", run: b.run})
+	add(c.cfg.Name, c.at.url, API, Conductor)
+	add(string(c.cfg.WAMPAgent), c.at.agentURL, WAMPAgent)
+	add(string(c.cfg.TunnelAgent), c.at.agentURL, TunnelAgent)
 }
 
 // run beats until ctx ends, and says goodbye then. A beat that nobody hears is
 // tried again: conductors come later, or are away. A conductor of a version that
-// knows no beats is left alone until the next.
+// knows no beats, or none of agents, is left alone until the next.
 func (b *beats) run(ctx context.Context) error {
 	var backoff registration.Backoff
 	for {
@@ -70,8 +80,8 @@ func (b *beats) run(ctx context.Context) error {
 		switch s4t.KindOf(err) {
 		case "":
 			backoff = registration.Backoff{}
-		case s4t.NotFound:
-			b.log.Debug("the conductor knows no processes", "err", err)
+		case s4t.NotFound, s4t.Invalid:
+			b.log.Debug("the conductor knows no such processes", "err", err)
 		default:
 			wait = backoff.Next()
 			b.log.Debug("cannot tell the conductor that this process is there", "err", err)
@@ -95,6 +105,7 @@ func (b *beats) beat(ctx context.Context, timeout time.Duration) error {
 	if !b.at.IsZero() {
 		b.say.Load = int64(1000 * (used - b.used) / max(now.Sub(b.at), time.Millisecond))
 	}
+	b.say.CertificateUntil = b.until()
 	err := b.queue.Call(ctx, wire.TopicAgents, wire.MethodProcessBeat, b.say, nil)
 	if err == nil {
 		b.at, b.used = now, used
@@ -111,22 +122,30 @@ func processorTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// beating is what is known of those that beat.
-func beating(tx *store.Tx) ([]ProcessStatus, error) {
+// beating is what is known of conductors and APIs that beat, and, by agent, until when
+// those certificates are good that agents show which are there.
+func beating(tx *store.Tx) (list []ProcessStatus, ends map[s4t.AgentID]time.Time, err error) {
 	processes, err := tx.Processes()
 	if err != nil || len(processes) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
 	leader, err := conductor.Leader(tx)
 	now := tx.Now()
-	list := make([]ProcessStatus, len(processes))
-	for i, p := range processes {
+	ends = map[s4t.AgentID]time.Time{}
+	for _, p := range processes {
+		online := now.Sub(p.SeenAt) < wire.ProcessSilent
+		if r := Role(p.Role); r == WAMPAgent || r == TunnelAgent {
+			if online {
+				ends[s4t.AgentID(p.Name)] = p.CertificateUntil
+			}
+			continue
+		}
 		load := float64(p.Load) / 1000
 		s := ProcessStatus{Name: p.Role + "-" + p.Name, Role: Role(p.Role), URL: p.URL, SeenAt: p.SeenAt, Status: s4t.AgentOffline, Version: p.Version, Since: p.Since, Host: p.Host, Load: &load}
-		if s.Online = now.Sub(p.SeenAt) < silentAfter; s.Online {
-			s.Status, s.Upkeep = s4t.AgentOnline, s.Role == Conductor && p.Name == leader
+		if s.Online = online; online {
+			s.Status, s.Upkeep, s.CertificateUntil = s4t.AgentOnline, s.Role == Conductor && p.Name == leader, p.CertificateUntil
 		}
-		list[i] = s
+		list = append(list, s)
 	}
-	return list, err
+	return list, ends, err
 }

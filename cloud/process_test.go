@@ -36,7 +36,7 @@ func (q beaten) Call(ctx context.Context, topic, method string, req, reply any) 
 // TestABeatIsSaidUntilItIsHeard: at first there is no conductor.
 func TestABeatIsSaidUntilItIsHeard(t *testing.T) {
 	q := beaten{queue.New(), make(chan told, 1024)}
-	b := &beats{queue: q, say: wire.ProcessBeat{Name: "a", Roles: []string{wire.ProcessAPI}, Incarnation: "1"}, log: discard}
+	b := &beats{queue: q, say: wire.ProcessBeat{Name: "a", Roles: []string{wire.ProcessAPI}, Incarnation: "1"}, until: func() time.Time { return time.Time{} }, log: discard}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
@@ -68,9 +68,25 @@ func TestABeatIsSaidUntilItIsHeard(t *testing.T) {
 	}
 }
 
+// TestABeatSaysUntilWhenTheCertificateIsGood: that which is shown then, also after it was renewed.
+func TestABeatSaysUntilWhenTheCertificateIsGood(t *testing.T) {
+	q := beaten{queue.New(), make(chan told, 1)}
+	until := time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
+	b := &beats{queue: q, until: func() time.Time { return until }}
+	for range 2 {
+		if err := b.beat(t.Context(), time.Minute); err == nil {
+			t.Error("heard by nobody")
+		}
+		if said := (<-q.told).beat.CertificateUntil; !said.Equal(until) {
+			t.Errorf("it said %v, want %v", said, until)
+		}
+		until = until.AddDate(1, 0, 0)
+	}
+}
+
 func TestTheLoadIsWhatTheProcessTookOfLate(t *testing.T) {
 	q := beaten{queue.New(), make(chan told, 1)}
-	b := &beats{queue: q, at: time.Now().Add(-time.Hour), used: processorTime() - 36*time.Second}
+	b := &beats{queue: q, until: func() time.Time { return time.Time{} }, at: time.Now().Add(-time.Hour), used: processorTime() - 36*time.Second}
 	if err := b.beat(t.Context(), time.Minute); err == nil {
 		t.Error("heard by nobody")
 	}

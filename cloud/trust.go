@@ -198,6 +198,8 @@ type ProcessStatus struct {
 
 	Since time.Time `json:"since,omitzero"` // when it was started, as the cloud heard it
 
+	CertificateUntil time.Time `json:"certificate_until,omitzero"` // when the TLS certificate ends that the process shows; absent: it shows none, is away or alone, or did not say
+
 	// Of conductors and APIs.
 	Host   string   `json:"host,omitempty"`   // name of its machine
 	Load   *float64 `json:"load,omitempty"`   // processors that the process took of late: 0.02 is 2 % of one
@@ -229,6 +231,7 @@ func ReadStatus(ctx context.Context, db *store.DB) (Status, error) {
 	var agents []store.Agent
 	var carried map[s4t.AgentID]store.Carried
 	var others []ProcessStatus
+	var ends map[s4t.AgentID]time.Time
 	err = db.View(ctx, func(tx *store.Tx) (err error) {
 		if agents, err = tx.Agents(); err != nil {
 			return err
@@ -236,7 +239,7 @@ func ReadStatus(ctx context.Context, db *store.DB) (Status, error) {
 		if carried, err = tx.Carried(); err != nil {
 			return err
 		}
-		others, err = beating(tx)
+		others, ends, err = beating(tx)
 		return err
 	})
 	if err != nil {
@@ -248,7 +251,7 @@ func ReadStatus(ctx context.Context, db *store.DB) (Status, error) {
 			role = TunnelAgent
 		}
 		s.Processes = append(s.Processes, ProcessStatus{Name: string(a.ID), Role: role, URL: a.URL, Online: a.Online, SeenAt: a.SeenAt, Lag: max(a.Generation-a.Applied, 0),
-			Status: a.Status(), Place: a.Place, Version: a.Version, Boards: carried[a.ID].Boards, Networks: carried[a.ID].Networks, Services: carried[a.ID].Services, Since: a.Since})
+			Status: a.Status(), Place: a.Place, Version: a.Version, Boards: carried[a.ID].Boards, Networks: carried[a.ID].Networks, Services: carried[a.ID].Services, Since: a.Since, CertificateUntil: ends[a.ID]})
 	}
 	s.Processes = append(s.Processes, others...)
 	s.Boards.Enrolled = len(r.boards)

@@ -15,21 +15,21 @@ import (
 // processKept is how long a process is known that was killed, or is cut off.
 const processKept = 24 * time.Hour
 
-// processBeat hears of a process with the API or a conductor. It is for people who
-// watch the cloud: nothing depends on it.
+// processBeat hears of a process. It is for people who watch the cloud: nothing depends
+// on it.
 func (c *Conductor) processBeat(ctx context.Context, req wire.ProcessBeat) (wire.Empty, error) {
 	op := fmt.Sprintf("hear process %q", s4t.Line(req.Name, s4t.MaxName))
 	p := store.Process{
 		Name: s4t.Line(req.Name, s4t.MaxName), Incarnation: s4t.Line(req.Incarnation, s4t.MaxName), Host: s4t.Line(req.Host, 255),
-		URL: s4t.Line(req.URL, 255), Version: s4t.Line(req.Version, s4t.MaxName), Load: req.Load,
+		URL: s4t.Line(req.URL, 255), Version: s4t.Line(req.Version, s4t.MaxName), Load: req.Load, CertificateUntil: req.CertificateUntil,
 	}
 	if p.Name == "" || p.Incarnation == "" || len(req.Roles) == 0 {
 		return wire.Empty{}, s4t.Errorf(s4t.Invalid, op, "", "name, incarnation and roles are required")
 	}
 	roles := slices.Compact(slices.Sorted(slices.Values(req.Roles))) // rows are locked in one order
 	for _, role := range roles {
-		if role != wire.ProcessAPI && role != wire.ProcessConductor {
-			return wire.Empty{}, s4t.Errorf(s4t.Invalid, op, "", "%q is no role that beats", s4t.Line(role, s4t.MaxName))
+		if !slices.Contains([]string{wire.ProcessAPI, wire.ProcessConductor, wire.AgentWAMP, wire.AgentTunnel}, role) {
+			return wire.Empty{}, s4t.Errorf(s4t.Invalid, op, "", "%q is no role of a process", s4t.Line(role, s4t.MaxName))
 		}
 	}
 	return wire.Empty{}, c.cfg.Store.Tx(ctx, func(tx *store.Tx) error {

@@ -32,7 +32,7 @@ func TestProcessesBeatAndSayGoodbye(t *testing.T) {
 		call[wire.Empty](l, wire.MethodProcessBeat, beat)
 		known("api a", "conductor a")
 	}
-	for _, bad := range []wire.ProcessBeat{{}, {Name: "b", Incarnation: "1"}, {Name: "b", Roles: beat.Roles}, {Name: "b", Incarnation: "1", Roles: []string{wire.AgentWAMP}}} {
+	for _, bad := range []wire.ProcessBeat{{}, {Name: "b", Incarnation: "1"}, {Name: "b", Roles: beat.Roles}, {Name: "b", Incarnation: "1", Roles: []string{"operator"}}} {
 		if _, err := try[wire.Empty](l, wire.MethodProcessBeat, bad); s4t.KindOf(err) != s4t.Invalid {
 			t.Errorf("%+v: %v", bad, err)
 		}

@@ -14,7 +14,7 @@ import (
 
 const (
 	stepQueueLen = 1024                  // notes that wait
-	stepDelay    = 50 * time.Millisecond // most operations have ended by then, and nothing is written
+	stepDelay    = 20 * time.Millisecond // most operations have ended by then, and nothing is written
 )
 
 // note is that a board was told of a generation, or received it.

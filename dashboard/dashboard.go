@@ -1,19 +1,18 @@
 package dashboard
 
 import (
-	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
-	"encoding/base64"
+	"encoding/hex"
 	"html"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
 	"path"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/negotiate"
@@ -30,19 +29,43 @@ type Config struct {
 	Connect func() []string
 }
 
-// pages are the files, by path below the cloud's URL.
+// pages are the files, by path below the cloud's URL. What the HTML asks for is below a/ and a name
+// of what the bundle was built from: browsers keep it, and never ask for it again.
 type pages struct {
 	files   map[string]*file
 	connect func() []string
 }
 
-// file is one of the bundle, as it is served.
+// file is one of the bundle, as it is served. What is in it is read each time: it is in the program.
 type file struct {
-	body    []byte
-	kind    string        // media type
-	etag    string        // strong, quoted (RFC 9110, 8.8.3)
-	zipped  func() []byte // gzip of the body, made when it is asked for first; nil: it does not get shorter
-	relaxed bool          // it may style itself by scripts, see policy
+	kind    string // media type
+	tag     string // what its content is known by
+	path    string // within dist
+	packed  bool   // what is there is compressed
+	text    string // of a page, instead of what is there
+	relaxed bool   // it may style itself by scripts, see policy
+	forever bool   // its path names its content
+}
+
+// open returns what is in a file, with its length in bytes, -1 where that is not known: of what was
+// compressed and is to be plain. zipped: it is compressed.
+func (f *file) open(zip bool) (body io.ReadCloser, length int, zipped bool, err error) {
+	if f.text != "" {
+		return io.NopCloser(strings.NewReader(f.text)), len(f.text), false, nil
+	}
+	in, err := dist.Open(f.path)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	if f.packed && !zip {
+		body, err = gzip.NewReader(in)
+		return body, -1, false, err
+	}
+	info, err := in.Stat()
+	if err != nil {
+		return nil, 0, false, err
+	}
+	return in, int(info.Size()), f.packed, nil
 }
 
 // kinds are the media types of a bundle's files.
@@ -58,7 +81,7 @@ const (
 	terminal = "term.html"
 )
 
-// New reads the bundle and returns the handler of everything that nobody else serves.
+// New looks what is in the bundle and returns the handler of everything that nobody else serves.
 func New(c Config) (http.Handler, error) {
 	const op = "serve the dashboard"
 	u, err := url.Parse(c.URL)
@@ -70,46 +93,38 @@ func New(c Config) (http.Handler, error) {
 	if p.connect == nil {
 		p.connect = func() []string { return nil }
 	}
+	source, err := dist.ReadFile("dist/SOURCE")
+	if err != nil || len(source) < 12 {
+		return nil, s4t.Errorf(s4t.Internal, op, "run `make dashboard`, then build again", "the program was built without its bundle")
+	}
+	code := "a/" + string(source[:12]) + "/"
+	asked := strings.NewReplacer(`<base href="/">`, `<base href="`+html.EscapeString(base)+`">`, `="./a/`, `="./`+code, `="theme.js"`, `="./`+code+`theme.js"`)
 	err = fs.WalkDir(dist, "dist", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		body, err := dist.ReadFile(name)
-		if err != nil {
+		below, packed := strings.CutSuffix(strings.TrimPrefix(name, "dist/"), ".gz")
+		f := &file{kind: kinds[path.Ext(below)], tag: string(source[:12]), path: name, packed: packed, relaxed: below == terminal}
+		if f.kind == "" {
+			f.kind = "application/octet-stream"
+		}
+		p.files[below] = f
+		if path.Ext(below) == ".html" {
+			text, err := dist.ReadFile(name)
+			f.text = asked.Replace(string(text))
+			sum := sha256.Sum256([]byte(f.text)) // it depends on the URL, too
+			f.tag = hex.EncodeToString(sum[:6])
 			return err
 		}
-		if path.Ext(name) == ".html" {
-			body = bytes.Replace(body, []byte(`<base href="/">`), []byte(`<base href="`+html.EscapeString(base)+`">`), 1)
-		}
-		name = strings.TrimPrefix(name, "dist/")
-		p.files[name] = newFile(name, body)
+		fixed := *f
+		fixed.forever = true
+		p.files[code+strings.TrimPrefix(below, "a/")] = &fixed
 		return nil
 	})
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Internal, op, "", "%w", err)
 	}
-	if p.files[front] == nil {
-		return nil, s4t.Errorf(s4t.Internal, op, "run `make dashboard`, then build again", "the program was built without its bundle")
-	}
 	return p, nil
-}
-
-func newFile(name string, body []byte) *file {
-	sum := sha256.Sum256(body)
-	f := &file{body: body, kind: kinds[path.Ext(name)], etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`, relaxed: name == terminal}
-	if f.kind == "" {
-		f.kind = "application/octet-stream"
-	}
-	if path.Ext(name) != ".png" {
-		f.zipped = sync.OnceValue(func() []byte {
-			var b bytes.Buffer
-			w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is one
-			w.Write(body)                                         // to memory: it does not fail
-			w.Close()
-			return b.Bytes()
-		})
-	}
-	return f
 }
 
 // ServeHTTP serves a file, or the front page: which view of it, its script reads in the URL.
@@ -131,19 +146,26 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", f.kind)
-	h.Set("Cache-Control", "no-cache") // names are stable: ask each time, and mostly hear 304
+	h.Set("Cache-Control", "no-cache") // ask each time, and mostly hear 304
+	if f.forever {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable") // RFC 8246
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Content-Security-Policy", p.policy(f.relaxed))
 	h.Set("Vary", "Accept-Encoding")
-	body, tag := f.body, f.etag
-	if f.zipped != nil && negotiate.Gzip(r) {
-		if z := f.zipped(); len(z) < len(body) {
-			body, tag = z, strings.TrimSuffix(f.etag, `"`)+`-gz"`
-			h.Set("Content-Encoding", "gzip")
-		}
+	body, length, zipped, err := f.open(negotiate.Gzip(r))
+	if err != nil {
+		http.Error(w, "the program's own "+f.path+" cannot be read: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer body.Close()
+	tag := `"` + f.tag + `"`
+	if zipped {
+		tag = `"` + f.tag + `-gz"`
+		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("ETag", tag)
 	if matches(r.Header.Get("If-None-Match"), tag) {
@@ -151,9 +173,11 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if length >= 0 {
+		h.Set("Content-Length", strconv.Itoa(length))
+	}
 	if r.Method == http.MethodGet {
-		w.Write(body)
+		io.Copy(w, body)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -64,6 +65,30 @@ func TestFilesAndViews(t *testing.T) {
 	}
 }
 
+// TestWhatThePagesAskForIsKept holds that all that HTML names is served, and asked for once.
+func TestWhatThePagesAskForIsKept(t *testing.T) {
+	h := handler(t, Config{URL: "https://cloud.example"})
+	for _, page := range []string{"/", "/term.html"} {
+		res := ask(h, "GET", page, nil)
+		if got := res.Header.Get("Cache-Control"); got != "no-cache" {
+			t.Errorf("%s: %s", page, got)
+		}
+		named := regexp.MustCompile(`(?:src|href)="(\./[^"]+|theme\.js)"`).FindAllStringSubmatch(body(t, res), -1)
+		if len(named) < 3 {
+			t.Errorf("%s names %v", page, named)
+		}
+		for _, n := range named {
+			res := ask(h, "GET", "/"+strings.TrimPrefix(n[1], "./"), nil)
+			if res.StatusCode != 200 || !strings.Contains(res.Header.Get("Cache-Control"), "immutable") {
+				t.Errorf("%s names %s: %d, %s", page, n[1], res.StatusCode, res.Header.Get("Cache-Control"))
+			}
+		}
+	}
+	if res := ask(h, "GET", "/a/0123456789ab/index.js", nil); res.StatusCode != 404 || res.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("of another version: %d, %s", res.StatusCode, res.Header.Get("Cache-Control"))
+	}
+}
+
 func TestUnderAPath(t *testing.T) {
 	h := handler(t, Config{URL: `https://example.org/"things"/`})
 	if page := body(t, ask(h, "GET", "/", nil)); !strings.Contains(page, `<base href="/%22things%22/">`) {
@@ -107,5 +132,20 @@ func TestWhatAPageMay(t *testing.T) {
 	}
 	if strings.Contains(csp, "'unsafe-inline'; style-src-attr") || strings.Contains(csp, "script-src 'self' ") {
 		t.Error(csp)
+	}
+}
+
+// TestWhatNobodyLooksAtTakesNoMemory: a cloud whose pages nobody asks for does not hold them.
+func TestWhatNobodyLooksAtTakesNoMemory(t *testing.T) {
+	r := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := New(Config{URL: "https://cloud.example"}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	if n := r.AllocedBytesPerOp(); n > 64<<10 {
+		t.Errorf("pages that nobody has asked for take %d bytes", n)
 	}
 }

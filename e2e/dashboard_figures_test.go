@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,10 +38,13 @@ func TestDashboardFigures(t *testing.T) {
 	b := startBrowser(t, here{})
 	small, many := start(100), start(10_000)
 
-	var loads struct{ First, Again float64 }
-	b.do(&loads, "loads", step{"url": small.URL})
+	var loads struct{ First, Again, Later, Empty float64 }
+	key := sha256.Sum256(small.Certificate().RawSubjectPublicKeyInfo)
+	b.do(&loads, "loads", step{"url": small.URL, "key": base64.StdEncoding.EncodeToString(key[:])})
 	row("interactive, CPU slowed 4x, 10 Mbit/s, 40 ms", "1500 ms", "%.0f ms", loads.First)
-	row("  again, with its cache", "500 ms", "%.0f ms", loads.Again)
+	row("  again", "500 ms", "%.0f ms", loads.Again)
+	row("  a third time", "", "%.0f ms", loads.Later)
+	row("  a page with nothing in it", "", "%.0f ms", loads.Empty)
 
 	b.do(nil, "open", step{"as": "admin", "link": many.Link()})
 	var list struct {
@@ -52,6 +58,7 @@ func TestDashboardFigures(t *testing.T) {
 	row("  rows in the document", "60", "%d", list.Rows)
 	b.do(nil, "close", step{"as": "admin"})
 
+	b = startBrowser(t, here{}) // pages of one share a heap
 	b.do(nil, "open", step{"as": "left", "link": small.Link()})
 	small.Await()
 	heap := func(events int, last string) (used float64) {
@@ -71,6 +78,7 @@ func TestDashboardFigures(t *testing.T) {
 	}
 	var worst time.Duration
 	var which int
+	var all []time.Duration
 	for _, pair := range [][2]string{{"pantry", "orchard"}, {"orchard", "belfry"}, {"belfry", "pantry"}} {
 		var at map[string]int64
 		l.do(&at, "pixels", step{"as": "admin", "from": pair[0], "onto": pair[1]})
@@ -88,15 +96,18 @@ func TestDashboardFigures(t *testing.T) {
 		for _, s := range op.Steps {
 			n := s.Number
 			seen, ok := at[strconv.Itoa(n)]
-			if took := time.UnixMilli(seen).Sub(s.At); ok && n > 1 && n < 10 && took > worst { // of 1 the page is who asks, and of 10 who is told
-				worst, which = took, n
+			if took := time.UnixMilli(seen).Sub(s.At); ok && n > 1 && n < 10 { // of 1 the page is who asks, and of 10 who is told
+				if all = append(all, took); took > worst {
+					worst, which = took, n
+				}
 			}
 		}
 		for _, bridge := range bridges {
 			runS4T(t, l.Cloud, "bridge", "delete", bridge.Name)
 		}
 	}
-	row("a step at the conductor to the pixel, the slowest of 24", "100 ms", "%d ms (step %d)", worst.Milliseconds(), which)
+	slices.Sort(all)
+	row("a step at the conductor to the pixel", "100 ms", "%d ms, the slowest of %d %d ms (step %d)", all[len(all)/2].Milliseconds(), len(all), worst.Milliseconds(), which)
 
 	l.do(nil, "watch", step{"as": "admin", "board": "belfry", "status": "offline"})
 	cut := time.Now()

@@ -72,9 +72,12 @@ func TestDashboard(t *testing.T) {
 	}
 	part("a pin is switched", (*dashboardLab).switches)
 	part("a command is run", (*dashboardLab).runs)
-	part("SSH in the terminal", (*dashboardLab).terminal)
+	part("by the keyboard alone", (*dashboardLab).keyboard)
+	part("terminals", (*dashboardLab).terminals)
+	part("a terminal is recorded", (*dashboardLab).records)
 	part("two tenants never see each other", (*dashboardLab).tenants)
 	part("axe finds nothing", (*dashboardLab).accessible)
+	part("a recording is deleted", (*dashboardLab).unrecords)
 	part("an expired session loses nothing", (*dashboardLab).expires)
 	part("a lost board is shown", (*dashboardLab).loses)
 	part("a cloud that is away comes back", (*dashboardLab).returns)
@@ -95,6 +98,7 @@ func (l *dashboardLab) enrols(t *testing.T) {
 	}
 	b := l.Adopt(&cloudlab.Board{Board: l.Lab.Boards()[0], Name: "pantry", State: filepath.Join(l.Lab.Dir, "pantry")})
 	l.settle(t, b)
+	b.Args = append(b.Args, "--allow-terminal", "root")
 	must(t, b.Join(join))
 	l.do(nil, "boardCame", step{"as": "admin", "name": "pantry"})
 	for _, name := range []string{"orchard", "belfry"} {
@@ -142,21 +146,6 @@ func (l *dashboardLab) switches(t *testing.T) {
 
 func (l *dashboardLab) runs(t *testing.T) {
 	l.do(nil, "command", step{"as": "admin", "board": "pantry", "command": "hello", "params": map[string]string{"who": "Ada"}, "want": "hello Ada"})
-}
-
-// terminal runs an editor in the page's terminal, in another size, through a cut of 10 s.
-func (l *dashboardLab) terminal(t *testing.T) {
-	script, err := filepath.Abs(filepath.Join(scripts, "terminal.mjs"))
-	must(t, err)
-	if _, err := os.Stat(script); err != nil {
-		t.Skip(err)
-	}
-	d := sshd(t, l.Boards[0])
-	cmd := l.Lab.User.Command(t.Context(), "node", script, l.link(t), "pantry", l.artifacts)
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "S4T_TERM_USER=root", "S4T_TERM_KEY="+d.Key)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
 }
 
 // tenants is somebody of another project, who finds nothing of the first one's: in no page, not

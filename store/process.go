@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Process is a role of a process: of one that has the API or a conductor.
+// Process is a role of a process. An agent's name is its id.
 type Process struct {
 	Name        string // no other process with this role has it
 	Role        string
@@ -16,6 +16,8 @@ type Process struct {
 	Load        int64     // thousandths of a processor that the process took of late
 	Since       time.Time // when this incarnation was first heard, by the database's clock
 	SeenAt      time.Time // when it was last heard, by that clock
+
+	CertificateUntil time.Time // when the TLS certificate that it shows ends; zero: it shows none, or did not say
 }
 
 // HearProcess notes that a process is there now. Of several with its name and role
@@ -23,10 +25,11 @@ type Process struct {
 func (tx *Tx) HearProcess(p Process) error {
 	now := micros(tx.Now())
 	_, err := tx.exec(fmt.Sprintf("record process %q", p.Name),
-		`INSERT INTO processes (name, role, incarnation, host, url, version, load, since, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		`INSERT INTO processes (name, role, incarnation, host, url, version, load, since, seen_at, certificate_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (name, role) DO UPDATE SET incarnation = excluded.incarnation, host = excluded.host, url = excluded.url, version = excluded.version, load = excluded.load,
-			since = CASE WHEN processes.incarnation = excluded.incarnation THEN processes.since ELSE excluded.since END, seen_at = excluded.seen_at`,
-		p.Name, p.Role, p.Incarnation, p.Host, p.URL, p.Version, p.Load, now, now)
+			since = CASE WHEN processes.incarnation = excluded.incarnation THEN processes.since ELSE excluded.since END, seen_at = excluded.seen_at,
+			certificate_until = excluded.certificate_until`,
+		p.Name, p.Role, p.Incarnation, p.Host, p.URL, p.Version, p.Load, now, now, micros(p.CertificateUntil))
 	return err
 }
 
@@ -40,11 +43,11 @@ func (tx *Tx) EndProcess(name, role, incarnation string) error {
 // Processes returns all that are known, by role and name.
 func (tx *Tx) Processes() ([]Process, error) {
 	return many(tx, "list processes", func(s scanner) (p Process, err error) {
-		var since, seen int64
-		err = s.Scan(&p.Name, &p.Role, &p.Incarnation, &p.Host, &p.URL, &p.Version, &p.Load, &since, &seen)
-		p.Since, p.SeenAt = fromMicros(since), fromMicros(seen)
+		var since, seen, until int64
+		err = s.Scan(&p.Name, &p.Role, &p.Incarnation, &p.Host, &p.URL, &p.Version, &p.Load, &since, &seen, &until)
+		p.Since, p.SeenAt, p.CertificateUntil = fromMicros(since), fromMicros(seen), fromMicros(until)
 		return p, err
-	}, `SELECT name, role, incarnation, host, url, version, load, since, seen_at FROM processes ORDER BY role, name`)
+	}, `SELECT name, role, incarnation, host, url, version, load, since, seen_at, certificate_until FROM processes ORDER BY role, name`)
 }
 
 // ForgetProcesses forgets those that were not heard for so long.

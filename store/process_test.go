@@ -24,12 +24,12 @@ func TestProcessesAreKnownUntilTheyEndOrAreSilentForLong(t *testing.T) {
 		hear(conductor)
 		hear(api)
 		first := known(api, conductor)
-		api.Load = 30
+		api.Load, api.CertificateUntil = 30, time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
 		hear(api)
 		if again := known(api, conductor); !again[0].Since.Equal(first[0].Since) || again[0].SeenAt.Before(first[0].SeenAt) || again[0].SeenAt.IsZero() {
 			t.Errorf("heard again: %+v, before %+v", again[0], first[0])
 		}
-		api.Incarnation, api.Version = "2", "1.3" // it was started anew
+		api.Incarnation, api.Version, api.CertificateUntil = "2", "1.3", time.Time{} // it was started anew, and does not say
 		hear(api)
 		if now := known(api, conductor); !now[0].Since.Equal(now[0].SeenAt) {
 			t.Errorf("a new incarnation: %+v", now[0])

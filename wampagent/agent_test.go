@@ -31,11 +31,14 @@ type conductor struct {
 	broken s4t.BoardID               // whose end it cannot take
 	tries  int                       // how often it was told of that
 
+	noRecording error // of every part, when set
+
 	connected    chan wire.BoardConnected // after each; capacity 64
 	disconnected chan wire.BoardDisconnected
 	woken        chan wire.BoardWake
 	reports      chan wire.BoardReport
 	pins         chan wire.PinReport
+	recorded     chan wire.RecordingPart
 	hold         chan struct{} // connected waits for it, when set
 	entered      chan struct{} // connected waits now; capacity 1
 }
@@ -132,6 +135,15 @@ func (c *conductor) mux() queue.Mux {
 			c.pins <- req
 			return wire.Empty{}, nil
 		}),
+		wire.MethodBoardRecording: queue.Handle(func(_ context.Context, req wire.RecordingPart) (wire.Empty, error) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.noRecording != nil {
+				return wire.Empty{}, c.noRecording
+			}
+			c.recorded <- req
+			return wire.Empty{}, nil
+		}),
 		wire.MethodBoardTicket: queue.Handle(func(_ context.Context, req wire.BoardTicket) (wire.BoardTickets, error) {
 			return wire.BoardTickets{Tickets: []string{string(req.Board)}}, nil
 		}),
@@ -166,7 +178,7 @@ func newWorld(t *testing.T) *world {
 		keys:  map[s4t.BoardID][]byte{w.board: w.key.Public().(ed25519.PublicKey)},
 		epoch: map[s4t.BoardID]int64{}, online: map[s4t.BoardID]bool{},
 		connected: make(chan wire.BoardConnected, 64), disconnected: make(chan wire.BoardDisconnected, 64),
-		woken: make(chan wire.BoardWake, 64), entered: make(chan struct{}, 1), reports: make(chan wire.BoardReport, 64), pins: make(chan wire.PinReport, 64),
+		woken: make(chan wire.BoardWake, 64), entered: make(chan struct{}, 1), reports: make(chan wire.BoardReport, 64), pins: make(chan wire.PinReport, 64), recorded: make(chan wire.RecordingPart, 64),
 	}
 	w.conduct = func() func() {
 		agents := background(t, func(ctx context.Context) error { return w.q.Serve(ctx, wire.TopicAgents, "", 4, w.c.mux().Serve) })

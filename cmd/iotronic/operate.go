@@ -126,6 +126,9 @@ func printStatus(w io.Writer, s cloud.Status) error {
 		if p.Place != "" {
 			state += ", at " + s4t.Line(p.Place, 80)
 		}
+		if !p.CertificateUntil.IsZero() {
+			state += ", certificate until " + p.CertificateUntil.UTC().Format(time.DateOnly)
+		}
 		if p.Lag > 0 {
 			state += fmt.Sprintf(", %d changes behind", p.Lag)
 		}

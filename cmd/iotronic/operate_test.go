@@ -84,10 +84,10 @@ func TestStatusListsEveryProcess(t *testing.T) {
 	load := 0.5
 	var text strings.Builder
 	err = printStatus(&text, cloud.Status{Processes: []cloud.ProcessStatus{
-		{Name: "conductor-a", Role: cloud.Conductor, Host: "rack1", Online: true, Load: &load, Upkeep: true},
+		{Name: "conductor-a", Role: cloud.Conductor, Host: "rack1", Online: true, Load: &load, Upkeep: true, CertificateUntil: time.Date(2027, 2, 3, 4, 5, 6, 0, time.UTC)},
 		{Name: "conductor-b", Role: cloud.Conductor, Host: "rack2", SeenAt: time.Date(2026, 11, 30, 4, 0, 0, 0, time.UTC), Status: s4t.AgentOffline, Load: &load},
 	}})
-	if want := "conductor-a rack1 online, load 50.0 %, does the upkeep conductor-b rack2 silent, last seen 2026-11-30T04:00:00Z boards"; err != nil || !strings.HasPrefix(words(text.String()), want) {
+	if want := "conductor-a rack1 online, load 50.0 %, does the upkeep, certificate until 2027-02-03 conductor-b rack2 silent, last seen 2026-11-30T04:00:00Z boards"; err != nil || !strings.HasPrefix(words(text.String()), want) {
 		t.Errorf("%v, %s, want %s", err, text.String(), want)
 	}
 }

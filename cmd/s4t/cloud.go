@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) cloudCommand() *cobra.Command {
-	show := &cobra.Command{Use: "show", Short: "Show the cloud: version, hosts of public ports, until when its CA is good", Example: "  s4t cloud show", Args: exactly(0),
+	show := &cobra.Command{Use: "show", Short: "Show the cloud: version, hosts of public ports, until when its CA and certificates are good", Example: "  s4t cloud show", Args: exactly(0),
 		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
 			i, err := c.Cloud(ctx)
 			if err != nil {
@@ -27,6 +27,9 @@ func (a *app) cloudCommand() *cobra.Command {
 			}
 			if i.CertificateUntil != nil {
 				fields = append(fields, field{"certificate", "until " + i.CertificateUntil.Local().Format(time.DateTime)})
+			}
+			for _, p := range i.Certificates {
+				fields = append(fields, field{"certificate of", p.Process + ", " + p.Host + ", until " + p.Until.Local().Format(time.DateTime)})
 			}
 			return a.printOne(i, i.URL, fields...)
 		})}

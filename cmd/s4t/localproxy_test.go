@@ -181,7 +181,7 @@ func TestDashboardPrintsALinkThatWorksOnce(t *testing.T) {
 	var out bytes.Buffer
 	a := &app{stdout: &out, stderr: io.Discard}
 	ctx, cancel := context.WithCancel(t.Context())
-	err = serveLocally(ctx, client, func(at string) error {
+	err = serveLocally(ctx, client, func(at string) (func(), error) {
 		defer cancel()
 		return a.show(ctx, at+"#login="+code.Code, true)
 	})

@@ -13,6 +13,14 @@ const source = await readFile(createRequire(import.meta.url).resolve('axe-core/a
 export const themes = ['light', 'dark'];
 export const widths = [1280, 360];
 
+/** What people have their system ask for, and the pages that are looked at so: lists, the graph, one thing with all of
+ * it, a dialog. */
+const wishes = [
+  { name: 'forced colours', media: { forcedColors: 'active' } },
+  { name: 'more contrast', media: { contrast: 'more' } },
+];
+const wished = /^(boards|map|bridge|boards\/[^/?]+)$/;
+
 /** Puts axe into a page, or every page of a context, and into the frames in it. The pages' policy allows no
  * foreign script: the browser itself runs this one. */
 export const install = (into) => into.addInitScript({ content: source });
@@ -35,7 +43,7 @@ export async function scenes(p) {
     return status === 200 && Array.isArray(body) ? body : [];
   };
   const first = (items, ...wanted) => wanted.map((w) => items.find((i) => i.status === w)).find(Boolean) ?? items[0];
-  const all = ['', 'boards', 'boards?q=status%3Aoffline', 'map', 'networks', 'services', 'fleets', 'plugins', 'commands', 'operations', 'activity', 'project', 'cloud', 'no-such-page'];
+  const all = ['', 'boards', 'boards?q=status%3Aoffline', 'map', 'networks', 'services', 'fleets', 'plugins', 'commands', 'operations', 'activity', 'project', 'project/recordings', 'cloud', 'no-such-page'];
   const boards = await list('boards?limit=500');
   let board = first(boards, 'online');
   let command;
@@ -72,24 +80,27 @@ export async function judge(context, base, list, { shots = '', log = () => {} } 
     found.push(line);
     log(line);
   };
-  await Promise.all(
-    widths.map(async (width) => {
-      const p = await another(context);
-      await install(p);
-      await p.setViewportSize({ width, height: 800 });
-      for (const scene of list) await look(p, base, scene, width, shots, tell);
-      for (const t of p.trouble) tell(t);
-      await p.close();
-    }),
-  );
+  const through = async (width, scenes, ...how) => {
+    const p = await another(context);
+    await install(p);
+    await p.setViewportSize({ width, height: 800 });
+    for (const scene of scenes) await look(p, base, scene, width, shots, tell, ...how);
+    for (const t of p.trouble) tell(t);
+    await p.close();
+  };
+  const some = list.filter((s) => wished.test(s.name));
+  await Promise.all([
+    ...widths.map((width) => through(width, list)),
+    ...wishes.map((wish) => through(widths[0], some, wish)),
+  ]);
   return found;
 }
 
 /** Looks at one scene in each theme. */
-async function look(p, base, scene, width, shots, tell) {
+async function look(p, base, scene, width, shots, tell, wish = { name: '', media: {} }) {
   const name = scene.name || 'now';
   for (const theme of themes) {
-    await p.emulateMedia({ colorScheme: theme });
+    await p.emulateMedia({ colorScheme: theme, ...wish.media });
     if (theme === themes[0]) {
       await p.goto(base + scene.path);
       await settled(p);
@@ -102,8 +113,8 @@ async function look(p, base, scene, width, shots, tell) {
       await p.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
     }
     // What changes with the theme is colours.
-    for (const v of await violations(p, theme === themes[0] ? undefined : ['color-contrast', 'link-in-text-block'])) tell(`${name} ${width} ${theme}: ${v}`);
-    if (shots) await p.screenshot({ path: `${shots}/${name.replaceAll(/[^\w.-]+/g, '-')}-${width}-${theme}.png` });
+    for (const v of await violations(p, theme === themes[0] ? undefined : ['color-contrast', 'link-in-text-block'])) tell(`${name} ${width} ${theme}${wish.name && ', ' + wish.name}: ${v}`);
+    if (shots) await p.screenshot({ path: `${shots}/${name.replaceAll(/[^\w.-]+/g, '-')}-${width}-${theme}${wish.name && '-' + wish.name.replace(' ', '-')}.png` });
   }
 }
 

@@ -5,6 +5,8 @@
 import { createInterface } from 'node:readline';
 import { browser } from './browser.mjs';
 import * as steps from './steps.mjs';
+import * as keyboard from './keyboard.mjs';
+import * as recording from './recording.mjs';
 import * as pictures from './pictures.mjs';
 import * as figures from './figures.mjs';
 
@@ -12,10 +14,11 @@ const artifacts = process.argv[2] ?? '.';
 const b = await browser();
 const lab = { browser: b, pages: new Map(), waiting: new Map(), artifacts };
 
+const does = { ...steps, ...keyboard, ...recording, ...pictures, ...figures };
 const say = (answer) => process.stdout.write(JSON.stringify(answer) + '\n');
 
 async function run(step) {
-  const f = steps[step.do] ?? pictures[step.do] ?? figures[step.do];
+  const f = does[step.do];
   if (!f) return { error: `there is no step ${step.do}` };
   try {
     return { value: (await f(lab, step)) ?? null };

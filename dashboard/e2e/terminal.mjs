@@ -18,7 +18,7 @@ const shown = (frame) => frame.locator('.xterm-rows > div').evaluateAll((rows) =
 const sizeOf = (frame) => frame.locator('.term').evaluate((n) => ({ cols: Number(n.dataset.columns), rows: Number(n.dataset.rows) }));
 
 /** Waits until the terminal shows text. */
-async function until(frame, what, is) {
+export async function until(frame, what, is) {
   const end = Date.now() + within.timeout;
   for (;;) {
     const lines = await shown(frame);

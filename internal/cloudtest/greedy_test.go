@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -389,6 +390,27 @@ func (g *greedy) caller() (c wire.Caller) {
 		g.t.Error(err)
 	}
 	return c
+}
+
+// record has a terminal of the silent board opened that is recorded, and returns its recording.
+func (g *greedy) record(s *wamp.Session) (s4t.RecordingID, error) {
+	report := wire.BoardReport{Seq: 1, Info: &s4t.BoardInfo{Terminal: "root", Resumes: true, Records: true}}
+	if _, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Report), string(wire.Encode(report))); err != nil {
+		return "", err
+	}
+	if err := g.conduct(wire.MethodStreamOpen, wire.StreamOpen{Caller: g.caller(), Board: g.board, Terminal: true, Resumable: strings.Repeat("0a", 16)}); err != nil {
+		return "", err
+	}
+	all, err := g.admin.Recordings(g.ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range all {
+		if r.BoardID == g.id {
+			return r.ID, nil
+		}
+	}
+	return "", errors.New("the silent board has no recording")
 }
 
 // askPins is what it asks of the silent board's pins.

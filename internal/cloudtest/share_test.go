@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -260,6 +261,30 @@ var shares = map[string]func(g *greedy){
 			g.conduct(wire.MethodFeedFollow, another)
 			return g.conduct(wire.MethodFeedFollow, follow)
 		})
+	},
+	"recordings": func(g *greedy) {
+		on := true
+		if _, err := g.admin.UpdateProject(g.ctx, "greedy", apiclient.ProjectUpdate{RecordTerminals: &on}); err != nil {
+			g.t.Fatal(err)
+		}
+		recorded := make(chan error, 1)
+		g.session(false, func(s *wamp.Session) {
+			id, err := g.record(s)
+			recorded <- err
+			var at atomic.Int64
+			data := strings.Repeat("x", s4t.MaxRecordingPart-1) + "\n"
+			g.many(64, func() error {
+				part := wire.RecordingPart{ID: id, Offset: at.Load(), Data: data}
+				_, err := s.Call(g.ctx, wamp.BoardURI(g.id, wamp.Recording), string(wire.Encode(part)))
+				if err == nil {
+					at.CompareAndSwap(part.Offset, part.Offset+int64(len(data)))
+				}
+				return err
+			})
+		})
+		if err := <-recorded; err != nil {
+			g.t.Fatal(err)
+		}
 	},
 	"rtunnels": func(g *greedy) {
 		g.session(false, func(s *wamp.Session) {

@@ -96,6 +96,9 @@ func Start(n int) (*Server, error) {
 		w.Header().Set("X-Event-Id", "1")
 		answer(w, r, []struct{}{})
 	})
+	mux.HandleFunc("/empty", func(w http.ResponseWriter, _ *http.Request) { // what a browser takes by itself
+		io.WriteString(w, "<!doctype html><title>empty</title><main><h1>empty</h1></main>")
+	})
 	mux.Handle("/", pages)
 	s.Config.Handler = mux
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // browsers ask about its certificate by hanging up

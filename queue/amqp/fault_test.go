@@ -116,9 +116,9 @@ func TestAUserOfItsOwn(t *testing.T) { // not in parallel: see above
 	}
 	vhost := "cloud/" + s4t.NewID()
 	node.Ctl(t, "add_vhost", vhost)
-	node.Ctl(t, "add_user", "cloud", "SECRET")
-	node.Ctl(t, "set_permissions", "-p", vhost, "cloud", `^`+u.Query().Get("prefix")+`\.`, ".*", ".*")
-	u.User, u.Path, u.RawPath = url.UserPassword("cloud", "SECRET"), "/"+vhost, "/"+url.PathEscape(vhost)
+	node.Ctl(t, "add_user", vhost, "SECRET")
+	node.Ctl(t, "set_permissions", "-p", vhost, vhost, `^`+u.Query().Get("prefix")+`\.`, ".*", ".*")
+	u.User, u.Path, u.RawPath = url.UserPassword(vhost, "SECRET"), "/"+vhost, "/"+url.PathEscape(vhost)
 	d := newDriver(t, u.String())
 	told := make(chan struct{}, 1)
 	serve(t, d, "a", "1", 1, func(_ context.Context, method string, body []byte) ([]byte, error) {
@@ -213,6 +213,11 @@ func TestPoison(t *testing.T) {
 	})
 	reach(t, d, "a")
 	ch, prefix := operator(t, u)
+	if err := ch.Confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	method := amqp091.Table{"method": "poison"}
 	for _, msg := range []amqp091.Publishing{
 		{},
@@ -223,15 +228,18 @@ func TestPoison(t *testing.T) {
 		{Type: "cast", Headers: amqp091.Table{"method": int32(7)}},
 		{Type: "cast", Headers: method, Body: make([]byte, s4t.MaxMessage+1)},
 	} {
-		if err := ch.Publish("", prefix+".a", false, false, msg); err != nil {
+		// Confirmed, it is in the queue before the call below, which comes by another connection.
+		sent, err := ch.PublishWithDeferredConfirm("", prefix+".a", false, false, msg)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if in, err := sent.WaitContext(ctx); err != nil || !in {
+			t.Fatalf("the broker took it: %v, %v", in, err)
 		}
 	}
 	log.wait(t, "a message is none of ours")
 	// The server has one worker and one message at a time: after this call it is
 	// through with all of them.
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	if err := d.Call(ctx, "a", "hello", 1, nil); err != nil || handled.Load() != 0 {
 		t.Errorf("after them: %v, %d were handled", err, handled.Load())
 	}

@@ -20,6 +20,7 @@ export type Project = Schemas['Project'];
 export type User = Schemas['User'];
 export type Token = Schemas['Token'];
 export type Pin = Schemas['Pin'];
+export type Recording = Schemas['Recording'];
 export type Session = Schemas['Session'];
 
 /** An answer that is an error (RFC 9457), or, with status 0, none at all. */

@@ -1,6 +1,7 @@
 /** The objects of one kind that this page knows, by id. Thousands change at a time: objects are not
  * reactive, the collection is, once a frame. */
 import type { Problem } from './api.ts';
+import { compare } from './order.ts';
 
 export interface Identified {
   id: string;
@@ -28,7 +29,7 @@ export class Collection<T extends Identified> {
   /** All of them, by name; the array is the same until something changes. */
   get list(): T[] {
     void this.#version;
-    this.#sorted ??= [...this.#byId.values()].sort((a, b) => order.compare(a.name ?? a.id, b.name ?? b.id));
+    this.#sorted ??= [...this.#byId.values()].sort((a, b) => compare(a.name ?? a.id, b.name ?? b.id));
     return this.#sorted;
   }
 
@@ -97,9 +98,6 @@ export function nextFrame(f: () => void) {
   if (document.visibilityState === 'visible') requestAnimationFrame(f);
   else setTimeout(f, 200);
 }
-
-const order = new Intl.Collator('en', { numeric: true });
-export const compare = order.compare;
 
 /** Rows at the places that they had: those of before, as they are now or, where they are not any more,
  * as they were; and then the new ones. */

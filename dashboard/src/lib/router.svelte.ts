@@ -13,17 +13,21 @@ class Router {
   #entry = 0; // of the history, which this is
   #entries = 0;
   #left = new Map<number, number>();
+  #untold: ReturnType<typeof setTimeout> | undefined; // until the URL has the query
 
   constructor() {
     history.scrollRestoration = 'manual';
     this.#read();
     addEventListener('popstate', (e) => {
+      clearTimeout(this.#untold); // it was of the entry that was left
+      this.#untold = undefined;
       this.#left.set(this.#entry, scrollY);
       this.#entry = (e.state as { entry?: number } | null)?.entry ?? 0;
       this.scrolled = this.#left.get(this.#entry) ?? 0;
       this.#read();
     });
     addEventListener('click', (e) => this.#click(e));
+    addEventListener('pagehide', () => this.#tell());
   }
 
   get parts(): string[] {
@@ -32,6 +36,7 @@ class Router {
 
   /** Goes to a path below the cloud's URL. */
   go(to: string, how: { replace?: boolean } = {}) {
+    this.#tell();
     const url = new URL(to, base);
     if (how.replace) history.replaceState({ entry: this.#entry }, '', url);
     else {
@@ -43,15 +48,24 @@ class Router {
     this.#read(!how.replace);
   }
 
-  /** Sets parameters of this view; empty ones are left out. Typing makes no history. */
+  /** Sets parameters of this view; empty ones are left out. Typing makes no history, and the URL follows in a moment:
+   * at each change of it browsers ask for the page's icon again, and take the time of some frames. */
   set(values: Record<string, string>) {
     const query = new URLSearchParams(this.query);
     for (const [k, v] of Object.entries(values)) {
       if (v) query.set(k, v);
       else query.delete(k);
     }
-    const text = query.toString();
-    this.go(this.path + (text ? '?' + text : ''), { replace: true });
+    this.query = query;
+    this.#untold ??= setTimeout(() => this.#tell(), 200);
+  }
+
+  #tell() {
+    if (this.#untold === undefined) return;
+    clearTimeout(this.#untold);
+    this.#untold = undefined;
+    const text = this.query.toString();
+    history.replaceState({ entry: this.#entry }, '', new URL(this.path + (text ? '?' + text : ''), base));
   }
 
   #read(visit = true) {

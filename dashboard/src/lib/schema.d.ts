@@ -837,7 +837,7 @@ export interface paths {
         };
         /**
          * Show the cloud
-         * @description Its version and URL, the host names of public ports and whether the dashboard shares one of them with boards, and until when its CA is good.
+         * @description Its version and URL, the host names of public ports and whether the dashboard shares one of them with boards, until when its CA is good, and, for admins, the certificate of each of its processes.
          */
         get: operations["cloud.show"];
         put?: never;
@@ -2134,6 +2134,7 @@ export interface components {
             cas?: components["schemas"]["CAInfo"][] | null;
             /** Format: date-time */
             certificate_until?: string;
+            certificates?: components["schemas"]["ProcessCertificate"][] | null;
             public_hosts: string[] | null;
             shared_host: boolean;
             url: string;
@@ -2809,6 +2810,13 @@ export interface components {
             title: string;
             /** @description Always about:blank; kind says more */
             type: string;
+        };
+        ProcessCertificate: {
+            host: string;
+            process: string;
+            role: string;
+            /** Format: date-time */
+            until: string;
         };
         Project: {
             /** Format: date-time */
