@@ -147,6 +147,7 @@ func New(c Config) (*API, error) {
 	a.eventRoutes()
 	a.tdRoutes()
 	finishOpenAPI(a.huma.OpenAPI())
+	documentNeeds(a.huma.OpenAPI())
 	if err := a.documentRoutes(); err != nil {
 		return nil, err
 	}

@@ -47,8 +47,8 @@ func (a *API) commandsOf(ctx context.Context, ref string) ([]s4t.Command, error)
 	req := wire.CommandList{Caller: callerOf(ctx), Board: ref}
 	var all []s4t.Command
 	for {
-		l, err := call[wire.List[s4t.Command]](ctx, a, wire.MethodCommandList, req)
-		if err != nil {
+		var l wire.List[s4t.Command]
+		if err := a.ask(ctx, wire.MethodCommandList, req, &l); err != nil {
 			return nil, err
 		}
 		all = append(all, l.Items...)
@@ -66,7 +66,7 @@ func (a *API) describeCommands(ctx context.Context, ref, match string) (*boardDo
 	}
 	commands, err := a.commandsOf(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, a.answer(ctx, "board.openapi", err)
 	}
 	text, err := json.MarshalIndent(a.boardAPI(board, commands), "", "  ")
 	if err != nil {

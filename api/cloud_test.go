@@ -133,40 +133,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	ids["{recording}"] = s4t.NewID() // there is none: no secret
 
 	// What a request needs so that nothing but the caller is wrong with it.
-	bodies := map[string]string{
-		"PUT /v1/bundles/{digest}":                         `part`,
-		"POST /v1/plugins":                                 `{"name":"weather","digest":"` + digest + `","key":"","signature":""}`,
-		"PUT /v1/boards/{board}/plugins/{plugin}":          `{"onboot":true}`,
-		"POST /v1/boards/{board}/plugins/{plugin}/upgrade": `{}`,
-		"POST /v1/boards":                                  `{"name":"new"}`,
-		"PATCH /v1/boards/{board}":                         `{"type":"x"}`,
-		"POST /v1/boards/{board}/services":                 `{"service":"http"}`,
-		"POST /v1/boards/{board}/streams":                  `{"port":22}`,
-		"PUT /v1/boards/{board}/pins":                      `{"values":{"a":1}}`,
-		"PUT /v1/boards/{board}/pins/{pin}":                `{"value":1}`,
-		"PUT /v1/boards/{board}/pins/{pin}/value":          `1`,
-		"PATCH /v1/boards/{board}/services/{service}":      `{"dns_name":""}`,
-		"PATCH /v1/boards/{board}/pins/{pin}":              `{"edge":"both"}`,
-		"POST /v1/boards/{board}/pins/{pin}/claim":         `{"for":"10m"}`,
-		"POST /v1/fleets":                                  `{"name":"new","boards":["` + string(board.ID) + `"]}`,
-		"PATCH /v1/fleets/{fleet}":                         `{"name":"newer"}`,
-		"POST /v1/offers":                                  `{"name":"new","boards":["` + string(board.ID) + `"]}`,
-		"POST /v1/leases":                                  `{"boards":["` + string(board.ID) + `"]}`,
-		"PATCH /v1/leases/{lease}":                         `{"for_seconds":60}`,
-		"POST /v1/leases/{lease}/shares":                   `{"to":"other"}`,
-		"POST /v1/boards/{board}/commands/{command}":       `{}`, "POST /v1/fleets/{fleet}/commands/{command}": `{}`, "POST /v1/commands/{command}": `{}`,
-		"POST /v1/bridges":                        `{"name":"new","boards":["` + string(board.ID) + `"]}`,
-		"POST /v1/bridges/{bridge}/boards":        `{"boards":["` + string(board.ID) + `"]}`,
-		"POST /v1/bridges/{bridge}/boards/remove": `{"boards":["` + string(board.ID) + `"]}`,
-		"POST /v1/networks/{id}/uplink":           `{"bridge":"br0"}`,
-		"POST /v1/networks/{id}/gre":              `{"remote":"192.0.2.7"}`,
-		"POST /v1/networks/{id}/gre/remove":       `{"remote":"192.0.2.7"}`,
-		"POST /v1/projects":                       `{"name":"new"}`,
-		"PATCH /v1/projects/{project}":            `{"weight":3}`,
-		"PUT /v1/users/{user}/password":           `{"password":"another one"}`,
-		"POST /v1/users":                          `{"name":"new","project":"home","role":"reader"}`,
-		"POST /v1/tokens":                         `{"project":"home"}`,
-	}
+	bodies := routeBodies(string(board.ID), digest)
 	snapshot := func() string {
 		var s strings.Builder
 		for _, list := range []string{"boards", "fleets", "offers", "leases", "bridges", "services", "networks", "subnets", "ports", "projects", "users"} {

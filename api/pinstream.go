@@ -63,6 +63,9 @@ func (a *API) watchPins(ctx context.Context, ref string, pins []string, in Strea
 	if err != nil {
 		return nil, err
 	}
+	if err := a.seesPins(ctx, board); err != nil {
+		return nil, a.answer(ctx, "pin.watch", err)
+	}
 	names := pins // of the samples
 	if len(pins) > 0 || !past.Since.IsZero() {
 		got, err := a.askPins(ctx, ref, wire.PinAsk{Do: wire.PinList, Pins: pins})
@@ -102,6 +105,16 @@ func (a *API) watchPins(ctx context.Context, ref string, pins []string, in Strea
 			a.log.Debug("a stream of samples ended", "err", err)
 		}
 	}}, nil
+}
+
+// seesPins asks whether the caller may see the pins of a board that is not its project's: whom a lease
+// gives something else must not get what others watch here.
+func (a *API) seesPins(ctx context.Context, b s4t.Board) error {
+	caller := callerOf(ctx)
+	if b.Project == caller.Project {
+		return nil
+	}
+	return a.ask(ctx, wire.MethodPinAll, wire.PinAll{Caller: caller, Boards: []string{string(b.ID)}}, nil)
 }
 
 // pinStream writes samples to one client, those of a pin in order.
@@ -166,6 +179,11 @@ func (s *pinStream) run(ctx context.Context) error {
 			}
 			if err == nil && !s.client.confirm(caller) {
 				return s4t.Errorf(s4t.NotFound, "watch pins", "", "the caller sees the board no more")
+			}
+			if err == nil {
+				if err := s.api.seesPins(context.WithValue(ctx, callerKey{}, caller), s.board); s4t.KindOf(err) == s4t.NotFound || s4t.KindOf(err) == s4t.Forbidden {
+					return err // its lease is over
+				}
 			}
 			s.beat()
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/geo"
 	"github.com/stack4things/s4t/lease"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
@@ -100,9 +101,9 @@ func (b *booking) by(board store.Bookable, named map[s4t.OfferID]map[s4t.BoardID
 	return offer, nil, why
 }
 
-// offered returns the boards that may be booked at all and have labels: the project's own and
-// those offered to it, each once, and which boards offers name.
-func (ch *change) offered(b *booking, labels map[string]string) ([]store.Bookable, map[s4t.OfferID]map[s4t.BoardID]bool, error) {
+// offered returns the boards that may be booked at all, have labels and are in one of some cells (nil:
+// anywhere): the project's own and those offered to it, each once, and which boards offers name.
+func (ch *change) offered(b *booking, labels map[string]string, cells []geo.Range) ([]store.Bookable, map[s4t.OfferID]map[s4t.BoardID]bool, error) {
 	all := map[s4t.BoardID]store.Bookable{}
 	add := func(boards []store.Bookable, err error) error {
 		for _, x := range boards {
@@ -112,7 +113,7 @@ func (ch *change) offered(b *booking, labels map[string]string) ([]store.Bookabl
 		}
 		return err
 	}
-	if err := add(ch.BookableOf(b.caller.Project, labels)); err != nil {
+	if err := add(ch.BookableOf(b.caller.Project, labels, cells)); err != nil {
 		return nil, nil, err
 	}
 	named := map[s4t.OfferID]map[s4t.BoardID]bool{}
@@ -140,7 +141,7 @@ func (ch *change) offered(b *booking, labels map[string]string) ([]store.Bookabl
 				both[k] = v
 			}
 			if !clash {
-				if err := add(ch.BookableOf(o.Project, both)); err != nil {
+				if err := add(ch.BookableOf(o.Project, both, cells)); err != nil {
 					return nil, nil, err
 				}
 			}
@@ -179,6 +180,37 @@ func (ch *change) judge(b *booking, boards []bookable) error {
 		}
 	}
 	return nil
+}
+
+// nearness is where boards are wanted; its zero value is anywhere.
+type nearness struct {
+	place  *s4t.Location
+	within float64 // kilometres
+}
+
+// near is what a request says of it; 0 kilometres are as many as a fleet has that does not say.
+func near(place *s4t.Location, within float64) nearness {
+	return nearness{place, cmp.Or(within, s4t.DefaultWithin)}
+}
+
+// cells are where such boards are, for an index.
+func (n nearness) cells() []geo.Range {
+	if n.place == nil {
+		return nil
+	}
+	return geo.Around(*n.place, n.within)
+}
+
+// of is how far a board is from there; ok is false where that is too far, or not known.
+func (n nearness) of(at *s4t.Location) (kilometres float64, ok bool) {
+	if n.place == nil {
+		return 0, true
+	}
+	if at == nil {
+		return 0, false
+	}
+	kilometres = n.place.Kilometres(*at)
+	return kilometres, kilometres <= n.within
 }
 
 func earliest(a, b time.Time) time.Time {

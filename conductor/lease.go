@@ -127,7 +127,7 @@ func (c *Conductor) leaseCreate(ctx context.Context, req wire.LeaseCreate) (s4t.
 // choose finds the boards of a booking, holds them, and looks at their calendars when nobody
 // else can write them any more.
 func (ch *change) choose(b *booking, req wire.LeaseCreate) ([]bookable, error) {
-	boards, named, err := ch.offered(b, req.Labels)
+	boards, named, err := ch.offered(b, req.Labels, near(req.Near, req.Within).cells())
 	if err != nil {
 		return nil, err
 	}
@@ -252,68 +252,6 @@ func (ch *change) chooseNamed(b *booking, req wire.LeaseCreate, boards []store.B
 		return nil, s4t.Errorf(s4t.Forbidden, b.op, "see `s4t offer list`", "none of the boards can be booked so")
 	}
 	return some, nil
-}
-
-// chooseFitting are as many boards as are wanted, those that fit best; those for which nobody
-// has to yield first.
-func (ch *change) chooseFitting(b *booking, req wire.LeaseCreate, boards []store.Bookable, named map[s4t.OfferID]map[s4t.BoardID]bool) ([]bookable, error) {
-	within := req.Within
-	if within == 0 {
-		within = s4t.DefaultWithin
-	}
-	var some []bookable
-	why := ""
-	for _, x := range boards {
-		if req.Near != nil && (x.Location == nil || req.Near.Kilometres(*x.Location) > within) {
-			continue
-		}
-		offer, allow, no := b.by(x, named)
-		if no != "" {
-			why = no
-			continue
-		}
-		some = append(some, bookable{Bookable: x, offer: offer, allow: allow})
-	}
-	if err := ch.judge(b, some); err != nil {
-		return nil, err
-	}
-	ids := make([]s4t.BoardID, len(some))
-	for i, x := range some {
-		ids[i] = x.ID
-	}
-	used, err := ch.Booked(ids, ch.now.Add(-usedFor), ch.now)
-	if err != nil {
-		return nil, err
-	}
-	byID := map[s4t.BoardID]bookable{}
-	var free, yielding []lease.Candidate
-	for _, x := range some {
-		byID[x.ID] = x
-		candidate := lease.Candidate{Board: x.ID, Name: x.Name, Online: x.Online, FreeFor: x.free, Used: used[x.ID]}
-		if req.Near != nil {
-			candidate.Kilometres = req.Near.Kilometres(*x.Location)
-		}
-		switch {
-		case len(x.verdict.Against) > 0:
-		case len(x.verdict.Yield) > 0:
-			yielding = append(yielding, candidate)
-		default:
-			free = append(free, candidate)
-		}
-	}
-	fitting := lease.Fit(free, req.Count)
-	fitting = append(fitting, lease.Fit(yielding, req.Count-len(fitting))...)
-	if len(fitting) < req.Count && !(req.Partial && len(fitting) > 0) {
-		if why == "" {
-			why = "the others are booked, or do not match"
-		}
-		return nil, s4t.Errorf(s4t.Conflict, b.op, "ask for fewer, another time, or take what there is (--partial)", "%d boards match and are free, %d are wanted: %s", len(fitting), req.Count, why)
-	}
-	chosen := make([]bookable, len(fitting))
-	for i, f := range fitting {
-		chosen[i] = byID[f.Board]
-	}
-	return chosen, nil
 }
 
 // book writes the lease, and ends those that yield to it.

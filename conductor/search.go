@@ -46,7 +46,7 @@ func (c *Conductor) boardSearch(ctx context.Context, req wire.BoardSearch) (wire
 		if found.EventID, err = tx.LastEvent(); err != nil {
 			return found, err
 		}
-		boards, named, err := ch.offered(b, req.Labels)
+		boards, named, err := ch.offered(b, req.Labels, near(req.Near, req.Within).cells())
 		if err != nil {
 			return found, err
 		}
@@ -60,13 +60,10 @@ func (c *Conductor) boardSearch(ctx context.Context, req wire.BoardSearch) (wire
 
 // searched are those of boards that are meant by their place and pins, and may be booked at all.
 func (ch *change) searched(b *booking, req wire.BoardSearch, boards []store.Bookable, named map[s4t.OfferID]map[s4t.BoardID]bool) ([]bookable, error) {
-	within := req.Within
-	if within == 0 {
-		within = s4t.DefaultWithin
-	}
+	wanted := near(req.Near, req.Within)
 	var some []bookable
 	for _, x := range boards {
-		if req.Near != nil && (x.Location == nil || req.Near.Kilometres(*x.Location) > within) {
+		if _, ok := wanted.of(x.Location); !ok {
 			continue
 		}
 		offer, allow, why := b.by(x, named)

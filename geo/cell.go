@@ -7,13 +7,13 @@ import (
 	"github.com/stack4things/s4t"
 )
 
-// The earth is divided into cells of half a degree, numbered from west to east and band after
+// The earth is divided into cells of a tenth of a degree, numbered from west to east and band after
 // band from south to north. An index on the number finds what is near, since neighbours of
 // one band have numbers in a row.
 const (
-	cellDegrees = 0.5
-	bandCells   = 360 / cellDegrees
-	bands       = 180 / cellDegrees
+	bandCells = 3600 // of a band
+	bands     = 1800
+	perDegree = 10
 )
 
 // kmPerDegree is the length of a degree of a great circle, on the sphere that
@@ -26,11 +26,11 @@ func Cell(l s4t.Location) int64 { return cellOf(band(l.Latitude), column(l.Longi
 func cellOf(band, column int) int64 { return int64(band)*bandCells + int64(column) }
 
 func band(latitude float64) int {
-	return min(max(int(math.Floor((latitude+90)/cellDegrees)), 0), bands-1)
+	return min(max(int(math.Floor((latitude+90)*perDegree)), 0), bands-1)
 }
 
 func column(longitude float64) int {
-	return min(max(int(math.Floor((longitude+180)/cellDegrees)), 0), bandCells-1)
+	return min(max(int(math.Floor((longitude+180)*perDegree)), 0), bandCells-1)
 }
 
 // Range is a span of cells, both ends in it.

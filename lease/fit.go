@@ -27,8 +27,7 @@ func Fit(candidates []Candidate, count int) []Candidate {
 	sorted := slices.Clone(candidates)
 	slices.SortFunc(sorted, func(a, b Candidate) int {
 		return cmp.Or(
-			-compareBools(a.Online, b.Online),
-			cmp.Compare(int64(a.Kilometres*10), int64(b.Kilometres*10)),
+			Closer(a, b),
 			cmp.Compare(a.FreeFor/time.Hour, b.FreeFor/time.Hour),
 			cmp.Compare(a.Used, b.Used),
 			strings.Compare(a.Name, b.Name),
@@ -36,6 +35,12 @@ func Fit(candidates []Candidate, count int) []Candidate {
 		)
 	})
 	return sorted[:min(count, len(sorted))]
+}
+
+// Closer compares two boards as far as that takes no calendar: who is there, and how near. What
+// is less fits better, whatever else there is.
+func Closer(a, b Candidate) int {
+	return cmp.Or(-compareBools(a.Online, b.Online), cmp.Compare(int64(a.Kilometres*10), int64(b.Kilometres*10)))
 }
 
 func compareBools(a, b bool) int {

@@ -95,7 +95,7 @@ func (b Board) described() []any {
 	if b.Location != nil {
 		location = jsonText(b.Location)
 	}
-	return []any{b.Name, b.Type, jsonText(b.Labels), location}
+	return []any{b.Name, b.Type, jsonText(b.Labels), location, cellOf(b.Location)}
 }
 
 // InsertBoard adds a board that was never there, with generation 1. A name
@@ -103,9 +103,12 @@ func (b Board) described() []any {
 func (tx *Tx) InsertBoard(b Board) error {
 	op := fmt.Sprintf("create board %q", b.Name)
 	if _, err := tx.exec(op,
-		`INSERT INTO boards (name, type, labels, location, code_hash, code_used, public_key, tunnel_agent, streams_until, cloned_at, info, problems, id, project, created_at, code_expires_at)
-		VALUES (?, ?, ?, ?, ?, 0, '', '', 0, 0, '', '', ?, ?, ?, ?)`,
+		`INSERT INTO boards (name, type, labels, location, cell, code_hash, code_used, public_key, tunnel_agent, streams_until, cloned_at, info, problems, id, project, created_at, code_expires_at)
+		VALUES (?, ?, ?, ?, ?, ?, 0, '', '', 0, 0, '', '', ?, ?, ?, ?)`,
 		append(b.described(), textOrNull(b.CodeHash), b.ID, b.Project, micros(b.CreatedAt), b.codeExpires())...); err != nil {
+		return err
+	}
+	if err := tx.indexBoard(op, b); err != nil {
 		return err
 	}
 	_, err := tx.exec(op, `INSERT INTO presence (board, status, epoch, generation, applied, report_seq, wamp_agent, incarnation, instance) VALUES (?, ?, 0, 1, 0, 0, '', '', '')`,
@@ -119,7 +122,14 @@ func (tx *Tx) InsertBoard(b Board) error {
 // DescribeBoard writes what people say of a board: name, type, labels,
 // location.
 func (tx *Tx) DescribeBoard(b Board) error {
-	return tx.updateBoard(b, `name = ?, type = ?, labels = ?, location = ?`, b.described()...)
+	if err := tx.updateBoard(b, `name = ?, type = ?, labels = ?, location = ?, cell = ?`, b.described()...); err != nil {
+		return err
+	}
+	op := fmt.Sprintf("update board %q", b.Name)
+	if _, err := tx.exec(op, `DELETE FROM board_labels WHERE board = ?`, b.ID); err != nil {
+		return err
+	}
+	return tx.indexBoard(op, b)
 }
 
 // SetBoardKey writes the code of a board, until when it is good, and the key.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/geo"
 	"github.com/stack4things/s4t/lease"
 	"github.com/stack4things/s4t/wire"
 )
@@ -47,14 +48,26 @@ func (tx *Tx) InsertBoardLease(l s4t.Lease, members []LeaseMember) error {
 	if _, err := tx.exec(op, `INSERT INTO lease_projects (project, lease) VALUES (?, ?)`, l.Project, l.ID); err != nil {
 		return err
 	}
-	for _, m := range members { // in general of one owner
-		if _, err := tx.exec(op, `INSERT INTO lease_projects (project, lease) SELECT project, ? FROM boards WHERE id = ? ON CONFLICT DO NOTHING`, l.ID, m.Board); err != nil {
+	owners, err := manyIn(tx, op, value[s4t.ProjectID], `SELECT DISTINCT project FROM boards WHERE id IN `, nil, boardsOf(members), ``)
+	if err != nil {
+		return err
+	}
+	for _, owner := range owners { // in general one
+		if _, err := tx.exec(op, `INSERT INTO lease_projects (project, lease) VALUES (?, ?) ON CONFLICT DO NOTHING`, owner, l.ID); err != nil {
 			return err
 		}
 	}
 	return insert(tx, op, `INSERT INTO lease_boards (lease, board, offer, starts_at, ends_at, priority, shared, share) VALUES `, members, func(m LeaseMember) []any {
 		return []any{l.ID, m.Board, textOrNull(string(m.Offer)), micros(l.From), micros(l.Until), l.Priority, bit(m.Shared), bit(l.Parent != "")}
 	}, "")
+}
+
+func boardsOf(members []LeaseMember) []s4t.BoardID {
+	ids := make([]s4t.BoardID, len(members))
+	for i, m := range members {
+		ids[i] = m.Board
+	}
+	return ids
 }
 
 // nextOf is when the boards of a lease are free next, as it is kept.
@@ -255,12 +268,11 @@ func (tx *Tx) BookableByID(ids []s4t.BoardID) ([]Bookable, error) {
 	return manyIn(tx, "find boards", scanBookable, bookableSelect+`WHERE b.id IN `, nil, ids, ``)
 }
 
-// BookableOf returns the boards of a project with all of some labels.
-func (tx *Tx) BookableOf(project s4t.ProjectID, labels map[string]string) ([]Bookable, error) {
-	where := equal(filter{}, "b.project", project)
-	for k, v := range labels { // as in Boards
-		text := jsonText(map[string]string{k: v})
-		where = where.and("replace(b.labels, ?, '') <> b.labels", text[1:len(text)-1])
+// BookableOf returns the boards of a project with all of some labels, and in one of some cells (nil: anywhere).
+func (tx *Tx) BookableOf(project s4t.ProjectID, labels map[string]string, cells []geo.Range) ([]Bookable, error) {
+	where, err := tx.narrow(equal(filter{}, "b.project", project), "b.", project, labels, cells)
+	if err != nil {
+		return nil, err
 	}
 	return many(tx, "find boards", scanBookable, bookableSelect+where.where(), where.args...)
 }

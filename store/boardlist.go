@@ -63,7 +63,11 @@ func (tx *Tx) BoardsWith(parts BoardParts, project s4t.ProjectID, status s4t.Boa
 	if len(labels) > 0 {
 		parts |= PartLabels
 	}
-	list, err := pageOf(tx, "list boards", boardPage(p), wire.MaxBoardPage, boardOrder, scanBoard, selectBoards(parts), boardFilter(project, status, labels))
+	where, err := tx.narrow(boardFilter(project, status), "b.", project, labels, nil)
+	if err != nil {
+		return wire.List[Board]{}, err
+	}
+	list, err := pageOf(tx, "list boards", boardPage(p), wire.MaxBoardPage, boardOrder, scanBoard, selectBoards(parts), where)
 	list.Items = slices.DeleteFunc(list.Items, func(b Board) bool {
 		for k, v := range labels {
 			if got, ok := b.Labels[k]; !ok || got != v {
@@ -75,17 +79,11 @@ func (tx *Tx) BoardsWith(parts BoardParts, project s4t.ProjectID, status s4t.Boa
 	return list, err
 }
 
-// boardFilter chooses boards of a project, with a status, and, but for a few too many, with labels.
-func boardFilter(project s4t.ProjectID, status s4t.BoardStatus, labels map[string]string) filter {
+// boardFilter chooses boards of a project, with a status.
+func boardFilter(project s4t.ProjectID, status s4t.BoardStatus) filter {
 	f := equal(filter{}, "b.project", project)
 	if status != "" { // by the row, which has an index, and then as it is
 		f = f.and("p.status IN (?, 'online')", status).and(statusOf("p")+" = ?", status)
-	}
-	for k, v := range labels {
-		// Its text in the JSON, which both engines can look for in this way. In a
-		// key that holds a quote it may be found in vain: that is sorted out below.
-		text := jsonText(map[string]string{k: v})
-		f = f.and("replace(b.labels, ?, '') <> b.labels", text[1:len(text)-1])
 	}
 	return f
 }
@@ -154,7 +152,7 @@ func (tx *Tx) BoardTexts(columns []string, project s4t.ProjectID, status s4t.Boa
 		return b, err
 	}
 	return pageOf(tx, "list boards", boardPage(p), wire.MaxBoardPage, order[BoardText]{boardOrder.columns, func(b BoardText) []any { return []any{b.Name, string(b.ID)} }}, scan,
-		query+" FROM boards b JOIN presence p ON p.board = b.id ", boardFilter(project, status, nil))
+		query+" FROM boards b JOIN presence p ON p.board = b.id ", boardFilter(project, status))
 }
 
 // boardColumns are the columns of [BoardText], by name, and where each goes.

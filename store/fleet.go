@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/geo"
 	"github.com/stack4things/s4t/wire"
 )
 
@@ -109,13 +110,13 @@ func (tx *Tx) members(op string, f s4t.Fleet) ([]s4t.FleetBoard, error) {
 		return nil, err
 	}
 	if len(f.Labels) > 0 || f.Near != nil {
-		where := equal(filter{}, "project", f.Project)
-		for k, v := range f.Labels { // as in Boards
-			text := jsonText(map[string]string{k: v})
-			where = where.and("replace(labels, ?, '') <> labels", text[1:len(text)-1])
-		}
+		var cells []geo.Range
 		if f.Near != nil {
-			where = where.and("location <> ''")
+			cells = geo.Around(*f.Near, f.Within)
+		}
+		where, err := tx.narrow(equal(filter{}, "b.project", f.Project), "b.", f.Project, f.Labels, cells)
+		if err != nil {
+			return nil, err
 		}
 		_, err = many(tx, op, func(s scanner) (_ struct{}, err error) {
 			var b s4t.Board
@@ -130,7 +131,7 @@ func (tx *Tx) members(op string, f s4t.Fleet) ([]s4t.FleetBoard, error) {
 				members = append(members, s4t.FleetBoard{ID: b.ID, Name: b.Name})
 			}
 			return
-		}, `SELECT id, name, labels, location FROM boards`+where.where(), where.args...)
+		}, `SELECT b.id, b.name, b.labels, b.location FROM boards b`+where.where(), where.args...)
 		if err != nil {
 			return nil, err
 		}
