@@ -32,7 +32,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-cluster test test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-list bench-scale bench-peers test-scale dashboard test-dashboard screenshots bench-dashboard lint cross deps golden clean help
+.PHONY: build demo demo-cluster test test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-list bench-leases bench-scale bench-peers test-scale dashboard test-dashboard screenshots bench-dashboard lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:

@@ -31,7 +31,7 @@ func (ch *change) preempt(b *booking, id s4t.LeaseID, until time.Time, by s4t.Le
 		l.Next = &next
 		detail += "; its boards are free again from " + next.UTC().Format(time.RFC3339) + " on"
 	}
-	if until.After(ch.now) { // it goes on until then
+	if until.After(ch.now) && l.From.Before(until) { // it goes on until then
 		l.Until, l.Reason = until, detail
 		if err := ch.leaseEvents(l, "preempted", detail+"; it ends at "+until.UTC().Format(time.RFC3339)); err != nil {
 			return err
