@@ -28,9 +28,9 @@ func newDemoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "A cloud and two boards behind NATs on this machine, and the paper's workflow on them",
 		Long: `Starts a cloud and two boards, each behind its own NAT, in network namespaces on
-this machine, and walks the workflow of the paper (section 3.1): bridge the
-boards, discover a service across the bridge, reach each board by SSH, cut a
-link and watch it heal. Every line it prints has happened. It needs root and
+this machine, and walks the workflow of the paper (section 3.1): book two
+boards, bridge them, discover a service across the bridge, reach each board by
+SSH, cut a link and watch it heal, give the boards back. Every line it prints has happened. It needs root and
 leaves nothing behind.`,
 		Example: "  sudo s4t demo          stays up until Ctrl-C, to go on by hand\n  sudo s4t demo --once   cleans up and exits 0 only if every step did what it says",
 		Args:    cobra.NoArgs,
@@ -52,11 +52,14 @@ type demo struct {
 	out    io.Writer
 	colour bool
 
-	lab    *netlab.Lab
-	cloud  *cloudlab.Cloud
-	api    *apiclient.Client
-	bridge s4t.Bridge
-	sshd   map[string]*netlab.SSHD
+	lab     *netlab.Lab
+	cloud   *cloudlab.Cloud
+	owner   *apiclient.Client // of the project whose boards they are
+	api     *apiclient.Client // of the project that books them
+	context string            // its context file
+	bridge  s4t.Bridge
+	sshd    map[string]*netlab.SSHD
+	exposed []s4t.Service
 }
 
 // The two boards of the demo.
@@ -92,7 +95,7 @@ func (d *demo) run(ctx context.Context, once bool) (err error) {
 		}
 	}()
 	d.title("Stack4Things: a cloud and two boards behind NATs, on this machine")
-	for _, act := range []func(context.Context, string) error{d.stage, d.bridging, d.traffic, d.remoteAccess, d.healing} {
+	for _, act := range []func(context.Context, string) error{d.stage, d.booking, d.bridging, d.traffic, d.remoteAccess, d.healing, d.givingBack} {
 		if err := act(ctx, bin); err != nil {
 			return fmt.Errorf("the demo stopped: %w", err)
 		}
@@ -120,7 +123,7 @@ func (d *demo) stage(ctx context.Context, bin string) (err error) {
 	if err != nil {
 		return err
 	}
-	d.api, err = apiclient.New(apiclient.Config{URL: c.URL, Token: c.Token, CA: c.CA, Dial: d.lab.User.DialContext})
+	d.owner, err = apiclient.New(apiclient.Config{URL: c.URL, Token: c.Token, CA: c.CA, Dial: d.lab.User.DialContext})
 	if err != nil {
 		return err
 	}
@@ -250,6 +253,7 @@ func (d *demo) remoteAccess(ctx context.Context, _ string) error {
 		if err != nil {
 			return err
 		}
+		d.exposed = append(d.exposed, service)
 		d.done(start, "%s: sshd exposed at %s port %d", name, service.Host, service.PublicPort)
 		start = time.Now()
 		out, err := d.lab.User.Run(ctx, "ssh", "-i", server.Key, "-p", fmt.Sprint(service.PublicPort), "-o", "BatchMode=yes", "-o", "LogLevel=ERROR",
@@ -262,7 +266,7 @@ func (d *demo) remoteAccess(ctx context.Context, _ string) error {
 		}
 		d.done(start, "%s: ssh through the public port ran `ip addr` on the board: %s", name, strings.Join(strings.Fields(out)[:3], " "))
 		start = time.Now()
-		out, err = d.cloud.S4T(ctx, "ssh", name, "--user", "root", "--identity", server.Key, "--", "echo", "deployed")
+		out, err = d.cloud.S4T(ctx, "--context-file", d.context, "ssh", name, "--user", "root", "--identity", server.Key, "--", "echo", "deployed")
 		if err != nil {
 			return err
 		}
@@ -300,11 +304,13 @@ func (d *demo) healing(ctx context.Context, _ string) error {
 // byHand says how to go on.
 func (d *demo) byHand(bin string) {
 	d.title("Go on by hand")
-	user := fmt.Sprintf("ip netns exec %s env S4T_CONTEXT_FILE=%s %s", d.lab.User.NS, d.cloud.ContextFile(), filepath.Join(bin, "s4t"))
-	d.say("   context file   %s", d.cloud.ContextFile())
+	user := fmt.Sprintf("ip netns exec %s env S4T_CONTEXT_FILE=%s %s", d.lab.User.NS, d.context, filepath.Join(bin, "s4t"))
+	d.say("   context files  %s (the owner)", d.cloud.ContextFile())
+	d.say("                  %s (the project lab)", d.context)
 	d.say("   URL            %s (inside the namespaces)", cloudlab.URL)
-	d.say("   as the user    alias demo='%s'", user)
-	d.say("                  demo board list; demo bridge show lab; demo event watch")
+	d.say("   as project lab alias demo='%s'", user)
+	d.say("                  demo lease create --board %s --board %s; demo bridge add lab --board %s --board %s", kitchen, garden, kitchen, garden)
+	d.say("                  demo board search; demo bridge show lab; demo event watch")
 	d.say("                  demo ssh %s --user root --identity %s", garden, d.sshd[garden].Key)
 	d.say("   on a board     ip netns exec %s bash", d.board(kitchen).NS)
 	d.say("\n   Ctrl-C ends it and leaves nothing behind.")
