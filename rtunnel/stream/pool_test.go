@@ -18,8 +18,8 @@ func TestAProblemEndsWithItsTime(t *testing.T) {
 	var first sync.Once
 	pool, err := stream.NewPool(stream.PoolConfig{
 		Dial: func(context.Context, string, string) (*rtunnel.Conn, error) { return nil, errors.New("nothing there") },
-		Connect: func(context.Context, string, string) (stream.HalfCloser, error) {
-			return nil, errors.New("nobody asks")
+		Connect: func(context.Context, string, string) (stream.HalfCloser, string, error) {
+			return nil, "", errors.New("nobody asks")
 		},
 		Tickets: func(ctx context.Context, _ int) (tickets []string, err error) {
 			first.Do(func() { err = errors.New("the cloud stops") })
