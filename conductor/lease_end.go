@@ -112,6 +112,9 @@ func (ch *change) setLease(l s4t.Lease) error {
 	if err := ch.SetBoardLease(l); err != nil {
 		return err
 	}
+	if err := ch.rebook(l.ID); err != nil {
+		return err
+	}
 	return ch.streamsOfLease(l)
 }
 
@@ -151,6 +154,9 @@ func (ch *change) overWith(l s4t.Lease, status s4t.LeaseStatus) error {
 		l.From = l.Until
 	}
 	if err := ch.SetBoardLease(l); err != nil {
+		return err
+	}
+	if err := ch.rebook(l.ID); err != nil {
 		return err
 	}
 	if err := ch.takeLeased(l); err != nil {
