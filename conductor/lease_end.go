@@ -195,7 +195,7 @@ func (c *Conductor) leaseRelease(ctx context.Context, req wire.RefRequest) (s4t.
 		if status == s4t.LeaseRevoked {
 			why = "taken back"
 		}
-		ch.begin(kindLeaseEnd, l.Project, string(l.ID), l.Name, received)
+		takes := ch.begin(kindLeaseEnd, l.Project, string(l.ID), l.Name, received).ID
 		if err := ch.endLease(l, status, why); err != nil {
 			return err
 		}
@@ -205,6 +205,7 @@ func (c *Conductor) leaseRelease(ctx context.Context, req wire.RefRequest) (s4t.
 		one := []s4t.Lease{l}
 		err = withLeased(ch.Tx, one)
 		l = one[0]
+		l.Operation = takes
 		return err
 	})
 	return l, err
