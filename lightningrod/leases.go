@@ -28,7 +28,7 @@ const (
 
 	// lookLeased is how often the board looks whether a lease is over while one lasts, and lookUnleased
 	// while none does: the timers of a program stand still while the machine sleeps, and leases do not.
-	lookLeased   = time.Second
+	lookLeased   = 500 * time.Millisecond
 	lookUnleased = time.Minute
 
 	// lookAfter is how long it looks that often after a change: something may have been on its way.

@@ -238,7 +238,9 @@ func TestALeaseEndsWhileTheCloudIsAway(t *testing.T) {
 	l.says()
 	l.device(true)
 	l.clock.pass(2 * time.Minute)
+	over := time.Now()
 	l.streamEnds()
+	t.Logf("the stream was closed %v after the end of its lease, the cloud away", time.Since(over))
 	l.device(false)
 	for _, p := range l.Processes() {
 		if err := p.Start(); err != nil {
@@ -273,10 +275,12 @@ func TestALeaseThatIsGivenBackEndsAllAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer watch.Close()
+	over := time.Now()
 	if _, err := l.lab.ReleaseLease(t.Context(), "night"); err != nil {
 		t.Fatal(err)
 	}
 	l.streamEnds()
+	t.Logf("the stream was closed %v after the lease was given back, the cloud there", time.Since(over))
 	l.device(false)
 	if _, err := l.try(); s4t.KindOf(err) != s4t.NotFound {
 		t.Errorf("a stream after it: %v", err)

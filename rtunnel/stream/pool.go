@@ -155,12 +155,8 @@ func (p *Pool) cut(which func(by string) bool, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for sc, s := range p.conns {
-		if !s.idle {
-			p.wg.Go(func() {
-				if end := sc.current(); end != nil && which(end.by) {
-					sc.breakOff(end, why)
-				}
-			})
+		if end := sc.current(); !s.idle && end != nil && which(end.by) {
+			p.wg.Go(func() { sc.breakOff(end, why) })
 		}
 	}
 }
