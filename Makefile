@@ -32,7 +32,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-cluster test test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-list bench-scale bench-peers test-scale dashboard test-dashboard screenshots bench-dashboard lint cross deps golden clean help
+.PHONY: build demo demo-cluster test test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-leases bench-list bench-scale bench-peers test-scale dashboard test-dashboard screenshots bench-dashboard lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -194,6 +194,10 @@ bench-dashboard:
 ## bench-peers: boards on a bridge across two tunnel agents beside one agent, over wss (root, iperf3, RabbitMQ, a minute)
 bench-peers: build
 	S4T_BIN=$(CURDIR)/bin S4T_BENCH_PEERS=$(or $(ROUNDS),3) $(GO) test -v -count 1 -timeout 10m -run TestRateAcrossAgents ./e2e
+
+## bench-leases: what a board that is lent pays for each stream, pin order and command
+bench-leases:
+	$(GO) test ./lease ./lightningrod -run '^$$' -bench 'BenchmarkMay|BenchmarkLeaseOfAStream' -benchmem
 
 ## bench-list: what GET /v1/boards of 10,000 boards takes, whole and as the dashboard asks
 bench-list:

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/lease"
@@ -95,4 +96,22 @@ func TestARunEndsWithItsLease(t *testing.T) {
 		}
 		plugins.goOn <- nil
 	})
+}
+
+// BenchmarkLeaseOfAStream is what a board that is leased 64 times ahead pays for each stream, pin order
+// and command: the kernel's clock is read, and the book is asked. Frames and bytes pay nothing.
+func BenchmarkLeaseOfAStream(b *testing.B) {
+	l := testLeases(stateDir(b.TempDir()), nil)
+	l.moment = kernelMoment()
+	book := testBook(7, lentAt)
+	for i := range 64 {
+		from := lentAt.Add(time.Duration(i+1) * time.Hour)
+		book.Held = append(book.Held, wire.BookEntry{Lease: s4t.LeaseID(s4t.NewID()), Name: "later", Project: "others", From: from.UnixMicro(), Until: from.Add(time.Hour).UnixMicro(), Allow: []string{"ssh"}})
+	}
+	l.take(book.Sign(conductorKey), nil)
+	for b.Loop() {
+		if _, err := l.decide("open a stream", "lab", "night", lease.SSH); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
