@@ -199,8 +199,9 @@ bench-peers: build
 bench-list:
 	go test ./api -run '^$$' -bench BoardList -benchtime 10x
 
-## bench-leases: a lease of 100 of 10,000 boards, and searches of 100,000, on SQLite and PostgreSQL
+## bench-leases: a lease of 100 of 10,000 boards, searches of 100,000, on SQLite and PostgreSQL; what a board that is lent pays for each stream
 bench-leases:
+	$(GO) test ./lease ./lightningrod -run '^$$' -bench 'BenchmarkMay|BenchmarkLeaseOfAStream' -benchmem
 	$(GO) test -run '^$$' -bench 'BenchmarkLease|BenchmarkBoardSearch' -benchtime 40x ./conductor
 
 ## bench-scale: how many boards a cloud takes, beside the build of the commit BASE; BENCH='-agents 7 -sizes 84000': of eight processes with RabbitMQ and PostgreSQL

@@ -23,6 +23,9 @@ type Lease struct {
 	// pre-empted.
 	Next      *time.Time `json:"next_free,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
+
+	// Operation takes back what it made; in the answer to who gave it back, or took it.
+	Operation OperationID `json:"operation,omitempty"`
 }
 
 // LeaseBoard is a board of a lease, and by which offer it came.

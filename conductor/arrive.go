@@ -6,6 +6,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/store"
+	"github.com/stack4things/s4t/wire"
 )
 
 // arrive writes what boards say that have begun sessions, and places those that
@@ -85,7 +86,7 @@ func (ch *change) placeBare(boards []*store.Board) error {
 			}
 			limits[b.Project] = limit
 		}
-		ch.wantStreamsAt(*b, a, nil, nil, limit)
+		ch.wantStreamsAt(*b, a, nil, wire.TunnelStreams{Project: b.Project, Limit: limit})
 	}
 	for _, agent := range slices.Sorted(maps.Keys(placed)) {
 		if err := ch.SetBoardsAgent(placed[agent], agent); err != nil {

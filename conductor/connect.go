@@ -166,6 +166,11 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 	if err != nil {
 		return err
 	}
+	held, err := ch.HoldingsOf(begun)
+	if err != nil {
+		return err
+	}
+	told := ch.Now()
 	n, err := ch.c.fleet.boards(ch.Tx, ch.now)
 	for _, id := range begun {
 		b, w := at[id], &out[welcome[id]].reply
@@ -173,6 +178,7 @@ func (ch *change) beginSessions(reqs []connecting, out []outcome[welcomed]) erro
 			b.Generation = g
 		}
 		w.Desired, w.Move = ch.c.desiredOf(*b, wanted[id], ch.now), ch.c.around.better(*b, agents[b.WAMPAgent])
+		w.Desired.Book = ch.c.bookOf(*b, held[id], told)
 		w.Heard = began[id].report != nil
 		w.ReturnWithin, w.Refresh = returnWithin(n, ch.c.around.online()), time.Duration(n)*time.Second/refreshRate
 	}

@@ -23,7 +23,13 @@ func (c *Conductor) boardDesired(ctx context.Context, req wire.BoardAsk) (wire.B
 			return wire.BoardDesired{}, err
 		}
 		rows, err := tx.RealizationsOfHolder(string(b.ID))
-		return c.desiredOf(b, rows, c.now()), err
+		if err != nil {
+			return wire.BoardDesired{}, err
+		}
+		tree, err := tx.Holdings(b.ID) // read after the generation: it is as new as that, or newer
+		d := c.desiredOf(b, rows, c.now())
+		d.Book = c.bookOf(b, tree, tx.Now())
+		return d, err
 	})
 	if err == nil {
 		d.Told = req.Told

@@ -92,7 +92,7 @@ func (ch *change) tellPlugin(kind string, i store.Injection, detail string) {
 func (ch *change) wantPlugin(i store.Injection, url string) {
 	ch.want(boardOf(i.BoardID), wire.KindPlugin, i.ID, wire.DesiredPlugin{
 		Plugin: i.PluginID, Name: i.Plugin, Project: i.Project, Version: i.Version, Digest: i.Digest, Size: i.Size, Key: i.Key, Signature: i.Signature,
-		URL: url, Params: i.Params, OnBoot: i.OnBoot, Running: i.ShouldRun(), Start: i.Start,
+		URL: url, Params: i.Params, OnBoot: i.OnBoot, Running: i.ShouldRun(), Start: i.Start, Leased: leasedBy(i.Project, i.Lease),
 	})
 }
 

@@ -300,6 +300,9 @@ func (ch *change) book(b *booking, req wire.LeaseCreate, boards []bookable) (s4t
 	if err := ch.InsertBoardLease(l, members); err != nil {
 		return l, err
 	}
+	if err := ch.rebook(l.ID); err != nil {
+		return l, err
+	}
 	if err := ch.leaseEvents(l, "created", ""); err != nil {
 		return l, err
 	}

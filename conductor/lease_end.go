@@ -112,6 +112,9 @@ func (ch *change) setLease(l s4t.Lease) error {
 	if err := ch.SetBoardLease(l); err != nil {
 		return err
 	}
+	if err := ch.rebook(l.ID); err != nil {
+		return err
+	}
 	return ch.streamsOfLease(l)
 }
 
@@ -153,6 +156,9 @@ func (ch *change) overWith(l s4t.Lease, status s4t.LeaseStatus) error {
 	if err := ch.SetBoardLease(l); err != nil {
 		return err
 	}
+	if err := ch.rebook(l.ID); err != nil {
+		return err
+	}
 	if err := ch.takeLeased(l); err != nil {
 		return err
 	}
@@ -189,7 +195,7 @@ func (c *Conductor) leaseRelease(ctx context.Context, req wire.RefRequest) (s4t.
 		if status == s4t.LeaseRevoked {
 			why = "taken back"
 		}
-		ch.begin(kindLeaseEnd, l.Project, string(l.ID), l.Name, received)
+		takes := ch.begin(kindLeaseEnd, l.Project, string(l.ID), l.Name, received).ID
 		if err := ch.endLease(l, status, why); err != nil {
 			return err
 		}
@@ -199,6 +205,7 @@ func (c *Conductor) leaseRelease(ctx context.Context, req wire.RefRequest) (s4t.
 		one := []s4t.Lease{l}
 		err = withLeased(ch.Tx, one)
 		l = one[0]
+		l.Operation = takes
 		return err
 	})
 	return l, err

@@ -46,6 +46,9 @@ func (ch *change) takeLeased(l s4t.Lease) error {
 	if err := ch.PinsDue(l.ID); err != nil {
 		return err
 	}
+	if err := ch.endWatches(l); err != nil {
+		return err
+	}
 	return ch.streamsOfLease(l)
 }
 
@@ -89,6 +92,32 @@ func (ch *change) forgetQueued(l s4t.Lease) error {
 	return nil
 }
 
+// endWatches ends what a lease's project watches of the pins of its boards that are online. A word that
+// is lost costs no more than the term of a watch, and the board sends nothing by a lease that is over.
+func (ch *change) endWatches(l s4t.Lease) error {
+	boards, err := ch.LeaseBoards([]s4t.LeaseID{l.ID})
+	if err != nil {
+		return err
+	}
+	for _, id := range boardIDs(boards[l.ID]) {
+		tree, err := ch.Holdings(id)
+		if err != nil {
+			return err
+		}
+		if _, may := tree.May(l.Project, lease.Pins, ch.now); may {
+			continue
+		}
+		b, err := ch.Board(id)
+		if err != nil {
+			return err
+		}
+		if b.Status == s4t.BoardOnline {
+			ch.casts = append(ch.casts, cast{wire.TopicWAMPPins + "." + string(b.WAMPAgent), wire.MethodPinsWatch, wire.BoardPinsWatch{Board: id, Project: l.Project, End: true}})
+		}
+	}
+	return nil
+}
+
 // streamsOfLease has the tunnel agents of a lease's boards know until when its streams last, when all
 // of the change is written.
 func (ch *change) streamsOfLease(l s4t.Lease) error {
@@ -98,6 +127,25 @@ func (ch *change) streamsOfLease(l s4t.Lease) error {
 	}
 	ids := boardIDs(boards[l.ID])
 	slices.Sort(ids)
+	for _, id := range ids {
+		b, err := ch.Board(id)
+		if err != nil {
+			return err
+		}
+		if err := ch.wantStreams(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// streamsLentTo has the tunnel agents of the boards that are lent to a project know how many streams it
+// may have.
+func (ch *change) streamsLentTo(p s4t.ProjectID) error {
+	ids, err := ch.BoardsLentTo(p)
+	if err != nil {
+		return err
+	}
 	for _, id := range ids {
 		b, err := ch.Board(id)
 		if err != nil {

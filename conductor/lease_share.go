@@ -199,6 +199,9 @@ func (c *Conductor) leaseShare(ctx context.Context, req wire.LeaseShare) (s4t.Le
 		if err := ch.InsertBoardLease(share, members); err != nil {
 			return err
 		}
+		if err := ch.rebook(share.ID); err != nil {
+			return err
+		}
 		if err := ch.leaseEvents(share, "created", "a share of another's"); err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ func (c *Conductor) keepPins(ctx context.Context, op string, r store.Route, by r
 	if len(fresh) == 0 {
 		return nil
 	}
-	a, err := c.askRoute(ctx, op, r, wire.PinAsk{Do: wire.PinList, Pins: fresh, Holder: ask.Holder, HolderName: ask.HolderName})
+	a, err := c.askRoute(ctx, op, r, wire.PinAsk{Do: wire.PinList, Pins: fresh, Project: by.Project, Holder: ask.Holder, HolderName: ask.HolderName})
 	if err != nil {
 		return err
 	}

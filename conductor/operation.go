@@ -120,11 +120,21 @@ func (c *Conductor) operationGet(ctx context.Context, req wire.OperationGet) (s4
 	if err := allow(req.Caller, what, s4t.RoleReader); err != nil {
 		return s4t.Operation{}, err
 	}
-	stored, err := view(ctx, c, func(tx *store.Tx) (store.Operation, error) { return tx.Operation(req.ID) })
+	sees := false
+	stored, err := view(ctx, c, func(tx *store.Tx) (o store.Operation, err error) {
+		if o, err = tx.Operation(req.ID); err != nil {
+			return o, err
+		}
+		if sees = req.Caller.Sees(o.Project); !sees && o.Kind == kindLeaseEnd { // who lent it may have taken it back
+			_, refused := lentBy(tx, req.Caller, what, o.Object)
+			sees = refused == nil
+		}
+		return o, nil
+	})
 	if err != nil && s4t.KindOf(err) != s4t.NotFound {
 		return s4t.Operation{}, err
 	}
-	if err != nil || !req.Caller.Sees(stored.Project) {
+	if err != nil || !sees {
 		return s4t.Operation{}, s4t.Errorf(s4t.NotFound, what, "`s4t operation list` shows what there is", "it does not exist")
 	}
 	return stored.Operation, nil

@@ -82,6 +82,7 @@ func (c *Conductor) askPins(ctx context.Context, who asker, board string, ask wi
 	if err != nil {
 		return wire.PinAnswer{}, err
 	}
+	ask.Project = by.Project
 	if isOrder(ask.Do) {
 		if by.lent() && ask.Do == wire.PinClaim && ask.For == 0 {
 			ask.For = s4t.MaxActuation
@@ -197,14 +198,19 @@ func (c *Conductor) watchPins(ctx context.Context, who asker, req wire.PinWatch)
 		return wire.PinAnswer{}, err
 	}
 	defer leave()
-	r, err := view(ctx, c, func(tx *store.Tx) (store.Route, error) {
-		r, _, err := findRoute(tx, who.caller, op, wire.MethodPinWatch, req.Board)
+	var by right
+	r, err := view(ctx, c, func(tx *store.Tx) (r store.Route, err error) {
+		r, by, err = findRoute(tx, who.caller, op, wire.MethodPinWatch, req.Board)
 		return r, err
 	})
 	if err != nil {
 		return wire.PinAnswer{}, err
 	}
-	return c.callPins(ctx, op, r, wire.MethodPinsWatch, wire.BoardPinsWatch{Board: r.ID, Pins: req.Pins, After: req.After, Sink: req.Sink, End: req.End})
+	watch := wire.BoardPinsWatch{Board: r.ID, Pins: req.Pins, After: req.After, Sink: req.Sink, End: req.End, Project: by.Project}
+	if by.lent() {
+		watch.Until = by.Until
+	}
+	return c.callPins(ctx, op, r, wire.MethodPinsWatch, watch)
 }
 
 // Bytes of a page of boards with their pins: what fits through the queue, and

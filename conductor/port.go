@@ -78,7 +78,7 @@ func (ch *change) wantPort(p store.Port) error {
 func (ch *change) wantPortAt(p store.Port, agent store.Agent) {
 	ch.want(boardOf(p.BoardID), wire.KindPort, string(p.ID), wire.DesiredPort{
 		Network: p.Network, Layer: p.Layer, Encapsulation: p.Encap, Interface: p.Interface, MAC: p.MAC,
-		Addresses: p.Addresses, MTU: p.MTU, Guards: p.Guards, GRE: outer(p), URL: agent.URL,
+		Addresses: p.Addresses, MTU: p.MTU, Guards: p.Guards, GRE: outer(p), URL: agent.URL, Leased: leasedBy(p.Project, p.Lease),
 	}).whileOnline = p.BoardID
 	if !attached(p.BoardStatus) {
 		ch.unwant(agentOf(agent.ID), wire.KindPort, string(p.ID))

@@ -42,6 +42,9 @@ func (c *Conductor) projectUpdate(ctx context.Context, req wire.ProjectUpdate) (
 			if err := ch.EachBoard(p.ID, ch.wantStreams); err != nil {
 				return err
 			}
+			if err := ch.streamsLentTo(p.ID); err != nil {
+				return err
+			}
 		}
 		if on := req.RecordTerminals; on != nil && *on != p.RecordTerminals {
 			p.RecordTerminals = *on

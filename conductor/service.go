@@ -92,12 +92,12 @@ func publicPortOf(a store.Await) int {
 
 // wantService wants both halves of a service, as far as its board is attached.
 func (ch *change) wantService(s store.Service) {
-	ch.want(boardOf(s.BoardID), wire.KindService, string(s.ID), wire.DesiredService{Target: s.Target, TCPPort: s.TCPPort})
+	ch.want(boardOf(s.BoardID), wire.KindService, string(s.ID), wire.DesiredService{Target: s.Target, TCPPort: s.TCPPort, Leased: leasedBy(s.Project, s.Lease)})
 	if !attached(s.BoardStatus) {
 		ch.unwant(agentOf(s.Agent), wire.KindService, string(s.ID))
 		return
 	}
-	ch.want(agentOf(s.Agent), wire.KindService, string(s.ID), wire.TunnelExposure{Board: s.BoardID, PublicPort: s.PublicPort, Ticket: ch.c.serviceTicket(s)})
+	ch.want(agentOf(s.Agent), wire.KindService, string(s.ID), wire.TunnelExposure{Board: s.BoardID, PublicPort: s.PublicPort, Ticket: ch.c.serviceTicket(s), Lease: s.Lease})
 }
 
 // defaultTarget is the board itself.

@@ -57,20 +57,48 @@ func (ch *change) wantStreams(b store.Board) error {
 	if err != nil {
 		return err
 	}
-	ch.wantStreamsAt(b, agent, services, leases, limit)
+	lessees, err := ch.lessees(b, leases)
+	if err != nil {
+		return err
+	}
+	ch.wantStreamsAt(b, agent, services, wire.TunnelStreams{Project: b.Project, Limit: limit, Leases: untilOf(leases), Lessees: lessees})
 	return nil
 }
 
-// wantStreamsAt has the streams of a board that may have some carried by its tunnel agent.
-func (ch *change) wantStreamsAt(b store.Board, agent store.Agent, services []store.Service, leases map[s4t.LeaseID]time.Time, limit int64) {
-	id := string(b.ID)
-	spec := wire.TunnelStreams{Project: b.Project, Limit: limit}
-	for lease, until := range leases {
-		if spec.Leases == nil {
-			spec.Leases = map[s4t.LeaseID]int64{}
+// untilOf is until when leases last, as tunnel agents are told.
+func untilOf(leases []store.Lent) map[s4t.LeaseID]int64 {
+	var until map[s4t.LeaseID]int64
+	for _, l := range leases {
+		if until == nil {
+			until = map[s4t.LeaseID]int64{}
 		}
-		spec.Leases[lease] = until.UnixMicro()
+		until[l.Lease] = l.Until.UnixMicro()
 	}
+	return until
+}
+
+// lessees are the projects for which streams by leases of a board count.
+func (ch *change) lessees(b store.Board, leases []store.Lent) (map[s4t.LeaseID]wire.Lessee, error) {
+	var all map[s4t.LeaseID]wire.Lessee
+	for _, l := range leases {
+		if l.Project == b.Project {
+			continue
+		}
+		limit, err := ch.QuotaLimit(l.Project, s4t.QuotaStreams)
+		if err != nil {
+			return nil, err
+		}
+		if all == nil {
+			all = map[s4t.LeaseID]wire.Lessee{}
+		}
+		all[l.Lease] = wire.Lessee{Project: l.Project, Limit: limit}
+	}
+	return all, nil
+}
+
+// wantStreamsAt has the streams of a board that may have some carried by its tunnel agent, as spec says.
+func (ch *change) wantStreamsAt(b store.Board, agent store.Agent, services []store.Service, spec wire.TunnelStreams) {
+	id := string(b.ID)
 	ch.want(agentOf(agent.ID), wire.KindStreams, id, spec)
 	switch {
 	case len(services) > 0:
@@ -154,7 +182,7 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 	if err != nil {
 		return wire.StreamGrant{}, err
 	}
-	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User, Origin: req.Origin, Recording: recording, Lease: by.Lease}
+	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User, Origin: req.Origin, Recording: recording, Project: by.Project, Lease: by.Lease}
 	grant := wire.StreamGrant{URL: agent.URL, BoardID: string(b.ID), Recorded: recording != "", Resumable: req.Resumable != "" && b.Info.Resumes}
 	if grant.Resumable {
 		t.Resumable, t.Again = req.Resumable, req.Again

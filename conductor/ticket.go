@@ -30,9 +30,10 @@ func (c *Conductor) sign(t wire.Ticket) string {
 // and good for as long as board and tunnel agent have the service in their
 // desired state.
 func (c *Conductor) serviceTicket(s store.Service) string {
+	by := leasedBy(s.Project, s.Lease)
 	return wire.Ticket{
 		ID: string(s.ID), Purpose: wire.PurposeService, Agent: s.Agent, Board: s.BoardID, Service: s.ID,
-		Target: net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort)),
+		Target: net.JoinHostPort(s.Target, strconv.Itoa(s.TCPPort)), Project: by.For, Lease: by.Lease,
 	}.Sign(c.cfg.TicketKey)
 }
 

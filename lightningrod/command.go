@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lease"
 	"github.com/stack4things/s4t/plugin"
 	"github.com/stack4things/s4t/plugin/journal"
 	"github.com/stack4things/s4t/plugin/ownercommand"
@@ -53,9 +54,10 @@ type boardCommands struct {
 	log     *slog.Logger
 
 	// Whoever sets these does so before run.
-	admit   func() error                // an error: no command begins now, by the owner's word
-	count   func(project s4t.ProjectID) // a run begins
-	changed func()                      // the owner's commands, or problems, are others
+	admit   func() error                                                                                                            // an error: no command begins now, by the owner's word
+	may     func(ctx context.Context, op string, project s4t.ProjectID, id s4t.LeaseID, a lease.Action) (by s4t.LeaseID, err error) // see leases
+	count   func(project s4t.ProjectID)                                                                                             // a run begins
+	changed func()                                                                                                                  // the owner's commands, or problems, are others
 
 	slots chan struct{} // one for each that runs
 	waits chan struct{}
@@ -72,6 +74,7 @@ type boardCommands struct {
 // liveRun is a run that has not ended.
 type liveRun struct {
 	run    wire.Run
+	by     s4t.LeaseID // by which it began; empty: the board is the project's
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	feed   *feed
@@ -97,7 +100,11 @@ func newBoardCommands(dir stateDir, board s4t.BoardID, clock func() time.Time, l
 	return &boardCommands{
 		board: board, clock: clock, log: log,
 		journal: journal.Open(journal.Config{Path: dir.path(runsFile), Now: clock, Log: log}),
-		admit:   func() error { return nil }, count: func(s4t.ProjectID) {}, changed: func() {},
+		admit:   func() error { return nil },
+		may: func(context.Context, string, s4t.ProjectID, s4t.LeaseID, lease.Action) (s4t.LeaseID, error) {
+			return "", nil
+		},
+		count: func(s4t.ProjectID) {}, changed: func() {},
 		slots: make(chan struct{}, maxRuns), waits: make(chan struct{}, maxRunWaits), ended: make(chan struct{}, 1),
 		live: map[s4t.OperationID]*liveRun{}, follows: map[string]*follow{},
 	}
@@ -204,7 +211,11 @@ func (c *boardCommands) do(ctx context.Context, of cloud, ask wire.CodeAsk) (a w
 		if ask.Run == nil {
 			return a, s4t.Errorf(s4t.Invalid, op, "", "no run is named")
 		}
-		live, st, err := c.begin(of, *ask.Run)
+		by, err := c.allowed(ctx, *ask.Run)
+		if err != nil {
+			return a, err
+		}
+		live, st, err := c.begin(of, *ask.Run, by)
 		if err != nil {
 			return a, err
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lease"
 	"github.com/stack4things/s4t/plugin"
 	"github.com/stack4things/s4t/wire"
 )
@@ -16,15 +17,35 @@ var (
 	errCancelled = errors.New("it was cancelled")
 	errLate      = errors.New("it was not done in time")
 	errMissed    = errors.New("it did not begin in time")
+	errUnleased  = errors.New("the lease ended by which it ran")
 )
 
 // feedFlush is how long the end of a run waits for what it said to reach who follows.
 const feedFlush = 2 * time.Second
 
-// begin has a run begin, or wait for its turn, unless it is known. live is nil
+// allowed says by which lease a run may begin; none for the board's own project, or where it is known.
+func (c *boardCommands) allowed(ctx context.Context, run wire.Run) (by s4t.LeaseID, err error) {
+	if _, known := c.journal.Find(run.ID, run.Key); known {
+		return "", nil
+	}
+	return c.may(ctx, "run "+s4t.Line(run.Command, s4t.MaxName), run.Project, "", lease.Commands)
+}
+
+// endLeased ends the runs that began by leases that are over, and those that wait never begin.
+func (c *boardCommands) endLeased(over func(id s4t.LeaseID) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, live := range c.live {
+		if live.by != "" && over(live.by) {
+			live.cancel(errUnleased)
+		}
+	}
+}
+
+// begin has a run begin by a lease, or wait for its turn, unless it is known. live is nil
 // where it has ended, or never begins. An error means that it has not begun, and that
 // nothing of it is remembered.
-func (c *boardCommands) begin(of cloud, run wire.Run) (live *liveRun, st wire.RunState, err error) {
+func (c *boardCommands) begin(of cloud, run wire.Run, by s4t.LeaseID) (live *liveRun, st wire.RunState, err error) {
 	op := "run " + s4t.Line(run.Command, s4t.MaxName)
 	if run.Before.IsZero() || len(run.Params) > s4t.MaxCommandParams || len(run.Params) > 0 && !json.Valid(run.Params) {
 		return nil, st, s4t.Errorf(s4t.Invalid, op, "", "the order is not understood")
@@ -72,7 +93,7 @@ func (c *boardCommands) begin(of cloud, run wire.Run) (live *liveRun, st wire.Ru
 	if !start {
 		c.waiting++
 	}
-	live = &liveRun{run: run, begun: make(chan struct{}), done: make(chan struct{})}
+	live = &liveRun{run: run, by: by, begun: make(chan struct{}), done: make(chan struct{})}
 	live.ctx, live.cancel = context.WithCancelCause(c.ctx)
 	c.live[run.ID] = live
 	c.running.Add(1)
@@ -250,6 +271,8 @@ func endOf(result json.RawMessage, err error, timeout time.Duration) wire.RunSta
 	}
 	end := wire.RunState{Status: s4t.OperationFailed}
 	switch {
+	case errors.Is(err, errUnleased):
+		end.ErrorKind, end.Error = s4t.Forbidden, errUnleased.Error()+"; it may have been done in part"
 	case errors.Is(err, errLate):
 		end.ErrorKind, end.Error = s4t.Timeout, "it was not done within "+timeout.String()+", and was ended"
 	case errors.Is(err, context.Canceled):

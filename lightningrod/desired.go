@@ -20,6 +20,8 @@ func (e *Engine) adopt(d wire.BoardDesired) error {
 	}
 	e.clock.set(d.Time)
 	e.believe(d.Trust)
+	e.leases.take(d.Book, d.TicketKey)
+	d.Book = "" // it has a file of its own
 	e.take(d)
 	return nil
 }
@@ -87,7 +89,7 @@ func (e *Engine) apply(d wire.BoardDesired) {
 	e.heard = max(e.heard, d.Generation)
 	e.mu.Unlock()
 	e.profile.traffic.usage.belong(d.Project)
-	e.kinds.apply(e.profile.windowNow().admitted(e.trial.effective(d.Resources)))
+	e.kinds.apply(e.leases.admitted(e.profile.windowNow().admitted(e.trial.effective(d.Resources))))
 	e.mu.Lock()
 	e.applied = d.Generation
 	e.mu.Unlock()
@@ -98,7 +100,7 @@ func (e *Engine) apply(d wire.BoardDesired) {
 func (e *Engine) turn(w window) {
 	e.applying.Lock()
 	defer e.applying.Unlock()
-	e.kinds.apply(w.admitted(e.trial.effective(e.wanted().Resources)))
+	e.kinds.apply(e.leases.admitted(w.admitted(e.trial.effective(e.wanted().Resources))))
 	switch w.state {
 	case windowOpen:
 		e.kinds.retry()
@@ -108,5 +110,24 @@ func (e *Engine) turn(w window) {
 			e.guests.runs.end(w.refused("it was ended"))
 		}
 	}
+	e.markDirty()
+}
+
+// endLeased ends what is open by leases that are over, and gives the kinds what leases that have begun
+// allow.
+func (e *Engine) endLeased(over func(id s4t.LeaseID) bool) {
+	e.streams.endLeased(over)
+	if e.guests != nil {
+		e.guests.runs.endLeased(over)
+	}
+	if e.pins != nil {
+		e.pins.watch.refresh()
+	}
+	if !e.leases.turned(e.wanted().Resources) {
+		return
+	}
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	e.kinds.apply(e.leases.admitted(e.profile.windowNow().admitted(e.trial.effective(e.wanted().Resources))))
 	e.markDirty()
 }

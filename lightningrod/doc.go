@@ -8,6 +8,7 @@
 //	state.go    the state directory: identity, last desired state, lock
 //	engine.go   Run: saved state first, then sessions for ever
 //	session.go  one control session over WAMP
+//	leases.go   who holds the board, as the cloud signed it: what is allowed, and what ends
 //	kind.go     what the board may hold: the registry of kinds
 //	bridge.go   kind port, step 7 of the paper's Fig. 3: what ports there should be
 //	port.go     one port: its device and its data rtunnel

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/hal"
+	"github.com/stack4things/s4t/lease"
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/terminal"
 	"github.com/stack4things/s4t/vnet"
@@ -41,6 +42,7 @@ type Config struct {
 	IOConfig      string                               // optional: the file with what the owner says of pins (io-config); default: none
 	Pins          *hal.Config                          // optional: drivers of pins and where they look; File, State and Log are set here; default those of the kernel where IO or IOConfig is set, else the board has no pins
 	Guests        *GuestsConfig                        // optional: code of others runs here; default none does
+	Moment        func() lease.Moment                  // optional: the clock by which leases end; default the kernel's since the boot, which nobody sets
 	Ready         func(board string, generation int64) // optional: called each time the board is connected and has applied its desired state
 	Log           *slog.Logger                         // optional: default discards
 }
@@ -64,11 +66,13 @@ type Engine struct {
 	dirty    chan struct{}                           // a state of a resource may have changed
 	trial    *trial
 	around   *around
-	pins     *boardPins  // set by Run; nil: it has none
-	remote   *remotePins // set by Run
-	profile  *profile    // set by openProfile
-	guests   *guests     // set by Run; nil: no code of others runs here
-	health   *health     // how the board is
+	pins     *boardPins    // set by Run; nil: it has none
+	remote   *remotePins   // set by Run
+	profile  *profile      // set by openProfile
+	guests   *guests       // set by Run; nil: no code of others runs here
+	health   *health       // how the board is
+	leases   *leases       // who holds it; set by build
+	askAgain chan struct{} // of capacity 1: the desired state is to be asked for now
 	moving   leaving
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
@@ -130,7 +134,8 @@ func New(cfg Config) (*Engine, error) {
 	return &Engine{
 		shells: shells,
 		cfg:    cfg, dir: stateDir(cfg.State), instance: s4t.NewID(),
-		ssh: newSSHServices(cfg.SSHDir), health: newHealth("/", cfg.State, cfg.Version), dirty: make(chan struct{}, 1), change: make(chan struct{}), retrust: func([]byte, bool) error { return nil },
+		askAgain: make(chan struct{}, 1),
+		ssh:      newSSHServices(cfg.SSHDir), health: newHealth("/", cfg.State, cfg.Version), dirty: make(chan struct{}, 1), change: make(chan struct{}), retrust: func([]byte, bool) error { return nil },
 	}, nil
 }
 
@@ -214,6 +219,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	background.Go(func() { e.judge(ctx) })
 	background.Go(func() { e.tellHealth(ctx) })
 	background.Go(func() { e.around.Run(ctx) })
+	background.Go(func() { e.leases.run(ctx) })
 	e.kinds.run(ctx, &background)
 	if err := sweepHost(e.cfg.Devices.Sweep); err != nil {
 		e.cfg.Log.Warn("what an earlier run left behind stays", "err", err)
@@ -228,7 +234,19 @@ func (e *Engine) build(dial rtunnelDialer, connect func(ctx context.Context, url
 	e.connect = connect
 	e.around = newAround(e.cfg.Devices.Survey, e.hosts)
 	e.trial = newTrial(e.kinds.risky)
+	e.holdLeases()
 	return e.register(dial)
+}
+
+// holdLeases makes what knows who holds the board. id is set.
+func (e *Engine) holdLeases() {
+	e.leases = newLeases(e.id.Board, e.dir, e.cfg.Log)
+	e.leases.key, e.leases.online, e.leases.end = e.ticketKey, e.isOnline, e.endLeased
+	e.leases.owner = func() s4t.ProjectID { return e.wanted().Project }
+	if e.cfg.Moment != nil {
+		e.leases.moment = e.cfg.Moment
+	}
+	e.leases.fetch = func() { notify(e.askAgain) }
 }
 
 // restore applies the saved desired state: devices come up with their
@@ -246,6 +264,14 @@ func (e *Engine) restore() {
 		e.kept = k
 		e.mu.Unlock()
 		e.trial.restore(k.Desired.Resources, k.Suspects)
+	}
+	if found { // the key that signed the book may be in it
+		e.mu.Lock()
+		e.desired = k.Desired
+		e.mu.Unlock()
+	}
+	e.leases.restore()
+	if found {
 		e.apply(k.Desired)
 	}
 }

@@ -177,7 +177,7 @@ func TestUsersAreToldApartBySource(t *testing.T) {
 		t.Errorf("of nobody: %s", a)
 	}
 	p.Apply([]wire.Resource{wire.NewResource(wire.KindService, "s", wire.DesiredService{Target: own, TCPPort: f.tcpPort})})
-	c, err := p.connect(t.Context(), wire.Ticket{Purpose: wire.PurposeService, Board: boardA, Service: "s", Target: f.l.Addr().String()}.Sign(conductorKey), "192.0.2.7")
+	c, _, err := p.connect(t.Context(), wire.Ticket{Purpose: wire.PurposeService, Board: boardA, Service: "s", Target: f.l.Addr().String()}.Sign(conductorKey), "192.0.2.7")
 	if err != nil {
 		t.Fatal(err)
 	}

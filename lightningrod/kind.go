@@ -48,6 +48,7 @@ type complainer interface{ Problems() []string }
 // It is called once; id and caps are set.
 func (e *Engine) register(dial rtunnelDialer) error {
 	policy := newStreamPolicy(e.id.Board, e.ticketKey, &e.clock, e.cfg.AllowTargets)
+	policy.may = e.leases.may
 	policy.admit, policy.shells, policy.recordings = e.profile.admit, e.shells, e.newRecordings()
 	policy.perUser, policy.ssh, policy.changed = e.cfg.SourcePerUser, e.ssh, e.markDirty
 	streams, err := e.newStreams(dial, policy)

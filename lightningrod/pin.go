@@ -11,6 +11,7 @@ import (
 
 	"github.com/stack4things/s4t"
 	"github.com/stack4things/s4t/hal"
+	"github.com/stack4things/s4t/lease"
 	"github.com/stack4things/s4t/wamp"
 	"github.com/stack4things/s4t/wire"
 )
@@ -31,7 +32,8 @@ type boardPins struct {
 	online func() (c cloud, epoch int64, changed <-chan struct{})
 	asks   chan struct{} // a slot for each question that is being answered
 	watch  *pinWatch
-	admit  func(op string) error // an error: nothing of others changes pins now, by the owner's word
+	admit  func(op string) error                                             // an error: nothing of others changes pins now, by the owner's word
+	may    func(ctx context.Context, op string, project s4t.ProjectID) error // an error: no lease lets the project have to do with pins now, see leases
 	log    *slog.Logger
 }
 
@@ -54,6 +56,14 @@ func (e *Engine) openPins() error {
 	e.pins = newPins(h, e.cfg.IO, e.id.Board, e.online, e.cfg.Log)
 	e.pins.tree.note = func() { e.dir.noteTree(e.cfg.IO, e.cfg.Log) }
 	e.pins.admit = func(op string) error { return e.profile.admit(op, false) }
+	e.pins.may = func(ctx context.Context, op string, project s4t.ProjectID) error {
+		_, err := e.leases.may(ctx, op, project, "", lease.Pins)
+		return err
+	}
+	e.pins.watch.allowed = func(project s4t.ProjectID) bool {
+		_, err := e.leases.decide("watch pins of the board", project, "", lease.Pins)
+		return err == nil
+	}
 	e.pins.watch.sent = func(n int) { e.profile.traffic.usage.own().samples.Add(int64(n)) }
 	return nil
 }
@@ -61,7 +71,8 @@ func (e *Engine) openPins() error {
 func newPins(h *hal.HAL, dir string, board s4t.BoardID, online func() (cloud, int64, <-chan struct{}), log *slog.Logger) *boardPins {
 	return &boardPins{
 		hal: h, tree: newPinTree(dir, h, log), board: board, online: online,
-		asks: make(chan struct{}, maxPinAsks), watch: newPinWatch(h), admit: func(string) error { return nil }, log: log,
+		asks: make(chan struct{}, maxPinAsks), watch: newPinWatch(h), admit: func(string) error { return nil },
+		may: func(context.Context, string, s4t.ProjectID) error { return nil }, log: log,
 	}
 }
 
@@ -164,6 +175,9 @@ func (p *boardPins) do(ctx context.Context, of cloud, ask wire.PinAsk) (a wire.P
 			return a, err
 		}
 	}
+	if err := p.allowed(ctx, ask); err != nil {
+		return a, err
+	}
 	switch ask.Do {
 	case wire.PinWatched:
 		return p.watch.start(ctx, of, ask)
@@ -215,6 +229,27 @@ func (p *boardPins) do(ctx context.Context, of cloud, ask wire.PinAsk) (a wire.P
 		return wire.PinAnswer{}, s4t.Errorf(s4t.Conflict, "claim "+a.Pins[0].Name, "see who has it, and claim it again", "the claim was over before it was told: somebody took or released the pin")
 	}
 	return a, nil
+}
+
+// allowed refuses what no lease allows. Of a watch by several projects those parts are left out later
+// which are not allowed; it is refused where none is.
+func (p *boardPins) allowed(ctx context.Context, ask wire.PinAsk) error {
+	op := ask.Do + " pins of the board"
+	if ask.Do != wire.PinWatched {
+		return p.may(ctx, op, ask.Project)
+	}
+	var first error
+	for _, s := range ask.Shares {
+		err := p.may(ctx, op, s.Project)
+		if err == nil {
+			first = nil
+			break
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 // list is what the cloud may see of all pins.

@@ -25,12 +25,15 @@ type pinWatch struct {
 	hal  *hal.HAL
 	sent func(n int) // samples that the cloud has taken
 
+	allowed func(project s4t.ProjectID) bool // a lease lets the project watch now, or it owns the board
+
 	mu      sync.Mutex     // guards what follows; taken before the locks of the HAL
 	of      cloud          // whose session it is: it ends with that
 	queue   *samples.Queue // of that session: one that has ended takes nothing of the next
 	changed chan struct{}  // closed when of, queue or until are others
 	names   []string       // what is to be watched, as the cloud named it
 	all     bool
+	shares  []wire.PinShare   // the parts of it, by whom they are for; none: it is all the board's own
 	after   map[string]uint64 // where what begins to be watched begins
 	until   time.Time
 	watched map[string]*watchedPin // by name
@@ -47,7 +50,7 @@ type watchedPin struct {
 }
 
 func newPinWatch(h *hal.HAL) *pinWatch {
-	return &pinWatch{hal: h, sent: func(int) {}, queue: samples.NewQueue(maxUnsent), changed: make(chan struct{}), watched: map[string]*watchedPin{}}
+	return &pinWatch{hal: h, sent: func(int) {}, allowed: func(s4t.ProjectID) bool { return true }, queue: samples.NewQueue(maxUnsent), changed: make(chan struct{}), watched: map[string]*watchedPin{}}
 }
 
 // firstValues is how long a watch waits for the values of pins that are not sampled.
@@ -99,7 +102,7 @@ func (w *pinWatch) set(of cloud, ask wire.PinAsk) (a wire.PinAnswer, unread []*h
 	if nothing {
 		return a, nil, nil
 	}
-	w.of, w.names, w.all, w.after = of, ask.Pins, ask.All, ask.After
+	w.of, w.names, w.all, w.shares, w.after = of, ask.Pins, ask.All, ask.Shares, ask.After
 	w.until = time.Now().Add(min(max(ask.Term, 0), wire.PinWatchTerm))
 	w.resolve()
 	w.tell()
@@ -130,7 +133,7 @@ func (w *pinWatch) stop(of cloud) {
 
 // clear watches nothing any more, and forgets what is unsent. Caller holds mu.
 func (w *pinWatch) clear() {
-	w.of, w.names, w.all, w.after, w.until = nil, nil, false, nil, time.Time{}
+	w.of, w.names, w.all, w.shares, w.after, w.until = nil, nil, false, nil, nil, time.Time{}
 	w.resolve()
 	w.queue.Take(math.MaxInt)
 	w.queue = samples.NewQueue(maxUnsent)
@@ -153,8 +156,8 @@ func (w *pinWatch) refresh() {
 // resolve makes what is watched what is to be watched. Caller holds mu.
 func (w *pinWatch) resolve() {
 	want := map[string]*hal.Pin{}
-	names := w.names
-	if w.all {
+	names, all := w.lent()
+	if all {
 		names = nil
 		for _, p := range w.hal.Pins() {
 			names = append(names, p.Name)
@@ -176,6 +179,19 @@ func (w *pinWatch) resolve() {
 			w.watched[name] = w.begin(name, pin)
 		}
 	}
+}
+
+// lent is what is to be watched of it for those who may watch now. Caller holds mu.
+func (w *pinWatch) lent() (names []string, all bool) {
+	if len(w.shares) == 0 {
+		return w.names, w.all
+	}
+	for _, s := range w.shares {
+		if w.allowed(s.Project) {
+			names, all = append(names, s.Pins...), all || len(s.Pins) == 0
+		}
+	}
+	return names, all
 }
 
 // begin watches a pin, from the sample after that which the cloud has.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lease"
 	"github.com/stack4things/s4t/plugin"
 )
 
@@ -26,6 +27,9 @@ func (e *Engine) profileGuests() {
 		return ctx.Err()
 	}
 	g.runs.admit = func() error { return p.admit("run a command", true) }
+	g.runs.may = func(ctx context.Context, op string, project s4t.ProjectID, id s4t.LeaseID, a lease.Action) (s4t.LeaseID, error) {
+		return e.leases.may(ctx, op, project, id, a) // which is made after the guests
+	}
 	g.runs.count = func(project s4t.ProjectID) { p.traffic.usage.of(project).commands.Add(1) }
 	g.manager.Pause(p.admit("run code", true) != nil)
 	p.read()

@@ -69,6 +69,7 @@ func (e *Engine) problems() []string {
 	if e.guests != nil {
 		of = append(of, e.guests.runs.problems()...)
 	}
+	of = append(of, e.leases.problems()...)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var out []string

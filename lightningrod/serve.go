@@ -183,6 +183,8 @@ func (e *Engine) serve(ctx context.Context, b *begun) (next *begun, err error) {
 			fetch = true
 		case <-refresh.C:
 			fetch = true
+		case <-e.askAgain:
+			fetch = true
 		case <-e.dirty:
 		case <-again.C:
 			fetch = s.missed
@@ -229,6 +231,7 @@ type serving struct {
 // fetch asks for the desired state and applies it.
 func (s *serving) fetch(ctx context.Context) error {
 	var d wire.BoardDesired
+	s.engine.leases.asking()
 	err := s.cloud.Call(ctx, wamp.Desired, wire.Empty{}, &d)
 	if err == nil {
 		if s.engine.trial.answer() {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lease"
 	"github.com/stack4things/s4t/rtunnel/resume"
 	"github.com/stack4things/s4t/rtunnel/stream"
 	"github.com/stack4things/s4t/terminal"
@@ -39,8 +40,9 @@ type streamPolicy struct {
 	recordings *recordings    // of those that are recorded
 	ssh        *sshServices
 	gate       sshGate
-	changed    func()                           // the state of a service has changed
-	admit      func(op string, code bool) error // see profile
+	changed    func()                                                                                                                  // the state of a service has changed
+	admit      func(op string, code bool) error                                                                                        // see profile
+	may        func(ctx context.Context, op string, project s4t.ProjectID, id s4t.LeaseID, a lease.Action) (by s4t.LeaseID, err error) // see leases
 
 	used      *wire.UsedTickets
 	resumable *resume.Keeper // users' streams that outlive a connection
@@ -63,7 +65,11 @@ type ownService struct {
 func newStreamPolicy(board s4t.BoardID, key func() ed25519.PublicKey, clock *cloudClock, allow []netip.Prefix) *streamPolicy {
 	return &streamPolicy{
 		board: board, key: key, clock: clock, allow: allow, ssh: newSSHServices("/etc/ssh"), gate: sshGate{open: map[int][]*halfOpen{}},
-		changed: func() {}, admit: func(string, bool) error { return nil }, used: wire.NewUsedTickets(maxUsed), resumable: resume.NewKeeper(resume.HoldTime), look: make(chan struct{}, 1), ready: func() bool { return true },
+		changed: func() {}, admit: func(string, bool) error { return nil },
+		may: func(context.Context, string, s4t.ProjectID, s4t.LeaseID, lease.Action) (s4t.LeaseID, error) {
+			return "", nil
+		},
+		used: wire.NewUsedTickets(maxUsed), resumable: resume.NewKeeper(resume.HoldTime), look: make(chan struct{}, 1), ready: func() bool { return true },
 	}
 }
 
@@ -111,15 +117,36 @@ func (p *streamPolicy) States() (states []wire.ResourceState, settled bool) {
 }
 
 // connect decides about a stream and connects it to its target. source is the
-// address that a public port's stream comes from.
-func (p *streamPolicy) connect(ctx context.Context, ticket, source string) (stream.HalfCloser, error) {
+// address that a public port's stream comes from. heldBy is the lease by which it is open; empty: it is of the
+// board's own project.
+func (p *streamPolicy) connect(ctx context.Context, ticket, source string) (local stream.HalfCloser, heldBy string, err error) {
+	const op = "open a stream on the board"
 	t, err := p.authorize(ticket)
 	if err == nil {
-		err = p.admit("open a stream on the board", false)
+		err = p.admit(op, false)
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
+	by, err := p.may(ctx, op, t.Project, t.Lease, neededByStream(t))
+	if err != nil {
+		return nil, "", err
+	}
+	local, err = p.open(ctx, t, source, by)
+	return local, string(by), err
+}
+
+// neededByStream is the action that a lease must allow for a stream.
+func neededByStream(t wire.Ticket) lease.Action {
+	ssh := net.JoinHostPort(loopback4.String(), strconv.Itoa(s4t.KnownServices["ssh"]))
+	if t.Target == wire.TargetTerminal || t.Purpose == wire.PurposeStream && t.Target == ssh {
+		return lease.SSH
+	}
+	return lease.Service
+}
+
+// open connects a stream that is allowed by a lease, or by no lease.
+func (p *streamPolicy) open(ctx context.Context, t wire.Ticket, source string, by s4t.LeaseID) (stream.HalfCloser, error) {
 	who := t.User
 	if t.Purpose == wire.PurposeService {
 		who = source
@@ -142,7 +169,7 @@ func (p *streamPolicy) connect(ctx context.Context, ticket, source string) (stre
 	if t.Resumable == "" {
 		return dial()
 	}
-	return p.resumable.Open(resume.ID{Name: t.Resumable, User: t.User, Target: t.Target}, t.Again, dial)
+	return p.resumable.Open(resume.ID{Name: t.Resumable, User: t.User, Target: t.Target, By: string(by)}, t.Again, dial)
 }
 
 // openShell opens a terminal, which only streams that can be resumed have.

@@ -283,7 +283,7 @@ func TestAShellIsOpenedByAUsersTicketOnly(t *testing.T) {
 	open := func(p *streamPolicy, change func(*wire.Ticket)) error {
 		ticket := wire.Ticket{ID: s4t.NewID(), Purpose: wire.PurposeStream, Board: boardA, Target: wire.TargetTerminal, User: "maria", Resumable: "name", Expires: cloudNow.Unix() + 60}
 		change(&ticket)
-		end, err := p.connect(t.Context(), ticket.Sign(conductorKey), "")
+		end, _, err := p.connect(t.Context(), ticket.Sign(conductorKey), "")
 		if err == nil {
 			end.Close()
 		}

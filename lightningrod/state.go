@@ -31,6 +31,7 @@ const IdentityFile = "identity.json"
 const (
 	pendingFile = "join.pending" // the key of a join whose answer has not come yet
 	desiredFile = "desired.json" // the last desired state; may be lost
+	bookFile    = "book.json"    // who holds the board, as the cloud said last; may be lost
 	trustFile   = "trust.json"   // what the cloud announced of its certificate
 	pinsFile    = "pins.json"    // the journal of package hal
 	runsFile    = "runs.journal" // of commands, see package journal
@@ -297,7 +298,7 @@ func (d stateDir) saveIdentity(id Identity) error {
 // board any more.
 func (d stateDir) remove() error {
 	d.removeHalves()
-	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile, pinsFile, runsFile, usageFile, treeFile, socketFile, lockFile} {
+	for _, name := range []string{IdentityFile, pendingFile, desiredFile, bookFile, trustFile, pinsFile, runsFile, usageFile, treeFile, socketFile, lockFile} {
 		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return d.failed("remove", name, err)
 		}
@@ -317,7 +318,7 @@ func (d stateDir) remove() error {
 // removeHalves deletes files that a process was writing when it was killed:
 // they may hold a key. The lock is held, or no lightning-rod runs.
 func (d stateDir) removeHalves() {
-	for _, name := range []string{IdentityFile, pendingFile, desiredFile, trustFile, pinsFile, runsFile, profileFile, usageFile, treeFile} {
+	for _, name := range []string{IdentityFile, pendingFile, desiredFile, bookFile, trustFile, pinsFile, runsFile, profileFile, usageFile, treeFile} {
 		halves, _ := filepath.Glob(d.path("." + name + ".*")) // fails for a malformed pattern only
 		for _, half := range halves {
 			os.Remove(half) // what cannot be removed stays, as before

@@ -130,6 +130,16 @@ func (s *streams) cut(why error) {
 	s.pool.Cut(why)
 }
 
+// errLeaseOver is why what was open by a lease ends with it.
+var errLeaseOver = s4t.Errorf(s4t.Forbidden, "use the board", "`s4t lease create` books it again", "the lease is over by which it was open")
+
+// endLeased ends the streams that are open by leases that are over, or wait to be resumed.
+func (s *streams) endLeased(over func(id s4t.LeaseID) bool) {
+	by := func(id string) bool { return over(s4t.LeaseID(id)) }
+	s.resumable.DropBy(by, errLeaseOver)
+	s.pool.CutBy(by, errLeaseOver)
+}
+
 // Problems implements complainer.
 func (s *streams) Problems() []string {
 	problem := s.pool.Status().Problem

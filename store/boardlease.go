@@ -152,23 +152,40 @@ func (tx *Tx) Holdings(board s4t.BoardID) (lease.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	held, err := many(tx, op, func(s scanner) (h lease.Holding, err error) {
-		var parent sql.NullString
-		var starts, ends int64
-		var allow string
-		if err = s.Scan(&h.Lease, &parent, &h.Name, &h.Project, &starts, &ends, &allow); err != nil {
-			return h, err
-		}
-		h.Parent = s4t.LeaseID(parent.String)
-		h.Window = lease.Window{From: fromMicros(starts), Until: fromMicros(ends)}
-		h.Allow, err = lease.ParseSet(allow)
+	held, err := many(tx, op, func(s scanner) (lease.Holding, error) {
+		_, h, err := scanHolding(s)
 		return h, err
-	}, `SELECT l.id, l.parent, l.name, l.project, l.starts_at, l.ends_at, l.allow FROM lease_boards m JOIN board_leases l ON l.id = m.lease
-		WHERE m.board = ? AND l.status IN ('pending', 'active') ORDER BY l.starts_at, l.id`, board)
+	}, holdingSelect+`WHERE m.board = ? AND l.status IN ('pending', 'active') ORDER BY l.starts_at, l.id`, board)
 	if err != nil {
 		return nil, err
 	}
 	return append(lease.Tree{{Project: owner}}, held...), nil
+}
+
+const holdingSelect = `SELECT m.board, l.id, l.parent, l.name, l.project, l.starts_at, l.ends_at, l.allow FROM lease_boards m JOIN board_leases l ON l.id = m.lease `
+
+func scanHolding(s scanner) (board s4t.BoardID, h lease.Holding, err error) {
+	var parent sql.NullString
+	var starts, ends int64
+	var allow string
+	if err = s.Scan(&board, &h.Lease, &parent, &h.Name, &h.Project, &starts, &ends, &allow); err != nil {
+		return board, h, err
+	}
+	h.Parent = s4t.LeaseID(parent.String)
+	h.Window = lease.Window{From: fromMicros(starts), Until: fromMicros(ends)}
+	h.Allow, err = lease.ParseSet(allow)
+	return board, h, err
+}
+
+// HoldingsOf returns the leases of boards that are not over; their owners are not in it.
+func (tx *Tx) HoldingsOf(boards []s4t.BoardID) (map[s4t.BoardID]lease.Tree, error) {
+	all := map[s4t.BoardID]lease.Tree{}
+	_, err := manyIn(tx, "see who holds boards", func(s scanner) (struct{}, error) {
+		board, h, err := scanHolding(s)
+		all[board] = append(all[board], h)
+		return struct{}{}, err
+	}, holdingSelect+`WHERE l.status IN ('pending', 'active') AND m.board IN `, nil, boards, ` ORDER BY l.starts_at, l.id`)
+	return all, err
 }
 
 // ForgetLeases forgets at most limit leases that were over before a time.
@@ -200,18 +217,27 @@ func (tx *Tx) LentNamed(project s4t.ProjectID, name string) ([]s4t.BoardID, erro
 		WHERE l.project = ? AND l.status IN ('pending', 'active') AND b.name = ? ORDER BY b.id`, project, name)
 }
 
-// LeasesOf returns until when leases of a board last that are not over.
-func (tx *Tx) LeasesOf(board s4t.BoardID) (map[s4t.LeaseID]time.Time, error) {
-	all := map[s4t.LeaseID]time.Time{}
-	_, err := many(tx, fmt.Sprintf("find the leases of board %q", board), func(s scanner) (_ struct{}, err error) {
-		var id s4t.LeaseID
+// Lent is a lease of a board: whose it is, and until when.
+type Lent struct {
+	Lease   s4t.LeaseID
+	Project s4t.ProjectID
+	Until   time.Time
+}
+
+// LeasesOf returns the leases of a board that are not over.
+func (tx *Tx) LeasesOf(board s4t.BoardID) ([]Lent, error) {
+	return many(tx, fmt.Sprintf("find the leases of board %q", board), func(s scanner) (l Lent, err error) {
 		var until int64
-		if err = s.Scan(&id, &until); err == nil {
-			all[id] = fromMicros(until)
-		}
-		return
-	}, `SELECT l.id, l.ends_at FROM lease_boards m JOIN board_leases l ON l.id = m.lease WHERE m.board = ? AND l.status IN ('pending', 'active')`, board)
-	return all, err
+		err = s.Scan(&l.Lease, &l.Project, &until)
+		l.Until = fromMicros(until)
+		return l, err
+	}, `SELECT l.id, l.project, l.ends_at FROM lease_boards m JOIN board_leases l ON l.id = m.lease WHERE m.board = ? AND l.status IN ('pending', 'active') ORDER BY l.id`, board)
+}
+
+// BoardsLentTo returns the boards of which a project has a lease that is not over.
+func (tx *Tx) BoardsLentTo(project s4t.ProjectID) ([]s4t.BoardID, error) {
+	return many(tx, fmt.Sprintf("find the boards that are lent to project %q", project), value[s4t.BoardID], `SELECT DISTINCT m.board FROM board_leases l JOIN lease_boards m ON m.lease = l.id
+		WHERE l.project = ? AND l.status IN ('pending', 'active') ORDER BY m.board`, project)
 }
 
 // DueLeases returns leases whose time comes or is over by now, those that end first before

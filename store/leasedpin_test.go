@@ -2,7 +2,6 @@ package store
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stack4things/s4t"
 )
@@ -37,7 +36,9 @@ func TestPinsAreKeptAsTheyWere(t *testing.T) {
 			lent, err := tx.LentNamed(w.project.ID, "lamp")
 			same(t, "lent by name", lent, err, []s4t.BoardID{b.ID})
 			until, err := tx.LeasesOf(b.ID)
-			same(t, "leases", until, err, map[s4t.LeaseID]time.Time{l.ID: fromMicros(9)})
+			same(t, "leases", until, err, []Lent{{l.ID, w.project.ID, fromMicros(9)}})
+			boards, err := tx.BoardsLentTo(w.project.ID)
+			same(t, "boards lent to it", boards, err, []s4t.BoardID{b.ID})
 			return nil
 		})
 		write(t, db, func(tx *Tx) error {

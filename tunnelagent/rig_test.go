@@ -172,19 +172,19 @@ func (r *rig) board(id s4t.BoardID) *stream.Pool {
 			}
 			return all, nil
 		},
-		Connect: func(ctx context.Context, text, _ string) (stream.HalfCloser, error) {
+		Connect: func(ctx context.Context, text, _ string) (stream.HalfCloser, string, error) {
 			t, err := wire.VerifyTicket(r.key.Public().(ed25519.PublicKey), text, time.Now())
 			if err == nil && t.Board != id {
 				err = s4t.Errorf(s4t.Forbidden, "open a stream", "", "another board's ticket")
 			}
 			if err != nil {
-				return nil, err
+				return nil, "", err
 			}
 			c, err := new(net.Dialer).DialContext(ctx, "tcp", t.Target)
 			if err != nil {
-				return nil, err
+				return nil, "", err
 			}
-			return c.(*net.TCPConn), nil
+			return c.(*net.TCPConn), "", nil
 		},
 	})
 	if err != nil {

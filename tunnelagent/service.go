@@ -44,6 +44,7 @@ type exposures struct {
 type exposure struct {
 	agent    *Agent
 	board    s4t.BoardID
+	lease    s4t.LeaseID // by which it is; empty: it is of the board's own project
 	id       s4t.ServiceID
 	tcpPort  int
 	listener net.Listener
@@ -131,7 +132,7 @@ func (a *Agent) expose(ctx context.Context, id s4t.ServiceID, w wire.TunnelExpos
 	if err != nil {
 		return nil, s4t.Errorf(s4t.Unavailable, op, "", "%w", err)
 	}
-	x := &exposure{agent: a, board: w.Board, id: id, tcpPort: w.PublicPort, listener: l}
+	x := &exposure{agent: a, board: w.Board, lease: w.Lease, id: id, tcpPort: w.PublicPort, listener: l}
 	x.ticket.Store(&w.Ticket)
 	x.ctx, x.cancel = context.WithCancel(ctx)
 	a.handlers.Add(1)
@@ -231,7 +232,7 @@ func (a *Agent) serveStream(ctx context.Context, t wire.Ticket, text string, con
 	opening, cancel := context.WithTimeout(ctx, boardTimeout)
 	defer cancel()
 	opened := false
-	end, err := a.streams.begin(t.Board, 0)
+	end, err := a.streams.begin(t.Board, t.Lease, 0)
 	if err == nil {
 		defer end()
 		opened, err = a.opener.Connect(opening, ctx, stream.Asked{Board: t.Board, Ticket: text, Local: user, Admit: user.Admit})

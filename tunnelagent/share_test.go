@@ -122,6 +122,35 @@ func TestAProjectHasSoManyStreams(t *testing.T) {
 	within(t, "2 and 5 in use", uses(wire.Use{Project: orchard, Key: s4t.QuotaStreams, Used: 2}, other))
 }
 
+// TestStreamsByALeaseCountForWhoHasIt: not for the owner of the board.
+func TestStreamsByALeaseCountForWhoHasIt(t *testing.T) {
+	r := newRig(t)
+	target := loopback.Serve(t, parrot)
+	r.board(kitchen)
+	spec := wire.TunnelStreams{
+		Project: orchard, Limit: 1, Leases: map[s4t.LeaseID]int64{"night": time.Now().Add(time.Hour).UnixMicro()},
+		Lessees: map[s4t.LeaseID]wire.Lessee{"night": {Project: vineyard, Limit: 2}},
+	}
+	r.add(wire.NewResource(wire.KindStreams, string(kitchen), spec))
+	dial := func(by s4t.LeaseID) error {
+		s, err := stream.Dial(t.Context(), r.dialer, r.server.URL, r.sign(wire.Ticket{Purpose: wire.PurposeStream, Board: kitchen, Target: target, Lease: by}, nil))
+		if err == nil {
+			t.Cleanup(func() { s.Close() })
+		}
+		return err
+	}
+	for i, by := range []s4t.LeaseID{"night", "", "night"} {
+		if err := dial(by); err != nil {
+			t.Fatalf("stream %d by %q: %v", i, by, err)
+		}
+	}
+	for by, words := range map[s4t.LeaseID]string{"night": "uses 2 of its 2 streams", "": "uses 1 of its 1 streams"} {
+		if err := dial(by); s4t.KindOf(err) != s4t.Conflict || !contains(err, words) {
+			t.Errorf("one too many by %q: %v", by, err)
+		}
+	}
+}
+
 // TestDescriptorsAreLeftForTheOnePort is row 6 of what one could take from
 // all: a stranger's connections to a public port, and a board's idle rtunnels.
 func TestDescriptorsAreLeftForTheOnePort(t *testing.T) {

@@ -107,17 +107,21 @@ func (s *streams) wanted(board s4t.BoardID) bool {
 // to others. Who gives a project fewer wants them used.
 const sharedStreams = 64
 
-// begin counts one more stream of a board for its project, unless the project
+// begin counts one more stream of a board for its project, or for the one that has
+// the lease by which it is, unless that project
 // has as many as it may, or the source that it is for has most of them: ofSource
 // is how many that has, with this one; 0 for a user's. end counts one less. A board that may have no rtunnels
 // here has no streams either.
-func (s *streams) begin(board s4t.BoardID, ofSource int) (end func(), err error) {
+func (s *streams) begin(board s4t.BoardID, lease s4t.LeaseID, ofSource int) (end func(), err error) {
 	const op = "open a stream on the board"
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	of, known := s.boards[board]
 	if !known || of.Project == "" {
 		return func() {}, nil
+	}
+	if by, lent := of.Lessees[lease]; lent {
+		of.Project, of.Limit = by.Project, by.Limit
 	}
 	used := s.projects[of.Project]
 	if of.Limit != s4t.Unlimited && used >= of.Limit {

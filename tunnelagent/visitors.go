@@ -78,7 +78,7 @@ func (x *exposure) admit(source netip.Prefix) (leave func(), err error) {
 		a.visitors.leave(source)
 		x.visitors.leave(source)
 	}
-	closed, err := a.streams.begin(x.board, ofSource)
+	closed, err := a.streams.begin(x.board, x.lease, ofSource)
 	if err != nil {
 		uncount()
 		return nil, err

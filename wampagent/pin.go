@@ -47,8 +47,9 @@ type pinSession struct {
 
 // sink is what somebody watches of a board.
 type sink struct {
-	pins  []string // none: all
-	until time.Time
+	pins    []string // none: all
+	project s4t.ProjectID
+	until   time.Time
 }
 
 func newPinSession() *pinSession {
@@ -103,8 +104,19 @@ func (p *pinSession) put(req wire.BoardPinsWatch, now time.Time) (fresh bool, er
 	if p.sinks == nil {
 		p.sinks = map[wire.Sink]*sink{}
 	}
-	p.sinks[req.Sink] = &sink{pins: req.Pins, until: now.Add(wire.PinWatchTerm)}
+	of := &sink{pins: req.Pins, project: req.Project, until: now.Add(wire.PinWatchTerm)}
+	if !req.Until.IsZero() && req.Until.Before(of.until) { // its lease is over then
+		of.until = req.Until
+	}
+	p.sinks[req.Sink] = of
 	return fresh, nil
+}
+
+// dropOf forgets all sinks of a project.
+func (p *pinSession) dropOf(project s4t.ProjectID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.sinks, func(_ wire.Sink, s *sink) bool { return s.project == project })
 }
 
 // drop forgets a sink, unless it asked again meanwhile; nil: in any case.
@@ -129,10 +141,12 @@ func (p *pinSession) watching(now time.Time) map[wire.Sink]*sink {
 	return maps.Clone(p.sinks)
 }
 
-// union is what all sinks together watch.
+// union is what all sinks together watch, with what of it is for whom.
 func (p *pinSession) union(now time.Time) wire.PinAsk {
 	ask := wire.PinAsk{Do: wire.PinWatched}
-	for _, s := range p.watching(now) {
+	watching := p.watching(now)
+	ask.Shares = sharesOf(watching)
+	for _, s := range watching {
 		ask.Pins = append(ask.Pins, s.pins...)
 		ask.All = ask.All || len(s.pins) == 0
 		ask.Term = max(ask.Term, s.until.Sub(now))
@@ -143,6 +157,31 @@ func (p *pinSession) union(now time.Time) wire.PinAsk {
 		ask.Pins = nil
 	}
 	return ask
+}
+
+// sharesOf are the parts of what sinks watch, by project; none where nobody said for whom.
+func sharesOf(sinks map[wire.Sink]*sink) (shares []wire.PinShare) {
+	of := map[s4t.ProjectID]*wire.PinShare{}
+	all := map[s4t.ProjectID]bool{}
+	for _, s := range sinks {
+		if of[s.project] == nil {
+			of[s.project] = &wire.PinShare{Project: s.project}
+		}
+		of[s.project].Pins = append(of[s.project].Pins, s.pins...)
+		all[s.project] = all[s.project] || len(s.pins) == 0
+	}
+	if len(of) == 1 && of[""] != nil {
+		return nil
+	}
+	for _, project := range slices.Sorted(maps.Keys(of)) {
+		s := of[project]
+		slices.Sort(s.Pins)
+		if s.Pins = slices.Compact(s.Pins); all[project] || len(s.Pins) > s4t.MaxPins {
+			s.Pins = nil
+		}
+		shares = append(shares, *s)
+	}
+	return shares
 }
 
 // pinsWatch has the samples of a board sent to a sink. The board is told what all
@@ -163,7 +202,9 @@ func (a *Agent) pinsWatch(ctx context.Context, req wire.BoardPinsWatch) (json.Ra
 	}
 	now := time.Now()
 	if req.End {
-		p.drop(req.Sink, nil)
+		if p.drop(req.Sink, nil); req.Sink == (wire.Sink{}) {
+			p.dropOf(req.Project)
+		}
 		return a.askPins(ctx, s, p.union(now))
 	}
 	fresh, err := p.put(req, now)

@@ -235,6 +235,38 @@ func TestManyWatchersCostTheBoardOneStream(t *testing.T) {
 	}
 }
 
+// TestWhatIsWatchedByALeaseEndsWithIt: the board hears what is for whom, and the sinks of a project end
+// at the time of its lease, or when the cloud says so.
+func TestWhatIsWatchedByALeaseEndsWithIt(t *testing.T) {
+	w := newWorld(t)
+	b := w.pinBoard()
+	got := make(chan wire.PinSamples, 64)
+	own, _ := w.sinkAt("own", func(_ context.Context, s wire.PinSamples) error { got <- s; return nil })
+	lab, _ := w.sinkAt("lab", func(context.Context, wire.PinSamples) error {
+		t.Error("samples come after the lease")
+		return nil
+	})
+	watch := func(req wire.BoardPinsWatch, want ...wire.PinShare) {
+		t.Helper()
+		req.Board = w.board
+		if _, err := w.pins(wire.MethodPinsWatch, req); err != nil {
+			t.Fatal(err)
+		}
+		if ask := soon(t, "what is watched", b.asked); fmt.Sprint(ask.Shares) != fmt.Sprint(want) {
+			t.Errorf("the board hears %+v, want %+v", ask.Shares, want)
+		}
+	}
+	owners, labs := wire.PinShare{Project: "owner", Pins: []string{"a"}}, wire.PinShare{Project: "lab", Pins: []string{"a", "b"}}
+	watch(wire.BoardPinsWatch{Sink: own, Project: "owner", Pins: []string{"a"}}, owners)
+	watch(wire.BoardPinsWatch{Sink: lab, Project: "lab", Pins: []string{"b", "a"}, Until: time.Now().Add(time.Hour)}, labs, owners)
+	watch(wire.BoardPinsWatch{Project: "lab", End: true}, owners)
+	watch(wire.BoardPinsWatch{Sink: lab, Project: "lab", Pins: []string{"a"}, Until: time.Now()}, owners)
+	if err := w.send(b, 1); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "the owner's", got)
+}
+
 // TestASinkThatIsSlowOrGoneIsDropped; the others go on.
 func TestASinkThatIsSlowOrGoneIsDropped(t *testing.T) {
 	w := newWorld(t)

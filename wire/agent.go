@@ -183,6 +183,16 @@ type TunnelStreams struct {
 	// Leases are those by which others have streams of the board, and until when, in
 	// microseconds since 1970: what is open by one that is not there, or over, ends.
 	Leases map[s4t.LeaseID]int64 `json:"leases,omitempty"`
+
+	// Lessees are the projects for which streams by those leases count, where it is another than the
+	// board's own.
+	Lessees map[s4t.LeaseID]Lessee `json:"lessees,omitempty"`
+}
+
+// Lessee is who has streams by a lease.
+type Lessee struct {
+	Project s4t.ProjectID `json:"project"`
+	Limit   int64         `json:"limit"` // s4t.QuotaStreams of it
 }
 
 // TunnelPort is the cloud half of a port.
@@ -225,6 +235,7 @@ type TunnelExposure struct {
 	Board      s4t.BoardID `json:"board"`
 	PublicPort int         `json:"public_port"`
 	Ticket     string      `json:"ticket"`
+	Lease      s4t.LeaseID `json:"lease,omitempty"` // by which it is exposed; empty: it is of the board's own project
 }
 
 // TunnelReport is what has changed in what the tunnel agent has, since what

@@ -199,6 +199,7 @@ type BoardDesired struct {
 	Resources  []Resource    `json:"resources"`         // all that are wanted, by key
 	Notices    []string      `json:"notices,omitempty"` // what the board's owner should read: another board uses this board's key
 	Trust      Trust         `json:"trust,omitzero"`
+	Book       string        `json:"book,omitempty"` // a signed [Book]; empty from a cloud that has none
 }
 
 // Trust is what a board should trust as the cloud's TLS certificate from now
@@ -230,12 +231,21 @@ type DesiredPort struct {
 	Guards        s4t.PortGuards    `json:"guards"`
 	GRE           *s4t.PortGRE      `json:"gre,omitempty"`
 	URL           string            `json:"url"` // of the tunnel agent: https://host:port
+	Leased
 }
 
 // DesiredService is a service that the board lets streams reach.
 type DesiredService struct {
 	Target  string `json:"target"` // host
 	TCPPort int    `json:"port"`
+	Leased
+}
+
+// Leased says by which lease a board has something that is wanted of it: it has it while the lease is.
+// Empty: it is of the board's own project.
+type Leased struct {
+	For   s4t.ProjectID `json:"for,omitempty"` // who has the lease
+	Lease s4t.LeaseID   `json:"lease,omitempty"`
 }
 
 // DesiredStreams asks for idle data rtunnels, so that a stream costs no

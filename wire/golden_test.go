@@ -22,7 +22,7 @@ var messages = []any{
 	BoardConnected{}, BoardWelcome{}, BoardDisconnected{}, BoardAsk{}, BoardDesired{}, BoardReport{}, BoardTicket{}, BoardTickets{},
 	BoardWake{}, BoardKick{}, BoardPing{}, BoardCall{}, BridgeCreate{}, BridgeChange{}, NetworkGRE{}, UplinkSet{}, MetricsAsk{}, Metrics{}, CountersAsk{}, Counters{}, ServiceExpose{}, ServiceList{}, ServiceHide{}, ServiceUpdate{}, ServiceLookup{}, ServicePlace{},
 	StreamOpen{}, StreamGrant{}, HostKeysAsk{}, HostKeys{}, OperationGet{}, EventList{}, AuditList{}, CertificateRequest{}, CertificateReply{}, AgentHello{}, AgentWelcome{}, ProcessBeat{},
-	AgentBeat{}, AgentLease{}, TunnelAsk{}, TunnelDesired{}, TunnelReport{}, TunnelReported{}, TunnelNetwork{}, TunnelPort{}, TunnelPeer{}, TunnelTicketAsk{}, TunnelTicket{}, TunnelExposure{}, TunnelUplink{}, GREAttachment{}, DesiredPort{}, DesiredService{}, DesiredStreams{}, TunnelEvent{}, AgentWake{}, PortCountersAsk{}, Ticket{},
+	AgentBeat{}, AgentLease{}, TunnelAsk{}, TunnelDesired{}, TunnelReport{}, TunnelReported{}, TunnelNetwork{}, TunnelPort{}, TunnelPeer{}, TunnelTicketAsk{}, TunnelTicket{}, TunnelExposure{}, TunnelUplink{}, GREAttachment{}, DesiredPort{}, DesiredService{}, DesiredStreams{}, TunnelEvent{}, AgentWake{}, PortCountersAsk{}, Ticket{}, Book{},
 	PinAsk{}, PinAnswer{}, PinRequest{}, PinAll{}, PinBoards{}, PinWatch{}, BoardPins{}, BoardPinsWatch{}, PinSamples{}, PinReport{}, PinRemote{}, PinRemoteAnswer{}, PinNews{},
 	HealthReport{}, HealthHeard{}, HealthAsk{}, HealthMetrics{}, OutageList{}, AgentsReach{}, AgentsAt{}, CloudHosts{}, RecordingPart{}, RecordingRead{}, RecordingText{},
 }

@@ -56,11 +56,22 @@ type PinAsk struct {
 	All   bool              `json:"all,omitempty"`
 	Term  time.Duration     `json:"term,omitempty"`
 
+	// Shares are the parts of a watch by whom they are for: a part ends with the lease that allows it.
+	// None: all of it is for the board's own project.
+	Shares []PinShare `json:"shares,omitempty"`
+
 	// Who asks, set by the conductor: Holder tells holders apart for ever
 	// ("user:ID", "board:ID"; on the board itself "local:UID"), HolderName is for people.
+	Project    s4t.ProjectID   `json:"project,omitempty"` // for whom it is; empty: the board's own
 	Holder     string          `json:"holder,omitempty"`
 	HolderName string          `json:"holder_name,omitempty"`
 	Operation  s4t.OperationID `json:"operation,omitempty"` // PinWrite with For: told in PinReport.Ended when it is over
+}
+
+// PinShare is what is watched for one project.
+type PinShare struct {
+	Project s4t.ProjectID `json:"project"`
+	Pins    []string      `json:"pins,omitempty"` // none: all of the board
 }
 
 // MaxSamples is how many samples one message has.
@@ -148,6 +159,9 @@ type BoardPinsWatch struct {
 	After map[string]uint64 `json:"after,omitempty"`
 	Sink  Sink              `json:"sink"`
 	End   bool              `json:"end,omitempty"`
+
+	Project s4t.ProjectID `json:"project,omitempty"` // for whom it is; empty: the board's own. With End and no Sink all of its sinks end
+	Until   time.Time     `json:"until,omitzero"`    // by a lease: it ends then
 }
 
 // PinSamples are samples of one board, in order. Nobody on the way looks into

@@ -144,6 +144,7 @@ type DesiredPlugin struct {
 	OnBoot    bool              `json:"onboot,omitempty"` // it is started when lightning-rod starts, too
 	Running   bool              `json:"running"`
 	Start     int64             `json:"start"` // grows with each time that somebody starts it anew
+	Leased
 }
 
 // PluginTokenAsk asks for a token with which a plugin calls the API, for a part of

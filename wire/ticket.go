@@ -30,7 +30,7 @@ type Ticket struct {
 	Port    s4t.PortID    `json:"n,omitempty"` // PurposePort
 	Service s4t.ServiceID `json:"s,omitempty"` // PurposeService
 	Bundle  string        `json:"d,omitempty"` // PurposeBundle: its digest
-	Project s4t.ProjectID `json:"j,omitempty"` // PurposeBundle: whose plugin it is
+	Project s4t.ProjectID `json:"j,omitempty"` // PurposeBundle: whose plugin it is; PurposeStream, and PurposeService by a lease: for whom it is
 	Peering string        `json:"m,omitempty"` // PurposePeer: its id, see [PeeringID]
 	Target  string        `json:"t,omitempty"` // PurposeStream, PurposeService: "host:port" on the board's side
 	Expires int64         `json:"e,omitempty"` // Unix seconds, the cloud's clock; 0 with PurposeService only
@@ -42,7 +42,7 @@ type Ticket struct {
 
 	Recording s4t.RecordingID `json:"c,omitempty"` // PurposeStream, of a terminal: it is recorded as that; empty: it is not
 
-	Lease s4t.LeaseID `json:"l,omitempty"` // PurposeStream: it is open while the lease is; empty: it is of the board's own project
+	Lease s4t.LeaseID `json:"l,omitempty"` // PurposeStream, PurposeService: it is open while the lease is; empty: it is of the board's own project
 
 	// Incarnation of the agent it is for, of a ticket that works once: one that
 	// was started anew does not remember what was used. Empty: any.

@@ -43,9 +43,7 @@ func (a *app) leaseCommand() *cobra.Command {
 	show := one("show LEASE", "Show a lease", "  s4t lease show night", func(ctx context.Context, c *apiclient.Client, ref string) (s4t.Lease, error) {
 		return c.Lease(ctx, ref)
 	})
-	release := one("release LEASE", "Give boards back; what was made by the lease goes", "  s4t lease release night", func(ctx context.Context, c *apiclient.Client, ref string) (s4t.Lease, error) {
-		return c.ReleaseLease(ctx, ref)
-	})
+	release := a.leaseRelease()
 	var more time.Duration
 	extend := one("extend LEASE --for 1h", "Have a lease end later", "  s4t lease extend night --for 1h", func(ctx context.Context, c *apiclient.Client, ref string) (s4t.Lease, error) {
 		return c.ExtendLease(ctx, ref, more)
@@ -59,6 +57,28 @@ func (a *app) leaseCommand() *cobra.Command {
 	}
 	return newGroup("lease", "Leases: boards that are booked", "  s4t lease create night --label kind=lamp --count 2 --for 2h\n  s4t lease release night",
 		a.leaseCreate(), list, show, extend, a.leaseShare(), release)
+}
+
+// leaseRelease waits until the boards have nothing of the lease any more; one that is away has nothing of
+// it when it comes.
+func (a *app) leaseRelease() *cobra.Command {
+	return &cobra.Command{Use: "release LEASE", Short: "Give boards back; what was made by the lease goes", Example: "  s4t lease release night", Args: exactly(1), ValidArgsFunction: a.completeLeases(1),
+		RunE: a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
+			l, err := c.ReleaseLease(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if l.Operation != "" { // of an older cloud there is none to wait for
+				op, err := c.Operation(ctx, l.Operation)
+				if err != nil {
+					return err
+				}
+				if printed, err := a.await(ctx, c, op, nil); printed || err != nil {
+					return err
+				}
+			}
+			return a.printLease(l)
+		})}
 }
 
 func (a *app) leaseCreate() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/lease"
 	"github.com/stack4things/s4t/lightningrod"
 	"github.com/stack4things/s4t/link"
 	"github.com/stack4things/s4t/vnet"
@@ -20,6 +21,8 @@ type Board struct {
 	Name     string
 	Proxy    *Proxy
 	IOConfig string // optional, before Start: the file with its pins; default: it has none
+
+	Moment func() lease.Moment // optional, before Start: the clock by which its leases end; default the kernel's
 
 	Guests *lightningrod.GuestsConfig // optional, before Start: plugins run on it; default: none do
 
@@ -57,7 +60,7 @@ func (b *Board) Reachable() bool { return b.Running() && !b.Proxy.isCut() }
 
 // Start starts its lightning-rod.
 func (b *Board) Start() error {
-	e, err := lightningrod.New(lightningrod.Config{State: b.state, IOConfig: b.IOConfig, Guests: b.Guests, Devices: &lightningrod.Devices{
+	e, err := lightningrod.New(lightningrod.Config{State: b.state, IOConfig: b.IOConfig, Guests: b.Guests, Moment: b.Moment, Devices: &lightningrod.Devices{
 		Capabilities: func() link.Capabilities { return link.Capabilities{Networks: true} },
 		Open:         b.open,
 		Apply:        func([]vnet.Op) (link.Outcome, error) { return link.Outcome{}, nil },

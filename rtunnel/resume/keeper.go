@@ -20,6 +20,7 @@ type ID struct {
 	Name   string // 1 to 64 bytes that the user's end has chosen
 	User   string
 	Target string
+	By     string // what it is open by, see [Keeper.DropBy]; empty: nothing that ends
 }
 
 // Keeper holds the streams of a board while they have no connection.
@@ -193,6 +194,17 @@ func (k *Keeper) Drop(why error) {
 	defer k.mu.Unlock()
 	for id := range k.streams {
 		k.drop(id, why)
+	}
+}
+
+// DropBy does it with those that are open by something that is over.
+func (k *Keeper) DropBy(over func(by string) bool, why error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id := range k.streams {
+		if id.By != "" && over(id.By) {
+			k.drop(id, why)
+		}
 	}
 }
 

@@ -283,6 +283,35 @@ func TestKeeper(t *testing.T) {
 	}
 }
 
+// TestWhatIsOpenBySomethingThatIsOver ends with it, also where nobody carries it; nobody resumes it.
+func TestWhatIsOpenBySomethingThatIsOver(t *testing.T) {
+	k := resume.NewKeeper(time.Hour)
+	dial, served := service(t)
+	ids := []resume.ID{{Name: "a", User: "u", Target: "x:1", By: "night"}, {Name: "b", User: "u", Target: "x:1", By: "day"}, {Name: "c", User: "u", Target: "x:1"}}
+	var ends []io.Closer
+	for _, id := range ids {
+		c, err := k.Open(id, false, dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, c, <-served)
+	}
+	k.DropBy(func(by string) bool { return by == "night" }, errors.New("the night is over"))
+	for i, id := range ids {
+		c, err := k.Open(id, true, dial)
+		if gone := s4t.KindOf(err) == s4t.NotFound; gone != (i == 0) {
+			t.Errorf("%+v is resumed: %v", id, err)
+		}
+		if err == nil {
+			ends = append(ends, c)
+		}
+	}
+	for _, c := range ends {
+		c.Close()
+	}
+	k.Close()
+}
+
 // TestWhoTakesAllStreams: the one that nobody came back for makes room, a user's own first.
 func TestWhoTakesAllStreams(t *testing.T) {
 	k := resume.NewKeeper(time.Hour)

@@ -34,9 +34,10 @@ type PoolConfig struct {
 	Dial    func(ctx context.Context, url, ticket string) (*rtunnel.Conn, error) // required: opens an rtunnel with SubprotocolStreams
 	Tickets func(ctx context.Context, n int) ([]string, error)                   // required: n tickets, at most 16, for Dial
 	// Connect decides about one stream and connects it to its target. source is
-	// where a public port's stream comes from, empty for others. Its error goes
+	// where a public port's stream comes from, empty for others. by is what the stream
+	// is open by, for [Pool.CutBy]; empty: nothing that ends. Its error goes
 	// to who asked. Required.
-	Connect func(ctx context.Context, ticket, source string) (HalfCloser, error)
+	Connect func(ctx context.Context, ticket, source string) (local HalfCloser, by string, err error)
 
 	// Moved is told of bytes that a stream has moved, by whoever moves them: it may wait
 	// until done closes, which holds that direction of the stream up. Optional.
@@ -142,16 +143,20 @@ func (p *Pool) Wake() {
 }
 
 // Cut ends all streams that are open: both ends see a reset. Idle rtunnels stay.
-func (p *Pool) Cut(why error) {
+func (p *Pool) Cut(why error) { p.cut(func(string) bool { return true }, why) }
+
+// CutBy does it with those that are open by something that is over, as Connect said. What
+// is being opened meanwhile may come after it: who ends something calls it again.
+func (p *Pool) CutBy(over func(by string) bool, why error) {
+	p.cut(func(by string) bool { return by != "" && over(by) }, why)
+}
+
+func (p *Pool) cut(which func(by string) bool, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for sc, s := range p.conns {
-		if !s.idle {
-			p.wg.Go(func() {
-				if end := sc.current(); end != nil {
-					sc.breakOff(end, why)
-				}
-			})
+		if end := sc.current(); !s.idle && end != nil && which(end.by) {
+			p.wg.Go(func() { sc.breakOff(end, why) })
 		}
 	}
 }

@@ -74,14 +74,14 @@ func (p *Pool) control(sc *streamConn, m control) error {
 	p.mu.Unlock()
 
 	slow := time.AfterFunc(openingAfter, func() { control{Opening: set}.send(sc.conn) })
-	local, err := p.connect(ctx, m.Open)
+	local, by, err := p.connect(ctx, m.Open)
 	slow.Stop() // an "opening" that comes late is ignored
 	if err != nil {
 		p.cfg.Log.Info("a stream was refused", "err", err)
 		p.idle(sc)
 		return refused(err).send(sc.conn)
 	}
-	end := &localEnd{local: local, open: true, note: p.cfg.Moved, done: make(chan struct{}), ended: func(error) { p.wg.Done() }}
+	end := &localEnd{local: local, by: by, open: true, note: p.cfg.Moved, done: make(chan struct{}), ended: func(error) { p.wg.Done() }}
 	if !sc.begin(end) {
 		abort(local)
 		return streamError("a stream was asked for while another is open")
@@ -95,15 +95,15 @@ func (p *Pool) control(sc *streamConn, m control) error {
 }
 
 // connect connects a stream to its target.
-func (p *Pool) connect(ctx context.Context, m *openControl) (HalfCloser, error) {
+func (p *Pool) connect(ctx context.Context, m *openControl) (HalfCloser, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, targetTimeout)
 	defer cancel()
-	c, err := p.cfg.Connect(ctx, m.Ticket, m.Source)
+	c, by, err := p.cfg.Connect(ctx, m.Ticket, m.Source)
 	if err != nil {
 		if s4t.KindOf(err) == s4t.Internal {
 			err = s4t.Errorf(s4t.Unavailable, "open a stream on the board", "check that the service runs there", "%w", err)
 		}
-		return nil, err
+		return nil, "", err
 	}
-	return c, nil
+	return c, by, nil
 }

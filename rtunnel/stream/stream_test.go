@@ -93,15 +93,15 @@ func startRig(t testing.TB, warm int, secure bool) *rig {
 			return d.Dial(ctx, url, rtunnel.Path, rtunnel.SubprotocolStreams, ticket)
 		},
 		Tickets: func(_ context.Context, n int) ([]string, error) { return make([]string, n), nil },
-		Connect: func(ctx context.Context, ticket, _ string) (stream.HalfCloser, error) {
+		Connect: func(ctx context.Context, ticket, _ string) (stream.HalfCloser, string, error) {
 			if ticket == "refuse" {
-				return nil, s4t.Errorf(s4t.Forbidden, "open a stream", "", "not this one")
+				return nil, "", s4t.Errorf(s4t.Forbidden, "open a stream", "", "not this one")
 			}
 			c, err := new(net.Dialer).DialContext(ctx, "tcp", ticket)
 			if err != nil {
-				return nil, err
+				return nil, "", err
 			}
-			return c.(*net.TCPConn), nil
+			return c.(*net.TCPConn), ticket, nil
 		},
 	})
 	if err != nil {

@@ -35,6 +35,7 @@ type owner interface {
 // localEnd is the end of a stream on this side of the rtunnel.
 type localEnd struct {
 	local HalfCloser
+	by    string                                     // at the board: what it is open by, see [PoolConfig.Connect]
 	admit func() error                               // at the tunnel agent: called by the reader before bytes flow; may be nil
 	open  bool                                       // bytes may come; set by the reader
 	note  func(way Way, n int, done <-chan struct{}) // PoolConfig.Moved; may be nil

@@ -2362,6 +2362,7 @@ export interface components {
             name: string;
             /** Format: date-time */
             next_free?: string;
+            operation?: string;
             parent?: string;
             /** Format: int64 */
             priority: number;
