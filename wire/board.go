@@ -32,6 +32,7 @@ type BoardCreate struct {
 type BoardList struct {
 	Caller Caller            `json:"caller"`
 	Labels map[string]string `json:"labels,omitempty"`
+	Fleet  string            `json:"fleet,omitempty"` // name or id
 	Status s4t.BoardStatus   `json:"status,omitempty"`
 	Page   Page              `json:"page,omitzero"`
 	Query  string            `json:"query,omitempty"`  // of [s4t.ParseBoardQuery]

@@ -20,6 +20,7 @@ type FleetCreate struct {
 	Caller Caller            `json:"caller"`
 	Name   string            `json:"name"`
 	Boards []string          `json:"boards,omitempty"` // names or ids
+	Fleet  string            `json:"fleet,omitempty"`  // name or id: its boards now, besides those that are named
 	Labels map[string]string `json:"labels,omitempty"`
 	Near   *s4t.Location     `json:"near,omitempty"`
 	Within float64           `json:"within_km,omitempty"` // 0: s4t.DefaultWithin
@@ -31,6 +32,7 @@ type FleetUpdate struct {
 	Ref      string             `json:"ref"`
 	Name     *string            `json:"name,omitempty"`
 	Boards   *[]string          `json:"boards,omitempty"` // who is named, all of them
+	Fleet    string             `json:"fleet,omitempty"`  // who is named: the boards of this one now, besides Boards
 	Labels   *map[string]string `json:"labels,omitempty"` // the new set, whole
 	Near     *s4t.Location      `json:"near,omitempty"`
 	Within   *float64           `json:"within_km,omitempty"`

@@ -2220,7 +2220,9 @@ export interface components {
         };
         BridgeChange: {
             /** @description Names or ids */
-            boards: string[] | null;
+            boards?: string[] | null;
+            /** @description Name or id of a fleet: its boards now, besides those that are named */
+            fleet?: string;
             /** @description Which guards are lifted on the added ports */
             guards?: components["schemas"]["PortGuards"];
             /** @description Refuse when a board is offline, rather than wait for it */
@@ -2230,7 +2232,7 @@ export interface components {
             /** @description cidr and cidr6 may be blocks of the Internet, which the boards can then not reach */
             allow_public_cidr?: boolean;
             /** @description Names or ids */
-            boards: string[] | null;
+            boards?: string[] | null;
             /**
              * @description IPv4 addresses; none: no addresses are given; chosen by default
              * @example 10.77.0.0/24
@@ -2246,6 +2248,8 @@ export interface components {
              * @enum {string}
              */
             encapsulation?: "ethernet" | "gre";
+            /** @description Name or id of a fleet: its boards now, besides those that are named */
+            fleet?: string;
             /** @description Which guards are lifted on every port */
             guards?: components["schemas"]["PortGuards"];
             /**
@@ -2365,6 +2369,8 @@ export interface components {
         FleetCreate: {
             /** @description Names or ids: members in any case */
             boards?: string[] | null;
+            /** @description Name or id of a fleet: its boards now, besides those that are named */
+            fleet?: string;
             /** @description Boards that have all of them are members */
             labels?: {
                 [key: string]: string;
@@ -2412,6 +2418,8 @@ export interface components {
             anywhere?: boolean;
             /** @description Who is named, all of them */
             boards?: string[];
+            /** @description Name or id of a fleet: its boards now, besides those that are named */
+            fleet?: string;
             /** @description The new set, whole; empty: labels do not count */
             labels?: {
                 [key: string]: string;
@@ -2560,6 +2568,8 @@ export interface components {
              * @description So many boards, those that fit best
              */
             count?: number;
+            /** @description Name or id of a fleet: its boards now, besides those that are named */
+            fleet?: string;
             /**
              * Format: int64
              * @description Two hours by default
@@ -2693,6 +2703,8 @@ export interface components {
             allow?: string[] | null;
             /** @description Names or ids of boards of the project */
             boards?: string[] | null;
+            /** @description Name or id of a fleet: its boards now, besides those that are named */
+            fleet?: string;
             /** @description When leases may be, as Mon-Fri 18:00-08:00; always by default */
             hours?: string;
             /** @description Boards of the project that have all of them, when they are asked for */
@@ -3898,6 +3910,8 @@ export interface operations {
                 fields?: string;
                 /** @description K=V; repeated: boards with all of them */
                 label?: string[] | null;
+                /** @description Name or id: boards of this fleet */
+                fleet?: string;
                 /** @description Boards with this status */
                 status?: "registered" | "online" | "offline";
                 /** @description Words that find boards, all of which hold: text in the name, the type or a label, or status:, label:K=V, type:, name:, seen:>1d, version:, arch:, agent:, problem:*, bridge:. A ! before a word means that it does not hold, a comma between values any of them */
@@ -15555,6 +15569,8 @@ export interface operations {
             query?: {
                 /** @description K=V; repeated: boards with all of them */
                 label?: string[] | null;
+                /** @description Name or id: boards of this fleet */
+                fleet?: string;
                 /** @description LAT,LON in degrees: boards at most within_km from there, the nearest first */
                 near?: string;
                 /** @description Kilometres, for near; 10 by default */
