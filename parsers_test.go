@@ -40,6 +40,7 @@ var parsers = []struct{ reads, target string }{
 	{"Ethernet, IP, ARP, ND, DHCP, IGMP and MLD in a switch", "vswitch FuzzInput"},
 	{"a join string", ". FuzzParseJoin"},
 	{"a range of ports", ". FuzzPortRange"},
+	{"the waves of a rollout", ". FuzzParseWaves"},
 	{"the words that find boards", ". FuzzBoardQuery"},
 	{"text from outside that is shown", ". FuzzLine"},
 	{"an area of boards, as GeoJSON", "geo FuzzParseArea"},

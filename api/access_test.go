@@ -304,6 +304,9 @@ func (w *walk) snapshot() string {
 // routeBodies are what requests need so that nothing but the caller is wrong with them.
 func routeBodies(board, digest string) map[string]string {
 	return map[string]string{
+		"POST /v1/fleets/{fleet}/tokens":                   `{"count":5}`,
+		"POST /v1/fleets/{fleet}/rollouts":                 `{"plugin":"weather"}`,
+		"POST /v1/rollouts/{rollout}/abort":                `{"back":true}`,
 		"PUT /v1/bundles/{digest}":                         `part`,
 		"POST /v1/plugins":                                 `{"name":"weather","digest":"` + digest + `","key":"","signature":""}`,
 		"PUT /v1/boards/{board}/plugins/{plugin}":          `{"onboot":true}`,

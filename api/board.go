@@ -19,6 +19,7 @@ type boardFilter struct {
 	Limit int `query:"limit" minimum:"1" maximum:"2000" doc:"At most so many boards in this answer; 500 by default. The header Link leads to the rest; a page may have fewer"`
 	PageRest
 	Label  []string        `query:"label,explode" maxItems:"64" doc:"K=V; repeated: boards with all of them"`
+	Fleet  string          `query:"fleet" maxLength:"63" doc:"Name or id: boards of this fleet"`
 	Status s4t.BoardStatus `query:"status" enum:"registered,online,offline" doc:"Boards with this status"`
 	Query  string          `query:"q" maxLength:"1024" example:"status:offline !label:site=messina kitchen" doc:"Words that find boards, all of which hold: text in the name, the type or a label, or status:, label:K=V, type:, name:, seen:>1d, version:, arch:, agent:, problem:*, bridge:. A ! before a word means that it does not hold, a comma between values any of them"`
 }
@@ -76,7 +77,7 @@ func (a *API) listBoards(ctx context.Context, in *boardFilter) (*listed[s4t.Boar
 	if !possible {
 		return &listed[s4t.Board]{}, nil
 	}
-	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status, Labels: labels, Query: in.Query, Fields: in.Fields, Page: wire.Page{Limit: in.Limit, After: in.After}}
+	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status, Labels: labels, Fleet: in.Fleet, Query: in.Query, Fields: in.Fields, Page: wire.Page{Limit: in.Limit, After: in.After}}
 	l, err := call[wire.RawList](ctx, a, wire.MethodBoardList, req)
 	if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ type bridgeChange struct {
 }
 
 func (in *bridgeChange) request(ctx context.Context) wire.BridgeChange {
-	return wire.BridgeChange{Caller: callerOf(ctx), Ref: in.Bridge, Boards: in.Body.Boards, Guards: guards(in.Body.Guards), RequireOnline: in.Body.RequireOnline}
+	return wire.BridgeChange{Caller: callerOf(ctx), Ref: in.Bridge, Boards: in.Body.Boards, Fleet: in.Body.Fleet, Guards: guards(in.Body.Guards), RequireOnline: in.Body.RequireOnline}
 }
 
 // guards are all on where the request says nothing.
@@ -46,7 +46,7 @@ func (a *API) bridgeRoutes() {
 		func(ctx context.Context, in *bodyOf[apiclient.BridgeCreate]) (*output[s4t.Operation], error) {
 			b := in.Body
 			return accepted(ctx, a, wire.MethodBridgeCreate, wire.BridgeCreate{
-				Caller: callerOf(ctx), Name: b.Name, Boards: b.Boards, CIDR: b.CIDR, CIDR6: b.CIDR6, Layer: b.Layer,
+				Caller: callerOf(ctx), Name: b.Name, Boards: b.Boards, Fleet: b.Fleet, CIDR: b.CIDR, CIDR6: b.CIDR6, Layer: b.Layer,
 				Encapsulation: b.Encapsulation, MTU: b.MTU, Guards: guards(b.Guards), RequireOnline: b.RequireOnline,
 				AllowPublicCIDR: b.AllowPublicCIDR,
 			})

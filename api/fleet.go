@@ -19,7 +19,7 @@ func (a *API) fleetRoutes() {
 	register(a, guarded, "POST /v1/fleets", "fleet.create", "Create a fleet", "A set of boards: those named, and those that have all the labels and are at the place. Who is a member is found when the fleet is used.",
 		func(ctx context.Context, in *bodyOf[apiclient.FleetCreate]) (*output[s4t.Fleet], error) {
 			b := in.Body
-			return created(ctx, a, wire.MethodFleetCreate, wire.FleetCreate{Caller: callerOf(ctx), Name: b.Name, Boards: b.Boards, Labels: b.Labels, Near: b.Near, Within: b.Within},
+			return created(ctx, a, wire.MethodFleetCreate, wire.FleetCreate{Caller: callerOf(ctx), Name: b.Name, Boards: b.Boards, Fleet: b.Fleet, Labels: b.Labels, Near: b.Near, Within: b.Within},
 				func(f s4t.Fleet) string { return "/v1/fleets/" + string(f.ID) })
 		})
 	register(a, guarded, "GET /v1/fleets/{fleet}", "fleet.show", "Show a fleet", "With its members now.",
@@ -33,7 +33,7 @@ func (a *API) fleetRoutes() {
 		}) (*answered[s4t.Fleet], error) {
 			b := in.Body
 			return get[s4t.Fleet](ctx, a, wire.MethodFleetUpdate, wire.FleetUpdate{
-				Caller: callerOf(ctx), Ref: in.Fleet, Name: b.Name, Boards: b.Boards, Labels: b.Labels, Near: b.Near, Within: b.Within, Anywhere: b.Anywhere,
+				Caller: callerOf(ctx), Ref: in.Fleet, Name: b.Name, Boards: b.Boards, Fleet: b.Fleet, Labels: b.Labels, Near: b.Near, Within: b.Within, Anywhere: b.Anywhere,
 			})
 		})
 	register(a, guarded, "DELETE /v1/fleets/{fleet}", "fleet.delete", "Delete a fleet", "Its boards stay as they are.",

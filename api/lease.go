@@ -19,6 +19,7 @@ type leaseRef struct {
 // searchQuery is the input of the search for boards.
 type searchQuery struct {
 	Label    []string    `query:"label,explode" maxItems:"64" doc:"K=V; repeated: boards with all of them"`
+	Fleet    string      `query:"fleet" maxLength:"63" doc:"Name or id: boards of this fleet"`
 	Near     string      `query:"near" maxLength:"64" doc:"LAT,LON in degrees: boards at most within_km from there, the nearest first"`
 	Within   float64     `query:"within_km" minimum:"0" maximum:"20100" doc:"Kilometres, for near; 10 by default"`
 	Pin      string      `query:"pin" maxLength:"189" doc:"Boards with a pin whose name or label is like that, as gpio/*/17"`
@@ -32,7 +33,7 @@ func (a *API) leaseRoutes() {
 	register(a, guarded, "POST /v1/leases", "lease.create", "Book boards", "By name, or so many that fit best, all or nothing, now or later. Booked boards are an error that says when they are free.",
 		func(ctx context.Context, in *bodyOf[apiclient.LeaseCreate]) (*output[s4t.Lease], error) {
 			b := in.Body
-			req := wire.LeaseCreate{Caller: callerOf(ctx), Name: b.Name, Boards: b.Boards, Labels: b.Labels, Count: b.Count, Near: b.Near, Within: b.Within, From: b.From, For: b.For, Priority: b.Priority, Allow: b.Allow, Partial: b.Partial}
+			req := wire.LeaseCreate{Caller: callerOf(ctx), Name: b.Name, Boards: b.Boards, Fleet: b.Fleet, Labels: b.Labels, Count: b.Count, Near: b.Near, Within: b.Within, From: b.From, For: b.For, Priority: b.Priority, Allow: b.Allow, Partial: b.Partial}
 			return created(ctx, a, wire.MethodLeaseCreate, req, placeOfLease)
 		})
 	register(a, guarded, "GET /v1/leases/{lease}", "lease.show", "Show a lease", "",
@@ -68,7 +69,7 @@ func (a *API) leaseRoutes() {
 	register(a, guarded, "GET /v1/search/boards", "board.search", "Search boards to book", "The project's own, and those that are offered to it, with when they are free next.",
 		func(ctx context.Context, in *searchQuery) (*listed[s4t.FoundBoard], error) {
 			const op = "search boards"
-			req := wire.BoardSearch{Caller: callerOf(ctx), Within: in.Within, Pin: in.Pin, For: in.FreeFor}
+			req := wire.BoardSearch{Caller: callerOf(ctx), Fleet: in.Fleet, Within: in.Within, Pin: in.Pin, For: in.FreeFor}
 			var possible bool
 			var err error
 			if req.Labels, possible, err = parseLabels(op, in.Label); err == nil && in.Near != "" {

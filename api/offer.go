@@ -19,7 +19,7 @@ func (a *API) offerRoutes() {
 	register(a, guarded, "POST /v1/offers", "offer.create", "Offer boards", "To other projects, which book them by leases.",
 		func(ctx context.Context, in *bodyOf[apiclient.OfferCreate]) (*output[s4t.Offer], error) {
 			b := in.Body
-			req := wire.OfferCreate{Caller: callerOf(ctx), Name: b.Name, Boards: b.Boards, Labels: b.Labels, To: b.To, Allow: b.Allow, Max: b.Max, Hours: b.Hours, Zone: b.Zone, Shared: b.Shared, MaxPriority: b.MaxPriority}
+			req := wire.OfferCreate{Caller: callerOf(ctx), Name: b.Name, Boards: b.Boards, Fleet: b.Fleet, Labels: b.Labels, To: b.To, Allow: b.Allow, Max: b.Max, Hours: b.Hours, Zone: b.Zone, Shared: b.Shared, MaxPriority: b.MaxPriority}
 			return created(ctx, a, wire.MethodOfferCreate, req, func(o s4t.Offer) string { return "/v1/offers/" + string(o.ID) })
 		})
 	register(a, guarded, "GET /v1/offers/{offer}", "offer.show", "Show an offer", "With its boards now.",

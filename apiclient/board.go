@@ -22,7 +22,15 @@ func (c *Client) Boards(ctx context.Context, labels map[string]string, status s4
 // BoardList is the list behind [Client.Boards], of boards that the words of query find
 // ([s4t.ParseBoardQuery]) where there are some.
 func (c *Client) BoardList(labels map[string]string, status s4t.BoardStatus, query string) List[s4t.Board] {
+	return c.FleetBoardList("", labels, status, query)
+}
+
+// FleetBoardList is that of the boards of a fleet.
+func (c *Client) FleetBoardList(fleet string, labels map[string]string, status s4t.BoardStatus, query string) List[s4t.Board] {
 	q := url.Values{}
+	if fleet != "" {
+		q.Set("fleet", fleet)
+	}
 	for k, v := range labels {
 		q.Add("label", k+"="+v)
 	}

@@ -10,6 +10,7 @@ import (
 type FleetCreate struct {
 	Name   string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the project"`
 	Boards []string          `json:"boards,omitempty" maxItems:"5000" doc:"Names or ids: members in any case"`
+	Fleet  string            `json:"fleet,omitempty" maxLength:"63" doc:"Name or id of a fleet: its boards now, besides those that are named"`
 	Labels map[string]string `json:"labels,omitempty" doc:"Boards that have all of them are members"`
 	Near   *s4t.Location     `json:"near,omitempty" doc:"Boards at most within_km from there are members; with labels, those that meet both"`
 	Within float64           `json:"within_km,omitempty" minimum:"0" maximum:"20100" doc:"Kilometres, for near; 10 by default"`
@@ -19,6 +20,7 @@ type FleetCreate struct {
 type FleetUpdate struct {
 	Name     *string            `json:"name,omitempty" minLength:"1" maxLength:"63" doc:"New name"`
 	Boards   *[]string          `json:"boards,omitempty" maxItems:"5000" doc:"Who is named, all of them"`
+	Fleet    string             `json:"fleet,omitempty" maxLength:"63" doc:"Name or id of a fleet: its boards now, besides those that are named"`
 	Labels   *map[string]string `json:"labels,omitempty" doc:"The new set, whole; empty: labels do not count"`
 	Near     *s4t.Location      `json:"near,omitempty" doc:"New place"`
 	Within   *float64           `json:"within_km,omitempty" minimum:"0" maximum:"20100" doc:"Kilometres from the place"`

@@ -13,6 +13,7 @@ import (
 type LeaseCreate struct {
 	Name     string            `json:"name,omitempty" maxLength:"63" doc:"Unique among the project's leases that are not over; one is made where none is given"`
 	Boards   []string          `json:"boards,omitempty" maxItems:"1000" doc:"Names or ids, all or nothing"`
+	Fleet    string            `json:"fleet,omitempty" maxLength:"63" doc:"Name or id of a fleet: its boards now, besides those that are named"`
 	Labels   map[string]string `json:"labels,omitempty" doc:"With count: boards that have all of them"`
 	Count    int               `json:"count,omitempty" minimum:"0" maximum:"1000" doc:"So many boards, those that fit best"`
 	Near     *s4t.Location     `json:"near,omitempty" doc:"With count: boards at most within_km from there"`
@@ -76,6 +77,7 @@ func (c *Client) WhoCan(ctx context.Context, board, action string) ([]s4t.Access
 // BoardSearch says which boards are searched; what is zero does not count.
 type BoardSearch struct {
 	Labels map[string]string
+	Fleet  string // name or id: boards of it
 	Near   *s4t.Location
 	Within float64 // kilometres from Near
 	Pin    string  // a pattern of names or labels of pins
@@ -95,6 +97,9 @@ func (c *Client) SearchBoards(ctx context.Context, s BoardSearch) ([]s4t.FoundBo
 	}
 	if s.Within > 0 {
 		q.Set("within_km", number(s.Within))
+	}
+	if s.Fleet != "" {
+		q.Set("fleet", s.Fleet)
 	}
 	if s.Pin != "" {
 		q.Set("pin", s.Pin)

@@ -10,6 +10,7 @@ import (
 type OfferCreate struct {
 	Name        string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the project"`
 	Boards      []string          `json:"boards,omitempty" maxItems:"5000" doc:"Names or ids of boards of the project"`
+	Fleet       string            `json:"fleet,omitempty" maxLength:"63" doc:"Name or id of a fleet: its boards now, besides those that are named"`
 	Labels      map[string]string `json:"labels,omitempty" doc:"Boards of the project that have all of them, when they are asked for"`
 	To          []string          `json:"to,omitempty" maxItems:"200" doc:"Names or ids of projects that may book; every project by default"`
 	Allow       []string          `json:"allow,omitempty" maxItems:"6" doc:"ssh, service, bridge, pins, commands, plugins; all by default"`

@@ -107,7 +107,8 @@ type ServiceUpdate struct {
 // BridgeCreate is the body of POST /v1/bridges.
 type BridgeCreate struct {
 	Name          string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the project"`
-	Boards        []string          `json:"boards" minItems:"1" maxItems:"250" doc:"Names or ids"`
+	Boards        []string          `json:"boards,omitempty" maxItems:"250" doc:"Names or ids"`
+	Fleet         string            `json:"fleet,omitempty" maxLength:"63" doc:"Name or id of a fleet: its boards now, besides those that are named"`
 	CIDR          string            `json:"cidr,omitempty" maxLength:"64" example:"10.77.0.0/24" doc:"IPv4 addresses; none: no addresses are given; chosen by default"`
 	CIDR6         string            `json:"cidr6,omitempty" maxLength:"64" example:"fd00:77::/64" doc:"IPv6 addresses; none by default: no addresses are given"`
 	Layer         int               `json:"layer,omitempty" enum:"2,3" doc:"2 by default"`
@@ -122,7 +123,8 @@ type BridgeCreate struct {
 // BridgeChange is the body of POST /v1/bridges/{bridge}/boards and
 // .../boards/remove.
 type BridgeChange struct {
-	Boards        []string        `json:"boards" minItems:"1" maxItems:"250" doc:"Names or ids"`
+	Boards        []string        `json:"boards,omitempty" maxItems:"250" doc:"Names or ids"`
+	Fleet         string          `json:"fleet,omitempty" maxLength:"63" doc:"Name or id of a fleet: its boards now, besides those that are named"`
 	Guards        *s4t.PortGuards `json:"guards,omitempty" doc:"Which guards are lifted on the added ports"`
 	RequireOnline bool            `json:"require_online,omitempty" doc:"Refuse when a board is offline, rather than wait for it"`
 }

@@ -38,26 +38,33 @@ func (c *Conductor) boardList(ctx context.Context, req wire.BoardList) (wire.Raw
 			return none, err
 		}
 		l.encode = func(b s4t.Board) (json.RawMessage, error) { return fields.Append(nil, &b) }
-		if texts := newBoardTexts(fields, c.now()); texts != nil && query.Empty() && len(req.Labels) == 0 {
+		if texts := newBoardTexts(fields, c.now()); texts != nil && query.Empty() && len(req.Labels) == 0 && req.Fleet == "" {
 			return view(ctx, c, func(tx *store.Tx) (wire.RawList, error) { return texts.read(tx, req) })
 		}
 		l.parts = partsOf(fields.Has) | partsOf(func(names ...string) bool { return query.Has(searched[names[0]]...) })
 	}
-	return view(ctx, c, func(tx *store.Tx) (wire.RawList, error) { return l.read(tx, req) })
+	return view(ctx, c, func(tx *store.Tx) (wire.RawList, error) {
+		var err error
+		if l.members, err = membersOf(tx, req.Caller, op, req.Fleet); err != nil {
+			return none, err
+		}
+		return l.read(tx, req)
+	})
 }
 
 // boardLister makes pages of boards.
 type boardLister struct {
-	c      *Conductor
-	query  s4t.BoardQuery
-	parts  store.BoardParts
-	encode func(s4t.Board) (json.RawMessage, error)
+	c       *Conductor
+	query   s4t.BoardQuery
+	members map[s4t.BoardID]bool // of the fleet that is meant; nil: every board
+	parts   store.BoardParts
+	encode  func(s4t.Board) (json.RawMessage, error)
 }
 
 // read reads as many boards as it takes to find a page of them, or as many as one request may.
 func (l boardLister) read(tx *store.Tx, req wire.BoardList) (page wire.RawList, err error) {
 	limit := cmp.Or(req.Page.Limit, wire.MaxPage)
-	filtered := !l.query.Empty()
+	filtered := !l.query.Empty() || l.members != nil
 	items := newArray(0)
 	defer func() { page.Items = items.end() }()
 	ask := req.Page
@@ -136,7 +143,7 @@ func (l boardLister) find(tx *store.Tx, boards []store.Board) (found []store.Boa
 	}
 	now := l.c.now()
 	for _, b := range boards {
-		if l.query.Match(&b.Board, now, bridges[b.ID]) {
+		if (l.members == nil || l.members[b.ID]) && l.query.Match(&b.Board, now, bridges[b.ID]) {
 			found = append(found, b)
 		}
 	}

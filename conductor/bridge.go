@@ -33,6 +33,10 @@ const attempts = 5
 func (c *Conductor) bridgeCreate(ctx context.Context, req wire.BridgeCreate) (s4t.Operation, error) {
 	received := c.now()
 	op := fmt.Sprintf("create bridge %q", req.Name)
+	var err error
+	if req.Boards, err = c.meant(ctx, req.Caller, op, req.Boards, req.Fleet, nil); err != nil {
+		return s4t.Operation{}, err
+	}
 	if err := checkBridge(op, &req); err != nil {
 		return s4t.Operation{}, err
 	}
@@ -123,6 +127,10 @@ func isCollision(err error) bool {
 func (c *Conductor) bridgeAdd(ctx context.Context, req wire.BridgeChange) (s4t.Operation, error) {
 	received := c.now()
 	op := fmt.Sprintf("add boards to bridge %q", req.Ref)
+	var err error
+	if req.Boards, err = c.meant(ctx, req.Caller, op, req.Boards, req.Fleet, onBridge(req.Caller, op, req.Ref, false)); err != nil {
+		return s4t.Operation{}, err
+	}
 	cloud, err := c.cloudAddresses(ctx)
 	if err != nil {
 		return s4t.Operation{}, err
@@ -207,6 +215,10 @@ func (ch *change) bridge(caller wire.Caller, op, ref string, more int, rec *s4t.
 func (c *Conductor) bridgeRemove(ctx context.Context, req wire.BridgeChange) (s4t.Operation, error) {
 	received := c.now()
 	op := fmt.Sprintf("remove boards from bridge %q", req.Ref)
+	var err error
+	if req.Boards, err = c.meant(ctx, req.Caller, op, req.Boards, req.Fleet, onBridge(req.Caller, op, req.Ref, true)); err != nil {
+		return s4t.Operation{}, err
+	}
 	return c.operate(ctx, req.Caller, kindBridgeRemove, req.Ref, func(ch *change, rec *s4t.AuditRecord) (*s4t.Operation, error) {
 		b, _, present, err := ch.bridge(req.Caller, op, req.Ref, 0, rec)
 		if err != nil {

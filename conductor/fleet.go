@@ -83,7 +83,11 @@ func fleetNamed(op string, err error) error {
 func (c *Conductor) fleetCreate(ctx context.Context, req wire.FleetCreate) (s4t.Fleet, error) {
 	op := fmt.Sprintf("create fleet %q", s4t.Line(req.Name, s4t.MaxName))
 	var f s4t.Fleet
-	err := c.request(ctx, req.Caller, "fleet.create", s4t.Line(req.Name, s4t.MaxName), func(ch *change, rec *s4t.AuditRecord) error {
+	var err error
+	if req.Boards, err = c.meant(ctx, req.Caller, op, req.Boards, req.Fleet, nil); err != nil {
+		return f, err
+	}
+	err = c.request(ctx, req.Caller, "fleet.create", s4t.Line(req.Name, s4t.MaxName), func(ch *change, rec *s4t.AuditRecord) error {
 		f = s4t.Fleet{
 			ID: s4t.FleetID(s4t.NewID()), Name: req.Name, Project: req.Caller.Project, CreatedAt: ch.now,
 			FleetRule: s4t.FleetRule{Labels: req.Labels, Near: req.Near, Within: req.Within},
@@ -150,6 +154,17 @@ func (c *Conductor) fleetGet(ctx context.Context, req wire.RefRequest) (s4t.Flee
 func (c *Conductor) fleetUpdate(ctx context.Context, req wire.FleetUpdate) (s4t.Fleet, error) {
 	op := fmt.Sprintf("update fleet %q", req.Ref)
 	var f s4t.Fleet
+	if req.Fleet != "" {
+		var named []string
+		if req.Boards != nil {
+			named = *req.Boards
+		}
+		named, err := c.meant(ctx, req.Caller, op, named, req.Fleet, nil)
+		if err != nil {
+			return f, err
+		}
+		req.Boards = &named
+	}
 	err := c.request(ctx, req.Caller, "fleet.update", req.Ref, func(ch *change, rec *s4t.AuditRecord) (err error) {
 		if f, err = findFleet(ch.Tx, req.Caller, op, req.Ref); err != nil {
 			return err
@@ -201,6 +216,13 @@ func (c *Conductor) fleetDelete(ctx context.Context, req wire.RefRequest) (wire.
 			return err
 		}
 		rec.Object, rec.Name, rec.Project = string(f.ID), f.Name, f.Project
+		going, err := ch.FleetRollouts(f.ID)
+		if err != nil {
+			return err
+		}
+		if len(going) > 0 {
+			return s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("`s4t rollout abort %s` first", going[0]), "a rollout to it has not ended")
+		}
 		ch.event(s4t.Event{Kind: "fleet.deleted", Project: f.Project, Object: string(f.ID), Name: f.Name})
 		return ch.DeleteFleet(f.ID)
 	})

@@ -96,7 +96,11 @@ func checkLease(op string, req wire.LeaseCreate) (lease.Set, error) {
 func (c *Conductor) leaseCreate(ctx context.Context, req wire.LeaseCreate) (s4t.Lease, error) {
 	op := fmt.Sprintf("create lease %q", s4t.Line(req.Name, s4t.MaxName))
 	var l s4t.Lease
-	err := c.request(ctx, req.Caller, "lease.create", s4t.Line(req.Name, s4t.MaxName), func(ch *change, rec *s4t.AuditRecord) error {
+	var err error
+	if req.Boards, err = c.meant(ctx, req.Caller, op, req.Boards, req.Fleet, nil); err != nil {
+		return l, err
+	}
+	err = c.request(ctx, req.Caller, "lease.create", s4t.Line(req.Name, s4t.MaxName), func(ch *change, rec *s4t.AuditRecord) error {
 		allow, err := checkLease(op, req)
 		if err != nil {
 			return err

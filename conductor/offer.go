@@ -68,7 +68,11 @@ func withOffered(tx *store.Tx, o *s4t.Offer) (err error) {
 func (c *Conductor) offerCreate(ctx context.Context, req wire.OfferCreate) (s4t.Offer, error) {
 	op := fmt.Sprintf("create offer %q", s4t.Line(req.Name, s4t.MaxName))
 	var o s4t.Offer
-	err := c.request(ctx, req.Caller, "offer.create", s4t.Line(req.Name, s4t.MaxName), func(ch *change, rec *s4t.AuditRecord) error {
+	var err error
+	if req.Boards, err = c.meant(ctx, req.Caller, op, req.Boards, req.Fleet, nil); err != nil {
+		return o, err
+	}
+	err = c.request(ctx, req.Caller, "offer.create", s4t.Line(req.Name, s4t.MaxName), func(ch *change, rec *s4t.AuditRecord) error {
 		if err := allow(req.Caller, op, s4t.RoleManager); err != nil {
 			return err
 		}

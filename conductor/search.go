@@ -50,6 +50,13 @@ func (c *Conductor) boardSearch(ctx context.Context, req wire.BoardSearch) (wire
 		if err != nil {
 			return found, err
 		}
+		members, err := membersOf(tx, req.Caller, op, req.Fleet)
+		if err != nil {
+			return found, err
+		}
+		if members != nil {
+			boards = slices.DeleteFunc(boards, func(x store.Bookable) bool { return !members[x.ID] })
+		}
 		some, err := ch.searched(b, req, boards, named)
 		if err != nil {
 			return found, err

@@ -27,8 +27,9 @@ const (
 type BridgeCreate struct {
 	Caller        Caller            `json:"caller"`
 	Name          string            `json:"name"`
-	Boards        []string          `json:"boards"`         // names or ids, 1 or more
-	CIDR          string            `json:"cidr,omitempty"` // "" chooses one; "none"
+	Boards        []string          `json:"boards"`          // names or ids, 1 or more
+	Fleet         string            `json:"fleet,omitempty"` // name or id: its boards now, besides those that are named
+	CIDR          string            `json:"cidr,omitempty"`  // "" chooses one; "none"
 	CIDR6         string            `json:"cidr6,omitempty"`
 	Layer         int               `json:"layer,omitempty"` // 2 by default
 	Encapsulation s4t.Encapsulation `json:"encapsulation,omitempty"`
@@ -44,7 +45,8 @@ type BridgeChange struct {
 	Caller        Caller         `json:"caller"`
 	Ref           string         `json:"ref"`
 	Boards        []string       `json:"boards"`
-	Guards        s4t.PortGuards `json:"guards"` // of the added ports
+	Fleet         string         `json:"fleet,omitempty"` // name or id: its boards now, besides those that are named
+	Guards        s4t.PortGuards `json:"guards"`          // of the added ports
 	RequireOnline bool           `json:"require_online,omitempty"`
 }
 

@@ -27,6 +27,7 @@ type OfferCreate struct {
 	Caller      Caller            `json:"caller"`
 	Name        string            `json:"name"`
 	Boards      []string          `json:"boards,omitempty"` // names or ids
+	Fleet       string            `json:"fleet,omitempty"`  // name or id: its boards now, besides those that are named
 	Labels      map[string]string `json:"labels,omitempty"`
 	To          []string          `json:"to,omitempty"`    // names or ids of projects; none: every one
 	Allow       []string          `json:"allow,omitempty"` // none: everything
@@ -43,6 +44,7 @@ type LeaseCreate struct {
 	Caller   Caller            `json:"caller"`
 	Name     string            `json:"name,omitempty"` // empty: one is made
 	Boards   []string          `json:"boards,omitempty"`
+	Fleet    string            `json:"fleet,omitempty"` // name or id: its boards now, besides those that are named
 	Labels   map[string]string `json:"labels,omitempty"`
 	Count    int               `json:"count,omitempty"`
 	Near     *s4t.Location     `json:"near,omitempty"`
@@ -76,6 +78,7 @@ type LeaseShare struct {
 type BoardSearch struct {
 	Caller Caller            `json:"caller"`
 	Labels map[string]string `json:"labels,omitempty"`
+	Fleet  string            `json:"fleet,omitempty"` // name or id: boards of it
 	Near   *s4t.Location     `json:"near,omitempty"`
 	Within float64           `json:"within_km,omitempty"`
 	Pin    string            `json:"pin,omitempty"`         // a pattern of names or labels of pins, see [path.Match]

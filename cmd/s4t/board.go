@@ -75,7 +75,7 @@ func (a *app) boardCreate() *cobra.Command {
 
 func (a *app) boardList() *cobra.Command {
 	var labels []string
-	var status, query string
+	var status, query, fleet string
 	cmd := &cobra.Command{Use: "list", Short: "List boards", Example: "  s4t board list\n  s4t board list --status online --label room=kitchen -o name\n  s4t board list --query 'status:offline seen:>1d !label:site=messina'", Args: exactly(0)}
 	var want map[string]string
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
@@ -86,7 +86,7 @@ func (a *app) boardList() *cobra.Command {
 		return err
 	}
 	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-		l, err := c.BoardList(want, s4t.BoardStatus(status), query).First(ctx, a.limit)
+		l, err := c.FleetBoardList(fleet, want, s4t.BoardStatus(status), query).First(ctx, a.limit)
 		if err != nil {
 			return err
 		}
@@ -101,6 +101,7 @@ func (a *app) boardList() *cobra.Command {
 	cmd.Flags().StringArrayVar(&labels, "label", nil, "`K=V`; may be repeated: boards with all of them")
 	cmd.Flags().StringVar(&status, "status", "", "`STATUS`: online, offline or registered")
 	cmd.Flags().StringVar(&query, "query", "", "`WORDS` that find boards, as in the dashboard: kitchen, status:offline, seen:>1d, label:site=messina, !type:yun, bridge:lab, ...")
+	a.addFleet(cmd, &fleet)
 	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(boardStatuses, cobra.ShellCompDirectiveNoFileComp))
 	return a.withLimit(cmd)
 }

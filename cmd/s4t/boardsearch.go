@@ -17,7 +17,7 @@ func (a *app) boardSearch() *cobra.Command {
 	var labels []string
 	var place placeFlags
 	var from string
-	cmd := &cobra.Command{Use: "search [--label K=V]... [--near LAT,LON --within KM] [--pin GLOB] [--free-from T --free-for 2h]", Short: "Find boards to book: the project's, and those offered to it",
+	cmd := &cobra.Command{Use: "search [--fleet F] [--label K=V]... [--near LAT,LON --within KM] [--pin GLOB] [--free-from T --free-for 2h]", Short: "Find boards to book: the project's, and those offered to it",
 		Long:    `Finds boards that the project may book with s4t lease create: its own and those that are offered to it, with when they are free next.`,
 		Example: "  s4t board search --near 38.19,15.55 --within 5 --pin 'gpio/*'\n  s4t board search --label kind=lamp --free-from 2026-12-24T18:00:00Z --free-for 2h", Args: exactly(0)}
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
@@ -75,6 +75,7 @@ func (a *app) boardSearch() *cobra.Command {
 	f.StringVar(&req.Pin, "pin", "", "boards with a pin whose name or label is like `GLOB`, as gpio/*")
 	f.StringVar(&from, "free-from", "", "boards that are free from this `TIME` on, like 2026-12-24T18:00:00Z")
 	f.DurationVar(&req.For, "free-for", 2*time.Hour, "free for this `DURATION`")
+	a.addFleet(cmd, &req.Fleet)
 	place.add(cmd)
 	return cmd
 }

@@ -102,7 +102,7 @@ func (a *app) bridgeCreate() *cobra.Command {
 	var req apiclient.BridgeCreate
 	var encapsulation string
 	var guards guardFlags
-	cmd := &cobra.Command{Use: "create NAME --board B...", Short: "Put boards on one virtual network",
+	cmd := &cobra.Command{Use: "create NAME (--board B... | --fleet F)", Short: "Put boards on one virtual network",
 		Long: `Puts boards on one virtual network, and returns when the ports of all online
 boards are up. The port of an offline board stays pending, and comes up with the
 board; with --require-online it is an error instead.`,
@@ -110,8 +110,8 @@ board; with --require-online it is an error instead.`,
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		req.Encapsulation = s4t.Encapsulation(encapsulation)
 		switch {
-		case len(req.Boards) == 0:
-			return usage(cmd, "say which boards: --board B, once for each")
+		case len(req.Boards) == 0 && req.Fleet == "":
+			return usage(cmd, "say which boards: --board B, once for each, or --fleet F")
 		case req.Layer != 2 && req.Layer != 3:
 			return usage(cmd, "--layer is 2 or 3")
 		case req.Encapsulation != s4t.EncapEthernet && req.Encapsulation != s4t.EncapGRE:
@@ -132,6 +132,7 @@ board; with --require-online it is an error instead.`,
 	})
 	f := cmd.Flags()
 	f.StringArrayVar(&req.Boards, "board", nil, "name or id of a `BOARD`; repeat for each")
+	a.addFleet(cmd, &req.Fleet)
 	f.StringVar(&req.CIDR, "cidr", "", "IPv4 addresses `CIDR`, for example 10.77.0.0/24, or none (default chosen)")
 	f.StringVar(&req.CIDR6, "cidr6", "", "IPv6 addresses `CIDR`, for example fd00:77::/64 (default none)")
 	f.IntVar(&req.Layer, "layer", 2, "`N`: 2 (Ethernet) or 3 (IP)")
@@ -150,10 +151,10 @@ func (a *app) bridgeChange(verb string) *cobra.Command {
 	var req apiclient.BridgeChange
 	var guards guardFlags
 	short := map[string]string{"add": "Add boards to a bridge", "remove": "Remove boards from a bridge"}[verb]
-	cmd := &cobra.Command{Use: verb + " NAME --board B...", Short: short, Example: "  s4t bridge " + verb + " lab --board roof", Args: exactly(1), ValidArgsFunction: a.completeBridges()}
+	cmd := &cobra.Command{Use: verb + " NAME (--board B... | --fleet F)", Short: short, Example: "  s4t bridge " + verb + " lab --board roof", Args: exactly(1), ValidArgsFunction: a.completeBridges()}
 	cmd.PreRunE = func(*cobra.Command, []string) error {
-		if len(req.Boards) == 0 {
-			return usage(cmd, "say which boards: --board B, once for each")
+		if len(req.Boards) == 0 && req.Fleet == "" {
+			return usage(cmd, "say which boards: --board B, once for each, or --fleet F")
 		}
 		req.Guards = guards.lifted()
 		return nil
@@ -171,6 +172,7 @@ func (a *app) bridgeChange(verb string) *cobra.Command {
 	})
 	f := cmd.Flags()
 	f.StringArrayVar(&req.Boards, "board", nil, "name or id of a `BOARD`; repeat for each")
+	a.addFleet(cmd, &req.Fleet)
 	if verb == "add" {
 		f.BoolVar(&req.RequireOnline, "require-online", false, "fail when a board is offline")
 		guards.add(f)

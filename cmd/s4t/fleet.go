@@ -46,7 +46,7 @@ func (a *app) fleetCommand() *cobra.Command {
 			return a.printGone(f, "Fleet", f.Name)
 		})}
 	return newGroup("fleet", "Fleets: sets of boards, by name, label or place", "  s4t fleet create lamps --label kind=lamp\n  s4t command run --fleet lamps blink times=3",
-		a.fleetCreate(), list, show, a.fleetUpdate(), remove)
+		a.fleetCreate(), list, show, a.fleetUpdate(), remove, a.fleetToken(), a.fleetRollout())
 }
 
 // placeFlags are --near and --within.
@@ -73,7 +73,7 @@ func (a *app) fleetCreate() *cobra.Command {
 	var req apiclient.FleetCreate
 	var labels []string
 	var place placeFlags
-	cmd := &cobra.Command{Use: "create NAME [--board B]... [--label K=V]... [--near LAT,LON --within KM]", Short: "Make a set of boards",
+	cmd := &cobra.Command{Use: "create NAME [--board B]... [--fleet F] [--label K=V]... [--near LAT,LON --within KM]", Short: "Make a set of boards",
 		Long: `Makes a set of boards: those named with --board, and those that have all labels and
 are near the place. Who is a member by label or place is found each time the fleet is used.`,
 		Example: "  s4t fleet create lamps --label kind=lamp\n  s4t fleet create harbour --near 38.19,15.55 --within 2\n  s4t fleet create two --board kitchen --board garden", Args: exactly(1)}
@@ -101,6 +101,7 @@ are near the place. Who is a member by label or place is found each time the fle
 	})
 	f := cmd.Flags()
 	f.StringArrayVar(&req.Boards, "board", nil, "name or id of a `BOARD`; repeat for each")
+	a.addFleet(cmd, &req.Fleet)
 	f.StringArrayVar(&labels, "label", nil, "boards with the label `K=V`; repeat for each: all of them")
 	place.add(cmd)
 	cmd.RegisterFlagCompletionFunc("board", a.completeBoards(anyNumber))
@@ -117,7 +118,7 @@ func (a *app) fleetUpdate() *cobra.Command {
 		Example: "  s4t fleet update lamps --name lights\n  s4t fleet update lamps --label kind=lamp --label room=hall\n  s4t fleet update harbour --anywhere", Args: exactly(1), ValidArgsFunction: a.completeFleets(1)}
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
 		changed := cmd.Flags().Changed
-		req = apiclient.FleetUpdate{Anywhere: req.Anywhere}
+		req = apiclient.FleetUpdate{Anywhere: req.Anywhere, Fleet: req.Fleet}
 		if changed("name") {
 			req.Name = &name
 		}
@@ -142,7 +143,7 @@ func (a *app) fleetUpdate() *cobra.Command {
 			req.Within = &place.within
 		}
 		if req == (apiclient.FleetUpdate{}) {
-			return usage(cmd, "say what to change: --name, --board, --no-boards, --label, --no-labels, --near, --within or --anywhere")
+			return usage(cmd, "say what to change: --name, --board, --fleet, --no-boards, --label, --no-labels, --near, --within or --anywhere")
 		}
 		return nil
 	}
@@ -156,6 +157,7 @@ func (a *app) fleetUpdate() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&name, "name", "", "new `NAME`")
 	f.StringArrayVar(&boards, "board", nil, "who is named: this `BOARD`; repeat for each, all of them")
+	a.addFleet(cmd, &req.Fleet)
 	f.BoolVar(&noBoards, "no-boards", false, "nobody is named any more")
 	f.StringArrayVar(&labels, "label", nil, "the labels that count: `K=V`; repeat for each, all of them")
 	f.BoolVar(&noLabels, "no-labels", false, "labels do not count any more")
@@ -201,6 +203,12 @@ func fleetOf(ctx context.Context, c *apiclient.Client, ref string) ([]string, er
 		ids = append(ids, string(b.ID))
 	}
 	return ids, nil
+}
+
+// addFleet adds --fleet to a command with --board.
+func (a *app) addFleet(c *cobra.Command, fleet *string) {
+	c.Flags().StringVar(fleet, "fleet", "", "all boards that the `FLEET` has now")
+	c.RegisterFlagCompletionFunc("fleet", a.completeFleets(anyNumber))
 }
 
 func (a *app) completeFleets(n int) completer {

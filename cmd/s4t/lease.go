@@ -87,8 +87,8 @@ func (a *app) leaseCreate() *cobra.Command {
 	var place placeFlags
 	var from string
 	var term time.Duration
-	cmd := &cobra.Command{Use: "create [NAME] (--board B... | --count N [--label K=V]... [--near LAT,LON --within KM]) [--from T] [--for 2h]", Short: "Book boards",
-		Long: `Books boards, all or nothing: those named with --board, or --count of those that have all labels
+	cmd := &cobra.Command{Use: "create [NAME] (--board B... | --fleet F | --count N [--label K=V]... [--near LAT,LON --within KM]) [--from T] [--for 2h]", Short: "Book boards",
+		Long: `Books boards, all or nothing: those named with --board or --fleet, or --count of those that have all labels
 and are near the place, and fit best. They are the project's own, or offered to it (s4t board search).`,
 		Example: "  s4t lease create night --board kitchen --board garden --for 2h\n  s4t lease create --label kind=lamp --count 2 --near 38.19,15.55 --within 5\n  s4t lease create --board kitchen --from 2026-12-24T18:00:00Z --for 4h", Args: between(0, 1)}
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
@@ -102,10 +102,10 @@ and are near the place, and fit best. They are the project's own, or offered to 
 			req.Within = place.within
 		}
 		switch {
-		case len(req.Boards) == 0 && req.Count == 0:
-			return usage(cmd, "say which boards: --board B, or --count N with --label K=V")
-		case len(req.Boards) > 0 && req.Count > 0:
-			return usage(cmd, "give --board or --count, not both")
+		case len(req.Boards) == 0 && req.Fleet == "" && req.Count == 0:
+			return usage(cmd, "say which boards: --board B, --fleet F, or --count N with --label K=V")
+		case (len(req.Boards) > 0 || req.Fleet != "") && req.Count > 0:
+			return usage(cmd, "give --board and --fleet, or --count")
 		}
 		if from != "" {
 			at, err := parseTime(cmd, "from", from)
@@ -130,6 +130,7 @@ and are near the place, and fit best. They are the project's own, or offered to 
 	})
 	f := cmd.Flags()
 	f.StringArrayVar(&req.Boards, "board", nil, "name or id of a `BOARD`; repeat for each")
+	a.addFleet(cmd, &req.Fleet)
 	f.StringArrayVar(&labels, "label", nil, "with --count: boards with the label `K=V`; repeat for each: all of them")
 	f.IntVar(&req.Count, "count", 0, "`N` boards, those that fit best")
 	f.StringVar(&from, "from", "", "begin at this `TIME`, like 2026-12-24T18:00:00Z (default now)")

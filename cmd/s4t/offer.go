@@ -56,16 +56,16 @@ func (a *app) offerCreate() *cobra.Command {
 	var req apiclient.OfferCreate
 	var labels, allow []string
 	var most time.Duration
-	cmd := &cobra.Command{Use: "create NAME (--board B... | --label K=V...) [--to PROJECT]... [--allow ACTIONS] [--max 4h] [--hours ...]", Short: "Offer boards to other projects",
+	cmd := &cobra.Command{Use: "create NAME (--board B... | --fleet F | --label K=V...) [--to PROJECT]... [--allow ACTIONS] [--max 4h] [--hours ...]", Short: "Offer boards to other projects",
 		Long: `Offers boards of the project to others, which book them with s4t lease: those named with
---board, and those that have all labels when they are asked for. Without --to any project of the cloud may.`,
+--board or that the fleet has now, and those that have all labels when they are asked for. Without --to any project of the cloud may.`,
 		Example: "  s4t offer create spare --board kitchen --board garden --to lab --max 4h\n  s4t offer create lamps --label kind=lamp --allow pins --shared\n  s4t offer create nights --label site=messina --hours \"Mon-Fri 18:00-08:00\" --zone Europe/Rome", Args: exactly(1)}
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
 		if req.Labels, err = parseLabels(cmd, labels); err != nil {
 			return err
 		}
-		if len(req.Boards) == 0 && len(req.Labels) == 0 {
-			return usage(cmd, "say which boards: --board B or --label K=V")
+		if len(req.Boards) == 0 && req.Fleet == "" && len(req.Labels) == 0 {
+			return usage(cmd, "say which boards: --board B, --fleet F or --label K=V")
 		}
 		req.Max, err = seconds(cmd, "max", most)
 		return err
@@ -80,6 +80,7 @@ func (a *app) offerCreate() *cobra.Command {
 	})
 	f := cmd.Flags()
 	f.StringArrayVar(&req.Boards, "board", nil, "name or id of a `BOARD`; repeat for each")
+	a.addFleet(cmd, &req.Fleet)
 	f.StringArrayVar(&labels, "label", nil, "boards with the label `K=V`; repeat for each: all of them")
 	f.StringArrayVar(&req.To, "to", nil, "name or id of a `PROJECT` that may book; repeat for each (default every one)")
 	f.StringSliceVar(&allow, "allow", nil, "what leases allow: `ACTIONS` of ssh, service, bridge, pins, commands, plugins (default all)")
