@@ -44,6 +44,8 @@ var parsers = []struct{ reads, target string }{
 	{"text from outside that is shown", ". FuzzLine"},
 	{"an area of boards, as GeoJSON", "geo FuzzParseArea"},
 	{"what the owner of a board gives", ". FuzzProfile"},
+	{"a head of the audit that somebody kept", "seal FuzzParseHead"},
+	{"a page of the audit's chain, and a record", "seal FuzzPage"},
 	{"a ticket", "wire FuzzVerifyTicket"},
 	{"the parameters and the result of a command", "wire FuzzIJSON"},
 	{"the JSON Schema of a command, and what is checked against it", "schema FuzzSchema"},

@@ -120,6 +120,7 @@ var listed = map[string]any{
 	wire.MethodFleetList:     listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
 	wire.MethodRecordingList: listOf(s4t.Recording{ID: "r1", Board: "marker-board"}),
 	wire.MethodPluginList:    listOf(s4t.Plugin{ID: "pl1", Name: "marker-plugin"}),
+	wire.MethodAuditChain:    s4t.AuditChain{Head: s4t.AuditHead{Chain: "marker-chain"}},
 	wire.MethodAuditList:     listOf(s4t.AuditRecord{User: "marker-user"}),
 }
 
