@@ -55,6 +55,7 @@ var parsers = []struct{ reads, target string }{
 	{"the configuration of iotronic", "cmd/iotronic FuzzParseConfig"},
 	{"a file of contexts", "cmd/s4t FuzzReadContexts"},
 	{"the identity of a board", "lightningrod FuzzIdentity"},
+	{"whose the state of a board is", "lightningrod FuzzOwner"},
 	{"the saved desired state of a board", "lightningrod FuzzDesired"},
 	{"what a board keeps of the cloud's announced certificate", "lightningrod FuzzTrust"},
 	{"what a broken join left", "lightningrod FuzzPending"},

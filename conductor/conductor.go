@@ -183,12 +183,14 @@ func (c *Conductor) Register(mux queue.Mux) {
 
 		wire.MethodProjectUpdate: queue.Handle(c.projectUpdate),
 
-		wire.MethodBoardCreate: queue.Handle(c.boardCreate),
-		wire.MethodBoardList:   queue.Handle(c.boardList),
-		wire.MethodBoardGet:    queue.Handle(c.boardGet),
-		wire.MethodBoardUpdate: queue.Handle(c.boardUpdate),
-		wire.MethodBoardDelete: queue.Handle(c.boardDelete),
-		wire.MethodBoardDoctor: queue.Handle(c.boardDoctor),
+		wire.MethodBoardCreate:   queue.Handle(c.boardCreate),
+		wire.MethodBoardList:     queue.Handle(c.boardList),
+		wire.MethodBoardGet:      queue.Handle(c.boardGet),
+		wire.MethodBoardUpdate:   queue.Handle(c.boardUpdate),
+		wire.MethodBoardDelete:   queue.Handle(c.boardDelete),
+		wire.MethodBoardTransfer: queue.Handle(c.boardTransfer),
+		wire.MethodBoardClaim:    queue.Handle(c.boardClaim),
+		wire.MethodBoardDoctor:   queue.Handle(c.boardDoctor),
 
 		wire.MethodFleetCreate: queue.Handle(c.fleetCreate),
 		wire.MethodFleetList:   queue.Handle(c.fleetList),

@@ -155,6 +155,9 @@ func (c *Conductor) streamOpen(ctx context.Context, req wire.StreamOpen) (wire.S
 		return wire.StreamGrant{}, err
 	}
 	t := wire.Ticket{Purpose: wire.PurposeStream, Agent: agent.ID, Incarnation: agent.Incarnation, Board: b.ID, Target: target, User: req.Caller.User, Origin: req.Origin, Recording: recording, Lease: by.Lease}
+	if !by.lent() {
+		t.Project = b.Project
+	}
 	grant := wire.StreamGrant{URL: agent.URL, BoardID: string(b.ID), Recorded: recording != "", Resumable: req.Resumable != "" && b.Info.Resumes}
 	if grant.Resumable {
 		t.Resumable, t.Again = req.Resumable, req.Again

@@ -30,7 +30,7 @@ type Ticket struct {
 	Port    s4t.PortID    `json:"n,omitempty"` // PurposePort
 	Service s4t.ServiceID `json:"s,omitempty"` // PurposeService
 	Bundle  string        `json:"d,omitempty"` // PurposeBundle: its digest
-	Project s4t.ProjectID `json:"j,omitempty"` // PurposeBundle: whose plugin it is
+	Project s4t.ProjectID `json:"j,omitempty"` // PurposeBundle: whose plugin it is; PurposeStream: the board's owner, who opens it
 	Peering string        `json:"m,omitempty"` // PurposePeer: its id, see [PeeringID]
 	Target  string        `json:"t,omitempty"` // PurposeStream, PurposeService: "host:port" on the board's side
 	Expires int64         `json:"e,omitempty"` // Unix seconds, the cloud's clock; 0 with PurposeService only

@@ -38,7 +38,7 @@ func (a *app) boardCommand() *cobra.Command {
 			return a.printGone(b, "Board", b.Name)
 		})}
 	return newGroup("board", "Boards: create, watch, change", "  s4t board create kitchen --label room=kitchen\n  s4t board list --status online",
-		a.boardCreate(), a.boardList(), a.boardSearch(), show, a.boardUpdate(), remove, a.boardWait(), a.boardProfile(), a.boardStatus(), a.boardOutages())
+		a.boardCreate(), a.boardList(), a.boardSearch(), show, a.boardUpdate(), remove, a.boardWait(), a.boardProfile(), a.boardStatus(), a.boardOutages(), a.boardTransfer(), a.boardClaim())
 }
 
 func (a *app) boardCreate() *cobra.Command {
