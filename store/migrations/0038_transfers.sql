@@ -24,6 +24,9 @@ CREATE TABLE calendars (
 CREATE INDEX calendars_project ON calendars (project, made_at);
 CREATE INDEX calendars_board ON calendars (board);
 
+-- Counts the changes of a lease, for who subscribed to its calendar.
+ALTER TABLE board_leases ADD COLUMN revision BIGINT NOT NULL DEFAULT 0;
+
 -- Where boards were, the newest 100 of each.
 CREATE TABLE board_places (
     board    TEXT   NOT NULL REFERENCES boards(id) ON DELETE CASCADE,
@@ -34,6 +37,7 @@ CREATE TABLE board_places (
 
 -- +goose Down
 DROP TABLE board_places;
+ALTER TABLE board_leases DROP COLUMN revision;
 DROP TABLE calendars;
 ALTER TABLE boards DROP COLUMN tenure;
 DROP TABLE transfers;
