@@ -198,6 +198,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodFleetUpdate: queue.Handle(c.fleetUpdate),
 		wire.MethodFleetDelete: queue.Handle(c.fleetDelete),
 
+		wire.MethodBoardPlaces:    queue.Handle(c.boardPlaces),
 		wire.MethodCalendarCreate: queue.Handle(c.calendarCreate),
 		wire.MethodCalendarRead:   queue.Handle(c.calendarRead),
 		wire.MethodOfferCreate:    queue.Handle(c.offerCreate),

@@ -31,6 +31,7 @@ var uses = map[use]lease.Action{
 	wire.MethodBoardGet:       toLook,
 	wire.MethodBoardUpdate:    toOwn,
 	wire.MethodBoardDelete:    toOwn,
+	wire.MethodBoardPlaces:    toOwn,
 	wire.MethodBoardTransfer:  toOwn,
 	wire.MethodBoardDoctor:    toLook,
 	wire.MethodBoardProfile:   toLook,

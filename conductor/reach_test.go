@@ -19,6 +19,7 @@ var asked = map[use]func(wire.Caller, string) any{
 	wire.MethodBoardGet:       refTo,
 	wire.MethodBoardUpdate:    func(c wire.Caller, b string) any { return wire.BoardUpdate{Caller: c, Ref: b} },
 	wire.MethodBoardDelete:    refTo,
+	wire.MethodBoardPlaces:    refTo,
 	wire.MethodBoardTransfer:  func(c wire.Caller, b string) any { return wire.BoardTransfer{Caller: c, Ref: b, To: string(otherID)} },
 	wire.MethodBoardDoctor:    refTo,
 	wire.MethodBoardProfile:   refTo,

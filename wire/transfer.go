@@ -1,9 +1,10 @@
 package wire
 
-// Methods of the conductor: boards that get another owner.
+// Methods of the conductor: boards that get another owner, and where boards were.
 const (
 	MethodBoardTransfer = "board.transfer" // BoardTransfer -> s4t.Transfer (with Code)
 	MethodBoardClaim    = "board.claim"    // BoardClaim -> s4t.Board
+	MethodBoardPlaces   = "board.places"   // RefRequest -> List[s4t.Place], oldest first
 )
 
 // BoardTransfer lets another project claim a board, or no project any more.
