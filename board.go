@@ -48,6 +48,17 @@ type Location struct {
 	Latitude  float64 `json:"latitude"`  // degrees, -90 to 90
 	Longitude float64 `json:"longitude"` // degrees, -180 to 180
 	Altitude  float64 `json:"altitude"`  // metres
+
+	Mobile bool `json:"mobile,omitempty"` // it moves: this is where it was last
+}
+
+// MaxPlaces is how many places of a board are kept, the newest.
+const MaxPlaces = 100
+
+// Place is where a board was said to be, from a time on.
+type Place struct {
+	Location
+	Since time.Time `json:"since"`
 }
 
 // Validate checks the ranges.

@@ -23,7 +23,7 @@ const module = "github.com/stack4things/s4t"
 // room it is in and its neighbours there.
 // ARCHITECTURE.md shows this table.
 var floor = map[string]int{
-	"wire": 0, "vnet": 0, "gre": 0, "rawio": 0, "descriptors": 0, "lograte": 0, "negotiate": 0, "unit": 0, "samples": 0, "td": 0, "lease": 0, "geo": 0,
+	"wire": 0, "vnet": 0, "gre": 0, "rawio": 0, "descriptors": 0, "lograte": 0, "negotiate": 0, "unit": 0, "samples": 0, "td": 0, "lease": 0, "geo": 0, "ical": 0, "seal": 0,
 	"store": 1, "queue": 1, "registration": 1, "wamp": 1, "rtunnel": 1, "vswitch": 1, "link": 1, "fuse": 1, "hal": 1, "plugin": 1, "schema": 1, "terminal": 1,
 	"wamp/router": 2, "conductor": 2, "identity": 2, "apiclient": 2, "doctor": 2, "pinfs": 2,
 	"api": 3, "dashboard": 3, "wampagent": 3, "tunnelagent": 3, "lightningrod": 3, "nameserver": 3,

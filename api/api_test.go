@@ -97,11 +97,15 @@ var shown = map[string]any{
 	wire.MethodFleetGet:     s4t.Fleet{ID: "f1", Name: "marker-fleet"},
 	wire.MethodOperationGet: s4t.Operation{ID: "o1", Kind: "marker", Status: s4t.OperationSucceeded},
 	wire.MethodPluginGet:    s4t.Plugin{ID: "pl1", Name: "marker-plugin"}, wire.MethodPluginStatus: listOf(s4t.BoardPlugin{Plugin: "marker-plugin"}),
-	wire.MethodCloudHosts:    wire.CloudHosts{Hosts: []string{"marker.example"}},
-	wire.MethodRecordingRead: wire.RecordingText{Data: "marker"},
-	wire.MethodHealthGet:     s4t.BoardHealth{Board: "marker-board"},
-	wire.MethodBoardProfile:  s4t.BoardProfile{Enforced: map[string]string{"cpu": "marker"}},
-	wire.MethodBoardAsk:      wire.CodeAnswer{Lines: []s4t.LogLine{{Seq: 1, Text: "marker"}}},
+	wire.MethodBoardTransfer:  s4t.Transfer{Name: "marker-board"},
+	wire.MethodBoardClaim:     s4t.Board{Name: "marker-board"},
+	wire.MethodCalendarCreate: s4t.Calendar{URL: "marker-url"},
+	wire.MethodCalendarRead:   wire.CalendarText{Text: "marker-text"},
+	wire.MethodCloudHosts:     wire.CloudHosts{Hosts: []string{"marker.example"}},
+	wire.MethodRecordingRead:  wire.RecordingText{Data: "marker"},
+	wire.MethodHealthGet:      s4t.BoardHealth{Board: "marker-board"},
+	wire.MethodBoardProfile:   s4t.BoardProfile{Enforced: map[string]string{"cpu": "marker"}},
+	wire.MethodBoardAsk:       wire.CodeAnswer{Lines: []s4t.LogLine{{Seq: 1, Text: "marker"}}},
 }
 
 var listed = map[string]any{
@@ -128,6 +132,8 @@ var listed = map[string]any{
 	wire.MethodRecordingList:  listOf(s4t.Recording{ID: "r1", Board: "marker-board"}),
 	wire.MethodPluginList:     listOf(s4t.Plugin{ID: "pl1", Name: "marker-plugin"}),
 	wire.MethodAuditList:      listOf(s4t.AuditRecord{User: "marker-user"}),
+	wire.MethodBoardPlaces:    listOf(s4t.Place{Location: s4t.Location{Latitude: 4711}}),
+	wire.MethodAuditChain:     s4t.AuditChain{Head: s4t.AuditHead{Chain: "marker-chain"}},
 }
 
 func listOf[T any](items ...T) wire.List[T] { return wire.List[T]{Items: items, EventID: 4711} }

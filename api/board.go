@@ -49,6 +49,8 @@ func (a *API) boardRoutes() {
 		func(ctx context.Context, in *boardRef) (*nothing, error) {
 			return drop(ctx, a, wire.MethodBoardDelete, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Board})
 		})
+	a.transferRoutes()
+	a.calendarRoutes()
 	register(a, guarded, "GET /v1/boards/{board}/doctor", "board.doctor", "Examine a board", "What stands between the board and what it should do, worst first.",
 		func(ctx context.Context, in *boardRef) (*answered[wire.DoctorReport], error) {
 			return get[wire.DoctorReport](ctx, a, wire.MethodBoardDoctor, wire.RefRequest{Caller: callerOf(ctx), Ref: in.Board})

@@ -86,6 +86,7 @@ func (a *API) leaseRoutes() {
 			}
 			return whole[s4t.FoundBoard](ctx, a, wire.MethodBoardSearch, req)
 		})
+	a.placeRoutes()
 }
 
 // whole calls a method whose list has one page.

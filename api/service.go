@@ -59,6 +59,7 @@ func (a *API) serviceRoutes() {
 		}) (*output[s4t.Operation], error) {
 			return accepted(ctx, a, wire.MethodServiceHide, wire.ServiceHide{Caller: callerOf(ctx), Board: in.Board, Service: in.Service})
 		})
+	a.auditRoutes()
 	register(a, guarded, "GET /v1/audit", "audit.list", "List audit records", "Who did what to which object, oldest first.",
 		func(ctx context.Context, in *struct {
 			PageQuery

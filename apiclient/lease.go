@@ -80,6 +80,7 @@ type BoardSearch struct {
 	Fleet  string // name or id: boards of it
 	Near   *s4t.Location
 	Within float64 // kilometres from Near
+	Area   []byte  // GeoJSON: a Polygon or MultiPolygon, or a Feature with one
 	Pin    string  // a pattern of names or labels of pins
 	From   time.Time
 	For    time.Duration
@@ -109,6 +110,9 @@ func (c *Client) SearchBoards(ctx context.Context, s BoardSearch) ([]s4t.FoundBo
 	}
 	if s.For > 0 {
 		q.Set("free_for_seconds", strconv.FormatInt(int64(s.For/time.Second), 10))
+	}
+	if len(s.Area) > 0 {
+		return c.searchArea(ctx, s)
 	}
 	p := path("search", "boards")
 	if len(q) > 0 {

@@ -109,6 +109,9 @@ func (c *Conductor) boardCreate(ctx context.Context, req wire.BoardCreate) (s4t.
 			}
 			return err
 		}
+		if err := ch.notePlace(made, nil); err != nil {
+			return err
+		}
 		ch.boardEvent("board.created", made, "")
 		return nil
 	})
@@ -162,6 +165,7 @@ func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.
 		if req.Labels != nil {
 			b.Labels = req.Labels
 		}
+		was := b.Location
 		if req.Location != nil {
 			b.Location = req.Location
 		}
@@ -187,6 +191,9 @@ func (c *Conductor) boardUpdate(ctx context.Context, req wire.BoardUpdate) (s4t.
 			if store.IsUnique(err, "boards.name") {
 				return s4t.Errorf(s4t.Conflict, op, "choose another name", "the project has a board named %q", b.Name)
 			}
+			return err
+		}
+		if err := ch.notePlace(b, was); err != nil {
 			return err
 		}
 		if renamed {

@@ -41,7 +41,7 @@ func (c *Conductor) boardDesired(ctx context.Context, req wire.BoardAsk) (wire.B
 // desiredOf is the whole state that a board should have, of which rows are wanted.
 func (c *Conductor) desiredOf(b store.Board, rows []store.Realization, now time.Time) wire.BoardDesired {
 	d := wire.BoardDesired{
-		Board: b.ID, Name: b.Name, Project: b.Project, Generation: b.Generation, Time: now, URLs: c.around.urls(b, c.cfg.URLs), TicketKey: c.ticketKey(), Resources: []wire.Resource{}, Trust: c.cfg.Trust(),
+		Board: b.ID, Name: b.Name, Project: b.Project, Tenure: b.Tenure, Generation: b.Generation, Time: now, URLs: c.around.urls(b, c.cfg.URLs), TicketKey: c.ticketKey(), Resources: []wire.Resource{}, Trust: c.cfg.Trust(),
 	}
 	if !b.ClonedAt.IsZero() && now.Sub(b.ClonedAt) < cloneNotice {
 		d.Notices = append(d.Notices, "another board connects with this board's key and is refused; un-enrol the copy with `lightning-rod leave`")

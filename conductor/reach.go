@@ -28,14 +28,17 @@ const (
 // uses says what each use of a board needs of who has it by a lease; its owner may all of them. A use
 // that is not here is refused to everybody.
 var uses = map[use]lease.Action{
-	wire.MethodBoardGet:     toLook,
-	wire.MethodBoardUpdate:  toOwn,
-	wire.MethodBoardDelete:  toOwn,
-	wire.MethodBoardDoctor:  toLook,
-	wire.MethodBoardProfile: toLook,
-	wire.MethodHealthGet:    toLook,
-	wire.MethodOutageList:   toLook,
-	wire.MethodWhoCan:       toLook,
+	wire.MethodBoardGet:       toLook,
+	wire.MethodBoardUpdate:    toOwn,
+	wire.MethodBoardDelete:    toOwn,
+	wire.MethodBoardPlaces:    toOwn,
+	wire.MethodBoardTransfer:  toOwn,
+	wire.MethodBoardDoctor:    toLook,
+	wire.MethodBoardProfile:   toLook,
+	wire.MethodHealthGet:      toLook,
+	wire.MethodOutageList:     toLook,
+	wire.MethodCalendarCreate: toLook,
+	wire.MethodWhoCan:         toLook,
 
 	wire.MethodFleetCreate: toOwn,
 	wire.MethodFleetUpdate: toOwn,

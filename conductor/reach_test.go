@@ -16,14 +16,17 @@ import (
 
 // asked are requests for each use of a board, by who asks and which board.
 var asked = map[use]func(wire.Caller, string) any{
-	wire.MethodBoardGet:     refTo,
-	wire.MethodBoardUpdate:  func(c wire.Caller, b string) any { return wire.BoardUpdate{Caller: c, Ref: b} },
-	wire.MethodBoardDelete:  refTo,
-	wire.MethodBoardDoctor:  refTo,
-	wire.MethodBoardProfile: refTo,
-	wire.MethodHealthGet:    refTo,
-	wire.MethodOutageList:   func(c wire.Caller, b string) any { return wire.OutageList{Caller: c, Board: b} },
-	wire.MethodWhoCan:       func(c wire.Caller, b string) any { return wire.WhoCan{Caller: c, Board: b} },
+	wire.MethodBoardGet:       refTo,
+	wire.MethodBoardUpdate:    func(c wire.Caller, b string) any { return wire.BoardUpdate{Caller: c, Ref: b} },
+	wire.MethodBoardDelete:    refTo,
+	wire.MethodBoardPlaces:    refTo,
+	wire.MethodBoardTransfer:  func(c wire.Caller, b string) any { return wire.BoardTransfer{Caller: c, Ref: b, To: string(otherID)} },
+	wire.MethodBoardDoctor:    refTo,
+	wire.MethodBoardProfile:   refTo,
+	wire.MethodHealthGet:      refTo,
+	wire.MethodOutageList:     func(c wire.Caller, b string) any { return wire.OutageList{Caller: c, Board: b} },
+	wire.MethodCalendarCreate: func(c wire.Caller, b string) any { return wire.CalendarCreate{Caller: c, Board: b} },
+	wire.MethodWhoCan:         func(c wire.Caller, b string) any { return wire.WhoCan{Caller: c, Board: b} },
 
 	wire.MethodFleetCreate: func(c wire.Caller, b string) any { return wire.FleetCreate{Caller: c, Name: "f", Boards: []string{b}} },
 	wire.MethodFleetUpdate: func(c wire.Caller, b string) any {

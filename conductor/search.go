@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/geo"
 	"github.com/stack4things/s4t/lease"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
@@ -27,6 +28,14 @@ func (c *Conductor) boardSearch(ctx context.Context, req wire.BoardSearch) (wire
 	}
 	if err := checkPlace(req.Near); err != nil {
 		return found, err
+	}
+	var area *geo.Area
+	if len(req.Area) > 0 {
+		a, err := geo.ParseArea(req.Area)
+		if err != nil {
+			return found, err
+		}
+		area = &a
 	}
 	if _, err := path.Match(req.Pin, ""); err != nil || len(req.Pin) > 3*s4t.MaxName {
 		return found, s4t.Errorf(s4t.Invalid, op, "use * ? and [a-z], as in gpio/*", "%q is no pattern of pins", s4t.Line(req.Pin, s4t.MaxName))
@@ -57,7 +66,7 @@ func (c *Conductor) boardSearch(ctx context.Context, req wire.BoardSearch) (wire
 		if members != nil {
 			boards = slices.DeleteFunc(boards, func(x store.Bookable) bool { return !members[x.ID] })
 		}
-		some, err := ch.searched(b, req, boards, named)
+		some, err := ch.searched(b, req, area, boards, named)
 		if err != nil {
 			return found, err
 		}
@@ -66,11 +75,14 @@ func (c *Conductor) boardSearch(ctx context.Context, req wire.BoardSearch) (wire
 }
 
 // searched are those of boards that are meant by their place and pins, and may be booked at all.
-func (ch *change) searched(b *booking, req wire.BoardSearch, boards []store.Bookable, named map[s4t.OfferID]map[s4t.BoardID]bool) ([]bookable, error) {
+func (ch *change) searched(b *booking, req wire.BoardSearch, area *geo.Area, boards []store.Bookable, named map[s4t.OfferID]map[s4t.BoardID]bool) ([]bookable, error) {
 	wanted := near(req.Near, req.Within)
 	var some []bookable
 	for _, x := range boards {
 		if _, ok := wanted.of(x.Location); !ok {
+			continue
+		}
+		if area != nil && (x.Location == nil || !area.Has(*x.Location)) {
 			continue
 		}
 		offer, allow, why := b.by(x, named)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/stack4things/s4t"
+	"github.com/stack4things/s4t/seal"
 	"github.com/stack4things/s4t/store"
 	"github.com/stack4things/s4t/wire"
 )
@@ -51,6 +52,11 @@ func (i *Identity) trimAudit(ctx context.Context, keep int) error {
 		return err
 	}
 	most := fairShare(shares, keep)
+	key, err := i.sealKey(ctx)
+	if err != nil {
+		return err
+	}
+	trimmed := false
 	for _, s := range shares {
 		if s.Records <= most {
 			continue
@@ -62,16 +68,23 @@ func (i *Identity) trimAudit(ctx context.Context, keep int) error {
 		}); err != nil {
 			return err
 		}
-		for deleted := int64(trimBatch); deleted == trimBatch; {
+		mark := s4t.AuditMark{Project: s.Project, Refused: s.Refused, At: last.At, ID: last.ID}
+		mark.Signature = seal.SignMark(key, mark)
+		for deleted := int64(trimBatch); deleted == trimBatch; trimmed = true {
 			if err := i.cfg.Store.Tx(ctx, func(tx *store.Tx) (err error) {
-				deleted, err = tx.TrimAudit(s, last, trimBatch)
-				return err
+				if deleted, err = tx.TrimAudit(s, last, trimBatch); err != nil {
+					return err
+				}
+				return tx.SetAuditMark(mark) // with the records: what is missing in the chain was trimmed, and nothing else is
 			}); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	if !trimmed {
+		return nil
+	}
+	return i.leaveTrimmed(ctx)
 }
 
 // fairShare is how many records each part may have so that there are no more

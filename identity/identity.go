@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/ed25519"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -27,7 +29,8 @@ type Identity struct {
 	cfg      Config
 	password hasher
 	attempts *attempts
-	refusals *s4t.Budgets // of audit records of what was refused: nobody fills the disk, or hides another's
+	signer   atomic.Pointer[ed25519.PrivateKey] // of the audit; see sealKey
+	refusals *s4t.Budgets                       // of audit records of what was refused: nobody fills the disk, or hides another's
 }
 
 // New returns an Identity. Several processes may share the store.
@@ -70,12 +73,16 @@ func (i *Identity) Register(mux queue.Mux) {
 	mux[wire.MethodTokenCreate] = queue.Handle(i.CreateToken)
 	mux[wire.MethodTokenList] = queue.Handle(i.ListTokens)
 	mux[wire.MethodTokenRevoke] = queue.Handle(i.RevokeToken)
+	mux[wire.MethodAuditChain] = queue.Handle(i.AuditChain)
 	mux[wire.MethodAuditList] = queue.Handle(i.ListAudit)
 }
 
-// Run forgets expired tokens and the oldest audit records, every ten minutes,
-// until ctx ends.
+// Run seals the audit, every second, and forgets expired tokens and the oldest
+// audit records, every ten minutes, until ctx ends.
 func (i *Identity) Run(ctx context.Context) error {
+	var sealer sync.WaitGroup
+	sealer.Go(func() { i.sealing(ctx) })
+	defer sealer.Wait()
 	tick := time.NewTicker(10 * time.Minute)
 	defer tick.Stop()
 	for {

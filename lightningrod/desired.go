@@ -18,6 +18,10 @@ func (e *Engine) adopt(d wire.BoardDesired) error {
 	if d.Resources == nil {
 		d.Resources = []wire.Resource{} // nothing is wanted; on disk that differs from a file without resources
 	}
+	if e.changesOwner(d) {
+		e.end()
+		return errNewOwner
+	}
 	e.clock.set(d.Time)
 	e.believe(d.Trust)
 	e.leases.take(d.Book, d.TicketKey)

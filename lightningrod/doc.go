@@ -29,6 +29,7 @@
 //	lock.go     where lock and socket are, also on a read-only disk
 //	doctor.go   what package doctor is told of the board
 //	leave.go    un-enrols
+//	owner.go    forgets what the owner before left, where the board has another one
 //
 // Nothing here listens on the outside; every connection is dialled by the
 // board. Losing any state file but the identity costs a fetch, never the

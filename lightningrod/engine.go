@@ -73,6 +73,7 @@ type Engine struct {
 	health   *health       // how the board is
 	leases   *leases       // who holds it; set by build
 	askAgain chan struct{} // of capacity 1: the desired state is to be asked for now
+	end      func()        // ends the engine: its board has another owner
 	moving   leaving
 
 	applying sync.Mutex // held while a desired state is applied or written; taken first
@@ -135,7 +136,7 @@ func New(cfg Config) (*Engine, error) {
 		shells: shells,
 		cfg:    cfg, dir: stateDir(cfg.State), instance: s4t.NewID(),
 		askAgain: make(chan struct{}, 1),
-		ssh:      newSSHServices(cfg.SSHDir), health: newHealth("/", cfg.State, cfg.Version), dirty: make(chan struct{}, 1), change: make(chan struct{}), retrust: func([]byte, bool) error { return nil },
+		ssh:      newSSHServices(cfg.SSHDir), health: newHealth("/", cfg.State, cfg.Version), dirty: make(chan struct{}, 1), end: func() {}, change: make(chan struct{}), retrust: func([]byte, bool) error { return nil },
 	}, nil
 }
 
@@ -145,6 +146,20 @@ func New(cfg Config) (*Engine, error) {
 // identity, or another agent on the same state. Devices and connections are
 // gone when it returns. Run is called once.
 func (e *Engine) Run(ctx context.Context) error {
+	err := e.run(ctx)
+	for errors.Is(err, errNewOwner) && ctx.Err() == nil {
+		e.cfg.Log.Info("the board has another owner; what the one before left on it goes")
+		next, failed := New(e.cfg)
+		if failed != nil {
+			return failed
+		}
+		err = next.run(ctx)
+	}
+	return err
+}
+
+// run is Run until the board has another owner.
+func (e *Engine) run(ctx context.Context) error {
 	lock, err := e.dir.lock()
 	if err != nil {
 		return err
@@ -155,6 +170,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	if e.cfg.Proxy != "" {
 		e.id.Proxy = e.cfg.Proxy
+	}
+	if err := e.wipeOwner(); err != nil {
+		return err
 	}
 	e.caps = e.cfg.Devices.Capabilities()
 	if !e.caps.Networks {
@@ -197,6 +215,8 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	running = true
 	ctx, cancel := context.WithCancel(ctx)
+	changed := false // only keepSession's, until it has ended
+	e.end = func() { changed = true; cancel() }
 	var background sync.WaitGroup
 	defer e.kinds.close() // when nothing uses them any more
 	defer background.Wait()
@@ -226,6 +246,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.restore()
 	e.keepSession(ctx)
+	if changed {
+		return errNewOwner
+	}
 	return nil
 }
 

@@ -36,6 +36,7 @@ const (
 	pinsFile    = "pins.json"    // the journal of package hal
 	runsFile    = "runs.journal" // of commands, see package journal
 	profileFile = "profile.toml" // what the board's owner gives to others; it stays when the board leaves
+	ownerFile   = "owner.json"   // whose the rest is, see owner.go
 	usageFile   = "usage.json"   // what projects have used of the board
 	treeFile    = "io"           // where the tree of the board's pins was mounted last
 	lockFile    = "run.lock"
@@ -298,7 +299,7 @@ func (d stateDir) saveIdentity(id Identity) error {
 // board any more.
 func (d stateDir) remove() error {
 	d.removeHalves()
-	for _, name := range []string{IdentityFile, pendingFile, desiredFile, bookFile, trustFile, pinsFile, runsFile, usageFile, treeFile, socketFile, lockFile} {
+	for _, name := range []string{IdentityFile, pendingFile, desiredFile, bookFile, trustFile, pinsFile, runsFile, usageFile, ownerFile, treeFile, socketFile, lockFile} {
 		if err := os.Remove(d.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return d.failed("remove", name, err)
 		}
@@ -318,7 +319,7 @@ func (d stateDir) remove() error {
 // removeHalves deletes files that a process was writing when it was killed:
 // they may hold a key. The lock is held, or no lightning-rod runs.
 func (d stateDir) removeHalves() {
-	for _, name := range []string{IdentityFile, pendingFile, desiredFile, bookFile, trustFile, pinsFile, runsFile, profileFile, usageFile, treeFile} {
+	for _, name := range []string{IdentityFile, pendingFile, desiredFile, bookFile, trustFile, pinsFile, runsFile, profileFile, usageFile, ownerFile, treeFile} {
 		halves, _ := filepath.Glob(d.path("." + name + ".*")) // fails for a malformed pattern only
 		for _, half := range halves {
 			os.Remove(half) // what cannot be removed stays, as before

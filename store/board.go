@@ -23,6 +23,7 @@ type Board struct {
 	ReportSeq    int64  // of the last report in the session
 	StreamsUntil time.Time
 	ClonedAt     time.Time
+	Tenure       int64 // counts its owners
 
 	// Ended says why Status is not what the row says: the session is over, or
 	// is taken for over, though nobody wrote so.
@@ -48,7 +49,7 @@ func statusOf(p string) string {
 }
 
 const boardSelect = `SELECT b.id, b.project, b.name, b.type, b.labels, b.location, b.code_hash, b.code_used, b.public_key, p.status, p.epoch, p.generation, p.applied,
-		p.wamp_agent, p.incarnation, p.instance, p.report_seq, b.tunnel_agent, b.streams_until, b.cloned_at, b.info, b.public_address, b.problems, p.seen_at, b.created_at, b.code_expires_at, ` + endedOf + `
+		p.wamp_agent, p.incarnation, p.instance, p.report_seq, b.tunnel_agent, b.streams_until, b.cloned_at, b.info, b.public_address, b.problems, p.seen_at, b.created_at, b.code_expires_at, b.tenure, ` + endedOf + `
 	FROM boards b JOIN presence p ON p.board = b.id `
 
 func scanBoard(s scanner) (Board, error) {
@@ -58,7 +59,7 @@ func scanBoard(s scanner) (Board, error) {
 	var until, cloned, created, expires int64
 	var seen sql.NullInt64
 	if err := s.Scan(&b.ID, &b.Project, &b.Name, &b.Type, &labels, &location, &hash, flag(&b.CodeUsed), &key, &b.Status, &b.Epoch, &b.Generation, &b.AppliedGeneration,
-		&b.WAMPAgent, &b.Incarnation, &b.Instance, &b.ReportSeq, &b.TunnelAgent, &until, &cloned, &info, &public, &problems, &seen, &created, &expires, &b.Ended); err != nil {
+		&b.WAMPAgent, &b.Incarnation, &b.Instance, &b.ReportSeq, &b.TunnelAgent, &until, &cloned, &info, &public, &problems, &seen, &created, &expires, &b.Tenure, &b.Ended); err != nil {
 		return b, err
 	}
 	if b.Status != s4t.BoardOnline {

@@ -81,7 +81,7 @@ func nextOf(l s4t.Lease) int64 {
 // SetBoardLease writes what may change of a lease: status, reason, window and what is free next.
 func (tx *Tx) SetBoardLease(l s4t.Lease) error {
 	op := fmt.Sprintf("update lease %q", l.Name)
-	if _, err := tx.exec(op, `UPDATE board_leases SET status = ?, reason = ?, starts_at = ?, ends_at = ?, next_free = ? WHERE id = ?`, l.Status, l.Reason, micros(l.From), micros(l.Until), nextOf(l), l.ID); err != nil {
+	if _, err := tx.exec(op, `UPDATE board_leases SET status = ?, reason = ?, starts_at = ?, ends_at = ?, next_free = ?, revision = revision + 1 WHERE id = ?`, l.Status, l.Reason, micros(l.From), micros(l.Until), nextOf(l), l.ID); err != nil {
 		return err
 	}
 	_, err := tx.exec(op, `UPDATE lease_boards SET starts_at = ?, ends_at = ? WHERE lease = ?`, micros(l.From), micros(l.Until), l.ID)

@@ -122,7 +122,7 @@ func (db *DB) tables(ctx context.Context) (all []table, err error) {
 
 // ownRows are the tables that migrations write a row of: those of the source take
 // their place.
-var ownRows = map[string]bool{"events_trimmed": true, "realizations_filled": true}
+var ownRows = map[string]bool{"audit_head": true, "events_trimmed": true, "realizations_filled": true}
 
 // empty looks whether a database has nothing but what migrations wrote.
 func (db *DB) empty(ctx context.Context, op string, tables []table) error {
@@ -285,6 +285,7 @@ func (db *DB) Restored(ctx context.Context) error {
 			`UPDATE presence SET epoch = epoch + ?, generation = generation + ?, report_seq = 0, wamp_agent = '', incarnation = '', status = CASE WHEN status = 'online' THEN 'offline' ELSE status END`,
 			`UPDATE agents SET generation = generation + ?, applied = 0, report_seq = 0, online = 0, incarnation = '', replaced = '', lease_until = 0, lost = 0`,
 			`UPDATE board_pins SET fence = fence + ?`,
+			`UPDATE audit_head SET adopt = 1`, // what was not sealed when the backup was made is so now
 			`DELETE FROM leases`,
 			`DELETE FROM processes`,
 		} {

@@ -122,6 +122,9 @@ func (a *Agent) admit(ctx context.Context, text, purpose string) (wire.Ticket, e
 			err = a.await(ctx, t, "open a stream of board "+string(t.Board), "the lease that it is by is over",
 				func() bool { return a.streams.leased(t.Board, t.Lease) })
 		}
+		if t.Lease == "" && t.Project != "" && !a.streams.ofProject(t.Board, t.Project) {
+			err = s4t.Errorf(s4t.Forbidden, "open a stream of board "+string(t.Board), "", "the board has another owner")
+		}
 	case wire.PurposePeer:
 		err = a.await(ctx, t, "open peering "+t.Peering, "the peering is not here (any more)", func() bool { return a.peers.wanted(t.Peering) })
 	}

@@ -35,9 +35,13 @@ func (s *streams) apply(rd *round, changed []wire.Resource) {
 		s.mu.Unlock()
 		rd.end(func() { s.agent.opener.Drop(board) })
 	}, func(id string, want wire.TunnelStreams) error {
+		board := s4t.BoardID(id)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.boards[s4t.BoardID(id)] = want
+		if was, ok := s.boards[board]; ok && was.Project != want.Project { // it has another owner: nothing of the one before goes on
+			rd.end(func() { s.agent.opener.Drop(board) })
+		}
+		s.boards[board] = want
 		s.tell()
 		return nil
 	})
@@ -56,6 +60,14 @@ func (s *streams) lease(board s4t.BoardID, id s4t.LeaseID) (until time.Time, cha
 	defer s.mu.Unlock()
 	us, ok := s.boards[board].Leases[id]
 	return time.UnixMicro(us), s.changed, !ok
+}
+
+// ofProject reports whether a board is of a project, or is not known here.
+func (s *streams) ofProject(board s4t.BoardID, project s4t.ProjectID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of, known := s.boards[board]
+	return !known || of.Project == "" || of.Project == project
 }
 
 // leased reports whether a lease of a board lasts.

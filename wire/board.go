@@ -193,6 +193,7 @@ type BoardDesired struct {
 	Board      s4t.BoardID   `json:"board"`
 	Name       string        `json:"name"`
 	Project    s4t.ProjectID `json:"project,omitempty"`
+	Tenure     int64         `json:"tenure,omitempty"` // counts the board's owners: with a new number the board forgets what the one before left on it
 	Generation int64         `json:"generation"`
 	Time       time.Time     `json:"time"` // the cloud's clock; the board's may say 1970
 	URLs       []string      `json:"urls"` // of the cloud, in order of preference

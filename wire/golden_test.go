@@ -25,6 +25,7 @@ var messages = []any{
 	AgentBeat{}, AgentLease{}, TunnelAsk{}, TunnelDesired{}, TunnelReport{}, TunnelReported{}, TunnelNetwork{}, TunnelPort{}, TunnelPeer{}, TunnelTicketAsk{}, TunnelTicket{}, TunnelExposure{}, TunnelUplink{}, GREAttachment{}, DesiredPort{}, DesiredService{}, DesiredStreams{}, TunnelEvent{}, AgentWake{}, PortCountersAsk{}, Ticket{}, Book{},
 	PinAsk{}, PinAnswer{}, PinRequest{}, PinAll{}, PinBoards{}, PinWatch{}, BoardPins{}, BoardPinsWatch{}, PinSamples{}, PinReport{}, PinRemote{}, PinRemoteAnswer{}, PinNews{},
 	HealthReport{}, HealthHeard{}, HealthAsk{}, HealthMetrics{}, OutageList{}, AgentsReach{}, AgentsAt{}, CloudHosts{}, RecordingPart{}, RecordingRead{}, RecordingText{},
+	BoardTransfer{}, BoardClaim{}, CalendarCreate{}, CalendarRead{}, CalendarText{},
 }
 
 // fill sets every field of v to something that is not its zero value.

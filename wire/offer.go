@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/stack4things/s4t"
@@ -81,6 +82,7 @@ type BoardSearch struct {
 	Fleet  string            `json:"fleet,omitempty"` // name or id: boards of it
 	Near   *s4t.Location     `json:"near,omitempty"`
 	Within float64           `json:"within_km,omitempty"`
+	Area   json.RawMessage   `json:"area,omitempty"`        // GeoJSON, see [geo.ParseArea]
 	Pin    string            `json:"pin,omitempty"`         // a pattern of names or labels of pins, see [path.Match]
 	From   *time.Time        `json:"from,omitempty"`        // free from then on; nil: whenever
 	For    s4t.Seconds       `json:"for_seconds,omitempty"` // free for so long

@@ -22,6 +22,7 @@ const (
 	MethodOperationFeed = "operation.feed" // OperationFeed -> List[s4t.Operation]: of all projects, for an API process
 	MethodEventList     = "event.list"     // EventList -> List[s4t.Event], oldest first; EventID is the newest of all
 	MethodEventFeed     = "event.feed"     // EventList without a caller -> List[s4t.Event]: those of all projects, for an API process
+	MethodAuditChain    = "audit.chain"    // AuditChain -> s4t.AuditChain
 	MethodAuditList     = "audit.list"     // AuditList -> List[s4t.AuditRecord], oldest first
 )
 
@@ -135,6 +136,12 @@ type EventList struct {
 
 // MaxEvents bounds the events of one list.
 const MaxEvents = 1000
+
+// AuditChain asks for a page of the audit's chain: the blocks that end after a record of it.
+type AuditChain struct {
+	Caller Caller `json:"caller"`
+	After  int64  `json:"after"`
+}
 
 // AuditList asks for audit records, oldest first.
 type AuditList struct {

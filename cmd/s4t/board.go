@@ -38,20 +38,21 @@ func (a *app) boardCommand() *cobra.Command {
 			return a.printGone(b, "Board", b.Name)
 		})}
 	return newGroup("board", "Boards: create, watch, change", "  s4t board create kitchen --label room=kitchen\n  s4t board list --status online",
-		a.boardCreate(), a.boardList(), a.boardSearch(), show, a.boardUpdate(), remove, a.boardWait(), a.boardProfile(), a.boardStatus(), a.boardOutages())
+		a.boardCreate(), a.boardList(), a.boardSearch(), show, a.boardUpdate(), remove, a.boardWait(), a.boardProfile(), a.boardStatus(), a.boardOutages(), a.boardPlaces(), a.boardTransfer(), a.boardClaim())
 }
 
 func (a *app) boardCreate() *cobra.Command {
 	var req apiclient.BoardCreate
 	var labels []string
 	var location string
+	var mobile bool
 	cmd := &cobra.Command{Use: "create NAME", Short: "Create a board, and show the line that joins it",
 		Example: "  s4t board create kitchen\n  s4t board create roof --type rpi4 --label room=roof --location 38.19,15.55,120", Args: exactly(1)}
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
 		if req.Labels, err = parseLabels(cmd, labels); err != nil {
 			return err
 		}
-		req.Location, err = parseLocation(cmd, "location", location)
+		req.Location, err = place(cmd, location, mobile)
 		return err
 	}
 	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, args []string) error {
@@ -70,6 +71,7 @@ func (a *app) boardCreate() *cobra.Command {
 	f.StringVar(&req.Type, "type", "", "`TYPE` of hardware, for people")
 	f.StringArrayVar(&labels, "label", nil, "`K=V`; may be repeated")
 	f.StringVar(&location, "location", "", "`LAT,LON[,ALT]` in degrees and metres")
+	f.BoolVar(&mobile, "mobile", false, "it moves: --location is where it was last")
 	return cmd
 }
 
@@ -112,6 +114,7 @@ var boardStatuses = []string{string(s4t.BoardOnline), string(s4t.BoardOffline), 
 func (a *app) boardUpdate() *cobra.Command {
 	var name, kind, location string
 	var labels []string
+	var mobile bool
 	var req apiclient.BoardUpdate
 	cmd := &cobra.Command{Use: "update BOARD", Short: "Change a board's name, type, labels or location, or make a new join string",
 		Example: "  s4t board update kitchen --name cellar --label room=cellar\n  s4t board update kitchen --new-code\n  s4t board update kitchen --new-code --replace", Args: exactly(1), ValidArgsFunction: a.completeBoards(1)}
@@ -126,7 +129,7 @@ func (a *app) boardUpdate() *cobra.Command {
 		if req.Labels, err = parseLabels(cmd, labels); err != nil {
 			return err
 		}
-		if req.Location, err = parseLocation(cmd, "location", location); err != nil {
+		if req.Location, err = place(cmd, location, mobile); err != nil {
 			return err
 		}
 		if req.Replace && !req.NewCode {
@@ -153,6 +156,7 @@ func (a *app) boardUpdate() *cobra.Command {
 	f.StringVar(&kind, "type", "", "new `TYPE`")
 	f.StringArrayVar(&labels, "label", nil, "`K=V`; may be repeated: the new set, whole")
 	f.StringVar(&location, "location", "", "`LAT,LON[,ALT]` in degrees and metres")
+	f.BoolVar(&mobile, "mobile", false, "it moves: --location is where it was last")
 	f.BoolVar(&req.NewCode, "new-code", false, "make a new join string, for a board that is not enrolled")
 	f.BoolVar(&req.Replace, "replace", false, "with --new-code, also for an enrolled board whose state is lost: its key ends when the new line is used; ports and services stay")
 	return cmd
@@ -195,7 +199,7 @@ func (a *app) boardWait() *cobra.Command {
 func (a *app) printBoard(b s4t.Board, more ...field) error {
 	var location string
 	if l := b.Location; l != nil {
-		location = fmt.Sprintf("%g, %g, %g m", l.Latitude, l.Longitude, l.Altitude)
+		location = whereText(*l)
 	}
 	generation := strconv.FormatInt(b.Generation, 10)
 	if b.AppliedGeneration != b.Generation {

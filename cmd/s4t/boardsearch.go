@@ -16,10 +16,10 @@ func (a *app) boardSearch() *cobra.Command {
 	var req apiclient.BoardSearch
 	var labels []string
 	var place placeFlags
-	var from string
-	cmd := &cobra.Command{Use: "search [--fleet F] [--label K=V]... [--near LAT,LON --within KM] [--pin GLOB] [--free-from T --free-for 2h]", Short: "Find boards to book: the project's, and those offered to it",
+	var from, area string
+	cmd := &cobra.Command{Use: "search [--fleet F] [--label K=V]... [--near LAT,LON --within KM] [--area FILE] [--pin GLOB] [--free-from T --free-for 2h]", Short: "Find boards to book: the project's, and those offered to it",
 		Long:    `Finds boards that the project may book with s4t lease create: its own and those that are offered to it, with when they are free next.`,
-		Example: "  s4t board search --near 38.19,15.55 --within 5 --pin 'gpio/*'\n  s4t board search --label kind=lamp --free-from 2026-12-24T18:00:00Z --free-for 2h", Args: exactly(0)}
+		Example: "  s4t board search --near 38.19,15.55 --within 5 --pin 'gpio/*'\n  s4t board search --label kind=lamp --free-from 2026-12-24T18:00:00Z --free-for 2h\n  s4t board search --area harbour.geojson", Args: exactly(0)}
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
 		if req.Labels, err = parseLabels(cmd, labels); err != nil {
 			return err
@@ -31,6 +31,11 @@ func (a *app) boardSearch() *cobra.Command {
 			req.Within = place.within
 		} else if cmd.Flags().Changed("within") {
 			return usage(cmd, "--within needs --near LAT,LON")
+		}
+		if area != "" {
+			if req.Area, err = readArea(area); err != nil {
+				return err
+			}
 		}
 		if from != "" {
 			if req.From, err = parseTime(cmd, "free-from", from); err != nil {
@@ -72,6 +77,7 @@ func (a *app) boardSearch() *cobra.Command {
 	})
 	f := cmd.Flags()
 	f.StringArrayVar(&labels, "label", nil, "boards with the label `K=V`; repeat for each: all of them")
+	f.StringVar(&area, "area", "", "boards in the area of `FILE`: a GeoJSON Polygon or MultiPolygon")
 	f.StringVar(&req.Pin, "pin", "", "boards with a pin whose name or label is like `GLOB`, as gpio/*")
 	f.StringVar(&from, "free-from", "", "boards that are free from this `TIME` on, like 2026-12-24T18:00:00Z")
 	f.DurationVar(&req.For, "free-for", 2*time.Hour, "free for this `DURATION`")

@@ -93,5 +93,5 @@ func (a *app) auditCommand() *cobra.Command {
 	list.Flags().StringVar(&board, "board", "", "records about this `BOARD`")
 	list.Flags().DurationVar(&back, "since", 0, "records of this `DURATION` until now (default all)")
 	list.RegisterFlagCompletionFunc("board", a.completeBoards(anyNumber))
-	return newGroup("audit", "The audit: who did what", "  s4t audit list --since 1h", list)
+	return newGroup("audit", "The audit: who did what", "  s4t audit list --since 1h", list, a.auditHeadCommand(), a.auditVerifyCommand())
 }

@@ -56,7 +56,7 @@ func (a *app) leaseCommand() *cobra.Command {
 		return nil
 	}
 	return newGroup("lease", "Leases: boards that are booked", "  s4t lease create night --label kind=lamp --count 2 --for 2h\n  s4t lease release night",
-		a.leaseCreate(), list, show, extend, a.leaseShare(), release)
+		a.leaseCreate(), list, show, extend, a.leaseShare(), release, a.leaseCalendar())
 }
 
 // leaseRelease waits until the boards have nothing of the lease any more; one that is away has nothing of
