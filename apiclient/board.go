@@ -22,7 +22,15 @@ func (c *Client) Boards(ctx context.Context, labels map[string]string, status s4
 // BoardList is the list behind [Client.Boards], of boards that the words of query find
 // ([s4t.ParseBoardQuery]) where there are some.
 func (c *Client) BoardList(labels map[string]string, status s4t.BoardStatus, query string) List[s4t.Board] {
-	q := url.Values{}
+	return c.boardList(url.Values{}, labels, status, query)
+}
+
+// LeasedBoardList is [Client.BoardList] of the boards that are leased to the project now.
+func (c *Client) LeasedBoardList(labels map[string]string, status s4t.BoardStatus, query string) List[s4t.Board] {
+	return c.boardList(url.Values{"leased": {"true"}}, labels, status, query)
+}
+
+func (c *Client) boardList(q url.Values, labels map[string]string, status s4t.BoardStatus, query string) List[s4t.Board] {
 	for k, v := range labels {
 		q.Add("label", k+"="+v)
 	}

@@ -207,6 +207,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodLeaseRelease: queue.Handle(c.leaseRelease),
 		wire.MethodLeaseShare:   queue.Handle(c.leaseShare),
 		wire.MethodWhoCan:       queue.Handle(c.whoCan),
+		wire.MethodBookingList:  queue.Handle(c.bookingList),
 		wire.MethodBoardSearch:  queue.Handle(c.boardSearch),
 
 		wire.MethodBridgeCreate: queue.Handle(c.bridgeCreate),

@@ -2,7 +2,6 @@ package store
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 	"time"
 
@@ -64,14 +63,7 @@ func (tx *Tx) BoardsWith(parts BoardParts, project s4t.ProjectID, status s4t.Boa
 		parts |= PartLabels
 	}
 	list, err := pageOf(tx, "list boards", boardPage(p), wire.MaxBoardPage, boardOrder, scanBoard, selectBoards(parts), boardFilter(project, status, labels))
-	list.Items = slices.DeleteFunc(list.Items, func(b Board) bool {
-		for k, v := range labels {
-			if got, ok := b.Labels[k]; !ok || got != v {
-				return true
-			}
-		}
-		return false
-	})
+	list.Items = withLabels(list.Items, labels)
 	return list, err
 }
 

@@ -33,6 +33,7 @@ type BoardList struct {
 	Caller Caller            `json:"caller"`
 	Labels map[string]string `json:"labels,omitempty"`
 	Status s4t.BoardStatus   `json:"status,omitempty"`
+	Leased bool              `json:"leased,omitempty"` // those that are leased to the caller's project now
 	Page   Page              `json:"page,omitzero"`
 	Query  string            `json:"query,omitempty"`  // of [s4t.ParseBoardQuery]
 	Fields string            `json:"fields,omitempty"` // the answer has only these, see [ProjectionOf]; empty: all

@@ -722,6 +722,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/bookings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the calendars of boards
+         * @description Of the boards that the project owns, may book, or has booked: what is taken in a time, and when they may be booked. Of a lease that the project does not see, only when that is.
+         */
+        get: operations["booking.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/bridges": {
         parameters: {
             query?: never;
@@ -1936,6 +1956,7 @@ export interface components {
             };
             /** Format: date-time */
             last_seen?: string;
+            lease?: components["schemas"]["LeasedBy"];
             location?: components["schemas"]["Location"];
             name: string;
             problems?: string[] | null;
@@ -1944,6 +1965,20 @@ export interface components {
             tunnel_agent?: string;
             type?: string;
             wamp_agent?: string;
+        };
+        BoardCalendar: {
+            allow?: string[] | null;
+            booked: components["schemas"]["Booking"][] | null;
+            id: string;
+            labels?: {
+                [key: string]: string;
+            };
+            name: string;
+            offers?: string[] | null;
+            online: boolean;
+            open: components["schemas"]["Window"][] | null;
+            owner: string;
+            project: string;
         };
         BoardCreate: {
             /** @description At most 64, and with the type 4096 bytes together */
@@ -2056,6 +2091,23 @@ export interface components {
             replace?: boolean;
             /** @description New type */
             type?: string;
+        };
+        Booking: {
+            allow?: string[] | null;
+            /** Format: date-time */
+            from: string;
+            lease?: string;
+            name?: string;
+            /** Format: int64 */
+            priority?: number;
+            project?: string;
+            project_name?: string;
+            share?: boolean;
+            shared?: boolean;
+            status?: string;
+            /** Format: date-time */
+            until: string;
+            user?: string;
         };
         Bridge: {
             cidr?: string;
@@ -2440,6 +2492,13 @@ export interface components {
              * @description Not later than the lease ends, which is the default
              */
             until?: string;
+        };
+        LeasedBy: {
+            allow: string[] | null;
+            id: string;
+            name: string;
+            /** Format: date-time */
+            until: string;
         };
         Location: {
             /** Format: double */
@@ -3103,6 +3162,12 @@ export interface components {
             /** @description Of iotronic */
             version: string;
         };
+        Window: {
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            until: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -3661,6 +3726,8 @@ export interface operations {
                 label?: string[] | null;
                 /** @description Boards with this status */
                 status?: "registered" | "online" | "offline";
+                /** @description Instead of the project's own boards those that are leased to it now, each with its lease */
+                leased?: boolean;
                 /** @description Words that find boards, all of which hold: text in the name, the type or a label, or status:, label:K=V, type:, name:, seen:>1d, version:, arch:, agent:, problem:*, bridge:. A ! before a word means that it does not hold, a comma between values any of them */
                 q?: string;
             };
@@ -8323,6 +8390,122 @@ export interface operations {
                     "application/td+json": {
                         [key: string]: unknown;
                     };
+                };
+            };
+            /** @description Bad Request: invalid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: conflict, stale */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests: too_many */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error: internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable: offline, unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout: timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "booking.list": {
+        parameters: {
+            query?: {
+                /** @description At most so many objects in this answer; 500 by default. The header Link leads to the rest */
+                limit?: number;
+                /** @description Where the page before ended, as its header Link says it */
+                after?: string;
+                /** @description Only these fields of each object, and its id; all by default */
+                fields?: string;
+                /** @description Now by default */
+                from?: string;
+                /** @description A week after that by default, 93 days at most */
+                until?: string;
+                /** @description K=V; repeated: boards with all of them */
+                label?: string[] | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    "X-Event-Id"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BoardCalendar"][];
                 };
             };
             /** @description Bad Request: invalid */
