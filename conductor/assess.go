@@ -216,6 +216,9 @@ func (ch *change) end(op store.Operation, v assessment, kind s4t.Kind, msg strin
 	}
 	ch.operationEvent(event, op, msg)
 	ch.moved = append(ch.moved, op.ID)
+	if op.Kind == kindInject || op.Kind == kindUpgrade {
+		return ch.rolloutTold(op)
+	}
 	return nil
 }
 

@@ -39,6 +39,7 @@ type change struct {
 	moved   []s4t.OperationID // operations with something new to show
 	lenders []s4t.ProjectID   // whose boards are used by leases
 	logged  []logged          // of operations
+	rolled  bool              // rollouts are to be looked at
 }
 
 // logged is what the log says of an operation after the commit.
@@ -146,6 +147,9 @@ func (ch *change) committed(ctx context.Context) {
 		last = ch.LastInserted()
 	}
 	ch.c.news.publish(last, ch.moved...)
+	if ch.rolled {
+		ch.c.wakeRollouts()
+	}
 }
 
 // later deletes a row after what hung on it has been taken back.

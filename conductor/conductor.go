@@ -73,6 +73,7 @@ type Conductor struct {
 	codes            codes
 	settles          settles
 	backPins         chan struct{} // of capacity 1: pins of leases that are over are to be given back
+	rollouts         chan struct{} // of capacity 1: rollouts are to be looked at
 }
 
 const (
@@ -116,7 +117,7 @@ func New(cfg Config) (*Conductor, error) {
 		cfg: cfg, news: newNews(), around: around{again: make(chan struct{}, 1)}, notes: make(chan note, stepQueueLen), refusals: s4t.NewBudgets(60, time.Second, 10_000),
 		upkept: upkept{holder: newHolder(cfg.Name)}, questions: newQuestions(maxQuestions), pinQuestions: newQuestions(maxPinQuestions),
 		commandQuestions: newQuestions(maxCommandQuestions), fleetRuns: newQuestions(maxFleetRuns), codes: newCodes(), settles: newSettles(),
-		bundleReads: newQuestions(maxBundleReads), later: newLaterHealths(), backPins: make(chan struct{}, 1),
+		bundleReads: newQuestions(maxBundleReads), later: newLaterHealths(), backPins: make(chan struct{}, 1), rollouts: make(chan struct{}, 1),
 	}
 	c.connects = &gather[connecting, welcomed]{run: c.beginSessions}
 	c.identities = &gather[s4t.BoardID, wire.BoardIdentity]{run: c.identify}
@@ -195,6 +196,12 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodFleetGet:    queue.Handle(c.fleetGet),
 		wire.MethodFleetUpdate: queue.Handle(c.fleetUpdate),
 		wire.MethodFleetDelete: queue.Handle(c.fleetDelete),
+
+		wire.MethodRolloutCreate: queue.Handle(c.rolloutCreate),
+		wire.MethodRolloutList:   queue.Handle(c.rolloutList),
+		wire.MethodRolloutGet:    queue.Handle(c.rolloutGet),
+		wire.MethodRolloutResume: queue.Handle(c.rolloutResume),
+		wire.MethodRolloutAbort:  queue.Handle(c.rolloutAbort),
 
 		wire.MethodOfferCreate:  queue.Handle(c.offerCreate),
 		wire.MethodOfferList:    queue.Handle(c.offerList),
@@ -281,6 +288,7 @@ func (c *Conductor) Run(ctx context.Context) error {
 	group.Go(func() error { c.keepUp(ctx); return nil })
 	group.Go(func() error { c.lookAround(ctx); return nil })
 	group.Go(func() error { c.givePinsBack(ctx); return nil })
+	group.Go(func() error { c.rollOn(ctx); return nil })
 	for range settlers {
 		group.Go(func() error { c.settleBoards(ctx); return nil })
 	}

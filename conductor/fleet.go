@@ -201,6 +201,13 @@ func (c *Conductor) fleetDelete(ctx context.Context, req wire.RefRequest) (wire.
 			return err
 		}
 		rec.Object, rec.Name, rec.Project = string(f.ID), f.Name, f.Project
+		going, err := ch.FleetRollouts(f.ID)
+		if err != nil {
+			return err
+		}
+		if len(going) > 0 {
+			return s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("`s4t rollout abort %s` first", going[0]), "a rollout to it has not ended")
+		}
 		ch.event(s4t.Event{Kind: "fleet.deleted", Project: f.Project, Object: string(f.ID), Name: f.Name})
 		return ch.DeleteFleet(f.ID)
 	})

@@ -216,49 +216,58 @@ func (c *Conductor) pluginInject(ctx context.Context, req wire.PluginInject) (s4
 		if !slices.ContainsFunc(p.Versions, func(v s4t.PluginVersion) bool { return v.Version == version }) {
 			return nil, noVersion(op, p, version)
 		}
-		agent, err := ch.placeBoard(op, &b)
+		i, err := ch.putPlugin(op, b, p, present, at, req, version, by.Lease)
 		if err != nil {
 			return nil, err
 		}
-		var i store.Injection
-		switch {
-		case at >= 0:
-			i = changedTo(present[at], b, req, version)
-		case req.Upgrade:
-			return nil, notInjected(op, p.Name, b)
-		case slices.ContainsFunc(present, func(o store.Injection) bool { return o.Plugin == p.Name }):
-			return nil, s4t.Errorf(s4t.Conflict, op, "give it another name", "another project has a plugin of this name on board %q", b.Name)
-		case len(present) >= s4t.MaxPlugins:
-			return nil, s4t.Errorf(s4t.TooMany, op, "remove one first", "board %q has %d plugins, which is the most", b.Name, len(present))
-		default:
-			i = store.Injection{BoardPlugin: s4t.BoardPlugin{
-				ID: s4t.NewID(), Board: b.Name, BoardID: b.ID, Plugin: p.Name, PluginID: p.ID, Project: p.Project,
-				Version: version, OnBoot: req.OnBoot != nil && *req.OnBoot, Wanted: s4t.PluginRunning, Params: req.Params, CreatedAt: ch.now,
-			}, Start: 1, Lease: by.Lease}
-		}
-		if at < 0 || !req.Upgrade { // whose word it runs on
-			i.Injector, i.Role = req.Caller.UserID, req.Caller.Role
-		}
-		if err := boundParams(op, b, present, i); err != nil {
-			return nil, err
-		}
 		rec.Object, rec.Detail = i.ID, "version "+version
-		write, event := ch.SetInjection, "plugin.upgraded"
-		if at < 0 {
-			write, event = ch.InsertInjection, "plugin.injected"
-		}
-		if err := write(i); err != nil {
-			return nil, err
-		}
-		if i, err = ch.Injection(i.ID); err != nil { // with what belongs to the version
-			return nil, err
-		}
-		if at < 0 || present[at].Version != i.Version {
-			ch.tellPlugin(event, i, "version "+version)
-		}
-		ch.wantPlugin(i, agent.URL)
 		return ch.begin(action, by.Project, i.ID, p.Name, received, wire.ResourceKey{Kind: wire.KindPlugin, ID: i.ID}), nil
 	})
+}
+
+// putPlugin makes a version of a plugin wanted of a board, which is held: at is where it is among
+// those that the board has, -1 where it is not.
+func (ch *change) putPlugin(op string, b store.Board, p s4t.Plugin, present []store.Injection, at int, req wire.PluginInject, version string, by s4t.LeaseID) (i store.Injection, err error) {
+	agent, err := ch.placeBoard(op, &b)
+	if err != nil {
+		return i, err
+	}
+	switch {
+	case at >= 0:
+		i = changedTo(present[at], b, req, version)
+	case req.Upgrade:
+		return i, notInjected(op, p.Name, b)
+	case slices.ContainsFunc(present, func(o store.Injection) bool { return o.Plugin == p.Name }):
+		return i, s4t.Errorf(s4t.Conflict, op, "give it another name", "another project has a plugin of this name on board %q", b.Name)
+	case len(present) >= s4t.MaxPlugins:
+		return i, s4t.Errorf(s4t.TooMany, op, "remove one first", "board %q has %d plugins, which is the most", b.Name, len(present))
+	default:
+		i = store.Injection{BoardPlugin: s4t.BoardPlugin{
+			ID: s4t.NewID(), Board: b.Name, BoardID: b.ID, Plugin: p.Name, PluginID: p.ID, Project: p.Project,
+			Version: version, OnBoot: req.OnBoot != nil && *req.OnBoot, Wanted: s4t.PluginRunning, Params: req.Params, CreatedAt: ch.now,
+		}, Start: 1, Lease: by}
+	}
+	if at < 0 || !req.Upgrade { // whose word it runs on
+		i.Injector, i.Role = req.Caller.UserID, req.Caller.Role
+	}
+	if err := boundParams(op, b, present, i); err != nil {
+		return i, err
+	}
+	write, event := ch.SetInjection, "plugin.upgraded"
+	if at < 0 {
+		write, event = ch.InsertInjection, "plugin.injected"
+	}
+	if err := write(i); err != nil {
+		return i, err
+	}
+	if i, err = ch.Injection(i.ID); err != nil { // with what belongs to the version
+		return i, err
+	}
+	if at < 0 || present[at].Version != i.Version {
+		ch.tellPlugin(event, i, "version "+version)
+	}
+	ch.wantPlugin(i, agent.URL)
+	return i, nil
 }
 
 // changedTo is what an injection becomes by a request.

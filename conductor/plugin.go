@@ -177,6 +177,13 @@ func (c *Conductor) pluginDelete(ctx context.Context, req wire.PluginDelete) (wi
 				return noVersion(op, p, req.Version)
 			}
 		}
+		going, err := ch.RolloutsOf(p.ID, req.Version)
+		if err != nil {
+			return err
+		}
+		if len(going) > 0 {
+			return s4t.Errorf(s4t.Conflict, op, fmt.Sprintf("`s4t rollout abort %s` first", going[0].ID), "a rollout of it to fleet %s has not ended", going[0].FleetName)
+		}
 		boards, err := ch.BoardsOfPlugin(p.ID, req.Version, maxCandidates+1)
 		if err != nil {
 			return err
