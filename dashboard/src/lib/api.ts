@@ -8,6 +8,7 @@ export type Board = Schemas['Board'];
 export type Bridge = Schemas['Bridge'];
 export type Network = Schemas['Network'];
 export type Port = Schemas['Port'];
+export type Rollout = Schemas['Rollout'];
 export type Service = Schemas['Service'];
 export type Fleet = Schemas['Fleet'];
 export type Lease = Schemas['Lease'];

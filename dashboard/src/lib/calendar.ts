@@ -115,7 +115,8 @@ export const fromField = (text: string): number => (/^\d{4}-\d\d-\d\dT\d\d:\d\d/
 export function zone(at: number): string {
   const m = offset(at) / minute;
   const far = m === 0 ? '' : (m > 0 ? '+' : '−') + Math.floor(Math.abs(m) / 60) + (m % 60 ? ':' + two(Math.abs(m) % 60) : '');
-  return `${Intl.DateTimeFormat().resolvedOptions().timeZone}, UTC${far}`;
+  const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  return name === 'UTC' ? name : `${name}, UTC${far}`;
 }
 
 /** A length of time as s4t takes it: "1h30m". */

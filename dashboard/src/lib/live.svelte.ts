@@ -1,6 +1,6 @@
 /** What the cloud has, kept true by one stream of events a browser. A list is read once, with the
  * event that it is as of; what has happened since is told by the events after that. */
-import { type Agent, type Board, type Bridge, type Event, type Fleet, type Lease, type Network, type Offer, type Operation, type Plugin, type Service, call, events, open, pages, Problem } from './api.ts';
+import { type Agent, type Board, type Bridge, type Event, type Fleet, type Lease, type Network, type Offer, type Operation, type Plugin, type Rollout, type Service, call, events, open, pages, Problem } from './api.ts';
 import { Collection, type Identified } from './collection.svelte.ts';
 import { base } from './base.ts';
 
@@ -14,6 +14,7 @@ const kinds = {
   leases: { path: 'leases', fields: '' },
   offers: { path: 'offers', fields: '' },
   plugins: { path: 'plugins', fields: '' },
+  rollouts: { path: 'rollouts', fields: '' },
   operations: { path: 'operations', fields: '' },
   agents: { path: 'agents', fields: '' },
 } as const;
@@ -29,6 +30,7 @@ interface Objects {
   leases: Lease;
   offers: Offer;
   plugins: Plugin;
+  rollouts: Rollout;
   operations: Operation;
   agents: Agent;
 }
@@ -52,6 +54,7 @@ class Live {
   readonly leases = new Collection<Lease & Identified>();
   readonly offers = new Collection<Offer & Identified>();
   readonly plugins = new Collection<Plugin & Identified>();
+  readonly rollouts = new Collection<Rollout & Identified>();
   readonly operations = new Collection<Operation & Identified>(1000); // the newest: a cloud makes them without end
   readonly agents = new Collection<Agent & Identified>();
 
@@ -212,6 +215,7 @@ class Live {
       case 'lease':
       case 'offer':
       case 'plugin':
+      case 'rollout':
       case 'operation':
       case 'agent': {
         const kind = (noun + 's') as Kind;
@@ -221,6 +225,7 @@ class Live {
         this.#meanwhile.get(kind)?.add(e.object);
         if (kind === 'operations' && older(e.data, this.operations.get(e.object))) return;
         if (verb === 'deleted' || verb === 'hidden') this.#of(kind).delete(e.object);
+        else if (e.kind === 'rollout.board') this.#touch(kind, e.object); // its data are of the board
         else if (isFields(e.data) && this.#of(kind).has(e.object)) this.#of(kind).merge(e.object, e.data);
         else this.#touch(kind, e.object);
         if (noun === 'board' && verb !== 'online' && verb !== 'offline') for (const f of this.fleets.list) this.#touch('fleets', f.id); // who is a member goes by labels
