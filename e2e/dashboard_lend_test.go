@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/stack4things/s4t"
-	"github.com/stack4things/s4t/cloud/cloudlab"
+	"github.com/stack4things/s4t/internal/cloudlab"
 )
 
 // lends offers boards to two projects, which book them in the calendar: by the pointer over two boards
