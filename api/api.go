@@ -136,6 +136,7 @@ func New(c Config) (*API, error) {
 	a.serviceRoutes()
 	a.recordingRoutes()
 	a.fleetRoutes()
+	a.fleetTokenRoutes()
 	a.rolloutRoutes()
 	a.offerRoutes()
 	a.leaseRoutes()

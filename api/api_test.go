@@ -50,6 +50,7 @@ var callers = map[string]wire.Caller{
 	"foreign-token": {User: "fred", Project: "22222222-2222-4222-8222-222222222222", Role: s4t.RoleMember},
 }
 
+var markerRollout = s4t.Rollout{ID: "ro1", PluginName: "marker-plugin", Status: s4t.RolloutStopped}
 var markerLease = s4t.Lease{ID: "l1", Name: "marker-lease", Status: s4t.LeaseActive}
 
 // changing methods and what they answer.
@@ -68,6 +69,8 @@ var changing = map[string]any{
 	wire.MethodCommandCancel: s4t.Operation{ID: "o1", Status: s4t.OperationCancelled},
 	wire.MethodAgentsDrain:   s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"},
 	wire.MethodFleetCreate:   s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetUpdate: s4t.Fleet{ID: "f1", Name: "marker-fleet"}, wire.MethodFleetDelete: wire.Empty{},
+	wire.MethodFleetTokenCreate: s4t.FleetToken{ID: "ft1", FleetName: "marker-fleet"}, wire.MethodFleetTokenRevoke: wire.Empty{},
+	wire.MethodRolloutCreate: markerRollout, wire.MethodRolloutResume: markerRollout, wire.MethodRolloutAbort: markerRollout,
 	wire.MethodOfferCreate: s4t.Offer{ID: "of1", Name: "marker-offer"}, wire.MethodOfferDelete: wire.Empty{},
 	wire.MethodLeaseCreate: markerLease, wire.MethodLeaseExtend: markerLease, wire.MethodLeaseRelease: markerLease, wire.MethodLeaseShare: markerLease,
 	wire.MethodBridgeAdd: s4t.Operation{ID: "o1", Object: "marker"}, wire.MethodBridgeRemove: s4t.Operation{ID: "o1", Object: "marker"},
@@ -88,6 +91,7 @@ var shown = map[string]any{
 	wire.MethodBridgeGet: s4t.Bridge{ID: "br1", Name: "marker-bridge"}, wire.MethodNetworkGet: s4t.Network{ID: "n1", Name: "marker-network"},
 	wire.MethodSubnetGet: s4t.Subnet{ID: "sn1", Network: "marker"}, wire.MethodPortGet: s4t.Port{ID: "po1", Board: "marker-board"},
 	wire.MethodCommandGet: markerCommand, wire.MethodFeedFollow: wire.Empty{},
+	wire.MethodRolloutGet:   markerRollout,
 	wire.MethodOfferGet:     s4t.Offer{ID: "of1", Name: "marker-offer"},
 	wire.MethodLeaseGet:     markerLease,
 	wire.MethodFleetGet:     s4t.Fleet{ID: "f1", Name: "marker-fleet"},
@@ -106,6 +110,7 @@ var listed = map[string]any{
 	wire.MethodServiceList: listOf(s4t.Service{ID: "s1", Board: "marker-board"}), wire.MethodBridgeList: listOf(s4t.Bridge{ID: "br1", Name: "marker-bridge"}),
 	wire.MethodNetworkList: listOf(s4t.Network{ID: "n1", Name: "marker-network"}), wire.MethodSubnetList: listOf(s4t.Subnet{ID: "marker"}),
 	wire.MethodPortList: listOf(s4t.Port{ID: "marker"}), wire.MethodNetworkPorts: listOf(s4t.Port{ID: "po1", Board: "marker-board"}), wire.MethodOperationList: listOf(s4t.Operation{ID: "o1", Kind: "marker"}),
+<<<<<<< HEAD
 	wire.MethodPinAll:        wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
 	wire.MethodMetrics:       wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
 	wire.MethodHealthAll:     wire.HealthMetrics{Boards: []wire.BoardMetrics{{ID: "b1", Name: "marker-board", Status: s4t.BoardOnline}}},
@@ -122,6 +127,26 @@ var listed = map[string]any{
 	wire.MethodRecordingList: listOf(s4t.Recording{ID: "r1", Board: "marker-board"}),
 	wire.MethodPluginList:    listOf(s4t.Plugin{ID: "pl1", Name: "marker-plugin"}),
 	wire.MethodAuditList:     listOf(s4t.AuditRecord{User: "marker-user"}),
+=======
+	wire.MethodPinAll:      wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
+	wire.MethodMetrics:     wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
+	wire.MethodHealthAll:   wire.HealthMetrics{Boards: []wire.BoardMetrics{{ID: "b1", Name: "marker-board", Status: s4t.BoardOnline}}},
+	wire.MethodOutageList:  listOf(s4t.Outage{Reason: s4t.OutageLink, Detail: "marker"}),
+	wire.MethodCommandList: listOf(markerCommand),
+	wire.MethodAgentsList:  listOf(s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"}),
+	wire.MethodAgentsGet:   s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"},
+	wire.MethodRolloutList: listOf(markerRollout),
+
+	wire.MethodFleetTokenList: listOf(s4t.FleetToken{ID: "ft1", FleetName: "marker-fleet"}),
+	wire.MethodOfferList:      listOf(s4t.Offer{ID: "of1", Name: "marker-offer"}),
+	wire.MethodLeaseList:      listOf(markerLease),
+	wire.MethodWhoCan:         listOf(s4t.Access{Project: "marker", By: "owner"}),
+	wire.MethodBoardSearch:    listOf(s4t.FoundBoard{ID: "b1", Name: "marker-board"}),
+	wire.MethodFleetList:      listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
+	wire.MethodRecordingList:  listOf(s4t.Recording{ID: "r1", Board: "marker-board"}),
+	wire.MethodPluginList:     listOf(s4t.Plugin{ID: "pl1", Name: "marker-plugin"}),
+	wire.MethodAuditList:      listOf(s4t.AuditRecord{User: "marker-user"}),
+>>>>>>> fleet1
 }
 
 func listOf[T any](items ...T) wire.List[T] { return wire.List[T]{Items: items, EventID: 4711} }
@@ -161,7 +186,8 @@ func (f *fakeConductor) handle(_ context.Context, method string, body []byte) ([
 	if method != wire.MethodEventFeed && method != wire.MethodPinWatch && method != wire.MethodFeedFollow { // the API asks these by itself
 		f.calls = append(f.calls, method+" by "+req.Caller.User)
 		f.ref = req.Ref + req.Board + req.ID
-		if method == wire.MethodCommandFleet {
+		switch method {
+		case wire.MethodCommandFleet, wire.MethodRolloutCreate, wire.MethodFleetTokenCreate, wire.MethodFleetTokenList, wire.MethodFleetTokenRevoke:
 			f.ref = req.Fleet + strings.Join(req.Boards, ",")
 		}
 		if method == wire.MethodPinAll {

@@ -119,11 +119,12 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 	exposed := must(c.ExposeService(ctx, "kitchen", apiclient.ServiceExpose{Service: "ssh"}))(t)
 	plugin, digest := weather(t, c)
 	must(c.InjectPlugin(ctx, "kitchen", "weather", apiclient.PluginInject{}))(t)
+	joins := must(c.CreateFleetToken(ctx, "lamps", apiclient.FleetTokenCreate{}))(t)
 	rollout := must(c.CreateRollout(ctx, "lamps", apiclient.RolloutCreate{Plugin: "weather"}))(t)
 	bridge := must(c.Bridge(ctx, "lab"))(t)
 	network := must(c.Network(ctx, string(bridge.Network)))(t)
 	ids := map[string]string{
-		"{board}": string(board.ID), "{fleet}": string(fleet.ID), "{offer}": string(offer.ID), "{rollout}": string(rollout.ID), "{lease}": string(held.ID), "{command}": "blink", "{plugin}": string(plugin.ID), "{version}": plugin.Version, "{digest}": digest, "{pin}": "kitchen-pin", "{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{agent}": "tunnel-agent-1", "{token}": string(member.ID),
+		"{board}": string(board.ID), "{fleet}": string(fleet.ID), "{offer}": string(offer.ID), "{rollout}": string(rollout.ID), "{fleettoken}": string(joins.ID), "{lease}": string(held.ID), "{command}": "blink", "{plugin}": string(plugin.ID), "{version}": plugin.Version, "{digest}": digest, "{pin}": "kitchen-pin", "{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{user}": string(user.ID), "{agent}": "tunnel-agent-1", "{token}": string(member.ID),
 		"/v1/operations/{id}": string(op.ID), "/v1/networks/{id}": string(network.ID), "/v1/subnets/{id}": string(network.Subnets[0].ID), "/v1/ports/{id}": string(bridge.Ports[0].ID),
 	}
 	secrets := []string{"kitchen", "garden", "lab", "lamps", "spare", "night", "maria", home.Name + `"`}
@@ -151,6 +152,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		"POST /v1/boards/{board}/pins/{pin}/claim":         `{"for":"10m"}`,
 		"POST /v1/fleets":                                  `{"name":"new","boards":["` + string(board.ID) + `"]}`,
 		"PATCH /v1/fleets/{fleet}":                         `{"name":"newer"}`,
+		"POST /v1/fleets/{fleet}/tokens":                   `{"count":5}`,
 		"POST /v1/fleets/{fleet}/rollouts":                 `{"plugin":"weather"}`,
 		"POST /v1/rollouts/{rollout}/abort":                `{"back":true}`,
 		"POST /v1/offers":                                  `{"name":"new","boards":["` + string(board.ID) + `"]}`,

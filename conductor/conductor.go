@@ -197,6 +197,10 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodFleetUpdate: queue.Handle(c.fleetUpdate),
 		wire.MethodFleetDelete: queue.Handle(c.fleetDelete),
 
+		wire.MethodFleetTokenCreate: queue.Handle(c.fleetTokenCreate),
+		wire.MethodFleetTokenList:   queue.Handle(c.fleetTokenList),
+		wire.MethodFleetTokenRevoke: queue.Handle(c.fleetTokenRevoke),
+
 		wire.MethodRolloutCreate: queue.Handle(c.rolloutCreate),
 		wire.MethodRolloutList:   queue.Handle(c.rolloutList),
 		wire.MethodRolloutGet:    queue.Handle(c.rolloutGet),

@@ -62,6 +62,10 @@ func (c *Conductor) boardJoin(ctx context.Context, req wire.BoardJoin) (wire.Boa
 	var joined wire.BoardJoined
 	err := c.change(ctx, func(ch *change) error {
 		b, again, err := boardOfCode(ch.Tx, op, req, ch.now)
+		if s4t.KindOf(err) == s4t.NotFound {
+			joined, err = ch.joinFleet(op, req)
+			return err
+		}
 		if err != nil {
 			return err
 		}
@@ -89,19 +93,21 @@ func (c *Conductor) boardJoin(ctx context.Context, req wire.BoardJoin) (wire.Boa
 // boardJoinCheck says whether a join would succeed, and uses nothing up.
 func (c *Conductor) boardJoinCheck(ctx context.Context, req wire.BoardJoin) (wire.Empty, error) {
 	return view(ctx, c, func(tx *store.Tx) (wire.Empty, error) {
-		_, _, err := boardOfCode(tx, "check the code", req, c.now())
+		const op = "check the code"
+		_, _, err := boardOfCode(tx, op, req, c.now())
+		if s4t.KindOf(err) == s4t.NotFound {
+			_, _, err = tokenOfCode(tx, op, req)
+		}
 		return wire.Empty{}, err
 	})
 }
 
-// boardOfCode finds the board that a code lets in; one that has expired is
+// boardOfCode finds the board that a code lets in, NotFound where it is of none; one that has expired is
 // Forbidden. again is true when the same
 // key has used it already.
 func boardOfCode(tx *store.Tx, op string, req wire.BoardJoin, now time.Time) (b store.Board, again bool, err error) {
 	b, err = tx.BoardByCode(codeHash(req.Code))
 	switch {
-	case s4t.KindOf(err) == s4t.NotFound:
-		return b, false, s4t.Errorf(s4t.Unauthenticated, op, "make a new one with `s4t board create`", "the code is not known")
 	case err != nil:
 		return b, false, err
 	case req.Name != "" && req.Name != b.Name:

@@ -162,6 +162,7 @@ func (c *Conductor) upkeep(ctx context.Context) {
 		{"forget old outages", trim, c.trimOutages},
 		{"forget old recordings", trim, c.forgetRecordings},
 		{"forget old leases", trim, c.forgetLeases},
+		{"forget fleet tokens", trim, c.forgetFleetTokens},
 		{"forget old rollouts", trim, c.forgetRollouts},
 		{"forget bundles that nobody uses", trim, c.forgetBundles},
 		{"forget processes that are gone", trim, c.forgetProcesses},

@@ -46,6 +46,7 @@ type testCloud struct {
 	loseAnswer bool              // of the next join
 	unsure     bool              // about codes
 	name       string            // that the join asked for
+	host       string            // that it told
 	desired    wire.BoardDesired
 	epoch      int64
 	left       bool
@@ -154,7 +155,8 @@ func (c *testCloud) identify(_ context.Context, board s4t.BoardID) (wire.BoardId
 	return wire.BoardIdentity{Board: boardA, PublicKey: c.key}, nil
 }
 
-func (c *testCloud) join(_ context.Context, code string, key ed25519.PublicKey, name string) (wire.BoardJoined, error) {
+func (c *testCloud) join(_ context.Context, req wire.BoardJoin) (wire.BoardJoined, error) {
+	code, key := req.Code, ed25519.PublicKey(req.PublicKey)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if code != c.code {
@@ -163,7 +165,7 @@ func (c *testCloud) join(_ context.Context, code string, key ed25519.PublicKey, 
 	if c.key != nil && !c.key.Equal(key) {
 		return wire.BoardJoined{}, s4t.Errorf(s4t.Conflict, "join", "ask for a new one", "the code was used")
 	}
-	c.key, c.name = key, name
+	c.key, c.name, c.host = key, req.Name, req.Host
 	if c.loseAnswer {
 		c.loseAnswer = false
 		return wire.BoardJoined{}, s4t.Errorf(s4t.Unavailable, "join", "try again", "the answer was lost")
@@ -171,7 +173,8 @@ func (c *testCloud) join(_ context.Context, code string, key ed25519.PublicKey, 
 	return wire.BoardJoined{Board: boardA, Name: "kitchen", TicketKey: conductorKey.Public().(ed25519.PublicKey)}, nil
 }
 
-func (c *testCloud) check(_ context.Context, code string, key ed25519.PublicKey, _ string) error {
+func (c *testCloud) check(_ context.Context, req wire.BoardJoin) error {
+	code, key := req.Code, ed25519.PublicKey(req.PublicKey)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {

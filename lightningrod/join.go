@@ -20,7 +20,7 @@ const joinTimeout = 20 * time.Second
 type JoinConfig struct {
 	State string // optional: the state directory; default DefaultState
 	Join  string // required: the join string
-	Name  string // optional: the board's name, where the code belongs to no named board
+	Name  string // optional: the board's name, where the code belongs to no named board; default the host's name, with something behind it where that is taken
 	Proxy string // optional: HTTP proxy URL, kept in the identity
 
 	// ExtraCA is trusted in addition to the cloud's CA, and kept: PEM of the CA
@@ -68,7 +68,7 @@ func Join(ctx context.Context, cfg JoinConfig) (Identity, error) {
 	}
 	var failed error
 	for i, url := range join.URLs {
-		joined, ca, err := joinAt(ctx, dialer, url, wamp.JoinConfig{Code: join.Code, Name: name, Key: key})
+		joined, ca, err := joinAt(ctx, dialer, url, wamp.JoinConfig{Code: join.Code, Name: name, Host: hostName(), Key: key})
 		if err != nil {
 			if i+1 < len(join.URLs) {
 				cfg.Log.Warn("join; trying the next URL", "peer", url, "err", err)

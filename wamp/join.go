@@ -19,6 +19,7 @@ type JoinConfig struct {
 	Key   ed25519.PrivateKey // required: made on the board, never leaves it
 	Code  string             // one-time registration code
 	Name  string             // optional with Code: the name the board should have (fleet codes)
+	Host  string             // optional with Code: the name of its host, for a board that nobody names
 	Realm string             // optional: [s4t.Realm]
 	Path  string             // optional: the address dialled from, where the kernel watches the path (sockopt.Watch)
 
@@ -140,7 +141,7 @@ func (c JoinConfig) handshake(t Messages, offers *offers) (*Welcome, error) {
 		if c.check {
 			hello["authmethods"] = list{MethodCheckCode}
 		}
-		extra = dict{"code": c.Code, "pubkey": public, "name": c.Name}
+		extra = dict{"code": c.Code, "pubkey": public, "name": c.Name, "host": c.Host}
 	} else {
 		hello["authid"] = string(c.Board)
 		hello["authextra"] = dict{"pubkey": public}

@@ -2,7 +2,6 @@ package wampagent
 
 import (
 	"context"
-	"crypto/ed25519"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -231,18 +230,18 @@ func (a *Agent) identify(ctx context.Context, board s4t.BoardID) (who wire.Board
 }
 
 // checkCode is the router's question whether join would succeed.
-func (a *Agent) checkCode(ctx context.Context, code string, key ed25519.PublicKey, name string) error {
+func (a *Agent) checkCode(ctx context.Context, req wire.BoardJoin) error {
 	if err := a.serving("check a code"); err != nil {
 		return err
 	}
-	return a.conduct(ctx, callTimeout, wire.MethodBoardJoinCheck, wire.BoardJoin{Code: code, PublicKey: key, Name: name}, nil)
+	return a.conduct(ctx, callTimeout, wire.MethodBoardJoinCheck, req, nil)
 }
 
 // join is the router's question what a code is worth.
-func (a *Agent) join(ctx context.Context, code string, key ed25519.PublicKey, name string) (joined wire.BoardJoined, err error) {
+func (a *Agent) join(ctx context.Context, req wire.BoardJoin) (joined wire.BoardJoined, err error) {
 	if err := a.serving("join a board"); err != nil {
 		return joined, err
 	}
-	err = a.conduct(ctx, callTimeout, wire.MethodBoardJoin, wire.BoardJoin{Code: code, PublicKey: key, Name: name}, &joined)
+	err = a.conduct(ctx, callTimeout, wire.MethodBoardJoin, req, &joined)
 	return joined, err
 }

@@ -105,8 +105,9 @@ type BoardIdentity struct {
 // and key it answers the same, so that a lost answer does not strand a board.
 type BoardJoin struct {
 	Code      string `json:"code"`
-	PublicKey []byte `json:"public_key"` // Ed25519, 32 bytes
-	Name      string `json:"name,omitempty"`
+	PublicKey []byte `json:"public_key"`     // Ed25519, 32 bytes
+	Name      string `json:"name,omitempty"` // that the board is to have, or no board is made
+	Host      string `json:"host,omitempty"` // its host's name: the board's name where nothing else says one, with something behind it where that is taken
 }
 
 // BoardJoined is what a board keeps for ever after: its identity.

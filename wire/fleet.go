@@ -9,6 +9,10 @@ const (
 	MethodFleetGet    = "fleet.get"    // RefRequest -> s4t.Fleet
 	MethodFleetUpdate = "fleet.update" // FleetUpdate -> s4t.Fleet
 	MethodFleetDelete = "fleet.delete" // RefRequest -> Empty
+
+	MethodFleetTokenCreate = "fleet.token_create" // FleetTokenCreate -> s4t.FleetToken, with the join string
+	MethodFleetTokenList   = "fleet.token_list"   // FleetTokenList -> List[s4t.FleetToken]
+	MethodFleetTokenRevoke = "fleet.token_revoke" // FleetTokenRevoke -> Empty
 )
 
 // FleetCreate makes a fleet.
@@ -31,4 +35,26 @@ type FleetUpdate struct {
 	Near     *s4t.Location      `json:"near,omitempty"`
 	Within   *float64           `json:"within_km,omitempty"`
 	Anywhere bool               `json:"anywhere,omitempty"` // the place does not count any more
+}
+
+// FleetTokenCreate makes a code with which many boards join a fleet.
+type FleetTokenCreate struct {
+	Caller  Caller      `json:"caller"`
+	Fleet   string      `json:"fleet"`                     // name or id
+	Count   int         `json:"count,omitempty"`           // 0: s4t.DefaultFleetJoins
+	Expires s4t.Seconds `json:"expires_seconds,omitempty"` // from now; 0: s4t.DefaultFleetTokenFor
+}
+
+// FleetTokenList lists the tokens of a fleet.
+type FleetTokenList struct {
+	Caller Caller `json:"caller"`
+	Fleet  string `json:"fleet"`
+	Page   Page   `json:"page"`
+}
+
+// FleetTokenRevoke ends a token; boards that joined with it stay.
+type FleetTokenRevoke struct {
+	Caller Caller      `json:"caller"`
+	Fleet  string      `json:"fleet"`
+	Token  s4t.TokenID `json:"token"`
 }

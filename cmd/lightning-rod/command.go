@@ -127,7 +127,7 @@ func flagSet(o *options) *pflag.FlagSet {
 	f.SetOutput(io.Discard)
 	f.StringVar(&o.state, "state", lightningrod.DefaultState, "`directory` of the board's identity and state")
 	f.StringVar(&o.config, "config", defaultConfig, "`file` with settings; flags win over it")
-	f.StringVar(&o.name, "name", "", "the board's `name`, where the code belongs to no named board")
+	f.StringVar(&o.name, "name", "", "the board's `name`, where the join string is a fleet's (default the host's name)")
 	f.StringVar(&o.proxy, "proxy", "", "HTTP proxy `URL` to the cloud, kept for later; default is HTTPS_PROXY")
 	f.StringVar(&o.proxyFile, "proxy-file", "", "`file` that holds the URL of --proxy: a password in it is in no process list")
 	f.StringVar(&o.ca, "ca", "", "PEM `file` of one more CA to trust: of a proxy that re-signs TLS, which may then read all of it; join keeps it")

@@ -100,7 +100,7 @@ not logged in, 5 board offline, 6 conflict.`,
 	root.RegisterFlagCompletionFunc("context", a.completeContexts)
 	root.AddCommand(
 		a.loginCommand(), a.contextCommand(), a.versionCommand(), a.projectCommand(), a.userCommand(), a.tokenCommand(),
-		a.boardCommand(), a.pinCommand(), a.pluginCommand(), a.mountCommand(), a.sshCommand(), a.terminalCommand(), a.recordingCommand(), a.connectCommand(), a.serviceCommand(), a.commandCommand(), a.fleetCommand(), a.offerCommand(), a.leaseCommand(), a.whoCanCommand(), a.bridgeCommand(),
+		a.boardCommand(), a.pinCommand(), a.pluginCommand(), a.mountCommand(), a.sshCommand(), a.terminalCommand(), a.recordingCommand(), a.connectCommand(), a.serviceCommand(), a.commandCommand(), a.fleetCommand(), a.rolloutCommand(), a.offerCommand(), a.leaseCommand(), a.whoCanCommand(), a.bridgeCommand(),
 		a.networkCommand(), a.subnetCommand(), a.portCommand(), a.operationCommand(), a.eventCommand(), a.auditCommand(), a.agentCommand(), a.cloudCommand(),
 		a.doctorCommand(), a.dashboardCommand(), completionCommand(), newDemoCommand(),
 	)

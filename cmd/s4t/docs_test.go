@@ -37,7 +37,7 @@ func TestTheDocumentsSpeakOfCommandsThatExist(t *testing.T) {
 			}
 			if strings.HasPrefix(w, "--") {
 				flags = append(flags, strings.TrimLeft(strings.SplitN(w, "=", 2)[0], "-"))
-			} else if len(args) < 2 {
+			} else if len(args) < 3 {
 				args = append(args, w)
 			}
 		}

@@ -46,7 +46,7 @@ func (a *app) fleetCommand() *cobra.Command {
 			return a.printGone(f, "Fleet", f.Name)
 		})}
 	return newGroup("fleet", "Fleets: sets of boards, by name, label or place", "  s4t fleet create lamps --label kind=lamp\n  s4t command run --fleet lamps blink times=3",
-		a.fleetCreate(), list, show, a.fleetUpdate(), remove)
+		a.fleetCreate(), list, show, a.fleetUpdate(), remove, a.fleetToken(), a.fleetRollout())
 }
 
 // placeFlags are --near and --within.

@@ -143,21 +143,23 @@ func (p *peer) join(ctx context.Context, x *exchange, m *message) {
 	op := x.op()
 	code, _ := m.options["code"].(string)
 	name, _ := m.options["name"].(string)
+	host, _ := m.options["host"].(string) // an older lightning-rod says none
 	text, _ := m.options["pubkey"].(string)
 	key, err := hex.DecodeString(text)
 	if err != nil || !signed(key, x.challenge, m.uri) {
 		p.refuse(s4t.Errorf(s4t.Unauthenticated, op, "", "the signature is not that of the key"))
 		return
 	}
-	if code == "" || len(code) > 128 || len(name) > s4t.MaxName {
+	if code == "" || len(code) > 128 || len(name) > s4t.MaxName || len(host) > s4t.MaxName {
 		p.refuse(s4t.Errorf(s4t.Invalid, op, "copy the join string whole", "the code or the name is not well formed"))
 		return
 	}
+	req := wire.BoardJoin{Code: code, PublicKey: key, Name: name, Host: host}
 	var j wire.BoardJoined
 	if x.method == wamp.MethodCheckCode {
-		err = p.r.cfg.Check(ctx, code, key, name)
+		err = p.r.cfg.Check(ctx, req)
 	} else {
-		j, err = p.r.cfg.Join(ctx, code, key, name)
+		j, err = p.r.cfg.Join(ctx, req)
 	}
 	switch {
 	case err != nil:

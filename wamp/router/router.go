@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"crypto/ed25519"
 	"log/slog"
 	"sync"
 	"time"
@@ -26,9 +25,9 @@ type Config struct {
 	Identify func(ctx context.Context, board s4t.BoardID) (wire.BoardIdentity, error)
 	// Join binds a key to the board of a code. The key's owner is proven, the
 	// code is not. Required.
-	Join func(ctx context.Context, code string, key ed25519.PublicKey, name string) (wire.BoardJoined, error)
+	Join func(ctx context.Context, req wire.BoardJoin) (wire.BoardJoined, error)
 	// Check tells whether Join would, and changes nothing. Required.
-	Check func(ctx context.Context, code string, key ed25519.PublicKey, name string) error
+	Check func(ctx context.Context, req wire.BoardJoin) error
 	// Procedures that the cloud serves: names with wamp.CloudPrefix. Required.
 	Procedures []string
 	// InOrder are those of them that are served one at a time for each session, in

@@ -61,16 +61,16 @@ func newWorld(t *testing.T) *world {
 			}
 			return wire.BoardIdentity{}, s4t.Errorf(s4t.NotFound, "identify", "", "no such board")
 		},
-		Check: func(_ context.Context, code string, _ ed25519.PublicKey, _ string) error {
-			if code != "GOOD" {
+		Check: func(_ context.Context, req wire.BoardJoin) error {
+			if req.Code != "GOOD" {
 				return s4t.Errorf(s4t.Conflict, "check", "ask for a new one", "the code was used")
 			}
 			return nil
 		},
-		Join: func(_ context.Context, code string, _ ed25519.PublicKey, name string) (wire.BoardJoined, error) {
+		Join: func(_ context.Context, req wire.BoardJoin) (wire.BoardJoined, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			j, ok := w.codes[code]
+			j, ok := w.codes[req.Code]
 			if !ok {
 				return j, s4t.Errorf(s4t.Conflict, "join", "ask for a new one", "the code was used")
 			}
