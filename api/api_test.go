@@ -110,24 +110,6 @@ var listed = map[string]any{
 	wire.MethodServiceList: listOf(s4t.Service{ID: "s1", Board: "marker-board"}), wire.MethodBridgeList: listOf(s4t.Bridge{ID: "br1", Name: "marker-bridge"}),
 	wire.MethodNetworkList: listOf(s4t.Network{ID: "n1", Name: "marker-network"}), wire.MethodSubnetList: listOf(s4t.Subnet{ID: "marker"}),
 	wire.MethodPortList: listOf(s4t.Port{ID: "marker"}), wire.MethodNetworkPorts: listOf(s4t.Port{ID: "po1", Board: "marker-board"}), wire.MethodOperationList: listOf(s4t.Operation{ID: "o1", Kind: "marker"}),
-<<<<<<< HEAD
-	wire.MethodPinAll:        wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
-	wire.MethodMetrics:       wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
-	wire.MethodHealthAll:     wire.HealthMetrics{Boards: []wire.BoardMetrics{{ID: "b1", Name: "marker-board", Status: s4t.BoardOnline}}},
-	wire.MethodOutageList:    listOf(s4t.Outage{Reason: s4t.OutageLink, Detail: "marker"}),
-	wire.MethodCommandList:   listOf(markerCommand),
-	wire.MethodAgentsList:    listOf(s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"}),
-	wire.MethodAgentsGet:     s4t.Agent{ID: "tunnel-agent-1", URL: "https://marker"},
-	wire.MethodOfferList:     listOf(s4t.Offer{ID: "of1", Name: "marker-offer"}),
-	wire.MethodLeaseList:     listOf(markerLease),
-	wire.MethodWhoCan:        listOf(s4t.Access{Project: "marker", By: "owner"}),
-	wire.MethodBookingList:   listOf(s4t.BoardCalendar{ID: "b1", Name: "marker-board"}),
-	wire.MethodBoardSearch:   listOf(s4t.FoundBoard{ID: "b1", Name: "marker-board"}),
-	wire.MethodFleetList:     listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
-	wire.MethodRecordingList: listOf(s4t.Recording{ID: "r1", Board: "marker-board"}),
-	wire.MethodPluginList:    listOf(s4t.Plugin{ID: "pl1", Name: "marker-plugin"}),
-	wire.MethodAuditList:     listOf(s4t.AuditRecord{User: "marker-user"}),
-=======
 	wire.MethodPinAll:      wire.PinBoards{List: listOf(wire.PinBoard{ID: "b1", Name: "marker-board", Pins: []s4t.Pin{markerPin}})},
 	wire.MethodMetrics:     wire.Metrics{Boards: map[s4t.BoardStatus]int{s4t.BoardOnline: 1}},
 	wire.MethodHealthAll:   wire.HealthMetrics{Boards: []wire.BoardMetrics{{ID: "b1", Name: "marker-board", Status: s4t.BoardOnline}}},
@@ -141,12 +123,12 @@ var listed = map[string]any{
 	wire.MethodOfferList:      listOf(s4t.Offer{ID: "of1", Name: "marker-offer"}),
 	wire.MethodLeaseList:      listOf(markerLease),
 	wire.MethodWhoCan:         listOf(s4t.Access{Project: "marker", By: "owner"}),
+	wire.MethodBookingList:    listOf(s4t.BoardCalendar{ID: "b1", Name: "marker-board"}),
 	wire.MethodBoardSearch:    listOf(s4t.FoundBoard{ID: "b1", Name: "marker-board"}),
 	wire.MethodFleetList:      listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
 	wire.MethodRecordingList:  listOf(s4t.Recording{ID: "r1", Board: "marker-board"}),
 	wire.MethodPluginList:     listOf(s4t.Plugin{ID: "pl1", Name: "marker-plugin"}),
 	wire.MethodAuditList:      listOf(s4t.AuditRecord{User: "marker-user"}),
->>>>>>> fleet1
 }
 
 func listOf[T any](items ...T) wire.List[T] { return wire.List[T]{Items: items, EventID: 4711} }

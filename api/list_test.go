@@ -216,11 +216,7 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 			}
 		}
 	}
-<<<<<<< HEAD
-	if seen < 60 || pages != 28 {
-=======
-	if seen < 60 || pages != 29 {
->>>>>>> fleet1
+	if seen < 60 || pages != 30 {
 		t.Errorf("only %d bounds, %d lists", seen, pages)
 	}
 }
