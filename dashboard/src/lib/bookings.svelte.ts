@@ -27,7 +27,7 @@ export class Bookings {
     };
     void this.#read(s, stop.signal);
     const off = live.on((e) => {
-      if (/^(lease|offer|board)\.(?!step)/.test(e.kind)) soon(e.kind.startsWith('board') ? 1000 : 60);
+      if (/^(lease|offer|board)\./.test(e.kind)) soon(e.kind.startsWith('board') ? 1000 : 60);
     });
     const timer = setInterval(() => document.visibilityState === 'visible' && soon(0), again);
     return () => {
