@@ -1,5 +1,4 @@
 // What is lent, by a calendar, as steps; see steps.mjs.
-import assert from 'node:assert/strict';
 import { goto, of } from './steps.mjs';
 import { settled } from './browser.mjs';
 
@@ -167,16 +166,4 @@ export async function release(lab, { as, board, name, watch }) {
   await closed(p);
   await bar(p, board, name).waitFor({ state: 'detached' });
   if (other) await bar(other, board, name).waitFor({ state: 'detached' });
-}
-
-/** Many boards: rows that are seen are there, and no more; the last is come to. */
-export async function manyRows(lab, { as, last }) {
-  const p = of(lab, { as });
-  await calendar(p, 1);
-  const count = await p.getByRole('grid').getByRole('row').count();
-  await p.getByRole('grid').focus();
-  await p.keyboard.press('End');
-  await row(p, last).waitFor();
-  assert.ok(count < 60, `${count} rows are there`);
-  return count;
 }

@@ -5,7 +5,7 @@ import type { Span } from './calendar.ts';
 import { live } from './live.svelte.ts';
 
 /** How often they are read where no event comes, ms. */
-const again = 30_000;
+const every = 30_000;
 
 export class Bookings {
   boards = $state.raw<BoardCalendar[]>([]);
@@ -19,17 +19,30 @@ export class Bookings {
   follow(s: Span): () => void {
     const stop = new AbortController();
     let due: ReturnType<typeof setTimeout> | undefined;
+    let reading = false;
+    let again = false;
+    // One at a time: where much happens the one that is under way comes to its end.
+    const read = async () => {
+      again = reading;
+      if (reading) return;
+      reading = true;
+      do {
+        again = false;
+        await this.#read(s, stop.signal);
+      } while (again && !stop.signal.aborted);
+      reading = false;
+    };
     const soon = (ms: number) => {
       due ??= setTimeout(() => {
         due = undefined;
-        void this.#read(s, stop.signal);
+        void read();
       }, ms);
     };
-    void this.#read(s, stop.signal);
+    void read();
     const off = live.on((e) => {
-      if (/^(lease|offer|board)\./.test(e.kind)) soon(e.kind.startsWith('board') ? 1000 : 60);
+      if (/^(lease|offer|board)\./.test(e.kind)) soon(e.kind.startsWith('board') ? 5000 : 60);
     });
-    const timer = setInterval(() => document.visibilityState === 'visible' && soon(0), again);
+    const timer = setInterval(() => document.visibilityState === 'visible' && soon(0), every);
     return () => {
       stop.abort();
       off();
