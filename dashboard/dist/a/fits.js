@@ -1,1 +1,0 @@
-function e(e,t,n){return e.toLowerCase().split(/\s+/).filter(Boolean).every(e=>{let r=e.length>1&&e.startsWith(`!`),i=r?e.slice(1):e,a=i.indexOf(`:`),o=a<0?[]:i.slice(a+1).split(`,`).filter(Boolean).map(e=>t(i.slice(0,a),e));return(o.length&&o[0]!==void 0?o.some(Boolean):n().includes(i))!==r})}export{e as t};
