@@ -25,6 +25,8 @@ type Board struct {
 	LastSeen          *time.Time  `json:"last_seen,omitempty"`
 	CreatedAt         time.Time   `json:"created_at"`
 
+	Lease *LeasedBy `json:"lease,omitempty"` // by which who asks has it; absent: it is the project's
+
 	CodeExpiresAt *time.Time `json:"code_expires_at,omitempty"` // of the code, while it is not used
 
 	Code string `json:"code,omitempty"` // one-time registration code; only in the answer that made it

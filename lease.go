@@ -36,6 +36,14 @@ type LeaseBoard struct {
 	Offer OfferID   `json:"offer,omitempty"` // empty: the project's own board
 }
 
+// LeasedBy is by what a project uses a board that is another's.
+type LeasedBy struct {
+	ID    LeaseID   `json:"id"`
+	Name  string    `json:"name"`
+	Until time.Time `json:"until"` // without this instant
+	Allow []string  `json:"allow"` // actions, see package lease
+}
+
 // LeaseStatus is where a lease stands.
 //
 //	pending --its time comes--> active --its time is over--> ended

@@ -127,6 +127,7 @@ var listed = map[string]any{
 	wire.MethodOfferList:      listOf(s4t.Offer{ID: "of1", Name: "marker-offer"}),
 	wire.MethodLeaseList:      listOf(markerLease),
 	wire.MethodWhoCan:         listOf(s4t.Access{Project: "marker", By: "owner"}),
+	wire.MethodBookingList:    listOf(s4t.BoardCalendar{ID: "b1", Name: "marker-board"}),
 	wire.MethodBoardSearch:    listOf(s4t.FoundBoard{ID: "b1", Name: "marker-board"}),
 	wire.MethodFleetList:      listOf(s4t.Fleet{ID: "f1", Name: "marker-fleet"}),
 	wire.MethodRecordingList:  listOf(s4t.Recording{ID: "r1", Board: "marker-board"}),

@@ -21,6 +21,7 @@ type boardFilter struct {
 	Label  []string        `query:"label,explode" maxItems:"64" doc:"K=V; repeated: boards with all of them"`
 	Fleet  string          `query:"fleet" maxLength:"63" doc:"Name or id: boards of this fleet"`
 	Status s4t.BoardStatus `query:"status" enum:"registered,online,offline" doc:"Boards with this status"`
+	Leased bool            `query:"leased" doc:"Instead of the project's own boards those that are leased to it now, each with its lease"`
 	Query  string          `query:"q" maxLength:"1024" example:"status:offline !label:site=messina kitchen" doc:"Words that find boards, all of which hold: text in the name, the type or a label, or status:, label:K=V, type:, name:, seen:>1d, version:, arch:, agent:, problem:*, bridge:. A ! before a word means that it does not hold, a comma between values any of them"`
 }
 
@@ -79,7 +80,7 @@ func (a *API) listBoards(ctx context.Context, in *boardFilter) (*listed[s4t.Boar
 	if !possible {
 		return &listed[s4t.Board]{}, nil
 	}
-	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status, Labels: labels, Fleet: in.Fleet, Query: in.Query, Fields: in.Fields, Page: wire.Page{Limit: in.Limit, After: in.After}}
+	req := wire.BoardList{Caller: callerOf(ctx), Status: in.Status, Labels: labels, Fleet: in.Fleet, Leased: in.Leased, Query: in.Query, Fields: in.Fields, Page: wire.Page{Limit: in.Limit, After: in.After}}
 	l, err := call[wire.RawList](ctx, a, wire.MethodBoardList, req)
 	if err != nil {
 		return nil, err

@@ -27,8 +27,18 @@ type searchQuery struct {
 	FreeFor  s4t.Seconds `query:"free_for_seconds" minimum:"0" doc:"Free for so long; two hours by default"`
 }
 
+// bookingQuery is the input of the calendars of boards.
+type bookingQuery struct {
+	PageQuery
+	From  time.Time `query:"from" doc:"Now by default"`
+	Until time.Time `query:"until" doc:"A week after that by default, 93 days at most"`
+	Label []string  `query:"label,explode" maxItems:"64" doc:"K=V; repeated: boards with all of them"`
+}
+
 // leaseRoutes are bookings of boards, and who may do what by them.
 func (a *API) leaseRoutes() {
+	register(a, guarded, "GET /v1/bookings", "booking.list", "Show the calendars of boards",
+		"Of the boards that the project owns, may book, or has booked: what is taken in a time, and when they may be booked. Of a lease that the project does not see, only when that is.", a.listBookings)
 	registerList[s4t.Lease](a, "GET /v1/leases", "lease.list", "List leases", "Those that the project has, and those of its boards.", wire.MethodLeaseList)
 	register(a, guarded, "POST /v1/leases", "lease.create", "Book boards", "By name, or so many that fit best, all or nothing, now or later. Booked boards are an error that says when they are free.",
 		func(ctx context.Context, in *bodyOf[apiclient.LeaseCreate]) (*output[s4t.Lease], error) {
@@ -87,6 +97,24 @@ func (a *API) leaseRoutes() {
 			return whole[s4t.FoundBoard](ctx, a, wire.MethodBoardSearch, req)
 		})
 	a.placeRoutes()
+}
+
+func (a *API) listBookings(ctx context.Context, in *bookingQuery) (*listed[s4t.BoardCalendar], error) {
+	labels, possible, err := parseLabels("list bookings", in.Label)
+	if err != nil {
+		return nil, a.answer(ctx, "booking.list", err)
+	}
+	if !possible {
+		return &listed[s4t.BoardCalendar]{}, nil
+	}
+	req := wire.BookingList{Caller: callerOf(ctx), Labels: labels, Page: in.page()}
+	if !in.From.IsZero() {
+		req.From = &in.From
+	}
+	if !in.Until.IsZero() {
+		req.Until = &in.Until
+	}
+	return list[s4t.BoardCalendar](ctx, a, &in.PageQuery, wire.MethodBookingList, req)
 }
 
 // whole calls a method whose list has one page.

@@ -216,7 +216,7 @@ func TestTheBoundsOfTheDocumentAreThoseOfTheGround(t *testing.T) {
 			}
 		}
 	}
-	if seen < 60 || pages != 29 {
+	if seen < 60 || pages != 30 {
 		t.Errorf("only %d bounds, %d lists", seen, pages)
 	}
 }

@@ -31,6 +31,15 @@ func (c *Client) FleetBoardList(fleet string, labels map[string]string, status s
 	if fleet != "" {
 		q.Set("fleet", fleet)
 	}
+	return c.boardList(q, labels, status, query)
+}
+
+// LeasedBoardList is [Client.BoardList] of the boards that are leased to the project now.
+func (c *Client) LeasedBoardList(labels map[string]string, status s4t.BoardStatus, query string) List[s4t.Board] {
+	return c.boardList(url.Values{"leased": {"true"}}, labels, status, query)
+}
+
+func (c *Client) boardList(q url.Values, labels map[string]string, status s4t.BoardStatus, query string) List[s4t.Board] {
 	for k, v := range labels {
 		q.Add("label", k+"="+v)
 	}

@@ -128,7 +128,10 @@ func (c *Conductor) boardGet(ctx context.Context, req wire.RefRequest) (s4t.Boar
 		return s4t.Board{}, err
 	}
 	b, err := view(ctx, c, func(tx *store.Tx) (store.Board, error) {
-		b, _, err := findBoard(tx, req.Caller, op, wire.MethodBoardGet, req.Ref)
+		b, by, err := findBoard(tx, req.Caller, op, wire.MethodBoardGet, req.Ref)
+		if err == nil && by.lent() {
+			b.Lease, err = holdsBy(tx, by)
+		}
 		return b, err
 	})
 	return c.shown(b), err

@@ -38,7 +38,7 @@ func (c *Conductor) boardList(ctx context.Context, req wire.BoardList) (wire.Raw
 			return none, err
 		}
 		l.encode = func(b s4t.Board) (json.RawMessage, error) { return fields.Append(nil, &b) }
-		if texts := newBoardTexts(fields, c.now()); texts != nil && query.Empty() && len(req.Labels) == 0 && req.Fleet == "" {
+		if texts := newBoardTexts(fields, c.now()); texts != nil && !req.Leased && query.Empty() && len(req.Labels) == 0 && req.Fleet == "" {
 			return view(ctx, c, func(tx *store.Tx) (wire.RawList, error) { return texts.read(tx, req) })
 		}
 		l.parts = partsOf(fields.Has) | partsOf(func(names ...string) bool { return query.Has(searched[names[0]]...) })
@@ -69,7 +69,7 @@ func (l boardLister) read(tx *store.Tx, req wire.BoardList) (page wire.RawList, 
 	defer func() { page.Items = items.end() }()
 	ask := req.Page
 	for looked := 0; ; ask.Limit = wire.MaxBoardPage {
-		rows, err := tx.BoardsWith(l.parts, scope(req.Caller), req.Status, req.Labels, ask)
+		rows, err := l.rows(tx, req, ask)
 		if err != nil {
 			return page, err
 		}
@@ -105,6 +105,14 @@ func (l boardLister) read(tx *store.Tx, req wire.BoardList) (page wire.RawList, 
 		}
 		ask.After = rows.Next
 	}
+}
+
+// rows reads a page: of the boards that the caller's project has, or of those that are leased to it.
+func (l boardLister) rows(tx *store.Tx, req wire.BoardList, ask wire.Page) (wire.List[store.Board], error) {
+	if req.Leased {
+		return tx.BoardsLeased(l.parts, req.Caller.Project, tx.Now(), req.Status, req.Labels, ask)
+	}
+	return tx.BoardsWith(l.parts, scope(req.Caller), req.Status, req.Labels, ask)
 }
 
 // array is the JSON of one, as long as a page may be.

@@ -100,6 +100,9 @@ func (ch *change) finish() error {
 	if err := ch.settle(); err != nil { // what an assessment took back
 		return err
 	}
+	if err := ch.lesseesHear(); err != nil {
+		return err
+	}
 	ch.InsertEvents(ch.events...)
 	return nil
 }

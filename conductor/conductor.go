@@ -224,6 +224,7 @@ func (c *Conductor) Register(mux queue.Mux) {
 		wire.MethodBoardPlaces:    queue.Handle(c.boardPlaces),
 		wire.MethodCalendarCreate: queue.Handle(c.calendarCreate),
 		wire.MethodCalendarRead:   queue.Handle(c.calendarRead),
+		wire.MethodBookingList:    queue.Handle(c.bookingList),
 
 		wire.MethodBridgeCreate: queue.Handle(c.bridgeCreate),
 		wire.MethodBridgeList:   queue.Handle(c.bridgeList),

@@ -30,12 +30,15 @@ func (c *Conductor) boardSearch(ctx context.Context, req wire.BoardSearch) (wire
 		return found, err
 	}
 	var area *geo.Area
+	cells := near(req.Near, req.Within).cells()
 	if len(req.Area) > 0 {
 		a, err := geo.ParseArea(req.Area)
 		if err != nil {
 			return found, err
 		}
-		area = &a
+		if area = &a; cells == nil {
+			cells = a.Cells()
+		}
 	}
 	if _, err := path.Match(req.Pin, ""); err != nil || len(req.Pin) > 3*s4t.MaxName {
 		return found, s4t.Errorf(s4t.Invalid, op, "use * ? and [a-z], as in gpio/*", "%q is no pattern of pins", s4t.Line(req.Pin, s4t.MaxName))
@@ -55,7 +58,7 @@ func (c *Conductor) boardSearch(ctx context.Context, req wire.BoardSearch) (wire
 		if found.EventID, err = tx.LastEvent(); err != nil {
 			return found, err
 		}
-		boards, named, err := ch.offered(b, req.Labels, near(req.Near, req.Within).cells())
+		boards, named, err := ch.offered(b, req.Labels, cells)
 		if err != nil {
 			return found, err
 		}

@@ -76,6 +76,7 @@ func TestDashboard(t *testing.T) {
 	part("terminals", (*dashboardLab).terminals)
 	part("a terminal is recorded", (*dashboardLab).records)
 	part("two tenants never see each other", (*dashboardLab).tenants)
+	part("boards are lent", (*dashboardLab).lends)
 	part("axe finds nothing", (*dashboardLab).accessible)
 	part("a recording is deleted", (*dashboardLab).unrecords)
 	part("an expired session loses nothing", (*dashboardLab).expires)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 	"time"
 
@@ -68,14 +67,7 @@ func (tx *Tx) BoardsWith(parts BoardParts, project s4t.ProjectID, status s4t.Boa
 		return wire.List[Board]{}, err
 	}
 	list, err := pageOf(tx, "list boards", boardPage(p), wire.MaxBoardPage, boardOrder, scanBoard, selectBoards(parts), where)
-	list.Items = slices.DeleteFunc(list.Items, func(b Board) bool {
-		for k, v := range labels {
-			if got, ok := b.Labels[k]; !ok || got != v {
-				return true
-			}
-		}
-		return false
-	})
+	list.Items = withLabels(list.Items, labels)
 	return list, err
 }
 

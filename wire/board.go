@@ -34,6 +34,7 @@ type BoardList struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	Fleet  string            `json:"fleet,omitempty"` // name or id
 	Status s4t.BoardStatus   `json:"status,omitempty"`
+	Leased bool              `json:"leased,omitempty"` // those that are leased to the caller's project now
 	Page   Page              `json:"page,omitzero"`
 	Query  string            `json:"query,omitempty"`  // of [s4t.ParseBoardQuery]
 	Fields string            `json:"fields,omitempty"` // the answer has only these, see [ProjectionOf]; empty: all

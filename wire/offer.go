@@ -9,6 +9,7 @@ import (
 
 // Methods of the conductor: what is lent.
 const (
+	MethodBookingList  = "booking.list"  // BookingList -> List[s4t.BoardCalendar]
 	MethodOfferCreate  = "offer.create"  // OfferCreate -> s4t.Offer
 	MethodOfferList    = "offer.list"    // ListRequest -> List[s4t.Offer]
 	MethodOfferGet     = "offer.get"     // RefRequest -> s4t.Offer
@@ -22,6 +23,16 @@ const (
 	MethodWhoCan       = "board.who_can" // WhoCan -> List[s4t.Access]
 	MethodBoardSearch  = "board.search"  // BoardSearch -> List[s4t.FoundBoard]
 )
+
+// BookingList asks for the calendars of the boards that the caller's project owns, may book, or has
+// booked in the time.
+type BookingList struct {
+	Caller Caller            `json:"caller"`
+	From   *time.Time        `json:"from,omitempty"`  // nil: now
+	Until  *time.Time        `json:"until,omitempty"` // nil: a week after From
+	Labels map[string]string `json:"labels,omitempty"`
+	Page   Page              `json:"page,omitzero"`
+}
 
 // OfferCreate offers boards.
 type OfferCreate struct {

@@ -78,7 +78,8 @@ func (a *app) boardCreate() *cobra.Command {
 func (a *app) boardList() *cobra.Command {
 	var labels []string
 	var status, query, fleet string
-	cmd := &cobra.Command{Use: "list", Short: "List boards", Example: "  s4t board list\n  s4t board list --status online --label room=kitchen -o name\n  s4t board list --query 'status:offline seen:>1d !label:site=messina'", Args: exactly(0)}
+	var leased bool
+	cmd := &cobra.Command{Use: "list", Short: "List boards", Example: "  s4t board list\n  s4t board list --status online --label room=kitchen -o name\n  s4t board list --query 'status:offline seen:>1d !label:site=messina'\n  s4t board list --leased", Args: exactly(0)}
 	var want map[string]string
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
 		if status != "" && !slices.Contains(boardStatuses, status) {
@@ -88,20 +89,33 @@ func (a *app) boardList() *cobra.Command {
 		return err
 	}
 	cmd.RunE = a.withClient(func(ctx context.Context, c *apiclient.Client, _ []string) error {
-		l, err := c.FleetBoardList(fleet, want, s4t.BoardStatus(status), query).First(ctx, a.limit)
+		list := c.FleetBoardList(fleet, want, s4t.BoardStatus(status), query)
+		if leased {
+			list = c.LeasedBoardList(want, s4t.BoardStatus(status), query)
+		}
+		l, err := list.First(ctx, a.limit)
 		if err != nil {
 			return err
 		}
-		return printList(a, l, func(b s4t.Board) string { return b.Name },
-			column[s4t.Board]{"NAME", func(b s4t.Board) string { return b.Name }},
-			column[s4t.Board]{"STATUS", func(b s4t.Board) string { return string(b.Status) }},
-			column[s4t.Board]{"TYPE", func(b s4t.Board) string { return b.Type }},
-			column[s4t.Board]{"LABELS", func(b s4t.Board) string { return labelText(b.Labels) }},
-			column[s4t.Board]{"LAST SEEN", func(b s4t.Board) string { return lastSeen(b) }},
-			column[s4t.Board]{"PROBLEMS", func(b s4t.Board) string { return strings.Join(b.Problems, "; ") }})
+		columns := []column[s4t.Board]{
+			{"NAME", func(b s4t.Board) string { return b.Name }},
+			{"STATUS", func(b s4t.Board) string { return string(b.Status) }},
+			{"TYPE", func(b s4t.Board) string { return b.Type }},
+			{"LABELS", func(b s4t.Board) string { return labelText(b.Labels) }},
+			{"LAST SEEN", func(b s4t.Board) string { return lastSeen(b) }},
+			{"PROBLEMS", func(b s4t.Board) string { return strings.Join(b.Problems, "; ") }},
+		}
+		if leased {
+			columns = slices.Insert(columns, 2,
+				column[s4t.Board]{"LEASE", func(b s4t.Board) string { return b.Lease.Name }},
+				column[s4t.Board]{"UNTIL", func(b s4t.Board) string { return clock(b.Lease.Until) }},
+				column[s4t.Board]{"ALLOW", func(b s4t.Board) string { return strings.Join(b.Lease.Allow, ",") }})
+		}
+		return printList(a, l, func(b s4t.Board) string { return b.Name }, columns...)
 	})
 	cmd.Flags().StringArrayVar(&labels, "label", nil, "`K=V`; may be repeated: boards with all of them")
 	cmd.Flags().StringVar(&status, "status", "", "`STATUS`: online, offline or registered")
+	cmd.Flags().BoolVar(&leased, "leased", false, "instead of the project's own boards those that are leased to it now")
 	cmd.Flags().StringVar(&query, "query", "", "`WORDS` that find boards, as in the dashboard: kitchen, status:offline, seen:>1d, label:site=messina, !type:yun, bridge:lab, ...")
 	a.addFleet(cmd, &fleet)
 	cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(boardStatuses, cobra.ShellCompDirectiveNoFileComp))

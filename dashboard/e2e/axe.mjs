@@ -43,7 +43,7 @@ export async function scenes(p) {
     return status === 200 && Array.isArray(body) ? body : [];
   };
   const first = (items, ...wanted) => wanted.map((w) => items.find((i) => i.status === w)).find(Boolean) ?? items[0];
-  const all = ['', 'boards', 'boards?q=status%3Aoffline', 'map', 'networks', 'services', 'fleets', 'plugins', 'commands', 'operations', 'activity', 'project', 'project/recordings', 'cloud', 'no-such-page'];
+  const all = ['', 'boards', 'boards?q=status%3Aoffline', 'map', 'networks', 'services', 'fleets', 'bookings', 'bookings?view=day', 'bookings/leases', 'bookings/offers', 'plugins', 'commands', 'operations', 'activity', 'project', 'project/recordings', 'cloud', 'no-such-page'];
   const boards = await list('boards?limit=500');
   let board = first(boards, 'online');
   let command;
@@ -51,7 +51,7 @@ export async function scenes(p) {
     command = first(await list(`boards/${b.name}/commands`));
     if (command && (board = b)) break; // one with more to see
   }
-  if (board) for (const tab of ['', '/services', '/pins', '/commands', '/plugins', '/history', '/timeline', '/terminal']) all.push(`boards/${board.name}${tab}`);
+  if (board) for (const tab of ['', '/services', '/pins', '/commands', '/plugins', '/access', '/history', '/timeline', '/terminal']) all.push(`boards/${board.name}${tab}`);
   const away = boards.find((b) => b.status === 'offline');
   if (away) all.push(`boards/${away.name}`);
   if (command) all.push(`boards/${board.name}/commands/${command.name}`);
@@ -59,6 +59,12 @@ export async function scenes(p) {
   if (bridge) all.push(`networks/${bridge.name}`);
   const fleet = first(await list('fleets'));
   if (fleet) all.push(`fleets/${fleet.name}`);
+  const lease = first(await list('leases'), 'active', 'pending');
+  if (lease) all.push(`bookings/leases/${lease.id}`);
+  const offer = first(await list('offers'));
+  if (offer) all.push(`bookings/offers/${offer.id}`);
+  const rollout = (await list('rollouts')).at(-1);
+  if (rollout) all.push(`fleets/${rollout.fleet_name}/rollouts/${rollout.id}`);
   const plugin = first(await list('plugins'));
   if (plugin) all.push(`plugins/${plugin.name}`);
   const operation = (await list('operations')).at(-1);
@@ -68,6 +74,7 @@ export async function scenes(p) {
     { name: 'add-board', path: 'boards', open: (p) => p.getByRole('button', { name: /add a board/i }).first().click(), wait: 'dialog[open]' },
   ];
   if (board) over.push({ name: 'bridge', path: `boards/${board.name}`, open: (p) => p.getByRole('button', { name: /^bridge/i }).first().click(), wait: 'dialog[open]' });
+  if (board) over.push({ name: 'book', path: 'bookings', open: (p) => p.getByRole('button', { name: /^book/i }).first().click(), wait: 'dialog[open]' });
   over.push({ name: 'who', path: '', open: (p) => p.locator('header details > summary').click(), wait: 'header details[open]' });
   return [...all.map((path) => ({ name: path, path })), ...over];
 }

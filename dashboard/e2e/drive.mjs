@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { browser } from './browser.mjs';
 import * as steps from './steps.mjs';
 import * as keyboard from './keyboard.mjs';
+import * as bookings from './bookings.mjs';
 import * as recording from './recording.mjs';
 import * as pictures from './pictures.mjs';
 import * as figures from './figures.mjs';
@@ -14,7 +15,7 @@ const artifacts = process.argv[2] ?? '.';
 const b = await browser();
 const lab = { browser: b, pages: new Map(), waiting: new Map(), artifacts };
 
-const does = { ...steps, ...keyboard, ...recording, ...pictures, ...figures };
+const does = { ...steps, ...keyboard, ...bookings, ...recording, ...pictures, ...figures };
 const say = (answer) => process.stdout.write(JSON.stringify(answer) + '\n');
 
 async function run(step) {

@@ -6,6 +6,8 @@ import { compare } from './order.ts';
 export interface Identified {
   id: string;
   name?: string;
+  /** Of a board that is another project's: what is one's own has the name before it. */
+  lease?: unknown;
 }
 
 export class Collection<T extends Identified> {
@@ -53,7 +55,7 @@ export class Collection<T extends Identified> {
       const was = this.#byId.get(item.id);
       if (was?.name && was.name !== item.name && this.#byName.get(was.name) === was) this.#byName.delete(was.name);
       this.#byId.set(item.id, item);
-      if (item.name) this.#byName.set(item.name, item);
+      if (item.name && !(item.lease && this.#byName.get(item.name)?.id !== item.id && this.#byName.has(item.name))) this.#byName.set(item.name, item);
     }
     if (this.#byId.size > this.most * 1.25) for (const id of [...this.#byId.keys()].sort().slice(0, this.#byId.size - this.most)) this.#drop(id);
     if (items.length) this.#changed();

@@ -1,17 +1,20 @@
 /** What the cloud has, kept true by one stream of events a browser. A list is read once, with the
  * event that it is as of; what has happened since is told by the events after that. */
-import { type Agent, type Board, type Bridge, type Event, type Fleet, type Network, type Operation, type Plugin, type Service, call, events, open, pages, Problem } from './api.ts';
+import { type Agent, type Board, type Bridge, type Event, type Fleet, type Lease, type Network, type Offer, type Operation, type Plugin, type Rollout, type Service, call, events, open, pages, Problem } from './api.ts';
 import { Collection, type Identified } from './collection.svelte.ts';
 import { base } from './base.ts';
 
 /** The kinds of objects that are kept, with the list of each and what of it is asked for. */
 const kinds = {
-  boards: { path: 'boards', fields: 'name,project,type,labels,location,status,problems,last_seen,created_at,wamp_agent,tunnel_agent,info.version,info.arch,info.os,info.terminal,code_expires_at' },
+  boards: { path: 'boards', fields: 'name,project,lease,type,labels,location,status,problems,last_seen,created_at,wamp_agent,tunnel_agent,info.version,info.arch,info.os,info.terminal,code_expires_at' },
   bridges: { path: 'bridges', fields: '' },
   networks: { path: 'networks', fields: '' },
   services: { path: 'services', fields: '' },
   fleets: { path: 'fleets', fields: '' },
+  leases: { path: 'leases', fields: '' },
+  offers: { path: 'offers', fields: '' },
   plugins: { path: 'plugins', fields: '' },
+  rollouts: { path: 'rollouts', fields: '' },
   operations: { path: 'operations', fields: '' },
   agents: { path: 'agents', fields: '' },
 } as const;
@@ -24,7 +27,10 @@ interface Objects {
   networks: Network;
   services: Service;
   fleets: Fleet;
+  leases: Lease;
+  offers: Offer;
   plugins: Plugin;
+  rollouts: Rollout;
   operations: Operation;
   agents: Agent;
 }
@@ -45,7 +51,10 @@ class Live {
   readonly networks = new Collection<Network & Identified>();
   readonly services = new Collection<Service & Identified>();
   readonly fleets = new Collection<Fleet & Identified>();
+  readonly leases = new Collection<Lease & Identified>();
+  readonly offers = new Collection<Offer & Identified>();
   readonly plugins = new Collection<Plugin & Identified>();
+  readonly rollouts = new Collection<Rollout & Identified>();
   readonly operations = new Collection<Operation & Identified>(1000); // the newest: a cloud makes them without end
   readonly agents = new Collection<Agent & Identified>();
 
@@ -203,15 +212,20 @@ class Live {
       case 'network':
       case 'service':
       case 'fleet':
+      case 'lease':
+      case 'offer':
       case 'plugin':
+      case 'rollout':
       case 'operation':
       case 'agent': {
         const kind = (noun + 's') as Kind;
+        if (noun === 'lease' && this.#loading.has('boards')) this.#leaseSoon();
         if (noun === 'agent' && verb === 'away' && this.#loading.has('boards')) this.#loading.set('boards', this.#load('boards')); // of thousands at once, told in one
         if (!this.#loading.has(kind)) return;
         this.#meanwhile.get(kind)?.add(e.object);
         if (kind === 'operations' && older(e.data, this.operations.get(e.object))) return;
         if (verb === 'deleted' || verb === 'hidden') this.#of(kind).delete(e.object);
+        else if (e.kind === 'rollout.board') this.#touch(kind, e.object); // its data are of the board
         else if (isFields(e.data) && this.#of(kind).has(e.object)) this.#of(kind).merge(e.object, e.data);
         else this.#touch(kind, e.object);
         if (noun === 'board' && verb !== 'online' && verb !== 'offline') for (const f of this.fleets.list) this.#touch('fleets', f.id); // who is a member goes by labels
@@ -279,6 +293,7 @@ class Live {
         for (const i of items) seen.add(i.id);
         of.put(...(items as never[]));
       });
+      if (kind === 'boards') for (const b of await this.#leased()) seen.add(b.id);
       of.keep((id) => seen.has(id) || meanwhile.has(id));
       of.complete = true;
       of.problem = null;
@@ -292,6 +307,28 @@ class Live {
     }
     for (const id of meanwhile) this.#touch(kind, id);
   }
+
+  /** Reads the boards that are leased to the project: they are among its boards, each with its lease. */
+  async #leased(): Promise<Board[]> {
+    const all: Board[] = [];
+    await pages<Board>(['boards'], { leased: 'true', fields: kinds.boards.fields, limit: 2000 }, (items) => all.push(...items));
+    this.boards.put(...(all as (Board & Identified)[]));
+    return all;
+  }
+
+  /** Has them read anew, soon: a lease began, ended or changed. */
+  #leaseSoon() {
+    this.#leaseDue ??= setTimeout(async () => {
+      this.#leaseDue = undefined;
+      try {
+        const now = new Set((await this.#leased()).map((b) => b.id));
+        for (const b of this.boards.list) if (b.lease && !now.has(b.id)) this.#touch('boards', b.id);
+      } catch {
+        // The stream comes again, and then everything is read.
+      }
+    }, 100);
+  }
+  #leaseDue: ReturnType<typeof setTimeout> | undefined;
 
   #of<K extends Kind>(kind: K): Collection<Objects[K] & Identified> {
     return this[kind] as unknown as Collection<Objects[K] & Identified>;

@@ -22,6 +22,7 @@ export const pages: Page[] = [
   { path: 'networks', name: 'Networks', group: 'Connect', icon: 'M3 10h14M6 10V5M14 10v5M10 10V5M4.5 2.5h3v2.5h-3zM8.5 2.5h3v2.5h-3zM12.5 15h3v2.5h-3z', load: () => import('../pages/Networks.svelte') },
   { path: 'services', name: 'Services', group: 'Connect', icon: 'M3 6h10M10 3l3 3-3 3M17 14H7M10 11l-3 3 3 3', load: () => import('../pages/Services.svelte') },
   { path: 'fleets', name: 'Fleets', group: 'Act', icon: 'M3 3h6v6H3zM11 3h6v6h-6zM3 11h6v6H3zM11 11h6v6h-6z', load: () => import('../pages/Fleets.svelte') },
+  { path: 'bookings', name: 'Bookings', group: 'Act', icon: 'M3 4.5h14v12H3zM3 8.5h14M7 2.5v4M13 2.5v4M6 11.5h5M9 14h4', load: () => import('../pages/Bookings.svelte') },
   { path: 'plugins', name: 'Plugins', group: 'Act', icon: 'M7 2v4M13 2v4M5 6h10v4a5 5 0 01-10 0zM10 15v3.5', load: () => import('../pages/Plugins.svelte') },
   { path: 'commands', name: 'Commands', group: 'Act', icon: 'M3 4h14v12H3zM6 8l3 2.5L6 13M10.5 13H14', load: () => import('../pages/Commands.svelte') },
   { path: 'operations', name: 'Operations', group: 'Watch', icon: 'M4 5h2M9 5h7M4 10h2M9 10h7M4 15h2M9 15h7', load: () => import('../pages/Operations.svelte') },
