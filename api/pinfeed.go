@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -10,12 +11,12 @@ import (
 	"github.com/stack4things/s4t/wire"
 )
 
-// pinFeed is the watch of one board, for all clients of this process. It lives
-// as long as it has any.
+// pinFeed is the watch of one board for one project, for all its clients of this
+// process. It lives as long as it has any.
 type pinFeed struct {
+	feedKey
 	hub     *pinHub
-	board   s4t.BoardID
-	project s4t.ProjectID
+	owner   s4t.ProjectID // of the board
 	name    string        // of the board, for people
 	changed chan struct{} // cap 1: the clients, or the board
 
@@ -51,6 +52,19 @@ func (f *pinFeed) add(c *pinClient) {
 		c.wake()
 	}
 	f.wake()
+}
+
+// heard takes what happened to the board.
+func (f *pinFeed) heard(kind string) {
+	what := "watch pins of board " + strconv.Quote(f.name)
+	switch kind {
+	case "board.online":
+		f.back()
+	case "board.offline":
+		f.gone(s4t.Errorf(s4t.Offline, what, "", "it is offline"))
+	case "board.deleted":
+		f.end(s4t.Errorf(s4t.NotFound, what, "", "it was deleted"), nil)
+	}
 }
 
 // back asks for the watch anew: the board began a session, or may have.
@@ -182,7 +196,7 @@ func (f *pinFeed) want() (w wire.PinWatch, anew, nobody bool) {
 			delete(f.newest, p) // its samples come no more: none is known any more
 		}
 	}
-	w.Board, w.Sink, w.Pins = string(f.board), f.hub.sink(), sortedPins(all || len(union) > s4t.MaxPinWatch, union)
+	w.Board, w.Sink, w.Pins = string(f.board), f.hub.sink(f.project), sortedPins(all || len(union) > s4t.MaxPinWatch, union)
 	if anew && len(f.newest) > 0 {
 		w.After = make(map[string]uint64, len(f.newest))
 		for p, s := range f.newest {
@@ -279,6 +293,6 @@ func (f *pinFeed) forget() bool {
 	if len(f.clients) > 0 {
 		return false
 	}
-	delete(f.hub.feeds, f.board)
+	delete(f.hub.feeds, f.feedKey)
 	return true
 }

@@ -25,23 +25,40 @@ const (
 )
 
 // pinHub has the samples of the boards that clients of this process watch: each
-// board is watched once, whatever the number of clients.
+// board is watched once for each project that may, whatever the number of clients.
 type pinHub struct {
 	api    *API
 	server string // of the sink: made anew by every start
 
 	mu     sync.Mutex // guards what follows; taken before a feed's
-	feeds  map[s4t.BoardID]*pinFeed
+	feeds  map[feedKey]*pinFeed
 	closed bool
 	done   sync.WaitGroup // of the feeds
 }
 
 func newPinHub(a *API) *pinHub {
-	return &pinHub{api: a, server: s4t.NewID(), feeds: map[s4t.BoardID]*pinFeed{}}
+	return &pinHub{api: a, server: s4t.NewID(), feeds: map[feedKey]*pinFeed{}}
 }
 
-// sink is where samples for this process go.
-func (h *pinHub) sink() wire.Sink { return wire.Sink{Topic: wire.TopicAPIPins + "." + h.server} }
+// feedKey names the watch of a board for a project: its own, or one that has it by a lease, which ends
+// with that.
+type feedKey struct {
+	board   s4t.BoardID
+	project s4t.ProjectID
+}
+
+// keyOf is the watch of a board that a caller has a part in.
+func keyOf(board s4t.Board, caller wire.Caller) feedKey {
+	if caller.Sees(board.Project) {
+		return feedKey{board.ID, board.Project}
+	}
+	return feedKey{board.ID, caller.Project}
+}
+
+// sink is where samples for this process go, of the watch for a project.
+func (h *pinHub) sink(project s4t.ProjectID) wire.Sink {
+	return wire.Sink{Topic: wire.TopicAPIPins + "." + h.server, For: project}
+}
 
 // run takes samples off the queue until ctx ends.
 func (h *pinHub) run(ctx context.Context) error {
@@ -59,17 +76,24 @@ func (h *pinHub) run(ctx context.Context) error {
 
 // samples hands samples of a board to those who watch.
 func (h *pinHub) samples(req wire.PinSamples) error {
+	var to []*pinFeed
 	h.mu.Lock()
-	f := h.feeds[req.Board]
+	for key, f := range h.feeds {
+		if key.board == req.Board && (key.project == req.For || req.For == "") { // an older WAMP agent does not say
+			to = append(to, f)
+		}
+	}
 	h.mu.Unlock()
-	if f == nil {
+	if len(to) == 0 {
 		return s4t.Errorf(s4t.NotFound, "watch pins", "", "nobody here watches board %s", req.Board)
 	}
 	var list []s4t.Sample
 	if err := json.Unmarshal(req.Samples, &list); err != nil {
 		return s4t.Errorf(s4t.Invalid, "watch pins", "", "samples of board %s are not understood: %w", req.Board, err)
 	}
-	f.take(list)
+	for _, f := range to {
+		f.take(list)
+	}
 	return nil
 }
 
@@ -87,17 +111,10 @@ func (h *pinHub) heard(events []s4t.Event) {
 		}
 	}
 	for _, e := range events {
-		f := feeds[s4t.BoardID(e.Object)]
-		if f == nil {
-			continue
-		}
-		switch e.Kind {
-		case "board.online":
-			f.back()
-		case "board.offline":
-			f.gone(s4t.Errorf(s4t.Offline, "watch pins of board "+strconv.Quote(f.name), "", "it is offline"))
-		case "board.deleted":
-			f.end(s4t.Errorf(s4t.NotFound, "watch pins of board "+strconv.Quote(f.name), "", "it was deleted"), nil)
+		for key, f := range feeds {
+			if key.board == s4t.BoardID(e.Object) {
+				f.heard(e.Kind)
+			}
 		}
 	}
 }
@@ -110,10 +127,11 @@ func (h *pinHub) join(board s4t.Board, c *pinClient) error {
 	if h.closed {
 		return s4t.Errorf(s4t.Unavailable, "watch pins", "try again", "the API is stopping")
 	}
-	f := h.feeds[board.ID]
+	key := keyOf(board, c.caller)
+	f := h.feeds[key]
 	if f == nil {
-		f = &pinFeed{hub: h, board: board.ID, name: board.Name, project: board.Project, clients: map[*pinClient]bool{}, newest: map[string]*toldSample{}, changed: make(chan struct{}, 1)}
-		h.feeds[board.ID] = f
+		f = &pinFeed{hub: h, feedKey: key, owner: board.Project, name: board.Name, clients: map[*pinClient]bool{}, newest: map[string]*toldSample{}, changed: make(chan struct{}, 1)}
+		h.feeds[key] = f
 		h.done.Go(f.run)
 	}
 	c.feed = f
@@ -217,7 +235,7 @@ func (c *pinClient) confirm(caller wire.Caller) bool {
 	c.feed.mu.Lock()
 	defer c.feed.mu.Unlock()
 	c.caller = caller
-	return caller.Sees(c.feed.project)
+	return keyOf(s4t.Board{ID: c.feed.board, Project: c.feed.owner}, caller) == c.feed.feedKey
 }
 
 // leave ends what join began.

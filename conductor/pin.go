@@ -169,7 +169,7 @@ func (c *Conductor) copied(ctx context.Context, op string, r store.Route, ask wi
 
 // pinWatch has samples of a board sent to an API process.
 func (c *Conductor) pinWatch(ctx context.Context, req wire.PinWatch) (wire.PinAnswer, error) {
-	if !strings.HasPrefix(req.Sink.Topic, wire.TopicAPIPins+".") || len(req.Sink.Topic) > 2*s4t.MaxName || req.Sink.Watcher != "" {
+	if !strings.HasPrefix(req.Sink.Topic, wire.TopicAPIPins+".") || len(req.Sink.Topic) > 2*s4t.MaxName || len(req.Sink.For) > s4t.MaxName || req.Sink.Watcher != "" {
 		return wire.PinAnswer{}, s4t.Errorf(s4t.Invalid, watchOp(req), "", "samples cannot be sent to %q", s4t.Line(req.Sink.Topic, 2*s4t.MaxName))
 	}
 	return c.watchPins(ctx, userAsks(req.Caller), req)

@@ -234,7 +234,7 @@ func (a *Agent) takeSamples(ctx context.Context, from router.Session, p *pinSess
 	var giving sync.WaitGroup
 	for to, s := range sinks {
 		give := func() {
-			err := a.cfg.Queue.Call(ctx, to.Topic, wire.MethodPinsSamples, wire.PinSamples{Board: from.Board, Watcher: to.Watcher, Samples: req.Samples}, nil)
+			err := a.cfg.Queue.Call(ctx, to.Topic, wire.MethodPinsSamples, wire.PinSamples{Board: from.Board, Watcher: to.Watcher, For: to.For, Samples: req.Samples}, nil)
 			if err != nil {
 				a.cfg.Log.Debug("samples are not sent there any more", "board", from.Board, "sink", to.Topic, "watcher", to.Watcher, "err", err)
 				p.drop(to, s)

@@ -142,8 +142,9 @@ const PinWatchTerm = 60 * time.Second
 // Sink is where samples go: a topic with its server name, and at a WAMP agent
 // the board that watches.
 type Sink struct {
-	Topic   string      `json:"topic"`
-	Watcher s4t.BoardID `json:"watcher,omitempty"`
+	Topic   string        `json:"topic"`
+	Watcher s4t.BoardID   `json:"watcher,omitempty"`
+	For     s4t.ProjectID `json:"for,omitempty"` // whose watch it is of those at the topic; told with the samples
 }
 
 // BoardPins is what a WAMP agent asks a board.
@@ -169,6 +170,7 @@ type BoardPinsWatch struct {
 type PinSamples struct {
 	Board   s4t.BoardID     `json:"board"`
 	Watcher s4t.BoardID     `json:"watcher,omitempty"` // at a WAMP agent: whom they are for
+	For     s4t.ProjectID   `json:"for,omitempty"`     // of the sink
 	Samples json.RawMessage `json:"samples"`           // []s4t.Sample, at most MaxSamples
 }
 

@@ -250,6 +250,74 @@ func TestALeaseEndsWhileTheCloudIsAway(t *testing.T) {
 	l.runEnds()
 }
 
+// watcher collects what comes of the board's output.
+type watcher struct {
+	t    *testing.T
+	mu   sync.Mutex // guards seen
+	seen []float64  // each change of it
+	news chan struct{}
+}
+
+// watch watches the pins of the board until the end of the test.
+func (l *lent) watch(c *apiclient.Client) *watcher {
+	l.t.Helper()
+	s, err := c.WatchPins(l.t.Context(), "kitchen", apiclient.PinsOptions{})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	w := &watcher{t: l.t, seen: []float64{0}, news: make(chan struct{}, 1)}
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for m := range s.All() {
+			w.mu.Lock()
+			if m.Pin == "sim/b/out" && m.Value != w.seen[len(w.seen)-1] {
+				w.seen = append(w.seen, m.Value)
+			}
+			w.mu.Unlock()
+			select {
+			case w.news <- struct{}{}:
+			default:
+			}
+		}
+	})
+	l.t.Cleanup(func() { s.Close(); reading.Wait() })
+	return w
+}
+
+// last is the value that came last, and changes how often it was another.
+func (w *watcher) last() float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen[len(w.seen)-1]
+}
+
+func (w *watcher) changes() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.seen) - 1
+}
+
+// sees waits until a value has come.
+func (w *watcher) sees(v float64) {
+	w.t.Helper()
+	late := time.After(time.Minute)
+	for w.last() != v {
+		select {
+		case <-w.news:
+		case <-late:
+			w.t.Fatalf("%v has not come", v)
+		}
+	}
+}
+
+// write has the owner write a value to the board's output.
+func (l *lent) write(v float64) {
+	l.t.Helper()
+	if _, _, err := l.client.WritePin(l.t.Context(), "kitchen", "sim/b/out", apiclient.PinWrite{Value: v}); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 // runEnds waits until the command is ended, and says why.
 func (l *lent) runEnds() {
 	l.t.Helper()
@@ -270,11 +338,10 @@ func TestALeaseThatIsGivenBackEndsAllAtOnce(t *testing.T) {
 	l := newLent(t)
 	l.use()
 	l.says()
-	watch, err := l.lab.WatchPins(t.Context(), "kitchen", apiclient.PinsOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer watch.Close()
+	owner, lab := l.watch(l.client), l.watch(l.lab)
+	l.write(1)
+	owner.sees(1)
+	lab.sees(1)
 	over := time.Now()
 	if _, err := l.lab.ReleaseLease(t.Context(), "night"); err != nil {
 		t.Fatal(err)
@@ -284,6 +351,13 @@ func TestALeaseThatIsGivenBackEndsAllAtOnce(t *testing.T) {
 	l.device(false)
 	if _, err := l.try(); s4t.KindOf(err) != s4t.NotFound {
 		t.Errorf("a stream after it: %v", err)
+	}
+	l.write(0)
+	owner.sees(0)
+	l.write(1)
+	owner.sees(1)
+	if lab.last() != 1 || lab.changes() != 1 {
+		t.Error("the lab still sees the pins")
 	}
 	l.runEnds()
 }
