@@ -55,6 +55,7 @@ var markerLease = s4t.Lease{ID: "l1", Name: "marker-lease", Status: s4t.LeaseAct
 
 // changing methods and what they answer.
 var changing = map[string]any{
+	wire.MethodBoardTransfer: s4t.Transfer{Name: "marker-board"}, wire.MethodBoardClaim: s4t.Board{ID: "b1", Name: "marker-board"}, wire.MethodCalendarCreate: s4t.Calendar{URL: "marker-url"},
 	wire.MethodProjectCreate: s4t.Project{ID: "p1", Name: "marker-project"}, wire.MethodProjectUpdate: s4t.Project{ID: "p1", Name: "marker-project"}, wire.MethodProjectDelete: wire.Empty{},
 	wire.MethodUserCreate: s4t.User{ID: "u1", Name: "marker-user"}, wire.MethodUserDelete: wire.Empty{}, wire.MethodUserPassword: wire.Empty{},
 	wire.MethodBoardCreate: s4t.Board{ID: "b1", Name: "marker-board", Join: "s4t1.x"}, wire.MethodBoardUpdate: s4t.Board{ID: "b1", Name: "marker-board"}, wire.MethodBoardDelete: wire.Empty{},

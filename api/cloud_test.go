@@ -191,6 +191,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		template, path, m := s.template, s.path, s.method
 		name := m + " " + template
 		body := bodies[name]
+		looks := name == "POST /v1/search/boards" // it changes nothing
 		if s.hasBody && body == "" {
 			t.Fatalf("no body for %s", name)
 		}
@@ -209,7 +210,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		// question of this test, a token of this project is.
 		if name != "POST /v1/boards" && name != "PUT /v1/bundles/{digest}" && name != "POST /v1/plugins" {
 			res, answer := r.do(t, m, path, foreign.Secret, body)
-			list := m == "GET" && path == template
+			list := (m == "GET" || looks) && path == template
 			switch {
 			case template == "/v1/commands/{command}" && strings.Contains(answer, `"error_kind":"not_found"`) && !strings.Contains(answer, "kitchen"):
 				// A result for each board that was named: there is none.
@@ -241,7 +242,7 @@ func TestNoRouteOfTheRealCloudGivesAnythingToTheWrongCaller(t *testing.T) {
 		case forFew(template) && res.StatusCode == http.StatusForbidden:
 		case m == "GET" && res.StatusCode != 200 && !strings.HasPrefix(template, "/v1/users") && !strings.HasPrefix(template, "/v1/tokens"):
 			t.Errorf("%s by a reader: status %d %s", name, res.StatusCode, answer)
-		case m != "GET" && name != "POST /v1/tokens" && res.StatusCode != http.StatusForbidden && res.StatusCode != http.StatusNotFound:
+		case m != "GET" && !looks && name != "POST /v1/tokens" && res.StatusCode != http.StatusForbidden && res.StatusCode != http.StatusNotFound:
 			t.Errorf("%s by a reader: status %d %s", name, res.StatusCode, answer)
 		case name == "POST /v1/tokens" && strings.Contains(answer, `"role":"member"`):
 			t.Errorf("a reader made a stronger token: %s", answer)

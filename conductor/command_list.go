@@ -152,7 +152,7 @@ func (c *Conductor) commandCancel(ctx context.Context, req wire.RefRequest) (s4t
 			return err
 		}
 		rec := s4t.AuditRecord{At: ch.now, User: req.Caller.User, Project: run.Project, Action: "command.cancel", Object: string(run.ID), Name: run.Name, Board: run.Run.BoardID, Outcome: "ok", Detail: run.Run.Command}
-		if err := ch.InsertAudit(rec); err != nil {
+		if err := ch.InsertAudits(told(rec, r.Project)); err != nil { // of the board
 			return err
 		}
 		return ch.hearRun(&run, heardRun{board: r.ID, unsent: true, state: wire.RunState{ID: id, Status: s4t.OperationCancelled, Error: "cancelled by " + req.Caller.User}})

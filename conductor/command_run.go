@@ -14,10 +14,10 @@ import (
 
 // Runs are recorded, and what boards say of them, many in one transaction.
 
-// newRun is a run that is to be recorded, with its line in the audit.
+// newRun is a run that is to be recorded, with its lines in the audit.
 type newRun struct {
 	run   store.Run
-	audit s4t.AuditRecord
+	audit []s4t.AuditRecord
 }
 
 // runRecord is what is to be recorded: a new run, or else what is heard of one.
@@ -51,7 +51,7 @@ func (c *Conductor) newRun(req wire.CommandRun, r store.Route, timeout time.Dura
 		run.Status, run.Run.ExpiresAt, run.Before, run.Due = s4t.OperationQueued, &expires, time.Time{}, expires
 	}
 	run.Steps = appendState(nil, run.Status, now)
-	return &newRun{run, s4t.AuditRecord{At: now, User: req.Caller.User, Project: r.Project, Action: store.KindRun, Object: string(r.ID), Name: r.Name, Board: r.ID, Outcome: "ok", Detail: req.Command}}
+	return &newRun{run, told(s4t.AuditRecord{At: now, User: req.Caller.User, Project: r.Project, Action: store.KindRun, Object: string(r.ID), Name: r.Name, Board: r.ID, Outcome: "ok", Detail: req.Command}, r.Owner)}
 }
 
 // appendState appends a state of a run to its steps: not before the last of them.
@@ -147,7 +147,7 @@ func (ch *change) insertRuns(reqs []runRecord, out []outcome[recordedRun]) error
 			ch.operationEvent("operation.started", run.Operation, run.Run.Command)
 		}
 		out[i].reply.run = run
-		fresh, audits = append(fresh, run), append(audits, req.fresh.audit)
+		fresh, audits = append(fresh, run), append(audits, req.fresh.audit...)
 	}
 	if err := ch.InsertRuns(fresh); err != nil {
 		return err

@@ -135,6 +135,10 @@ func (c *Conductor) givePinBack(ctx context.Context, p store.LeasedPin) (silent 
 		if err := tx.ForgetPin(p); err != nil {
 			return err
 		}
-		return tx.InsertAudit(rec)
+		l, err := tx.LeaseByID(p.Lease)
+		if err != nil && s4t.KindOf(err) != s4t.NotFound {
+			return err
+		}
+		return tx.InsertAudits(told(rec, l.Project)) // who had it, too
 	})
 }

@@ -92,4 +92,20 @@ func TestPinsGoBackToWhatTheOwnerHad(t *testing.T) {
 		})
 		return err == nil && left == 0
 	})
+	for _, p := range []s4t.ProjectID{projectID, otherID} { // the owner is told what was done with it, and who did it
+		err := l.db.View(t.Context(), func(tx *store.Tx) error {
+			all, err := tx.AuditRecords(store.AuditFilter{Project: p}, wire.Page{})
+			n := map[string]int{}
+			for _, r := range all.Items {
+				n[r.Action]++
+			}
+			if n["pin.claim"] != 1 || n["pin.write"] != 2 || n["pin.set"] != 1 || n["pin.restore"] != 1 {
+				t.Errorf("the audit of project %s has %v", p, n)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -171,7 +171,7 @@ func (c *Conductor) ordered(ctx context.Context, rec s4t.AuditRecord, who asker,
 			}
 			ch.pinEvent("pin.claimed", r.ID, r.Name, r.Project, who.name, pinNews{Pin: pin, Holder: who.name, Priority: ask.Priority, Fence: ask.Fence})
 		}
-		return ch.InsertAudit(rec)
+		return ch.InsertAudits(told(rec, r.Owner))
 	})
 }
 

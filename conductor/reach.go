@@ -204,6 +204,17 @@ func (ch *change) lentBy(p s4t.ProjectID) {
 	}
 }
 
+// told are a record and the same for the owner of the board, where that is another project; empty: it
+// is not.
+func told(rec s4t.AuditRecord, owner s4t.ProjectID) []s4t.AuditRecord {
+	if owner == "" || owner == rec.Project {
+		return []s4t.AuditRecord{rec}
+	}
+	lent := rec
+	lent.Project = owner
+	return []s4t.AuditRecord{rec, lent}
+}
+
 // lockBoard does it for a request that changes the board.
 func (ch *change) lockBoard(caller wire.Caller, op string, u use, ref string) (store.Board, right, error) {
 	b, by, err := ch.findBoard(caller, op, u, ref)
@@ -220,6 +231,9 @@ func findRoute(tx *store.Tx, caller wire.Caller, op string, u use, ref string) (
 	r, by, err := reach(tx, caller, op, u, ref, func(id string) (store.Route, error) { return tx.Route(s4t.BoardID(id)) }, tx.RoutesNamed,
 		func(r store.Route) s4t.BoardID { return r.ID }, func(r store.Route) s4t.ProjectID { return r.Project })
 	if by.Project != "" {
+		if by.lent() {
+			r.Owner = r.Project
+		}
 		r.Project = by.Project
 	}
 	return r, by, err

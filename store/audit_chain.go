@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,13 +69,15 @@ func (tx *Tx) AuditIn(holes []AuditHole, n int) (all []s4t.AuditRecord, err erro
 		for _, h := range part {
 			args = append(args, h.First, h.Last)
 		}
-		for len(args) < 2*together { // one statement serves every length
-			args = append(args, part[0].First, part[0].Last)
+		for len(args) < 2*together { // one statement serves every length: with ranges that nothing is in
+			args = append(args, int64(1), int64(0))
 		}
-		some, err := many(tx, "read the audit", scanAudit, `SELECT `+auditColumns+` FROM audit WHERE id BETWEEN ? AND ?`+strings.Repeat(` OR id BETWEEN ? AND ?`, together-1)+` ORDER BY id LIMIT ?`, append(args, n-len(all))...)
+		const r = `(CAST(? AS BIGINT), CAST(? AS BIGINT))`
+		some, err := many(tx, "read the audit", scanAudit, `SELECT `+auditColumns+` FROM (VALUES `+r+strings.Repeat(`, `+r, together-1)+`) AS hole JOIN audit ON audit.id BETWEEN hole.column1 AND hole.column2 LIMIT ?`, append(args, n-len(all))...)
 		if err != nil {
 			return nil, err
 		}
+		slices.SortFunc(some, func(a, b s4t.AuditRecord) int { return cmp.Compare(a.ID, b.ID) })
 		all = append(all, some...)
 	}
 	return all, nil
@@ -111,7 +115,7 @@ func (tx *Tx) AuditBlocks(after int64, n int) ([]AuditBlock, error) {
 
 // LastAuditBlock returns the newest block; NotFound where there is none.
 func (tx *Tx) LastAuditBlock() (AuditBlock, error) {
-	return one(tx, "read the head of the audit", scanAuditBlock, `SELECT `+auditBlockColumns+` FROM audit_blocks ORDER BY last_number DESC LIMIT 1`)
+	return one(tx, "read the head of the audit", scanAuditBlock, `SELECT `+auditBlockColumns+` FROM audit_blocks WHERE last_number = (SELECT MAX(last_number) FROM audit_blocks)`)
 }
 
 // ReplaceAuditBlocks puts one block in the place of those from its first to its last record.

@@ -18,6 +18,7 @@ type Route struct {
 	ID        s4t.BoardID
 	Name      string
 	Project   s4t.ProjectID
+	Owner     s4t.ProjectID // where Project has a lease of the board, whose it is; else empty
 	Status    s4t.BoardStatus
 	WAMPAgent s4t.AgentID
 	Epoch     int64
