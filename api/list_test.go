@@ -31,7 +31,7 @@ func nextPath(t *testing.T, res *http.Response) string {
 var lists = map[string]string{
 	"/v1/projects": wire.MethodProjectList, "/v1/users": wire.MethodUserList, "/v1/tokens": wire.MethodTokenList,
 	"/v1/boards?label=a%3Db&status=online": wire.MethodBoardList, "/v1/bridges": wire.MethodBridgeList, "/v1/networks": wire.MethodNetworkList,
-	"/v1/subnets": wire.MethodSubnetList, "/v1/ports": wire.MethodPortList, "/v1/services": wire.MethodServiceList,
+	"/v1/bookings?label=a%3Db": wire.MethodBookingList, "/v1/subnets": wire.MethodSubnetList, "/v1/ports": wire.MethodPortList, "/v1/services": wire.MethodServiceList,
 	"/v1/boards/kitchen/services": wire.MethodServiceList, "/v1/operations": wire.MethodOperationList, "/v1/audit?since=1h": wire.MethodAuditList,
 }
 
@@ -82,7 +82,7 @@ func TestListsHavePages(t *testing.T) {
 			}
 		}
 	}
-	if len(lists) != 12 {
+	if len(lists) != 13 {
 		t.Errorf("%d lists", len(lists))
 	}
 }

@@ -22,6 +22,7 @@ func FuzzMessage(f *testing.F) {
 		wire.MethodCommandRun, wire.MethodCommandFleet, wire.MethodCommandList, wire.MethodCommandGet, wire.MethodCommandCancel, wire.MethodBoardRuns, wire.MethodBoardAsk, wire.MethodFeedFollow,
 		wire.MethodBoardHealth, wire.MethodHealthGet, wire.MethodHealthAll, wire.MethodOutageList,
 		wire.MethodServiceUpdate, wire.MethodServiceLookup, wire.MethodProcessBeat,
+		wire.MethodBookingList,
 	}
 	l := newLab(f)
 	l.pins()
