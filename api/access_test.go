@@ -258,10 +258,12 @@ func newWalk(t *testing.T, r *rig, adminToken string) *walk {
 	offered := must(r.client(t, w.callers[s4t.RoleManager].secret).CreateOffer(ctx, apiclient.OfferCreate{Name: "spare", Boards: []string{"garden"}, To: []string{"home"}}))(t)
 	exposed := must(c.ExposeService(ctx, "kitchen", apiclient.ServiceExpose{Service: "ssh"}))(t)
 	plugin, digest := weather(t, c)
+	joins := must(c.CreateFleetToken(ctx, "lamps", apiclient.FleetTokenCreate{}))(t)
+	rollout := must(c.CreateRollout(ctx, "lamps", apiclient.RolloutCreate{Plugin: "weather"}))(t)
 	bridge := must(c.Bridge(ctx, "lab"))(t)
 	network := must(c.Network(ctx, string(bridge.Network)))(t)
 	w.ids = map[string]string{
-		"{board}": string(board.ID), "{fleet}": string(fleet.ID), "{offer}": string(offered.ID), "{lease}": string(held.ID), "{command}": "blink", "{plugin}": string(plugin.ID), "{version}": plugin.Version, "{digest}": digest, "{pin}": "some-pin",
+		"{board}": string(board.ID), "{fleet}": string(fleet.ID), "{rollout}": string(rollout.ID), "{fleettoken}": string(joins.ID), "{offer}": string(offered.ID), "{lease}": string(held.ID), "{command}": "blink", "{plugin}": string(plugin.ID), "{version}": plugin.Version, "{digest}": digest, "{pin}": "some-pin",
 		"{thing}": "urn:uuid:" + string(board.ID), "{bridge}": string(bridge.ID), "{service}": exposed.Object, "{project}": string(home.ID), "{agent}": "tunnel-agent-1", "{recording}": s4t.NewID(),
 		"/v1/operations/{id}": string(op.ID), "/v1/networks/{id}": string(network.ID), "/v1/subnets/{id}": string(network.Subnets[0].ID), "/v1/ports/{id}": string(bridge.Ports[0].ID),
 	}
@@ -304,6 +306,10 @@ func (w *walk) snapshot() string {
 // routeBodies are what requests need so that nothing but the caller is wrong with them.
 func routeBodies(board, digest string) map[string]string {
 	return map[string]string{
+		"POST /v1/boards/{board}/transfer":                 `{"to":"other"}`,
+		"POST /v1/boards/claim":                            `{"code":"none"}`,
+		"POST /v1/calendars":                               `{"board":"` + board + `"}`,
+		"POST /v1/search/boards":                           `{}`,
 		"POST /v1/fleets/{fleet}/tokens":                   `{"count":5}`,
 		"POST /v1/fleets/{fleet}/rollouts":                 `{"plugin":"weather"}`,
 		"POST /v1/rollouts/{rollout}/abort":                `{"back":true}`,

@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * List agents
-         * @description Of both roles, all in one page. For admins.
+         * @description Of both roles, all in one page. For admins. Needs the role admin.
          */
         get: operations["agent.list"];
         put?: never;
@@ -33,7 +33,7 @@ export interface paths {
         };
         /**
          * Show an agent
-         * @description For admins.
+         * @description For admins. Needs the role admin.
          */
         get: operations["agent.show"];
         put?: never;
@@ -54,13 +54,13 @@ export interface paths {
         get?: never;
         /**
          * Drain an agent
-         * @description It takes nothing new, and what it has moves to others, without a gap; the event agent.drained says when it is empty. For admins.
+         * @description It takes nothing new, and what it has moves to others, without a gap; the event agent.drained says when it is empty. For admins. Needs the role admin.
          */
         put: operations["agent.drain"];
         post?: never;
         /**
          * Let a drained agent take what is new
-         * @description What has moved stays where it is. For admins.
+         * @description What has moved stays where it is. For admins. Needs the role admin.
          */
         delete: operations["agent.undrain"];
         options?: never;
@@ -77,7 +77,7 @@ export interface paths {
         };
         /**
          * List audit records
-         * @description Who did what to which object, oldest first.
+         * @description Who did what to which object, oldest first. Needs the role reader.
          */
         get: operations["audit.list"];
         put?: never;
@@ -97,7 +97,7 @@ export interface paths {
         };
         /**
          * Read the chain of the audit
-         * @description A page of blocks, in order; the next page is after the last record of the last block, and one without blocks is the end. An admin gets the entry of every record, others those of their project, and of the rest only the links, which tell nothing but how many there are.
+         * @description A page of blocks, in order; the next page is after the last record of the last block, and one without blocks is the end. An admin gets the entry of every record, others those of their project, and of the rest only the links, which tell nothing but how many there are. Needs the role reader.
          */
         get: operations["audit.chain"];
         put?: never;
@@ -117,7 +117,7 @@ export interface paths {
         };
         /**
          * Show the head of the audit
-         * @description Where the chain of hashes over the audit ends, signed with the key that is in it. Who keeps it can tell later whether anything before it was changed.
+         * @description Where the chain of hashes over the audit ends, signed with the key that is in it. Who keeps it can tell later whether anything before it was changed. Needs the role reader.
          */
         get: operations["audit.head"];
         put?: never;
@@ -135,12 +135,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List boards */
+        /**
+         * List boards
+         * @description Needs the role reader.
+         */
         get: operations["board.list"];
         put?: never;
         /**
          * Create a board
-         * @description The registration code and the join string are in this answer and in no other.
+         * @description The registration code and the join string are in this answer and in no other. Needs the role member.
          */
         post: operations["board.create"];
         delete?: never;
@@ -160,7 +163,7 @@ export interface paths {
         put?: never;
         /**
          * Claim a board
-         * @description That its owner lets this project have. All that the owner before had on it ends: leases, services, networks, plugins; the board forgets what is left of that. Needs the role manager.
+         * @description That its owner lets this project have. All that the owner before had on it ends: leases, services, networks, plugins; the board forgets what is left of that. Needs the role manager. Needs the role manager.
          */
         post: operations["board.claim"];
         delete?: never;
@@ -176,20 +179,23 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a board */
+        /**
+         * Show a board
+         * @description Needs the role reader. By a lease of the board of any action, too.
+         */
         get: operations["board.show"];
         put?: never;
         post?: never;
         /**
          * Delete a board
-         * @description With its ports and services; its session ends.
+         * @description With its ports and services; its session ends. Needs the role member.
          */
         delete: operations["board.delete"];
         options?: never;
         head?: never;
         /**
          * Update a board
-         * @description What is absent stays as it is.
+         * @description What is absent stays as it is. Needs the role member.
          */
         patch: operations["board.update"];
         trace?: never;
@@ -203,7 +209,7 @@ export interface paths {
         };
         /**
          * Show who can use a board
-         * @description Its owner and who has a lease of it now, with what each may do.
+         * @description Its owner and who has a lease of it now, with what each may do. Needs the role reader. By a lease of the board of any action, too.
          */
         get: operations["board.access"];
         put?: never;
@@ -243,7 +249,7 @@ export interface paths {
         };
         /**
          * List the commands of a board
-         * @description As the board told of them last: those of its plugins that run, and those of its owner.
+         * @description As the board told of them last: those of its plugins that run, and those of its owner. Needs the role reader. By a lease of the board that allows commands, too.
          */
         get: operations["board.commands"];
         put?: never;
@@ -263,13 +269,13 @@ export interface paths {
         };
         /**
          * Show a command
-         * @description With the JSON Schemas of its parameters and its result.
+         * @description With the JSON Schemas of its parameters and its result. Needs the role reader. By a lease of the board that allows commands, too.
          */
         get: operations["command.show"];
         put?: never;
         /**
          * Run a command
-         * @description The body is the parameters. The answer is the bare result; the run goes on when the client does not wait for it. One that takes longer than a minute, or was queued, is answered with its operation. With Accept: text/event-stream: server-sent events output (what the command says), state (the operation, when it has changed), and as the last one result (the operation).
+         * @description The body is the parameters. The answer is the bare result; the run goes on when the client does not wait for it. One that takes longer than a minute, or was queued, is answered with its operation. With Accept: text/event-stream: server-sent events output (what the command says), state (the operation, when it has changed), and as the last one result (the operation). Needs the role member. By a lease of the board that allows commands, too.
          */
         post: operations["command.run"];
         delete?: never;
@@ -287,7 +293,7 @@ export interface paths {
         };
         /**
          * Examine a board
-         * @description What stands between the board and what it should do, worst first.
+         * @description What stands between the board and what it should do, worst first. Needs the role reader. By a lease of the board of any action, too.
          */
         get: operations["board.doctor"];
         put?: never;
@@ -307,7 +313,7 @@ export interface paths {
         };
         /**
          * Describe the commands of a board as an API
-         * @description An OpenAPI 3.1 document with a typed operation for each command that the board has now. Its ETag changes when the commands do.
+         * @description An OpenAPI 3.1 document with a typed operation for each command that the board has now. Its ETag changes when the commands do. Needs the role reader. By a lease of the board that allows commands, too.
          */
         get: operations["board.openapi"];
         put?: never;
@@ -327,7 +333,7 @@ export interface paths {
         };
         /**
          * List the outages of a board
-         * @description Newest first: the 200 newest of those that ended within 30 days.
+         * @description Newest first: the 200 newest of those that ended within 30 days. Needs the role reader. By a lease of the board of any action, too.
          */
         get: operations["board.outages"];
         put?: never;
@@ -347,12 +353,12 @@ export interface paths {
         };
         /**
          * List the pins of a board
-         * @description With their newest values. Of a board that is away: what it reported last, without values, and the header X-Reported-At.
+         * @description With their newest values. Of a board that is away: what it reported last, without values, and the header X-Reported-At. Needs the role reader. By a lease of the board that allows pins, too.
          */
         get: operations["pin.list"];
         /**
          * Write several pins
-         * @description All, or, where one is refused, none.
+         * @description All, or, where one is refused, none. Needs the role member. By a lease of the board that allows pins, too.
          */
         put: operations["pin.write-many"];
         post?: never;
@@ -371,7 +377,7 @@ export interface paths {
         };
         /**
          * Watch the pins of a board
-         * @description Server-sent events without a name: id (the seq of the sample) and data (the sample as JSON). The newest sample of each pin comes first. A client that does not read as fast as they come gets the newest of each pin, and `merged` says how many it stands for. An event named board says in `status` that the board is offline, or online again; the stream goes on then.
+         * @description Server-sent events without a name: id (the seq of the sample) and data (the sample as JSON). The newest sample of each pin comes first. A client that does not read as fast as they come gets the newest of each pin, and `merged` says how many it stands for. An event named board says in `status` that the board is offline, or online again; the stream goes on then. Needs the role reader. By a lease of the board that allows pins, too.
          */
         get: operations["pin.watch-many"];
         put?: never;
@@ -391,12 +397,12 @@ export interface paths {
         };
         /**
          * Show a pin
-         * @description A pin that is not sampled is read now.
+         * @description A pin that is not sampled is read now. Needs the role reader. By a lease of the board that allows pins, too.
          */
         get: operations["pin.show"];
         /**
          * Write a pin
-         * @description The answer comes when it is done. The body is an object, or the bare value.
+         * @description The answer comes when it is done. The body is an object, or the bare value. Needs the role member. By a lease of the board that allows pins, too.
          */
         put: operations["pin.write"];
         post?: never;
@@ -405,7 +411,7 @@ export interface paths {
         head?: never;
         /**
          * Change settings of a pin
-         * @description What is absent stays as it is.
+         * @description What is absent stays as it is. Needs the role member. By a lease of the board that allows pins, too.
          */
         patch: operations["pin.set"];
         trace?: never;
@@ -421,12 +427,12 @@ export interface paths {
         put?: never;
         /**
          * Claim a pin
-         * @description Others then write it with a higher priority only. The lease in the answer has the fence and the end.
+         * @description Others then write it with a higher priority only. The lease in the answer has the fence and the end. Needs the role member. By a lease of the board that allows pins, too.
          */
         post: operations["pin.claim"];
         /**
          * Release a pin
-         * @description Answers with the pin, which is back at its fallback.
+         * @description Answers with the pin, which is back at its fallback. Needs the role member. By a lease of the board that allows pins, too.
          */
         delete: operations["pin.release"];
         options?: never;
@@ -443,7 +449,7 @@ export interface paths {
         };
         /**
          * The history of a pin
-         * @description What the board keeps: 24 h, or 10 MB of all its pins. Oldest first.
+         * @description What the board keeps: 24 h, or 10 MB of all its pins. Oldest first. Needs the role reader. By a lease of the board that allows pins, too.
          */
         get: operations["pin.history"];
         put?: never;
@@ -463,7 +469,7 @@ export interface paths {
         };
         /**
          * Read a pin, with time and number
-         * @description The newest sample; a pin that is not sampled is read now.
+         * @description The newest sample; a pin that is not sampled is read now. Needs the role reader. By a lease of the board that allows pins, too.
          */
         get: operations["pin.sample"];
         put?: never;
@@ -483,7 +489,7 @@ export interface paths {
         };
         /**
          * Watch a pin
-         * @description Server-sent events without a name: id (the seq of the sample) and data (the sample as JSON). The newest sample of each pin comes first. A client that does not read as fast as they come gets the newest of each pin, and `merged` says how many it stands for. An event named board says in `status` that the board is offline, or online again; the stream goes on then. Last-Event-ID resumes after that sample, as far as the board keeps them.
+         * @description Server-sent events without a name: id (the seq of the sample) and data (the sample as JSON). The newest sample of each pin comes first. A client that does not read as fast as they come gets the newest of each pin, and `merged` says how many it stands for. An event named board says in `status` that the board is offline, or online again; the stream goes on then. Last-Event-ID resumes after that sample, as far as the board keeps them. Needs the role reader. By a lease of the board that allows pins, too.
          */
         get: operations["pin.watch"];
         put?: never;
@@ -503,12 +509,12 @@ export interface paths {
         };
         /**
          * Read a pin
-         * @description The bare value. With wait: a long poll, which answers at the next sample, and when the time is over with the newest; HEAD answers at once.
+         * @description The bare value. With wait: a long poll, which answers at the next sample, and when the time is over with the newest; HEAD answers at once. Needs the role reader. By a lease of the board that allows pins, too.
          */
         get: operations["pin.value"];
         /**
          * Write a pin's value
-         * @description The same as a PUT of the pin.
+         * @description The same as a PUT of the pin. Needs the role member. By a lease of the board that allows pins, too.
          */
         put: operations["pin.put-value"];
         post?: never;
@@ -527,7 +533,7 @@ export interface paths {
         };
         /**
          * List where a board was
-         * @description Oldest first, the newest 100: each place that was said of it, and since when.
+         * @description Oldest first, the newest 100: each place that was said of it, and since when. Needs the role reader.
          */
         get: operations["board.places"];
         put?: never;
@@ -547,7 +553,7 @@ export interface paths {
         };
         /**
          * List the plugins of a board
-         * @description As the board says they are now; where it is away, they are pending.
+         * @description As the board says they are now; where it is away, they are pending. Needs the role reader. By a lease of the board that allows plugins, too.
          */
         get: operations["board.plugins"];
         put?: never;
@@ -567,18 +573,18 @@ export interface paths {
         };
         /**
          * Show a plugin of a board
-         * @description As the board says it is now.
+         * @description As the board says it is now. Needs the role reader. By a lease of the board that allows plugins, too.
          */
         get: operations["board.plugin"];
         /**
          * Inject a plugin into a board
-         * @description Puts it there and runs it, or changes what is there. The operation ends when it is healthy; an offline board gets it when it comes.
+         * @description Puts it there and runs it, or changes what is there. The operation ends when it is healthy; an offline board gets it when it comes. Needs the role member. By a lease of the board that allows plugins, too.
          */
         put: operations["plugin.inject"];
         post?: never;
         /**
          * Remove a plugin from a board
-         * @description With all that it left there. Its tokens end.
+         * @description With all that it left there. Its tokens end. Needs the role member. By a lease of the board that allows plugins, too.
          */
         delete: operations["plugin.remove"];
         options?: never;
@@ -595,7 +601,7 @@ export interface paths {
         };
         /**
          * Show what a plugin wrote
-         * @description The newest lines that the board keeps, oldest first.
+         * @description The newest lines that the board keeps, oldest first. Needs the role reader. By a lease of the board that allows plugins, too.
          */
         get: operations["plugin.logs"];
         put?: never;
@@ -615,7 +621,7 @@ export interface paths {
         };
         /**
          * Follow the log of a plugin
-         * @description Server-sent events without a name: id (the seq of the line) and data (the line as JSON): those that the board keeps, and then those that come. Last-Event-ID resumes after that line. An event named board says in `status` that the board is offline, or online again; the stream goes on then.
+         * @description Server-sent events without a name: id (the seq of the line) and data (the line as JSON): those that the board keeps, and then those that come. Last-Event-ID resumes after that line. An event named board says in `status` that the board is offline, or online again; the stream goes on then. Needs the role reader. By a lease of the board that allows plugins, too.
          */
         get: operations["plugin.follow"];
         put?: never;
@@ -635,7 +641,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Restart a plugin of a board */
+        /**
+         * Restart a plugin of a board
+         * @description Needs the role member. By a lease of the board that allows plugins, too.
+         */
         post: operations["plugin.restart"];
         delete?: never;
         options?: never;
@@ -652,7 +661,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start a plugin of a board */
+        /**
+         * Start a plugin of a board
+         * @description Needs the role member. By a lease of the board that allows plugins, too.
+         */
         post: operations["plugin.start"];
         delete?: never;
         options?: never;
@@ -669,7 +681,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Stop a plugin of a board */
+        /**
+         * Stop a plugin of a board
+         * @description Needs the role member. By a lease of the board that allows plugins, too.
+         */
         post: operations["plugin.stop"];
         delete?: never;
         options?: never;
@@ -688,7 +703,7 @@ export interface paths {
         put?: never;
         /**
          * Bring a plugin of a board to another version
-         * @description The board keeps the old one until the new one is healthy, and goes back to it by itself: then the operation fails.
+         * @description The board keeps the old one until the new one is healthy, and goes back to it by itself: then the operation fails. Needs the role member. By a lease of the board that allows plugins, too.
          */
         post: operations["plugin.upgrade"];
         delete?: never;
@@ -706,7 +721,7 @@ export interface paths {
         };
         /**
          * Show what the owner of a board gives
-         * @description Limits, hours, what enforces them, and what projects have used, as the board told it last. It is set on the board only.
+         * @description Limits, hours, what enforces them, and what projects have used, as the board told it last. It is set on the board only. Needs the role reader. By a lease of the board of any action, too.
          */
         get: operations["board.profile"];
         put?: never;
@@ -724,12 +739,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List exposed services of a board */
+        /**
+         * List exposed services of a board
+         * @description Needs the role reader. By a lease of the board that allows service, too.
+         */
         get: operations["board.services"];
         put?: never;
         /**
          * Expose a service
-         * @description Gives a TCP service of the board a public port.
+         * @description Gives a TCP service of the board a public port. Needs the role member. By a lease of the board that allows service, too.
          */
         post: operations["service.expose"];
         delete?: never;
@@ -750,14 +768,14 @@ export interface paths {
         post?: never;
         /**
          * Hide a service
-         * @description Closes its public port and the streams through it.
+         * @description Closes its public port and the streams through it. Needs the role member. By a lease of the board that allows service, too.
          */
         delete: operations["service.hide"];
         options?: never;
         head?: never;
         /**
          * Update an exposed service
-         * @description What is absent stays as it is.
+         * @description What is absent stays as it is. Needs the role member. By a lease of the board that allows service, too.
          */
         patch: operations["service.update"];
         trace?: never;
@@ -771,7 +789,7 @@ export interface paths {
         };
         /**
          * Show how a board is
-         * @description Load, memory, disk, temperature, network and uptime as the board said them last, 24 hours of them in points of five minutes, its newest outages, and its availability over 30 days.
+         * @description Load, memory, disk, temperature, network and uptime as the board said them last, 24 hours of them in points of five minutes, its newest outages, and its availability over 30 days. Needs the role reader. By a lease of the board of any action, too.
          */
         get: operations["board.status"];
         put?: never;
@@ -793,7 +811,7 @@ export interface paths {
         put?: never;
         /**
          * Open a stream
-         * @description Answers where to connect to, and a ticket that opens one stream to a TCP service of the board, once, within 60 s: a WebSocket at /rtunnel with the subprotocol s4t.stream.1 and the ticket as bearer token, or, in browsers, the ticket in base64url as a second subprotocol, s4t.ticket.TICKET.
+         * @description Answers where to connect to, and a ticket that opens one stream to a TCP service of the board, once, within 60 s: a WebSocket at /rtunnel with the subprotocol s4t.stream.1 and the ticket as bearer token, or, in browsers, the ticket in base64url as a second subprotocol, s4t.ticket.TICKET. Needs the role member. By a lease of the board that allows ssh, too.
          */
         post: operations["stream.open"];
         delete?: never;
@@ -811,7 +829,7 @@ export interface paths {
         };
         /**
          * Describe a board
-         * @description W3C Web of Things Thing Description 1.1: each pin is a property that can be read, observed, and written where it is an output. Of the cloud's copy of the pins: it is there for boards that are offline, too.
+         * @description W3C Web of Things Thing Description 1.1: each pin is a property that can be read, observed, and written where it is an output. Of the cloud's copy of the pins: it is there for boards that are offline, too. Needs the role reader. By a lease of the board that allows pins, too.
          */
         get: operations["board.td"];
         put?: never;
@@ -833,14 +851,34 @@ export interface paths {
         put?: never;
         /**
          * Let another project claim a board
-         * @description The code is in this answer and in no other, and good for seven days; one that was made before is worth nothing any more. Needs the role manager.
+         * @description The code is in this answer and in no other, and good for seven days; one that was made before is worth nothing any more. Needs the role manager. Needs the role manager.
          */
         post: operations["board.transfer"];
         /**
          * Keep a board
-         * @description The code with which another project could claim it is worth nothing any more. Needs the role manager.
+         * @description The code with which another project could claim it is worth nothing any more. Needs the role manager. Needs the role manager.
          */
         delete: operations["board.transfer_cancel"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/bookings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the calendars of boards
+         * @description Of the boards that the project owns, may book, or has booked: what is taken in a time, and when they may be booked. Of a lease that the project does not see, only when that is. Needs the role reader.
+         */
+        get: operations["booking.list"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -853,12 +891,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List bridges */
+        /**
+         * List bridges
+         * @description Needs the role reader.
+         */
         get: operations["bridge.list"];
         put?: never;
         /**
          * Create a bridge
-         * @description Puts boards on one virtual network. The operation ends when the ports of all online boards are up.
+         * @description Puts boards on one virtual network. The operation ends when the ports of all online boards are up. Needs the role member. By a lease of the board that allows bridge, too.
          */
         post: operations["bridge.create"];
         delete?: never;
@@ -874,13 +915,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a bridge */
+        /**
+         * Show a bridge
+         * @description Needs the role reader.
+         */
         get: operations["bridge.show"];
         put?: never;
         post?: never;
         /**
          * Delete a bridge
-         * @description With its network and ports.
+         * @description With its network and ports. Needs the role member.
          */
         delete: operations["bridge.delete"];
         options?: never;
@@ -899,7 +943,7 @@ export interface paths {
         put?: never;
         /**
          * Add boards to a bridge
-         * @description The others notice nothing.
+         * @description The others notice nothing. Needs the role member. By a lease of the board that allows bridge, too.
          */
         post: operations["bridge.add"];
         delete?: never;
@@ -919,7 +963,7 @@ export interface paths {
         put?: never;
         /**
          * Remove boards from a bridge
-         * @description The others notice nothing.
+         * @description The others notice nothing. Needs the role member. By a lease of the board that allows bridge, too.
          */
         post: operations["bridge.remove"];
         delete?: never;
@@ -937,12 +981,12 @@ export interface paths {
         };
         /**
          * Show how much of a bundle is there
-         * @description Of those that the project has put.
+         * @description Of those that the project has put. Needs the role reader.
          */
         get: operations["bundle.show"];
         /**
          * Put a part of a bundle
-         * @description A packed bundle (tar.gz) is put in parts of 524288 bytes, in order; the last may be shorter. The answer says how much is there: a part that does not follow that is not taken. After the last part all is there if the digest is right. A bundle that no version is made of is forgotten after an hour.
+         * @description A packed bundle (tar.gz) is put in parts of 524288 bytes, in order; the last may be shorter. The answer says how much is there: a part that does not follow that is not taken. After the last part all is there if the digest is right. A bundle that no version is made of is forgotten after an hour. Needs the role member.
          */
         put: operations["bundle.put"];
         post?: never;
@@ -963,7 +1007,7 @@ export interface paths {
         put?: never;
         /**
          * Make the address of a calendar
-         * @description For a program that shows calendars: of the bookings of a board, or of the project's leases. It opens that calendar to whoever has it, and nothing else.
+         * @description For a program that shows calendars: of the bookings of a board, or of the project's leases. It opens that calendar to whoever has it, and nothing else. Needs the role member.
          */
         post: operations["calendar.create"];
         delete?: never;
@@ -981,7 +1025,7 @@ export interface paths {
         };
         /**
          * Show the cloud
-         * @description Its version and URL, the host names of public ports and whether the dashboard shares one of them with boards, until when its CA is good, and, for admins, the certificate of each of its processes.
+         * @description Its version and URL, the host names of public ports and whether the dashboard shares one of them with boards, until when its CA is good, and, for admins, the certificate of each of its processes. Needs the role reader.
          */
         get: operations["cloud.show"];
         put?: never;
@@ -1001,7 +1045,7 @@ export interface paths {
         };
         /**
          * List commands
-         * @description Of all boards.
+         * @description Of all boards. Needs the role reader.
          */
         get: operations["command.list"];
         put?: never;
@@ -1023,7 +1067,7 @@ export interface paths {
         put?: never;
         /**
          * Run a command on several boards
-         * @description One result a board, in the order of their names: status and result, or error. A board that is away, or has no such command, is failed and hinders no other. 200: all have ended; 202: not yet, as those that have not say in their status, with the operation.
+         * @description One result a board, in the order of their names: status and result, or error. A board that is away, or has no such command, is failed and hinders no other. 200: all have ended; 202: not yet, as those that have not say in their status, with the operation. Needs the role member. By a lease of the board that allows commands, too.
          */
         post: operations["command.run-many"];
         delete?: never;
@@ -1041,7 +1085,7 @@ export interface paths {
         };
         /**
          * Watch events
-         * @description Server-sent events: id, event (the kind) and data (the event as JSON). Resumes after Last-Event-ID, and each event comes once; a client that does not read is cut. The header X-Event-Id says after which event the stream begins. Where events after that id are not kept any more, or the id is above the newest (the database was restored), an event of the kind reset comes, with the id of the newest: read anew what you know; the stream goes on after it. With limit: an array, once.
+         * @description Server-sent events: id, event (the kind) and data (the event as JSON). Resumes after Last-Event-ID, and each event comes once; a client that does not read is cut. The header X-Event-Id says after which event the stream begins. Where events after that id are not kept any more, or the id is above the newest (the database was restored), an event of the kind reset comes, with the id of the newest: read anew what you know; the stream goes on after it. With limit: an array, once. Needs the role reader.
          */
         get: operations["event.watch"];
         put?: never;
@@ -1059,12 +1103,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List fleets */
+        /**
+         * List fleets
+         * @description Needs the role reader.
+         */
         get: operations["fleet.list"];
         put?: never;
         /**
          * Create a fleet
-         * @description A set of boards: those named, and those that have all the labels and are at the place. Who is a member is found when the fleet is used.
+         * @description A set of boards: those named, and those that have all the labels and are at the place. Who is a member is found when the fleet is used. Needs the role member.
          */
         post: operations["fleet.create"];
         delete?: never;
@@ -1082,21 +1129,21 @@ export interface paths {
         };
         /**
          * Show a fleet
-         * @description With its members now.
+         * @description With its members now. Needs the role reader.
          */
         get: operations["fleet.show"];
         put?: never;
         post?: never;
         /**
          * Delete a fleet
-         * @description Its boards stay as they are.
+         * @description Its boards stay as they are. Needs the role member.
          */
         delete: operations["fleet.delete"];
         options?: never;
         head?: never;
         /**
          * Update a fleet
-         * @description What is absent stays as it is.
+         * @description What is absent stays as it is. Needs the role member.
          */
         patch: operations["fleet.update"];
         trace?: never;
@@ -1112,7 +1159,7 @@ export interface paths {
         put?: never;
         /**
          * Run a command on a fleet
-         * @description On all boards that are members now. One result a board, in the order of their names: status and result, or error. A board that is away, or has no such command, is failed and hinders no other. 200: all have ended; 202: not yet, as those that have not say in their status, with the operation.
+         * @description On all boards that are members now. One result a board, in the order of their names: status and result, or error. A board that is away, or has no such command, is failed and hinders no other. 200: all have ended; 202: not yet, as those that have not say in their status, with the operation. Needs the role member.
          */
         post: operations["fleet.run"];
         delete?: never;
@@ -1132,7 +1179,7 @@ export interface paths {
         put?: never;
         /**
          * Roll a plugin out
-         * @description To the boards that the fleet has now, wave after wave; it stops by itself when too many fail.
+         * @description To the boards that the fleet has now, wave after wave; it stops by itself when too many fail. Needs the role member.
          */
         post: operations["rollout.create"];
         delete?: never;
@@ -1150,13 +1197,13 @@ export interface paths {
         };
         /**
          * List fleet tokens
-         * @description Without their join strings, oldest first.
+         * @description Without their join strings, oldest first. Needs the role reader.
          */
         get: operations["fleet.token_list"];
         put?: never;
         /**
          * Create a fleet token
-         * @description A join string for many boards: each becomes a board of the project, and a member of the fleet. It is shown once.
+         * @description A join string for many boards: each becomes a board of the project, and a member of the fleet. It is shown once. Needs the role member.
          */
         post: operations["fleet.token_create"];
         delete?: never;
@@ -1177,7 +1224,7 @@ export interface paths {
         post?: never;
         /**
          * Revoke a fleet token
-         * @description Boards that joined with it stay.
+         * @description Boards that joined with it stay. Needs the role member.
          */
         delete: operations["fleet.token_revoke"];
         options?: never;
@@ -1194,13 +1241,13 @@ export interface paths {
         };
         /**
          * List leases
-         * @description Those that the project has, and those of its boards.
+         * @description Those that the project has, and those of its boards. Needs the role reader.
          */
         get: operations["lease.list"];
         put?: never;
         /**
          * Book boards
-         * @description By name, or so many that fit best, all or nothing, now or later. Booked boards are an error that says when they are free.
+         * @description By name, or so many that fit best, all or nothing, now or later. Booked boards are an error that says when they are free. Needs the role member.
          */
         post: operations["lease.create"];
         delete?: never;
@@ -1236,20 +1283,23 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a lease */
+        /**
+         * Show a lease
+         * @description Needs the role reader.
+         */
         get: operations["lease.show"];
         put?: never;
         post?: never;
         /**
          * Give boards back
-         * @description What was made by the lease goes, with its shares. A manager of who lent the boards takes them back so, by the lease's id.
+         * @description What was made by the lease goes, with its shares. A manager of who lent the boards takes them back so, by the lease's id. Needs the role member.
          */
         delete: operations["lease.release"];
         options?: never;
         head?: never;
         /**
          * Extend a lease
-         * @description Where its boards are free and their offers still stand.
+         * @description Where its boards are free and their offers still stand. Needs the role member.
          */
         patch: operations["lease.extend"];
         trace?: never;
@@ -1265,7 +1315,7 @@ export interface paths {
         put?: never;
         /**
          * Share a lease
-         * @description Passes on a part of it to another project, never more than it is. It ends with the lease.
+         * @description Passes on a part of it to another project, never more than it is. It ends with the lease. Needs the role member.
          */
         post: operations["lease.share"];
         delete?: never;
@@ -1303,7 +1353,7 @@ export interface paths {
         };
         /**
          * Read metrics
-         * @description Boards, ports and uplinks that the caller may see, in the text format of Prometheus. Of boards at most 1000 are in one answer: the header Link leads to the rest, of which ports and uplinks are no part.
+         * @description Boards, ports and uplinks that the caller may see, in the text format of Prometheus. Of boards at most 1000 are in one answer: the header Link leads to the rest, of which ports and uplinks are no part. Needs the role reader.
          */
         get: operations["metrics"];
         put?: never;
@@ -1321,7 +1371,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List networks */
+        /**
+         * List networks
+         * @description Needs the role reader.
+         */
         get: operations["network.list"];
         put?: never;
         post?: never;
@@ -1338,7 +1391,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a network */
+        /**
+         * Show a network
+         * @description Needs the role reader.
+         */
         get: operations["network.show"];
         put?: never;
         post?: never;
@@ -1359,7 +1415,7 @@ export interface paths {
         put?: never;
         /**
          * Attach a GRE endpoint to a network
-         * @description A gretap of a virtual machine, a router: it exchanges Ethernet in GRE in IPv4 with the cloud host. For admins.
+         * @description A gretap of a virtual machine, a router: it exchanges Ethernet in GRE in IPv4 with the cloud host. For admins. Needs the role admin.
          */
         post: operations["network.attach_gre"];
         delete?: never;
@@ -1379,7 +1435,7 @@ export interface paths {
         put?: never;
         /**
          * Detach a GRE endpoint from a network
-         * @description For admins.
+         * @description For admins. Needs the role admin.
          */
         post: operations["network.detach_gre"];
         delete?: never;
@@ -1397,7 +1453,7 @@ export interface paths {
         };
         /**
          * List the ports of a network
-         * @description All of them, in one page, with counters, where the tunnel agents answer.
+         * @description All of them, in one page, with counters, where the tunnel agents answer. Needs the role reader.
          */
         get: operations["network.ports"];
         put?: never;
@@ -1419,12 +1475,12 @@ export interface paths {
         put?: never;
         /**
          * Put a network into a Linux bridge
-         * @description Of the cloud host, so that virtual machines, containers and LANs there join the network. It replaces an uplink to another bridge. For admins.
+         * @description Of the cloud host, so that virtual machines, containers and LANs there join the network. It replaces an uplink to another bridge. For admins. Needs the role admin.
          */
         post: operations["network.uplink"];
         /**
          * Take a network out of its Linux bridge
-         * @description For admins.
+         * @description For admins. Needs the role admin.
          */
         delete: operations["network.uplink_remove"];
         options?: never;
@@ -1441,13 +1497,13 @@ export interface paths {
         };
         /**
          * List offers
-         * @description Those that the project makes, and those that it may book by.
+         * @description Those that the project makes, and those that it may book by. Needs the role reader.
          */
         get: operations["offer.list"];
         put?: never;
         /**
          * Offer boards
-         * @description To other projects, which book them by leases.
+         * @description To other projects, which book them by leases. Needs the role manager.
          */
         post: operations["offer.create"];
         delete?: never;
@@ -1465,14 +1521,14 @@ export interface paths {
         };
         /**
          * Show an offer
-         * @description With its boards now.
+         * @description With its boards now. Needs the role reader.
          */
         get: operations["offer.show"];
         put?: never;
         post?: never;
         /**
          * Take an offer back
-         * @description Leases by it go on until their time is over, or they are taken back.
+         * @description Leases by it go on until their time is over, or they are taken back. Needs the role manager.
          */
         delete: operations["offer.delete"];
         options?: never;
@@ -1487,7 +1543,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List operations */
+        /**
+         * List operations
+         * @description Needs the role reader.
+         */
         get: operations["operation.list"];
         put?: never;
         post?: never;
@@ -1506,7 +1565,7 @@ export interface paths {
         };
         /**
          * Show an operation
-         * @description At once, or, with wait, when there is news.
+         * @description At once, or, with wait, when there is news. Needs the role reader.
          */
         get: operations["operation.show"];
         put?: never;
@@ -1528,7 +1587,7 @@ export interface paths {
         put?: never;
         /**
          * Cancel a command
-         * @description One that is queued never begins; one that runs is told to end, and made to after 5 s. 409 where it has ended.
+         * @description One that is queued never begins; one that runs is told to end, and made to after 5 s. 409 where it has ended. Needs the role member.
          */
         post: operations["command.cancel"];
         delete?: never;
@@ -1546,7 +1605,7 @@ export interface paths {
         };
         /**
          * List the pins of all boards
-         * @description Boards that the caller sees, with what each reported of its pins last, without values. A page has as many boards as fit, a thousand and more, unless limit says fewer.
+         * @description Boards that the caller sees, with what each reported of its pins last, without values. A page has as many boards as fit, a thousand and more, unless limit says fewer. Needs the role reader.
          */
         get: operations["pin.list-all"];
         put?: never;
@@ -1566,13 +1625,13 @@ export interface paths {
         };
         /**
          * List plugins
-         * @description Without their commands.
+         * @description Without their commands. Needs the role reader.
          */
         get: operations["plugin.list"];
         put?: never;
         /**
          * Create a plugin, or a version of it
-         * @description Of a bundle that was put. Its plugin.toml says the version, and all else.
+         * @description Of a bundle that was put. Its plugin.toml says the version, and all else. Needs the role member.
          */
         post: operations["plugin.create"];
         delete?: never;
@@ -1590,14 +1649,14 @@ export interface paths {
         };
         /**
          * Show a plugin
-         * @description With the commands of its newest version.
+         * @description With the commands of its newest version. Needs the role reader.
          */
         get: operations["plugin.show"];
         put?: never;
         post?: never;
         /**
          * Delete a plugin
-         * @description With all its versions. No board may have it.
+         * @description With all its versions. No board may have it. Needs the role member.
          */
         delete: operations["plugin.delete"];
         options?: never;
@@ -1617,7 +1676,7 @@ export interface paths {
         post?: never;
         /**
          * Delete a version of a plugin
-         * @description With the last one the plugin goes. No board may have it.
+         * @description With the last one the plugin goes. No board may have it. Needs the role member.
          */
         delete: operations["plugin.version.delete"];
         options?: never;
@@ -1634,7 +1693,7 @@ export interface paths {
         };
         /**
          * List ports
-         * @description Without counters.
+         * @description Without counters. Needs the role reader.
          */
         get: operations["port.list"];
         put?: never;
@@ -1654,7 +1713,7 @@ export interface paths {
         };
         /**
          * Show a port
-         * @description With counters, where the tunnel agent answers.
+         * @description With counters, where the tunnel agent answers. Needs the role reader.
          */
         get: operations["port.show"];
         put?: never;
@@ -1674,13 +1733,13 @@ export interface paths {
         };
         /**
          * List projects
-         * @description Those that the caller may see.
+         * @description Those that the caller may see. Needs the role reader.
          */
         get: operations["project.list"];
         put?: never;
         /**
          * Create a project
-         * @description Needs the role admin.
+         * @description Needs the role admin. Needs the role admin.
          */
         post: operations["project.create"];
         delete?: never;
@@ -1698,21 +1757,21 @@ export interface paths {
         };
         /**
          * Show a project
-         * @description With what it has, and may have.
+         * @description With what it has, and may have. Needs the role reader.
          */
         get: operations["project.show"];
         put?: never;
         post?: never;
         /**
          * Delete a project
-         * @description It must be empty. Needs the role admin.
+         * @description It must be empty. Needs the role admin. Needs the role admin.
          */
         delete: operations["project.delete"];
         options?: never;
         head?: never;
         /**
          * Change a project
-         * @description What is absent stays. Needs the role admin; record_terminals by itself the role manager.
+         * @description What is absent stays. Needs the role admin; record_terminals by itself the role manager. Needs the role manager.
          */
         patch: operations["project.update"];
         trace?: never;
@@ -1726,7 +1785,7 @@ export interface paths {
         };
         /**
          * List recordings of terminals
-         * @description Oldest first. Needs the role manager.
+         * @description Oldest first. Needs the role manager. Needs the role manager.
          */
         get: operations["recording.list"];
         put?: never;
@@ -1746,14 +1805,14 @@ export interface paths {
         };
         /**
          * Read a recording of a terminal
-         * @description What the shell wrote until now, as asciicast v2. It is in the audit. Needs the role manager.
+         * @description What the shell wrote until now, as asciicast v2. It is in the audit. Needs the role manager. Needs the role manager.
          */
         get: operations["recording.show"];
         put?: never;
         post?: never;
         /**
          * Delete a recording of a terminal
-         * @description A terminal that it is of ends. It is in the audit. Needs the role manager.
+         * @description A terminal that it is of ends. It is in the audit. Needs the role manager. Needs the role manager.
          */
         delete: operations["recording.delete"];
         options?: never;
@@ -1770,7 +1829,7 @@ export interface paths {
         };
         /**
          * List rollouts
-         * @description Without their boards, oldest first.
+         * @description Without their boards, oldest first. Needs the role reader.
          */
         get: operations["rollout.list"];
         put?: never;
@@ -1790,7 +1849,7 @@ export interface paths {
         };
         /**
          * Show a rollout
-         * @description With its boards.
+         * @description With its boards. Needs the role reader.
          */
         get: operations["rollout.show"];
         put?: never;
@@ -1812,7 +1871,7 @@ export interface paths {
         put?: never;
         /**
          * Abort a rollout
-         * @description Nothing more is started. With back, boards that were changed get again the version that they had.
+         * @description Nothing more is started. With back, boards that were changed get again the version that they had. Needs the role member.
          */
         post: operations["rollout.abort"];
         delete?: never;
@@ -1832,7 +1891,7 @@ export interface paths {
         put?: never;
         /**
          * Resume a rollout
-         * @description One that stopped: what failed is tried again. One that is paused goes on at once.
+         * @description One that stopped: what failed is tried again. One that is paused goes on at once. Needs the role member.
          */
         post: operations["rollout.resume"];
         delete?: never;
@@ -1850,13 +1909,13 @@ export interface paths {
         };
         /**
          * Search boards to book
-         * @description The project's own, and those that are offered to it, with when they are free next.
+         * @description The project's own, and those that are offered to it, with when they are free next. Needs the role reader.
          */
         get: operations["board.search"];
         put?: never;
         /**
          * Search boards to book, in an area
-         * @description As GET does, with an area of GeoJSON: a Polygon or MultiPolygon, or a Feature with one, of at most 256 KiB and 8,192 corners.
+         * @description As GET does, with an area of GeoJSON: a Polygon or MultiPolygon, or a Feature with one, of at most 256 KiB and 8,192 corners. Needs the role reader.
          */
         post: operations["board.search_area"];
         delete?: never;
@@ -1874,7 +1933,7 @@ export interface paths {
         };
         /**
          * List exposed services
-         * @description Of all boards.
+         * @description Of all boards. Needs the role reader.
          */
         get: operations["service.list"];
         put?: never;
@@ -1892,7 +1951,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show an exposed service */
+        /**
+         * Show an exposed service
+         * @description Needs the role reader.
+         */
         get: operations["service.show"];
         put?: never;
         post?: never;
@@ -1911,7 +1973,7 @@ export interface paths {
         };
         /**
          * Show who asks
-         * @description The user, the project and the role of the token in use, or of the session.
+         * @description The user, the project and the role of the token in use, or of the session. Needs the role reader.
          */
         get: operations["session.show"];
         put?: never;
@@ -1922,7 +1984,7 @@ export interface paths {
         post: operations["session.create"];
         /**
          * Log out
-         * @description The token in use, or the session, is worth nothing from then on, nor is any that it made.
+         * @description The token in use, or the session, is worth nothing from then on, nor is any that it made. Needs the role reader.
          */
         delete: operations["session.delete"];
         options?: never;
@@ -1941,7 +2003,7 @@ export interface paths {
         put?: never;
         /**
          * Make a code that logs a browser in
-         * @description It begins a session as who asks, once, within a minute, that is never stronger than the token in use and ends with it at the latest.
+         * @description It begins a session as who asks, once, within a minute, that is never stronger than the token in use and ends with it at the latest. Needs the role reader.
          */
         post: operations["session.code"];
         delete?: never;
@@ -1957,7 +2019,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List subnets */
+        /**
+         * List subnets
+         * @description Needs the role reader.
+         */
         get: operations["subnet.list"];
         put?: never;
         post?: never;
@@ -1974,7 +2039,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a subnet */
+        /**
+         * Show a subnet
+         * @description Needs the role reader.
+         */
         get: operations["subnet.show"];
         put?: never;
         post?: never;
@@ -1993,7 +2061,7 @@ export interface paths {
         };
         /**
          * List Thing Descriptions
-         * @description Of all boards that the caller sees, in pages as every list; with a filter a page may be shorter than its limit, and is the last one only where there is no Link.
+         * @description Of all boards that the caller sees, in pages as every list; with a filter a page may be shorter than its limit, and is the last one only where there is no Link. Needs the role reader.
          */
         get: operations["td.list"];
         put?: never;
@@ -2013,7 +2081,7 @@ export interface paths {
         };
         /**
          * Show a Thing Description
-         * @description W3C Web of Things Thing Description 1.1: each pin is a property that can be read, observed, and written where it is an output. Of the cloud's copy of the pins: it is there for boards that are offline, too.
+         * @description W3C Web of Things Thing Description 1.1: each pin is a property that can be read, observed, and written where it is an output. Of the cloud's copy of the pins: it is there for boards that are offline, too. Needs the role reader. By a lease of the board that allows pins, too.
          */
         get: operations["td.show"];
         put?: never;
@@ -2033,13 +2101,13 @@ export interface paths {
         };
         /**
          * List tokens
-         * @description Without their secrets.
+         * @description Without their secrets. Needs the role reader.
          */
         get: operations["token.list"];
         put?: never;
         /**
          * Create a token
-         * @description The secret is in this answer and in no other. A token is never stronger than the one that creates it, ends with it at the latest, and is revoked with it.
+         * @description The secret is in this answer and in no other. A token is never stronger than the one that creates it, ends with it at the latest, and is revoked with it. Needs the role reader.
          */
         post: operations["token.create"];
         delete?: never;
@@ -2057,14 +2125,14 @@ export interface paths {
         };
         /**
          * Show a token
-         * @description Without its secret.
+         * @description Without its secret. Needs the role reader.
          */
         get: operations["token.show"];
         put?: never;
         post?: never;
         /**
          * Revoke a token
-         * @description It is worth nothing from then on, nor is any that it made.
+         * @description It is worth nothing from then on, nor is any that it made. Needs the role reader.
          */
         delete: operations["token.revoke"];
         options?: never;
@@ -2101,13 +2169,13 @@ export interface paths {
         };
         /**
          * List users
-         * @description Those that the caller may see.
+         * @description Those that the caller may see. Needs the role reader.
          */
         get: operations["user.list"];
         put?: never;
         /**
          * Create a user
-         * @description Needs the role manager, for one of the own project; the role admin for one of another, or for an admin.
+         * @description Needs the role manager, for one of the own project; the role admin for one of another, or for an admin. Needs the role manager.
          */
         post: operations["user.create"];
         delete?: never;
@@ -2123,13 +2191,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a user */
+        /**
+         * Show a user
+         * @description Needs the role reader.
+         */
         get: operations["user.show"];
         put?: never;
         post?: never;
         /**
          * Delete a user
-         * @description With the user's tokens. Needs the role manager, for one of the own project.
+         * @description With the user's tokens. Needs the role manager, for one of the own project. Needs the role manager.
          */
         delete: operations["user.delete"];
         options?: never;
@@ -2147,7 +2218,7 @@ export interface paths {
         get?: never;
         /**
          * Change a password
-         * @description One's own, or, with the role manager, one of the project's; with the role admin, anybody's. The user's tokens stay valid.
+         * @description One's own, or, with the role manager, one of the project's; with the role admin, anybody's. The user's tokens stay valid. Needs the role reader.
          */
         put: operations["user.password"];
         post?: never;
@@ -2317,6 +2388,7 @@ export interface components {
             };
             /** Format: date-time */
             last_seen?: string;
+            lease?: components["schemas"]["LeasedBy"];
             location?: components["schemas"]["Location"];
             name: string;
             problems?: string[] | null;
@@ -2325,6 +2397,20 @@ export interface components {
             tunnel_agent?: string;
             type?: string;
             wamp_agent?: string;
+        };
+        BoardCalendar: {
+            allow?: string[] | null;
+            booked: components["schemas"]["Booking"][] | null;
+            id: string;
+            labels?: {
+                [key: string]: string;
+            };
+            name: string;
+            offers?: string[] | null;
+            online: boolean;
+            open: components["schemas"]["Window"][] | null;
+            owner: string;
+            project: string;
         };
         BoardClaim: {
             /** @description That the board's owner was given */
@@ -2447,6 +2533,23 @@ export interface components {
             replace?: boolean;
             /** @description New type */
             type?: string;
+        };
+        Booking: {
+            allow?: string[] | null;
+            /** Format: date-time */
+            from: string;
+            lease?: string;
+            name?: string;
+            /** Format: int64 */
+            priority?: number;
+            project?: string;
+            project_name?: string;
+            share?: boolean;
+            shared?: boolean;
+            status?: string;
+            /** Format: date-time */
+            until: string;
+            user?: string;
         };
         Bridge: {
             cidr?: string;
@@ -2880,6 +2983,13 @@ export interface components {
              * @description Not later than the lease ends, which is the default
              */
             until?: string;
+        };
+        LeasedBy: {
+            allow: string[] | null;
+            id: string;
+            name: string;
+            /** Format: date-time */
+            until: string;
         };
         Location: {
             /** Format: double */
@@ -3633,6 +3743,12 @@ export interface components {
             api: string;
             /** @description Of iotronic */
             version: string;
+        };
+        Window: {
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            until: string;
         };
     };
     responses: never;
@@ -4399,6 +4515,8 @@ export interface operations {
                 fleet?: string;
                 /** @description Boards with this status */
                 status?: "registered" | "online" | "offline";
+                /** @description Instead of the project's own boards those that are leased to it now, each with its lease */
+                leased?: boolean;
                 /** @description Words that find boards, all of which hold: text in the name, the type or a label, or status:, label:K=V, type:, name:, seen:>1d, version:, arch:, agent:, problem:*, bridge:. A ! before a word means that it does not hold, a comma between values any of them */
                 q?: string;
             };
@@ -9591,6 +9709,122 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Bad Request: invalid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: conflict, stale */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests: too_many */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error: internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable: offline, unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Gateway Timeout: timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "booking.list": {
+        parameters: {
+            query?: {
+                /** @description At most so many objects in this answer; 500 by default. The header Link leads to the rest */
+                limit?: number;
+                /** @description Where the page before ended, as its header Link says it */
+                after?: string;
+                /** @description Only these fields of each object, and its id; all by default */
+                fields?: string;
+                /** @description Now by default */
+                from?: string;
+                /** @description A week after that by default, 93 days at most */
+                until?: string;
+                /** @description K=V; repeated: boards with all of them */
+                label?: string[] | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Link?: string;
+                    "X-Event-Id"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BoardCalendar"][];
+                };
             };
             /** @description Bad Request: invalid */
             400: {
