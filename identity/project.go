@@ -99,7 +99,7 @@ func (i *Identity) DeleteProject(ctx context.Context, req wire.RefRequest) (wire
 		}
 		err = tx.DeleteProject(p.ID)
 		if store.IsInUse(err) {
-			return s4t.Errorf(s4t.Conflict, op, "delete its boards, bridges and users first", "something still belongs to it")
+			return s4t.Errorf(s4t.Conflict, op, "delete its boards, bridges, offers and users first", "something still belongs to it")
 		}
 		return err
 	})

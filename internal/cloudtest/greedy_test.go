@@ -111,6 +111,17 @@ func (g *greedy) forget() {
 	for _, f := range fleets {
 		fail(g.client.DeleteFleet(ctx, string(f.ID)))
 	}
+	offers, err := g.client.OfferList().All(ctx)
+	fail(err)
+	for _, o := range offers {
+		fail(g.admin.DeleteOffer(ctx, string(o.ID)))
+	}
+	leases, err := g.client.LeaseList().All(ctx)
+	fail(err)
+	for _, l := range leases {
+		_, err := g.client.ReleaseLease(ctx, string(l.ID))
+		fail(err)
+	}
 	boards, err := g.client.Boards(ctx, nil, "")
 	fail(err)
 	for _, b := range boards {

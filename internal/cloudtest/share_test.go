@@ -43,6 +43,26 @@ var shares = map[string]func(g *greedy){
 			return err
 		})
 	},
+	"leases": func(g *greedy) {
+		begins := time.Now().Add(time.Hour)
+		g.fill(s4t.QuotaLeases, func(i int) error {
+			from := begins.Add(time.Duration(i) * time.Minute)
+			_, err := g.client.CreateLease(g.ctx, apiclient.LeaseCreate{Boards: []string{g.board}, From: &from, For: 60})
+			return err
+		})
+	},
+	"offers": func(g *greedy) {
+		token, err := g.admin.CreateToken(g.ctx, apiclient.TokenCreate{Project: "greedy", Role: s4t.RoleManager})
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		manager := g.clientFrom(token.Secret)
+		g.t.Cleanup(manager.Close)
+		g.fill(s4t.QuotaOffers, func(i int) error {
+			_, err := manager.CreateOffer(g.ctx, apiclient.OfferCreate{Name: "greedy" + strconv.Itoa(i), Boards: []string{g.board}})
+			return err
+		})
+	},
 	"fleets": func(g *greedy) {
 		g.fill(s4t.QuotaFleets, func(i int) error {
 			_, err := g.client.CreateFleet(g.ctx, apiclient.FleetCreate{Name: "greedy" + strconv.Itoa(i)})
