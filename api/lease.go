@@ -43,7 +43,7 @@ func (a *API) leaseRoutes() {
 	register(a, guarded, "POST /v1/leases", "lease.create", "Book boards", "By name, or so many that fit best, all or nothing, now or later. Booked boards are an error that says when they are free.",
 		func(ctx context.Context, in *bodyOf[apiclient.LeaseCreate]) (*output[s4t.Lease], error) {
 			b := in.Body
-			req := wire.LeaseCreate{Caller: callerOf(ctx), Name: b.Name, Boards: b.Boards, Fleet: b.Fleet, Labels: b.Labels, Count: b.Count, Near: b.Near, Within: b.Within, From: b.From, For: b.For, Priority: b.Priority, Allow: b.Allow, Partial: b.Partial}
+			req := wire.LeaseCreate{Caller: callerOf(ctx), Name: b.Name, Boards: b.Boards, Fleet: b.Fleet, Labels: b.Labels, Count: b.Count, Near: b.Near, Within: b.Within, Pin: b.Pin, From: b.From, For: b.For, Priority: b.Priority, Allow: b.Allow, Partial: b.Partial}
 			return created(ctx, a, wire.MethodLeaseCreate, req, placeOfLease)
 		})
 	register(a, guarded, "GET /v1/leases/{lease}", "lease.show", "Show a lease", "",

@@ -18,6 +18,7 @@ type LeaseCreate struct {
 	Count    int               `json:"count,omitempty" minimum:"0" maximum:"1000" doc:"So many boards, those that fit best"`
 	Near     *s4t.Location     `json:"near,omitempty" doc:"With count: boards at most within_km from there"`
 	Within   float64           `json:"within_km,omitempty" minimum:"0" maximum:"20100" doc:"Kilometres, for near; 10 by default"`
+	Pin      string            `json:"pin,omitempty" maxLength:"189" doc:"With count: boards with a pin whose name or label is like that, as gpio/*/17"`
 	From     *time.Time        `json:"from,omitempty" doc:"Now by default"`
 	For      s4t.Seconds       `json:"for_seconds,omitempty" minimum:"0" doc:"Two hours by default"`
 	Priority int               `json:"priority,omitempty" minimum:"0" maximum:"100" doc:"A lease of a lower one yields, after 60 s"`

@@ -44,7 +44,7 @@ func (ch *change) chooseFitting(b *booking, req wire.LeaseCreate, boards []store
 		for n < len(some) && lease.Closer(some[n-1].candidate(), some[n].candidate()) == 0 {
 			n++ // who fits as well, as far as is known
 		}
-		if err := ch.candidates(b, some[:n], byID, &free, &yielding); err != nil {
+		if err := ch.candidates(b, req.Pin, some[:n], byID, &free, &yielding); err != nil {
 			return nil, err
 		}
 		some = some[n:]
@@ -66,12 +66,21 @@ func (f fitting) candidate() lease.Candidate {
 	return lease.Candidate{Board: f.ID, Name: f.Name, Online: f.Online, Kilometres: f.kilometres}
 }
 
-// candidates looks at the calendars of some boards, and adds those that are free and those for which
-// others have to yield.
-func (ch *change) candidates(b *booking, some []fitting, byID map[s4t.BoardID]bookable, free, yielding *[]lease.Candidate) error {
-	judged, ids := make([]bookable, len(some)), make([]s4t.BoardID, len(some))
-	for i, x := range some {
-		judged[i], ids[i] = x.bookable, x.ID
+// candidates looks at the calendars of some boards, as far as they have a pin like that, and adds those that
+// are free and those for which others have to yield.
+func (ch *change) candidates(b *booking, pin string, some []fitting, byID map[s4t.BoardID]bookable, free, yielding *[]lease.Candidate) error {
+	var judged []bookable
+	var ids []s4t.BoardID
+	var near []fitting
+	for _, x := range some {
+		if pin != "" {
+			if has, err := hasPin(ch.Tx, x.ID, pin); err != nil {
+				return err
+			} else if !has {
+				continue
+			}
+		}
+		judged, ids, near = append(judged, x.bookable), append(ids, x.ID), append(near, x)
 	}
 	if err := ch.judge(b, judged); err != nil {
 		return err
@@ -82,7 +91,7 @@ func (ch *change) candidates(b *booking, some []fitting, byID map[s4t.BoardID]bo
 	}
 	for i, x := range judged {
 		byID[x.ID] = x
-		c := some[i].candidate()
+		c := near[i].candidate()
 		c.FreeFor, c.Used = x.free, used[x.ID]
 		switch {
 		case len(x.verdict.Against) > 0:

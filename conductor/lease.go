@@ -69,7 +69,7 @@ func checkLease(op string, req wire.LeaseCreate) (lease.Set, error) {
 		return nil, s4t.Errorf(s4t.Invalid, op, hint, format, args...)
 	}
 	switch {
-	case len(req.Boards) > 0 && (req.Count > 0 || len(req.Labels) > 0 || req.Near != nil):
+	case len(req.Boards) > 0 && (req.Count > 0 || len(req.Labels) > 0 || req.Near != nil || req.Pin != ""):
 		return bad("name boards, or say how many with which labels", "it is asked for boards by name and by count")
 	case len(req.Boards) == 0 && req.Count == 0:
 		return bad("name boards (--board), or say how many (--count)", "it has no boards")
@@ -84,6 +84,9 @@ func checkLease(op string, req wire.LeaseCreate) (lease.Set, error) {
 		}
 	}
 	if err := checkPlace(req.Near); err != nil {
+		return nil, err
+	}
+	if err := checkPinPattern(op, req.Pin); err != nil {
 		return nil, err
 	}
 	if len(req.Allow) == 0 {

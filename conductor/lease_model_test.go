@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"context"
+	"crypto/ed25519"
 	"database/sql"
 	"flag"
 	"fmt"
@@ -22,8 +23,9 @@ import (
 
 // TestLeasesAreAsTheModel lends boards as it comes, lets time go by and conductors die, and compares
 // with a model that knows the rules and nothing of how they are kept: no board is booked twice, nobody
-// uses one but its owner and who has a lease that is not over, and nothing that a lease made is left
-// after it.
+// uses one but its owner and who has a lease that is not over, nothing that a lease made is left
+// after it, a board that has another owner has nothing of the one before, and one whose link is cut
+// decides by its book as was right when it was cut, and ends what ends meanwhile.
 //
 // Times are in minutes from now. All that is asked for ends at 3, 6 or 9 minutes after ten, a notice is
 // one, and time goes by in tens: so nothing ever ends in the moment in which it is looked at.
@@ -47,6 +49,8 @@ func TestLeasesAreAsTheModel(t *testing.T) {
 			"share":   m.share,
 			"extend":  m.extend,
 			"release": m.release,
+			"give":    m.give,
+			"cut":     m.cut,
 			"offer":   m.offer,
 			"expose":  m.expose,
 			"time":    m.time,
@@ -65,12 +69,15 @@ type modelLease struct {
 	from, until int
 	allow       lease.Set
 	priority    int
-	offer       int // which of the owner's
-	shared      bool
+	offer       int          // which of the first project's
+	shared      map[int]bool // boards on which others may stand beside it
 	over        bool
 }
 
-// leaseModel has three projects: 0 owns the boards, 1 and 2 borrow them.
+// onBoard reports whether a lease has a board.
+func (l *modelLease) on(board int) bool { return slices.Contains(l.boards, board) }
+
+// leaseModel has three projects: 0 owns the boards and offers them, 1 and 2 borrow them and may get them.
 type leaseModel struct {
 	t       *testing.T
 	l       *lab
@@ -78,15 +85,18 @@ type leaseModel struct {
 	began   time.Time
 	callers []wire.Caller
 	boards  []s4t.Board
-	offered bool // whether the owner's offer stands
-	offers  int  // which it is
-	shared  bool // whether it is for leases side by side
+	offered bool              // whether the owner's offer stands
+	shared  bool              // whether it is for leases side by side
+	offers  int               // which it is
+	of      map[int]bool      // the boards that it has
+	owner   []int             // of each board
+	books   map[int]modelBook // of boards whose link is cut
 	leases  []*modelLease
 	prefix  string
 }
 
 func newLeaseModel(t *testing.T, rt *rapid.T, l *lab, round int) *leaseModel {
-	m := &leaseModel{t: t, l: l, prefix: fmt.Sprintf("m%d-", round)}
+	m := &leaseModel{t: t, l: l, prefix: fmt.Sprintf("m%d-", round), owner: make([]int, 3), books: map[int]modelBook{}}
 	for i, p := range []s4t.ProjectID{projectID, otherID, thirdProject(t, l)} {
 		m.callers = append(m.callers, vouched(l.key, wire.Caller{User: fmt.Sprint("user", i), Project: p, Role: s4t.RoleManager}))
 	}
@@ -147,8 +157,15 @@ func (m *leaseModel) offer(rt *rapid.T) {
 	}
 	m.shared = rapid.Bool().Draw(rt, "side by side")
 	req := wire.OfferCreate{Caller: m.callers[0], Name: m.prefix + "offer", Allow: []string{"ssh", "service", "pins"}, MaxPriority: 2, Shared: m.shared}
-	for _, b := range m.boards {
-		req.Boards = append(req.Boards, string(b.ID))
+	m.of = map[int]bool{}
+	for i, b := range m.boards {
+		if m.owner[i] == 0 {
+			m.of[i] = true
+			req.Boards = append(req.Boards, string(b.ID))
+		}
+	}
+	if len(req.Boards) == 0 {
+		rt.Skip("nothing to offer")
 	}
 	call[s4t.Offer](m.l, wire.MethodOfferCreate, req)
 	m.offered = true
@@ -172,21 +189,25 @@ func (m *leaseModel) lease(rt *rapid.T) {
 	for _, b := range want.boards {
 		req.Boards = append(req.Boards, string(m.boards[b].ID))
 	}
-	want.allow = lease.Set{lease.SSH, lease.Service, lease.Pins}
-	if want.project == 0 {
-		want.allow = lease.All()
-	} else {
-		want.offer, want.shared = m.offers, m.shared
-	}
-
 	kind := s4t.Kind("")
+	want.allow, want.shared, want.offer = lease.All(), map[int]bool{}, m.offers
+	for _, b := range want.boards {
+		if m.owner[b] == want.project {
+			continue
+		}
+		if !m.offered || m.owner[b] != 0 || !m.of[b] {
+			kind = s4t.NotFound
+		}
+		want.allow = lease.Set{lease.SSH, lease.Service, lease.Pins}
+		want.shared[b] = m.shared
+	}
 	yields := map[*modelLease]bool{}
-	if want.project != 0 && !m.offered {
-		kind = s4t.NotFound
-	} else {
-		for _, l := range m.current() {
-			meets := l.parent == nil && slices.ContainsFunc(l.boards, func(b int) bool { return slices.Contains(want.boards, b) })
-			if !meets || l.shared && want.shared || l.until <= want.from || want.until <= l.from {
+	for _, l := range m.current() {
+		if kind == s4t.NotFound || l.parent != nil || l.until <= want.from || want.until <= l.from {
+			continue
+		}
+		for _, b := range want.boards {
+			if !l.on(b) || l.shared[b] && want.shared[b] {
 				continue
 			}
 			if l.priority >= want.priority {
@@ -247,7 +268,7 @@ func (m *leaseModel) share(rt *rapid.T) {
 	if to == above.project {
 		rt.Skip("its own")
 	}
-	s := &modelLease{project: to, parent: above, boards: above.boards[:rapid.IntRange(1, len(above.boards)).Draw(rt, "boards")], from: above.from, until: above.until, allow: above.allow, priority: above.priority, shared: above.shared}
+	s := &modelLease{project: to, parent: above, boards: above.boards[:rapid.IntRange(1, len(above.boards)).Draw(rt, "boards")], from: above.from, until: above.until, allow: above.allow, priority: above.priority}
 	req := wire.LeaseShare{Caller: m.callers[above.project], Ref: string(above.id), To: string(m.callers[to].Project)}
 	for _, b := range s.boards {
 		req.Boards = append(req.Boards, string(m.boards[b].ID))
@@ -271,11 +292,14 @@ func (m *leaseModel) extend(rt *rapid.T) {
 		if until > l.parent.until {
 			kind = s4t.Forbidden
 		}
-	case l.project != 0 && (!m.offered || l.offer != m.offers):
-		kind = s4t.Forbidden
 	default:
+		for _, b := range l.boards {
+			if m.owner[b] != l.project && (!m.offered || l.offer != m.offers) {
+				kind = s4t.Forbidden
+			}
+		}
 		for _, o := range m.current() {
-			if o != l && o.parent == nil && !(o.shared && l.shared) && o.from < until && l.until < o.until && slices.ContainsFunc(o.boards, func(b int) bool { return slices.Contains(l.boards, b) }) {
+			if kind == "" && o != l && o.parent == nil && o.from < until && l.until < o.until && slices.ContainsFunc(l.boards, func(b int) bool { return o.on(b) && !(o.shared[b] && l.shared[b]) }) {
 				kind = s4t.Conflict
 			}
 		}
@@ -294,7 +318,7 @@ func (m *leaseModel) release(rt *rapid.T) {
 	l := m.draw(rt, "release", m.current()...)
 	by := l.project
 	if rapid.Bool().Draw(rt, "taken back") {
-		by = 0
+		by = m.owner[l.boards[0]]
 	}
 	call[s4t.Lease](m.l, wire.MethodLeaseRelease, wire.RefRequest{Caller: m.callers[by], Ref: string(l.id)})
 	m.end(l)
@@ -307,6 +331,93 @@ func (m *leaseModel) expose(rt *rapid.T) {
 	_, err := try[s4t.Operation](m.l, wire.MethodServiceExpose, wire.ServiceExpose{Caller: m.callers[l.project], Board: string(m.boards[b].ID), Service: fmt.Sprint(8000 + rapid.IntRange(0, 1).Draw(rt, "port"))})
 	if may := m.may(l.project, b, lease.Service); err == nil != may && !(may && s4t.KindOf(err) == s4t.Conflict) {
 		m.fail(rt, "project %d exposes a service of board %d: %v, it may: %v", l.project, b, err, may)
+	}
+}
+
+// give gives a board to another project.
+func (m *leaseModel) give(rt *rapid.T) {
+	b, to := rapid.IntRange(0, 2).Draw(rt, "board"), rapid.IntRange(0, 2).Draw(rt, "to")
+	if m.owner[b] == to {
+		rt.Skip("its own")
+	}
+	code := call[s4t.Transfer](m.l, wire.MethodBoardTransfer, wire.BoardTransfer{Caller: m.callers[m.owner[b]], Ref: string(m.boards[b].ID), To: string(m.callers[to].Project)}).Code
+	if other := 3 - m.owner[b] - to; rapid.Bool().Draw(rt, "to somebody else") {
+		if _, err := try[s4t.Board](m.l, wire.MethodBoardClaim, wire.BoardClaim{Caller: m.callers[other], Code: code}); s4t.KindOf(err) != s4t.NotFound {
+			m.fail(rt, "project %d claims what was given to %d: %v", other, to, err)
+		}
+	}
+	call[s4t.Board](m.l, wire.MethodBoardClaim, wire.BoardClaim{Caller: m.callers[to], Code: code})
+	m.owner[b] = to
+	delete(m.of, b)
+	for _, l := range m.current() {
+		if l.on(b) && l.parent == nil {
+			m.end(l)
+		}
+	}
+}
+
+// modelBook is what a board whose link was cut has: its book, the model's minute then, and the boards'
+// world as it was.
+type modelBook struct {
+	book  wire.Book
+	at    int
+	owner int
+	held  []modelLease
+}
+
+// cut cuts the link of a board, or heals it.
+func (m *leaseModel) cut(rt *rapid.T) {
+	b := rapid.IntRange(0, 2).Draw(rt, "board")
+	if _, is := m.books[b]; is {
+		delete(m.books, b)
+		return
+	}
+	k := modelBook{at: m.now, owner: m.owner[b]}
+	for _, l := range m.current() {
+		if l.on(b) {
+			k.held = append(k.held, *l)
+		}
+	}
+	if err := m.l.db.View(m.t.Context(), func(tx *store.Tx) error {
+		board, err := tx.Board(m.boards[b].ID)
+		if err != nil {
+			return err
+		}
+		tree, err := tx.Holdings(board.ID)
+		if err != nil {
+			return err
+		}
+		k.book, err = wire.VerifyBook(m.l.key.Public().(ed25519.PublicKey), board.ID, m.l.c.bookOf(board, tree, tx.Now()))
+		return err
+	}); err != nil {
+		m.fail(rt, "the book of board %d: %v", b, err)
+	}
+	m.books[b] = k
+}
+
+// checkBooks asks boards that are cut off what they allow.
+func (m *leaseModel) checkBooks(rt *rapid.T) {
+	for b, k := range m.books {
+		tree := lease.Tree{{Project: k.book.Owner}}
+		for _, h := range k.book.Held {
+			set, err := lease.ParseSet(strings.Join(h.Allow, ","))
+			if err != nil {
+				m.fail(rt, "%v", err)
+			}
+			tree = append(tree, lease.Holding{Lease: h.Lease, Parent: h.Parent, Project: h.Project, Window: lease.Window{From: time.UnixMicro(h.From), Until: time.UnixMicro(h.Until)}, Allow: set})
+		}
+		now := time.UnixMicro(k.book.Time).Add(time.Duration(m.now-k.at) * time.Minute) // by a clock that nobody sets
+		for p, caller := range m.callers {
+			for _, a := range lease.Actions() {
+				_, allows := tree.May(caller.Project, a, now)
+				right := p == k.owner || slices.ContainsFunc(k.held, func(l modelLease) bool {
+					return l.project == p && l.allow.Has(a) && l.from <= m.now && m.now < l.until
+				})
+				if allows != right {
+					m.fail(rt, "board %d, cut off since minute %d, lets project %d %s: %v", b, k.at, p, a, allows)
+				}
+			}
+		}
 	}
 }
 
@@ -338,8 +449,8 @@ func (m *leaseModel) die(*rapid.T) {
 
 // may is the model's answer.
 func (m *leaseModel) may(project, board int, a lease.Action) bool {
-	return project == 0 || slices.ContainsFunc(m.leases, func(l *modelLease) bool {
-		return !l.over && l.project == project && slices.Contains(l.boards, board) && l.allow.Has(a) && l.from <= m.now && m.now < l.until
+	return project == m.owner[board] || slices.ContainsFunc(m.leases, func(l *modelLease) bool {
+		return !l.over && l.project == project && l.on(board) && l.allow.Has(a) && l.from <= m.now && m.now < l.until
 	})
 }
 
@@ -384,6 +495,7 @@ func (m *leaseModel) check(rt *rapid.T) {
 	if err != nil {
 		m.fail(rt, "%v", err)
 	}
+	m.checkBooks(rt)
 	for _, b := range m.ids() {
 		if err := m.l.db.View(m.t.Context(), func(tx *store.Tx) error {
 			services, err := tx.ServicesOfBoard(b)
@@ -412,8 +524,8 @@ func (m *leaseModel) clear() {
 	if err := m.l.c.leasesDue(m.t.Context()); err != nil {
 		m.t.Fatal(err)
 	}
-	for _, b := range m.boards {
-		call[s4t.Operation](m.l, wire.MethodBoardDelete, wire.RefRequest{Caller: m.callers[0], Ref: string(b.ID)})
+	for i, b := range m.boards {
+		call[s4t.Operation](m.l, wire.MethodBoardDelete, wire.RefRequest{Caller: m.callers[m.owner[i]], Ref: string(b.ID)})
 	}
 	if m.offered {
 		call[wire.Empty](m.l, wire.MethodOfferDelete, wire.RefRequest{Caller: m.callers[0], Ref: m.prefix + "offer"})

@@ -40,8 +40,8 @@ func (c *Conductor) boardSearch(ctx context.Context, req wire.BoardSearch) (wire
 			cells = a.Cells()
 		}
 	}
-	if _, err := path.Match(req.Pin, ""); err != nil || len(req.Pin) > 3*s4t.MaxName {
-		return found, s4t.Errorf(s4t.Invalid, op, "use * ? and [a-z], as in gpio/*", "%q is no pattern of pins", s4t.Line(req.Pin, s4t.MaxName))
+	if err := checkPinPattern(op, req.Pin); err != nil {
+		return found, err
 	}
 	return view(ctx, c, func(tx *store.Tx) (wire.List[s4t.FoundBoard], error) {
 		found.Items = []s4t.FoundBoard{}
@@ -102,6 +102,14 @@ func (ch *change) searched(b *booking, req wire.BoardSearch, area *geo.Area, boa
 		some = append(some, bookable{Bookable: x, offer: offer, allow: allow})
 	}
 	return some, nil
+}
+
+// checkPinPattern checks what is said of pins that boards have to have; empty: nothing.
+func checkPinPattern(op, pattern string) error {
+	if _, err := path.Match(pattern, ""); err != nil || len(pattern) > 3*s4t.MaxName {
+		return s4t.Errorf(s4t.Invalid, op, "use * ? and [a-z], as in gpio/*", "%q is no pattern of pins", s4t.Line(pattern, s4t.MaxName))
+	}
+	return nil
 }
 
 // hasPin reports whether a board has, by the cloud's copy, a pin with a name or a label like that.

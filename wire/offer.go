@@ -61,6 +61,7 @@ type LeaseCreate struct {
 	Count    int               `json:"count,omitempty"`
 	Near     *s4t.Location     `json:"near,omitempty"`
 	Within   float64           `json:"within_km,omitempty"`
+	Pin      string            `json:"pin,omitempty"`  // with Count: boards with a pin whose name or label is like that, see [path.Match]
 	From     *time.Time        `json:"from,omitempty"` // nil: now
 	For      s4t.Seconds       `json:"for_seconds,omitempty"`
 	Priority int               `json:"priority,omitempty"`

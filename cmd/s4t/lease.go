@@ -87,9 +87,9 @@ func (a *app) leaseCreate() *cobra.Command {
 	var place placeFlags
 	var from string
 	var term time.Duration
-	cmd := &cobra.Command{Use: "create [NAME] (--board B... | --fleet F | --count N [--label K=V]... [--near LAT,LON --within KM]) [--from T] [--for 2h]", Short: "Book boards",
-		Long: `Books boards, all or nothing: those named with --board or --fleet, or --count of those that have all labels
-and are near the place, and fit best. They are the project's own, or offered to it (s4t board search).`,
+	cmd := &cobra.Command{Use: "create [NAME] (--board B... | --fleet F | --count N [--label K=V]... [--near LAT,LON --within KM] [--pin GLOB]) [--from T] [--for 2h]", Short: "Book boards",
+		Long: `Books boards, all or nothing: those named with --board or --fleet, or --count of those that have all labels,
+are near the place and have such a pin, and fit best. They are the project's own, or offered to it (s4t board search).`,
 		Example: "  s4t lease create night --board kitchen --board garden --for 2h\n  s4t lease create --label kind=lamp --count 2 --near 38.19,15.55 --within 5\n  s4t lease create --board kitchen --from 2026-12-24T18:00:00Z --for 4h", Args: between(0, 1)}
 	cmd.PreRunE = func(*cobra.Command, []string) (err error) {
 		if req.Labels, err = parseLabels(cmd, labels); err != nil {
@@ -133,6 +133,7 @@ and are near the place, and fit best. They are the project's own, or offered to 
 	a.addFleet(cmd, &req.Fleet)
 	f.StringArrayVar(&labels, "label", nil, "with --count: boards with the label `K=V`; repeat for each: all of them")
 	f.IntVar(&req.Count, "count", 0, "`N` boards, those that fit best")
+	f.StringVar(&req.Pin, "pin", "", "with --count: boards with a pin whose name or label is like `GLOB`, as gpio/*")
 	f.StringVar(&from, "from", "", "begin at this `TIME`, like 2026-12-24T18:00:00Z (default now)")
 	f.DurationVar(&term, "for", 2*time.Hour, "for this `DURATION`")
 	f.IntVar(&req.Priority, "priority", 0, "leases of a lower `PRIORITY` yield")
