@@ -32,7 +32,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-cluster test test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-list bench-leases bench-scale bench-peers test-scale dashboard test-dashboard screenshots bench-dashboard lint cross deps golden clean help
+.PHONY: build demo demo-cluster test test-postgres vet test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-list bench-leases bench-scale bench-peers test-scale dashboard test-dashboard screenshots bench-dashboard lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -70,13 +70,19 @@ test-upgrade:
 test:
 	@scripts/deps test
 	@$(MAKE) --no-print-directory build
-	$(GO) vet ./...
 	S4T_NO_SKIPS=1 $(GO) test -race -p 3 -timeout 20m $(LONGEST) $$($(GO) list ./... | grep -v '/e2e$$')
-	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres $(GO) test -timeout 10m ./conductor # again, on the other engine
-	$(GO) test -run Allocate ./rtunnel/... ./vswitch ./lightningrod # again: allocations are not counted under the race detector
-	@$(MAKE) --no-print-directory test-dashboard
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-postgres vet test-dashboard
 	@scripts/wot bin/wot
 	S4T_NO_SKIPS=1 S4T_BIN=$(CURDIR)/bin S4T_WOT=$(CURDIR)/bin/wot $(NODE) $(GO) test -timeout 20m -parallel 4 ./e2e # those at a time mostly wait
+
+# The conductor's tests on the other engine, which mostly wait for it.
+test-postgres:
+	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres $(GO) test -timeout 10m ./conductor
+
+# Allocations are not counted under the race detector.
+vet:
+	$(GO) vet ./...
+	$(GO) test -run Allocate ./rtunnel/... ./vswitch ./lightningrod
 
 ## dashboard: builds the dashboard's bundle, dashboard/dist, which is committed (npm; its registry the first time)
 dashboard:

@@ -30,9 +30,9 @@ import (
 // Times are in minutes from now. All that is asked for ends at 3, 6 or 9 minutes after ten, a notice is
 // one, and time goes by in tens: so nothing ever ends in the moment in which it is looked at.
 func TestLeasesAreAsTheModel(t *testing.T) {
-	checks := "40"
+	checks := "25"
 	if onPostgres() {
-		checks = "10" // each takes as long as ten
+		checks = "8" // each takes as long as ten
 	}
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
 		f.Value.Set(checks)
