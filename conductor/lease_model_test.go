@@ -30,9 +30,9 @@ import (
 // Times are in minutes from now. All that is asked for ends at 3, 6 or 9 minutes after ten, a notice is
 // one, and time goes by in tens: so nothing ever ends in the moment in which it is looked at.
 func TestLeasesAreAsTheModel(t *testing.T) {
-	checks := "25"
+	checks := "12"
 	if onPostgres() {
-		checks = "8" // each takes as long as ten
+		checks = "6"
 	}
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
 		f.Value.Set(checks)
@@ -424,9 +424,17 @@ func (m *leaseModel) checkBooks(rt *rapid.T) {
 // time lets time go by, and leases begin and end.
 func (m *leaseModel) time(rt *rapid.T) {
 	m.pass(10 * rapid.IntRange(1, 3).Draw(rt, "tens"))
-	if err := m.l.c.leasesDue(m.t.Context()); err != nil {
+	if err := m.due(); err != nil {
 		m.fail(rt, "begin and end leases: %v", err)
 	}
+}
+
+// due begins and ends leases, as the upkeep does.
+func (m *leaseModel) due() error {
+	c := m.l.c
+	c.upkept.mu.Lock()
+	defer c.upkept.mu.Unlock()
+	return c.leasesDue(m.t.Context())
 }
 
 func (m *leaseModel) pass(minutes int) {
@@ -442,7 +450,10 @@ func (m *leaseModel) pass(minutes int) {
 }
 
 // die ends the conductor, and starts another.
-func (m *leaseModel) die(*rapid.T) {
+func (m *leaseModel) die(rt *rapid.T) {
+	if rapid.IntRange(0, 2).Draw(rt, "lives") > 0 {
+		return
+	}
 	m.l.stop()
 	m.l.start()
 }
@@ -456,20 +467,17 @@ func (m *leaseModel) may(project, board int, a lease.Action) bool {
 
 // check compares all that can be seen.
 func (m *leaseModel) check(rt *rapid.T) {
-	for p, caller := range m.callers {
-		for b, board := range m.boards {
-			for u, a := range map[use]lease.Action{streamSSH: lease.SSH, wire.MethodPinAsk: lease.Pins, wire.MethodBridgeCreate: lease.Bridge} {
-				err := m.l.db.View(m.t.Context(), func(tx *store.Tx) error {
+	err := m.l.db.View(m.t.Context(), func(tx *store.Tx) error {
+		for p, caller := range m.callers {
+			for b, board := range m.boards {
+				for u, a := range map[use]lease.Action{streamSSH: lease.SSH, wire.MethodPinAsk: lease.Pins, wire.MethodBridgeCreate: lease.Bridge} {
 					_, _, err := findBoard(tx, caller, "use it", u, string(board.ID))
-					return err
-				})
-				if may := m.may(p, b, a); may != (err == nil) {
-					m.fail(rt, "project %d, board %d, %s: %v, it may: %v", p, b, a, err, may)
+					if may := m.may(p, b, a); may != (err == nil) {
+						m.fail(rt, "project %d, board %d, %s: %v, it may: %v", p, b, a, err, may)
+					}
 				}
 			}
 		}
-	}
-	err := m.l.db.View(m.t.Context(), func(tx *store.Tx) error {
 		for _, l := range m.leases {
 			got, err := tx.LeaseByID(l.id)
 			if err != nil {
@@ -521,7 +529,7 @@ func (m *leaseModel) ids() (ids []s4t.BoardID) {
 // clear ends all, so that the next round begins with nothing.
 func (m *leaseModel) clear() {
 	m.pass(1000)
-	if err := m.l.c.leasesDue(m.t.Context()); err != nil {
+	if err := m.due(); err != nil {
 		m.t.Fatal(err)
 	}
 	for i, b := range m.boards {
