@@ -9,39 +9,40 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
-
-	"github.com/stack4things/s4t"
 )
 
 //go:embed docs.html
 var docsPage string
 
-// documentRoutes serve the OpenAPI document and a page to read it on. Both
-// are made once: the routes do not change.
-func (a *API) documentRoutes() error {
-	doc, err := json.MarshalIndent(a.huma.OpenAPI(), "", "  ")
-	if err != nil {
-		return s4t.Errorf(s4t.Internal, "build the API", "", "encode the OpenAPI document: %w", err)
-	}
-	page, err := template.New("docs").Parse(docsPage)
-	if err != nil {
-		return s4t.Errorf(s4t.Internal, "build the API", "", "parse the page: %w", err)
-	}
-	var html bytes.Buffer
-	if err := page.Execute(&html, describe(a.huma.OpenAPI())); err != nil {
-		return s4t.Errorf(s4t.Internal, "build the API", "", "render the page: %w", err)
-	}
-	serve := func(contentType string, b []byte) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
+// documentRoutes serve the OpenAPI document and a page to read it on. Each
+// is made when it is first asked for, once: the routes do not change.
+func (a *API) documentRoutes() {
+	serve := func(contentType string, text func() ([]byte, error)) http.HandlerFunc {
+		text = sync.OnceValues(text)
+		return func(w http.ResponseWriter, r *http.Request) {
+			b, err := text()
+			if err != nil {
+				a.log.ErrorContext(r.Context(), "the API's document cannot be shown", "err", err)
+				http.Error(w, "internal error", http.StatusInternalServerError)
+				return
+			}
 			w.Header().Set("Content-Type", contentType)
 			w.Write(b)
 		}
 	}
-	a.mux.HandleFunc("GET /v1/openapi.json", serve(openAPIType, doc))
-	a.mux.HandleFunc("GET /v1/docs", serve("text/html; charset=utf-8", html.Bytes()))
-	return nil
+	a.mux.HandleFunc("GET /v1/openapi.json", serve(openAPIType, func() ([]byte, error) { return json.MarshalIndent(a.huma.OpenAPI(), "", "  ") }))
+	a.mux.HandleFunc("GET /v1/docs", serve("text/html; charset=utf-8", func() ([]byte, error) {
+		page, err := template.New("docs").Parse(docsPage)
+		if err != nil {
+			return nil, err
+		}
+		var html bytes.Buffer
+		err = page.Execute(&html, describe(a.huma.OpenAPI()))
+		return html.Bytes(), err
+	}))
 }
 
 // The page in terms of what it shows.

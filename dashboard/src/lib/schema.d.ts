@@ -2951,6 +2951,8 @@ export interface components {
             near?: components["schemas"]["Location"];
             /** @description Take the boards that are free, also where those are not all */
             partial?: boolean;
+            /** @description With count: boards with a pin whose name or label is like that, as gpio/*\/17 */
+            pin?: string;
             /**
              * Format: int64
              * @description A lease of a lower one yields, after 60 s
