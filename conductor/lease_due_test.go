@@ -89,13 +89,13 @@ func TestWhatALeaseMadeEndsWithItsTime(t *testing.T) {
 	}
 	next := held.Until
 	later := call[s4t.Lease](l, wire.MethodLeaseCreate, wire.LeaseCreate{Caller: l.foreign, Name: "morning", Boards: []string{"one"}, From: &next, For: 600})
-	l.ahead(118 * time.Second)
+	l.ahead(60 * time.Second)
 	if got := call[s4t.Lease](l, wire.MethodLeaseGet, wire.RefRequest{Caller: l.foreign, Ref: "night"}); got.Status != s4t.LeaseActive {
 		t.Errorf("before its end: %+v", got)
 	}
 	call[s4t.Lease](l, wire.MethodLeaseRelease, wire.RefRequest{Caller: l.foreign, Ref: "morning"})
 	later = call[s4t.Lease](l, wire.MethodLeaseCreate, wire.LeaseCreate{Caller: l.foreign, Name: "noon", Boards: []string{"one"}, From: &later.Until, For: 600})
-	l.ahead(4 * time.Second)
+	l.ahead(64 * time.Second)
 	l.await("lease.ended", string(held.ID))
 	if got := call[s4t.Lease](l, wire.MethodLeaseGet, wire.RefRequest{Caller: l.foreign, Ref: string(held.ID)}); got.Status != s4t.LeaseEnded {
 		t.Errorf("at its end: %+v", got)
