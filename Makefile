@@ -26,13 +26,14 @@ UPGRADED := 117a7a1
 NODE := $(CURDIR)/scripts/node $(CURDIR)/bin/node
 
 # The packages whose tests take longest, and mostly wait: they begin first, and the others run beside them.
-LONGEST := ./internal/cloudtest ./conductor ./store ./plugin
+LONGEST := ./internal/cloudtest ./conductor ./plugin ./api
+UNRACED := ^TestWhoTakesAllLeavesOthersServed$$
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-cluster test test-postgres vet test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-list bench-leases bench-scale bench-peers test-scale dashboard test-dashboard screenshots bench-dashboard lint cross deps golden clean help
+.PHONY: build demo demo-cluster test test-postgres test-unraced vet test-cluster test-upgrade unit e2e test-faults test-idle test-vm test-peers test-rabbit4 test-postgres17 fuzz corpus bench bench-pins bench-guests bench-journal bench-commands bench-state bench-connects bench-list bench-leases bench-scale bench-peers test-scale dashboard test-dashboard screenshots bench-dashboard lint cross deps golden clean help
 
 ## build: the three programs into bin/
 build:
@@ -70,14 +71,20 @@ test-upgrade:
 test:
 	@scripts/deps test
 	@$(MAKE) --no-print-directory build
-	S4T_NO_SKIPS=1 $(GO) test -race -p 3 -timeout 20m $(LONGEST) $$($(GO) list ./... | grep -v '/e2e$$')
-	@$(MAKE) --no-print-directory -j2 --output-sync=target test-postgres vet test-dashboard
+	S4T_NO_SKIPS=1 $(GO) test -race -p 3 -timeout 20m -skip '$(UNRACED)' $(LONGEST) $$($(GO) list ./... | grep -v -e '/e2e$$' -e '/store$$')
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-postgres vet test-unraced test-dashboard
 	@scripts/wot bin/wot
 	S4T_NO_SKIPS=1 S4T_BIN=$(CURDIR)/bin S4T_WOT=$(CURDIR)/bin/wot $(NODE) $(GO) test -timeout 20m -parallel 4 ./e2e # those at a time mostly wait
 
 # The conductor's tests on the other engine, which mostly wait for it.
 test-postgres:
 	S4T_NO_SKIPS=1 S4T_TEST_ENGINE=postgres $(GO) test -timeout 10m ./conductor
+
+# Without the race detector: the store, whose code the conductor's tests run with it, and what is about time and
+# load, not about races.
+test-unraced:
+	S4T_NO_SKIPS=1 $(GO) test -timeout 10m ./store
+	S4T_NO_SKIPS=1 $(GO) test -timeout 10m -run '$(UNRACED)' ./internal/cloudtest
 
 # Allocations are not counted under the race detector.
 vet:

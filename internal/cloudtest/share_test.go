@@ -507,7 +507,7 @@ func (n *neighbour) served(t *testing.T, when string) time.Duration {
 		}
 		took = append(took, time.Since(start))
 	}
-	rounds := 10
+	rounds := 4
 	if os.Getenv("S4T_P99") != "" {
 		rounds = 60
 	}
