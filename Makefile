@@ -74,7 +74,7 @@ test:
 	S4T_NO_SKIPS=1 $(GO) test -race -p 3 -timeout 20m -skip '$(UNRACED)' $(LONGEST) $$($(GO) list ./... | grep -v -e '/e2e$$' -e '/store$$')
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-postgres vet test-unraced test-dashboard
 	@scripts/wot bin/wot
-	S4T_NO_SKIPS=1 S4T_BIN=$(CURDIR)/bin S4T_WOT=$(CURDIR)/bin/wot $(NODE) $(GO) test -timeout 20m -parallel 4 ./e2e # those at a time mostly wait
+	S4T_NO_SKIPS=1 S4T_BIN=$(CURDIR)/bin S4T_WOT=$(CURDIR)/bin/wot $(NODE) $(GO) test -timeout 20m -parallel 5 ./e2e # those at a time mostly wait
 
 # The conductor's tests on the other engine, which mostly wait for it.
 test-postgres:
