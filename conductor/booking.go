@@ -56,10 +56,7 @@ func (ch *change) newBooking(op string, caller wire.Caller, window lease.Window,
 
 // fits says why a booking is not by an offer; empty: it is.
 func (b *booking) fits(o s4t.Offer) string {
-	set := lease.Set{}
-	for _, a := range o.Allow {
-		set = append(set, lease.Action(a))
-	}
+	set := allowedBy(o)
 	switch {
 	case !b.allow.Within(set):
 		return fmt.Sprintf("it allows %s", set)
@@ -71,6 +68,14 @@ func (b *booking) fits(o s4t.Offer) string {
 		return "it is for " + o.Hours + " only"
 	}
 	return ""
+}
+
+// allowedBy are the actions of an offer.
+func allowedBy(o s4t.Offer) (set lease.Set) {
+	for _, a := range o.Allow {
+		set = append(set, lease.Action(a))
+	}
+	return set
 }
 
 // by is the first offer by which a board may be booked, and what it allows then; why says
@@ -92,9 +97,7 @@ func (b *booking) by(board store.Bookable, named map[s4t.OfferID]map[s4t.BoardID
 			continue
 		}
 		if allow = b.allow; len(allow) == 0 {
-			for _, a := range o.Allow {
-				allow = append(allow, lease.Action(a))
-			}
+			allow = allowedBy(o)
 		}
 		return o, allow, ""
 	}

@@ -196,15 +196,23 @@ func (ch *change) nextFree(b *booking, boards []bookable) (time.Time, bool, erro
 	for i, x := range boards {
 		ids[i] = x.ID
 	}
-	calendars, err := ch.Calendars(ids, b.window.From)
+	return ch.freeTogether(ids, b.window.From, b.window.From, b.window.From.Add(31*24*time.Hour+b.window.For()), func(i int, c lease.Calendar, at, horizon time.Time) (lease.Window, bool) {
+		offer := boards[i].offer
+		return c.FirstFree(lease.Entry{Shared: offer.Shared}, b.window.For(), at, horizon, b.hours[offer.ID])
+	})
+}
+
+// freeTogether is the first time from at on, on the second where that is later, at which all of some boards
+// are free; first says of the board with an index, by its calendar from a time on, when it alone is.
+func (ch *change) freeTogether(ids []s4t.BoardID, from, at, horizon time.Time, first func(i int, c lease.Calendar, at, horizon time.Time) (lease.Window, bool)) (time.Time, bool, error) {
+	calendars, err := ch.Calendars(ids, from)
 	if err != nil {
 		return time.Time{}, false, err
 	}
-	at, horizon := b.window.From, b.window.From.Add(31*24*time.Hour+b.window.For())
 	for moved := true; moved; {
 		moved = false
-		for _, x := range boards {
-			w, ok := calendars[x.ID].FirstFree(lease.Entry{Shared: x.offer.Shared}, b.window.For(), at, horizon, b.hours[x.offer.ID])
+		for i, id := range ids {
+			w, ok := first(i, calendars[id], at, horizon)
 			if !ok {
 				return time.Time{}, false, nil
 			}

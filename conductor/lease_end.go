@@ -47,24 +47,9 @@ func (ch *change) nextFreeOf(l s4t.Lease, boards []s4t.LeaseBoard, by s4t.Lease)
 	for i, x := range boards {
 		ids[i] = x.ID
 	}
-	calendars, err := ch.Calendars(ids, by.From)
-	if err != nil {
-		return time.Time{}, false, err
-	}
-	at, horizon := onTheSecond(by.Until), by.Until.Add(31*24*time.Hour)
-	for moved := true; moved; {
-		moved = false
-		for _, id := range ids {
-			w, ok := calendars[id].FirstFree(lease.Entry{Lease: l.ID}, l.Until.Sub(l.From), at, horizon, s4t.Hours{})
-			if !ok {
-				return time.Time{}, false, nil
-			}
-			if w.From.After(at) {
-				at, moved = onTheSecond(w.From), true
-			}
-		}
-	}
-	return at, true, nil
+	return ch.freeTogether(ids, by.From, onTheSecond(by.Until), by.Until.Add(31*24*time.Hour), func(_ int, c lease.Calendar, at, horizon time.Time) (lease.Window, bool) {
+		return c.FirstFree(lease.Entry{Lease: l.ID}, l.Until.Sub(l.From), at, horizon, s4t.Hours{})
+	})
 }
 
 // below are the shares of a lease, theirs, and so on, those at the ends first.

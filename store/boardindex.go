@@ -35,9 +35,10 @@ const maxCells = 128
 // rare is how many boards a label has at most that are looked at one by one.
 const rare = 4096
 
-// narrow adds that a board has labels, and is in one of some cells (nil: anywhere; a board without a
-// place is nowhere); columns of boards begin with prefix, which is not empty. It goes along the index of
-// the rarest label where that is rare, else along that of the cells: SQLite does not know which is.
+// narrow adds that a board is of a project ("": of any), has labels, and is in one of some cells (nil:
+// anywhere; a board without a place is nowhere); columns of boards begin with prefix, which is not empty. It
+// goes along the index of the rarest label where that is rare, else along that of the cells, else along the
+// project's: SQLite does not know which is narrowest.
 func (tx *Tx) narrow(f filter, prefix string, project s4t.ProjectID, labels map[string]string, cells []geo.Range) (filter, error) {
 	along, least := "", rare+1
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
@@ -49,6 +50,11 @@ func (tx *Tx) narrow(f filter, prefix string, project s4t.ProjectID, labels map[
 		if n < least || project == "" && along == "" {
 			along, least = k, n
 		}
+	}
+	if along == "" && cells == nil {
+		f = equal(f, prefix+"project", project)
+	} else {
+		f = equal(f, prefix+"project || ''", project) // not along its index
 	}
 	for k, v := range labels {
 		where := equal(filter{}.and("label = ?", labelText(k, v)), "project", project)

@@ -296,7 +296,7 @@ func (tx *Tx) BookableByID(ids []s4t.BoardID) ([]Bookable, error) {
 
 // BookableOf returns the boards of a project with all of some labels, and in one of some cells (nil: anywhere).
 func (tx *Tx) BookableOf(project s4t.ProjectID, labels map[string]string, cells []geo.Range) ([]Bookable, error) {
-	where, err := tx.narrow(equal(filter{}, "b.project", project), "b.", project, labels, cells)
+	where, err := tx.narrow(filter{}, "b.", project, labels, cells)
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func (tx *Tx) BoardsWith(parts BoardParts, project s4t.ProjectID, status s4t.Boa
 	if len(labels) > 0 {
 		parts |= PartLabels
 	}
-	where, err := tx.narrow(boardFilter(project, status), "b.", project, labels, nil)
+	where, err := tx.narrow(boardFilter("", status), "b.", project, labels, nil)
 	if err != nil {
 		return wire.List[Board]{}, err
 	}

@@ -114,7 +114,7 @@ func (tx *Tx) members(op string, f s4t.Fleet) ([]s4t.FleetBoard, error) {
 		if f.Near != nil {
 			cells = geo.Around(*f.Near, f.Within)
 		}
-		where, err := tx.narrow(equal(filter{}, "b.project", f.Project), "b.", f.Project, f.Labels, cells)
+		where, err := tx.narrow(filter{}, "b.", f.Project, f.Labels, cells)
 		if err != nil {
 			return nil, err
 		}
